@@ -1,0 +1,1 @@
+"""Adapters of libraries that hold language models."""

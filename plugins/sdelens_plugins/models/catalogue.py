@@ -1,0 +1,145 @@
+"""Where a model lies: the embedded one, a local folder, or the hub. Imports no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdelens.errors import UnknownName, Unreachable, UsageError
+
+EMBEDDED = Path(__file__).parents[1] / "assets"
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+"""What is fetched from the hub. No pickle: loading a model runs no code that it brings."""
+WELL_KNOWN = (
+    "gpt2",
+    "gpt2-medium",
+    "gpt2-large",
+    "distilgpt2",
+    "EleutherAI/pythia-70m",
+    "EleutherAI/pythia-160m",
+    "EleutherAI/pythia-410m",
+    "meta-llama/Llama-3.2-1B",
+    "Qwen/Qwen3-0.6B",
+    "google/gemma-2-2b",
+    "HuggingFaceTB/SmolLM2-135M",
+)
+"""Offered when a name is misspelt."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A folder in Hugging Face's format, and which version of which model it is."""
+
+    name: str
+    folder: Path
+    revision: str
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its config.json."""
+        found: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
+        return found
+
+
+def embedded() -> dict[str, Path]:
+    """The models that come with the package."""
+    return {path.name: path for path in EMBEDDED.iterdir() if (path / "config.json").exists()}
+
+
+def locate(name: str, *, revision: str | None = None, offline: bool = False) -> Located:
+    """Find a model: embedded, then a local folder, then the hub's cache or the hub itself."""
+    if name in embedded():
+        return Located(name, embedded()[name], "embedded")
+    if Path(name).is_dir():
+        return _local(Path(name))
+    if name.startswith((".", "/", "~")):
+        raise UnknownName(f"{name} is not a folder: give a folder in Hugging Face's format")
+    return _from_hub(name, revision, offline=offline)
+
+
+def _local(folder: Path) -> Located:
+    for file in ("config.json", "tokenizer_config.json"):
+        if not (folder / file).exists():
+            raise UsageError(
+                f"{folder} has no {file}: expected a folder that save_pretrained wrote, with "
+                "config.json, a tokenizer and *.safetensors"
+            )
+    if not any(folder.glob("*.safetensors")):
+        raise UsageError(
+            f"{folder} has no *.safetensors: save the model with safe_serialization=True; pickled "
+            "weights are not loaded"
+        )
+    return Located(folder.resolve().name, folder.resolve(), "local")
+
+
+def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
+    """A snapshot of the repository, fetched or from the cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        folder = snapshot_download(
+            name, revision=revision, local_files_only=offline, allow_patterns=list(FILES)
+        )
+    except HFValidationError as error:
+        raise UsageError(f"{name!r} is neither a folder nor a name on the hub ({error})") from error
+    except GatedRepoError as error:
+        raise Unreachable(
+            f"{name} is gated: accept its terms on the hub, then set HF_TOKEN, or give a local folder"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UnknownName(f"{name} has no revision {revision!r} on the hub") from error
+    except RepositoryNotFoundError as error:
+        raise UnknownName.among(
+            "model", name, known_names(), "It is no folder here and not on the hub (or private: set "
+            "HF_TOKEN)."
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise _unreachable(name, offline=offline) from error
+    except OSError as error:
+        raise _unreachable(name, offline=offline) from error
+    located = Located(name, Path(folder), Path(folder).name)
+    if not any(located.folder.glob("*.safetensors")):
+        raise UsageError(
+            f"{name} has no *.safetensors on the hub; pickled weights are not loaded: choose a "
+            "--revision that has them, or convert it"
+        )
+    return located
+
+
+def _unreachable(name: str, *, offline: bool) -> Unreachable:
+    cached = ", ".join(cached_names()) or "none"
+    how = "--offline was given" if offline else "the hub cannot be reached"
+    return Unreachable(
+        f"{name} is not in the local cache and {how}. Cached: {cached}. Go on with --model tiny "
+        "(needs no network), a local folder, or a connection"
+    )
+
+
+def cached_names() -> list[str]:
+    """Model repositories in the hub's local cache."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        return sorted(r.repo_id for r in scan_cache_dir().repos if r.repo_type == "model")
+    except CacheNotFound:
+        return []
+
+
+def known_names() -> list[str]:
+    """Every name that can be offered for a misspelt one."""
+    return sorted({*embedded(), *WELL_KNOWN, *cached_names()})
+
+
+def blocks_of(config: Mapping[str, Any]) -> int | None:
+    """The number of blocks that a config names."""
+    inner = config.get("text_config", config)
+    return inner.get("n_layer") or inner.get("num_hidden_layers") or inner.get("num_layers")

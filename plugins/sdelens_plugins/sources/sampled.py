@@ -1,0 +1,25 @@
+"""Text drawn from the model itself: generation is what the toolkit is about."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sdelens.documents import Document
+from sdelens.protocols import LanguageModel
+from sdelens.sampling import Sampler, sample
+
+
+@dataclass(frozen=True)
+class SampledSource:
+    """`documents` texts of at most `length` tokens after BOS, each ended by its EOS."""
+
+    documents_wanted: int = 512
+    length: int = 200
+    temperature: float = 1.0
+    top_p: float = 1.0
+    ignore_eos: bool = False
+
+    def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
+        sampler = Sampler(self.temperature, self.top_p, self.ignore_eos)
+        return sample(
+            model, sampler, documents=self.documents_wanted, length=self.length, seed=seed
+        )

@@ -1,0 +1,303 @@
+r"""Closed-form means: :math:`E[X'|x,t,v] = Ax + c_t + e_v`, from one pass over the data.
+
+State x, position t and token v enter additively; leaving terms out gives every baseline. All that
+least squares needs is in the second `Moments` of the transitions, accumulated in float64 block by
+block, so that memory does not grow with the corpus, ridge penalties are chosen on validation
+without another pass, and equal data give equal bytes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.law import Mean
+from sdelens.trajectories import Trajectories, Transitions, require_finite
+
+RIDGES = (1e-6, 1e-4, 1e-2)
+"""Penalties on A, as a share of the mean squared state, per transition."""
+SHRINKAGES = (1.0, 4.0, 16.0)
+"""Penalties on token and position effects: pseudo-observations of no effect."""
+
+
+@dataclass
+class Moments:
+    """Sums of products of (state, position, token, next state) over all transitions.
+
+    Rows of `tokens` and `times` name the categories seen; ``sums["x"]`` and the like are indexed by
+    (category, dim). With features ``[x, one-hot position]`` and targets ``y`` this is the whole of
+    the normal equations.
+    """
+
+    dim: int
+    times: Float[Tensor, " time"]
+    tokens: Int[Tensor, " token"] = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    count: int = 0
+    xx: Tensor = field(init=False)
+    xy: Tensor = field(init=False)
+    yy: Tensor = field(init=False)
+    position_count: Tensor = field(init=False)
+    position_x: Tensor = field(init=False)
+    position_y: Tensor = field(init=False)
+    token_position: Tensor = field(init=False)
+    token_x: Tensor = field(init=False)
+    token_y: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        dim, positions, tokens = self.dim, len(self.times), len(self.tokens)
+        zeros = dict(dtype=torch.float64, device=self.times.device)
+        self.xx, self.xy, self.yy = (torch.zeros(dim, dim, **zeros) for _ in range(3))
+        self.position_count = torch.zeros(positions, **zeros)
+        self.position_x, self.position_y = (torch.zeros(positions, dim, **zeros) for _ in range(2))
+        self.token_position = torch.zeros(tokens, positions, **zeros)
+        self.token_x, self.token_y = (torch.zeros(tokens, dim, **zeros) for _ in range(2))
+
+    @classmethod
+    def of(cls, blocks: Iterable[Trajectories], times: Float[Tensor, " time"]) -> "Moments":
+        """The moments of all observed transitions."""
+        moments: Moments | None = None
+        for block in blocks:
+            if moments is None:
+                moments = cls(block.states.shape[-1], times.to(block.states.device))
+            moments.add(require_finite(block).flat())
+        if moments is None:
+            raise ValueError("at least one block of paths is needed")
+        return moments
+
+    def add(self, batch: Transitions) -> None:
+        """Add the products of a batch of transitions."""
+        x, y = batch.x.double(), batch.following.double()
+        position = nearest(self.times, batch.t)
+        self._admit(batch.token)
+        token = torch.searchsorted(self.tokens, batch.token)
+        self.count += len(x)
+        self.xx += x.mT @ x
+        self.xy += x.mT @ y
+        self.yy += y.mT @ y
+        self.position_count.index_add_(0, position, torch.ones_like(x[:, 0]))
+        self.position_x.index_add_(0, position, x)
+        self.position_y.index_add_(0, position, y)
+        self.token_x.index_add_(0, token, x)
+        self.token_y.index_add_(0, token, y)
+        flat = token * len(self.times) + position
+        self.token_position.view(-1).index_add_(0, flat, torch.ones_like(x[:, 0]))
+
+    def _admit(self, tokens: Int[Tensor, " batch"]) -> None:
+        """Make rows for tokens not seen before."""
+        known = torch.unique(torch.cat([self.tokens.to(tokens.device), tokens]))
+        if len(known) == len(self.tokens):
+            return
+        rows = torch.searchsorted(known, self.tokens.to(tokens.device))
+        for name in ("token_x", "token_y", "token_position"):
+            old = getattr(self, name)
+            grown = old.new_zeros(len(known), old.shape[1])
+            grown[rows] = old
+            setattr(self, name, grown)
+        self.tokens = known
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Which terms a mean has."""
+
+    state: bool = False
+    position: bool = False
+    token: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class AdditiveMean(Mean):
+    """The mean ``matrix @ x + by_time[t] + by_token[v]``; unseen tokens add nothing, and times
+    beyond those of the fit take the nearest one's."""
+
+    matrix: Float[Tensor, "dim dim"]
+    times: Float[Tensor, " time"]
+    by_time: Float[Tensor, "time dim"]
+    known: Int[Tensor, " token"]
+    by_token: Float[Tensor, "token dim"]
+
+    def __call__(
+        self,
+        t: Float[Tensor, "*batch"],
+        x: Float[Tensor, "*batch dim"],
+        token: Int[Tensor, "*batch"],
+    ) -> Float[Tensor, "*batch dim"]:
+        mean = x @ self.matrix.mT + self.by_time[nearest(self.times, t)]
+        if len(self.known) == 0:
+            return mean
+        row = torch.searchsorted(self.known, token).clamp(max=len(self.known) - 1)
+        found = (self.known[row] == token)[..., None]
+        return mean + torch.where(found, self.by_token[row], 0.0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        names = ("matrix", "times", "by_time", "known", "by_token")
+        return {name: getattr(self, name) for name in names}
+
+    def to(self, dtype: torch.dtype) -> "AdditiveMean":
+        """The same mean with coefficients of another type."""
+        return AdditiveMean(
+            self.matrix.to(dtype),
+            self.times.to(dtype),
+            self.by_time.to(dtype),
+            self.known,
+            self.by_token.to(dtype),
+        )
+
+
+def nearest(times: Float[Tensor, " time"], t: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
+    """The index of the nearest of increasing times."""
+    if len(times) == 1:
+        return torch.zeros_like(t, dtype=torch.long)
+    middles = (times[1:] + times[:-1]) / 2
+    return torch.searchsorted(middles, t.contiguous())
+
+
+def times_of(blocks: Iterable[Trajectories]) -> Float[Tensor, " time"]:
+    """All times at which a transition starts, increasing."""
+    seen = [torch.unique(block.flat().t) for block in blocks]
+    return torch.unique(torch.cat(seen))
+
+
+def random_walk(moments: Moments) -> AdditiveMean:
+    """X' = x: nothing is fitted."""
+    return _assembled(moments, torch.eye(moments.dim, dtype=torch.float64), None, None)
+
+
+def drifting(moments: Moments, *, by_position: bool, shrinkage: float = 16.0) -> AdditiveMean:
+    """X' = x + c, or x + c_t: a random walk with drift, the same for all states."""
+    walk = random_walk(moments)
+    increments = moments.position_y - moments.position_x
+    counts = moments.position_count[:, None]
+    overall = increments.sum(0) / moments.count
+    own = (increments - counts * overall) / (counts + shrinkage)
+    drift = overall + own if by_position else overall.expand_as(own)
+    return replace(walk, by_time=drift)
+
+
+def least_squares(
+    moments: Moments, terms: Terms, *, ridge: float = 1e-6, shrinkage: float = 1.0
+) -> AdditiveMean:
+    r"""Penalised least squares by the normal equations, token effects eliminated (Schur).
+
+    The penalty on A is ``ridge * tr(E[xx'])/dim`` per transition, towards zero; effects of tokens
+    and positions are shrunk as by `shrinkage` further observations of no effect. The intercept is
+    free.
+    """
+    phi = _Features(moments, terms)
+    gram, cross = phi.gram(), phi.cross()
+    if terms.token:
+        weight = 1 / (phi.token_count + shrinkage)
+        gram = gram - phi.token.mT @ (phi.token * weight[:, None])
+        cross = cross - phi.token.mT @ (moments.token_y * weight[:, None])
+    penalty = phi.penalty(ridge, shrinkage)
+    solution = torch.cholesky_solve(cross, torch.linalg.cholesky(gram + penalty.diag()))
+    by_token = None
+    if terms.token:
+        by_token = (moments.token_y - phi.token @ solution) * weight[:, None]
+    return phi.mean(solution, by_token)
+
+
+def selected(
+    train: Moments, validation: Moments, terms: Terms, ridge: float | None = None
+) -> AdditiveMean:
+    """Least squares with the penalties that predict the validation transitions best.
+
+    Best is the lowest sum over coordinates of the log mean squared residual: the Gaussian
+    likelihood under constant diagonal noise.
+    """
+    ridges: Sequence[float] = RIDGES if ridge is None else (ridge,)
+    grid = product(
+        ridges if terms.state else ridges[:1],
+        SHRINKAGES if terms.token or terms.position else SHRINKAGES[:1],
+    )
+    fits = [least_squares(train, terms, ridge=r, shrinkage=s) for r, s in grid]
+    if len(fits) == 1:
+        return fits[0]
+    losses = [float(second_moment(mean, validation).diagonal().log().sum()) for mean in fits]
+    return fits[losses.index(min(losses))]
+
+
+def second_moment(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "dim dim"]:
+    """E[rr'] of the mean's residuals r, by the moments alone: on train, validation or test."""
+    by_time = mean.by_time[nearest(mean.times, moments.times)]
+    free = torch.zeros_like(by_time[:1])  # the intercept is part of by_time already
+    theta = torch.cat([mean.matrix.mT, free, by_time]).double()
+    everything = _Features(moments, Terms(state=True, position=True))
+    token = _aligned(mean, moments.tokens)
+    gram, cross = everything.gram(), everything.cross()
+    fitted_y = theta.mT @ cross + token.mT @ moments.token_y
+    mixed = theta.mT @ everything.token.mT @ token
+    counts = moments.token_position.sum(1, keepdim=True)
+    fitted = theta.mT @ gram @ theta + mixed + mixed.mT + token.mT @ (token * counts)
+    total = moments.yy - fitted_y - fitted_y.mT + fitted
+    return (total + total.mT) / (2 * moments.count)
+
+
+class _Features:
+    """The dense features ``[x, one-hot position]``, or those of them that the terms ask for."""
+
+    def __init__(self, moments: Moments, terms: Terms) -> None:
+        self.moments, self.terms = moments, terms
+        positions = len(moments.times)
+        one = torch.ones(positions, 1, dtype=torch.float64, device=moments.times.device)
+        # without a position term all positions share one intercept; with it they have one each,
+        # and a free one besides, so that only differences between positions are shrunk
+        own = torch.eye(positions).to(one)
+        self.collapse = torch.cat([one, own], dim=1) if terms.position else one
+        self.token_count = moments.token_position.sum(1)
+        place = moments.token_position @ self.collapse
+        self.token = torch.cat([moments.token_x, place], 1) if terms.state else place
+
+    def gram(self) -> Tensor:
+        moments, collapse = self.moments, self.collapse
+        place = collapse.mT @ (moments.position_count[:, None] * collapse)
+        if not self.terms.state:
+            return place
+        mixed = moments.position_x.mT @ collapse
+        return torch.cat([torch.cat([moments.xx, mixed], 1), torch.cat([mixed.mT, place], 1)])
+
+    def cross(self) -> Tensor:
+        place = self.collapse.mT @ self.moments.position_y
+        return torch.cat([self.moments.xy, place]) if self.terms.state else place
+
+    def penalty(self, ridge: float, shrinkage: float) -> Tensor:
+        moments = self.moments
+        place = torch.full_like(self.collapse[0], shrinkage)
+        place[0] = 1e-9 * moments.count  # the free intercept
+        if not self.terms.state:
+            return place
+        level = float(moments.xx.trace()) / moments.dim
+        return torch.cat([torch.full_like(moments.xx[0], ridge * level), place])
+
+    def mean(self, solution: Tensor, by_token: Tensor | None) -> AdditiveMean:
+        split = self.moments.dim if self.terms.state else 0
+        by_time = self.collapse @ solution[split:]
+        matrix = solution[:split].mT if self.terms.state else None
+        return _assembled(self.moments, matrix, by_time, by_token)
+
+
+def _assembled(
+    moments: Moments, matrix: Tensor | None, by_time: Tensor | None, by_token: Tensor | None
+) -> AdditiveMean:
+    """A mean with zeros for the terms that it does not have."""
+    zeros = moments.xx.new_zeros
+    dim, positions = moments.dim, len(moments.times)
+    return AdditiveMean(
+        matrix=zeros(dim, dim) if matrix is None else matrix.to(moments.xx.device),
+        times=moments.times,
+        by_time=zeros(positions, dim) if by_time is None else by_time,
+        known=moments.tokens[:0] if by_token is None else moments.tokens,
+        by_token=zeros(0, dim) if by_token is None else by_token,
+    )
+
+
+def _aligned(mean: AdditiveMean, tokens: Int[Tensor, " token"]) -> Float[Tensor, "token dim"]:
+    """The effects of these tokens, zero where the mean does not know them."""
+    if len(mean.known) == 0:
+        return mean.by_token.new_zeros(len(tokens), mean.by_token.shape[1]).double()
+    row = torch.searchsorted(mean.known, tokens).clamp(max=len(mean.known) - 1)
+    found = (mean.known[row] == tokens)[:, None]
+    return torch.where(found, mean.by_token[row].double(), 0.0)

@@ -1,0 +1,215 @@
+r"""Affine coordinates in which a law is fitted: :math:`z = (x - m_t)E`, :math:`x = zD + m_t`.
+
+Fitted on training documents only. Names: ``raw`` (the states themselves), ``standard`` (each
+coordinate to unit variance), ``pca:K`` (the K leading principal components of the standardised
+states) and ``whiten:K`` (the same, each to unit variance). Principal directions whose variance is
+below 1e-6 of the largest are dropped, and counted. ``center="position"`` subtracts the mean state of
+each position instead of one mean: learned positions carry up to a third of a state's variance.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.additive import nearest
+from sdelens.errors import BadNumbers, UsageError
+from sdelens.trajectories import MappedPaths, Paths, Trajectories, require_finite
+
+FLOOR = 1e-6
+"""Directions with a smaller share of the largest variance are dropped."""
+
+
+@dataclass(frozen=True)
+class BasisSpec:
+    """A basis by name, as in ``pca:32``, and whether it is centred per position."""
+
+    name: str = "standard"
+    center: str = "all"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"raw|standard|(pca|whiten):[1-9]\d*", self.name):
+            raise UsageError(
+                f"basis must be raw, standard, pca:K or whiten:K, got {self.name!r}; try pca:32"
+            )
+        if self.center not in ("all", "position"):
+            raise UsageError(f"center must be all or position, got {self.center!r}")
+
+    @property
+    def kind(self) -> str:
+        """The name without its number."""
+        return self.name.partition(":")[0]
+
+    @property
+    def rank(self) -> int | None:
+        """The number of components asked for."""
+        return int(self.name.partition(":")[2]) if ":" in self.name else None
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """An affine map to latent coordinates, and what it leaves out."""
+
+    times: Float[Tensor, " time"]
+    means: Float[Tensor, "time dim"]
+    encoder: Float[Tensor, "dim latent"]
+    decoder: Float[Tensor, "latent dim"]
+    spread: Float[Tensor, " dim"]
+    """Standard deviation of each coordinate about the mean, on training states."""
+    explained: Float[Tensor, ""]
+    """The share of the standardised variance that is kept."""
+    dropped: int
+    """How many directions were left out for want of variance."""
+
+    @property
+    def latent(self) -> int:
+        """The number of latent coordinates."""
+        return self.encoder.shape[1]
+
+    def mean_at(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
+        """The mean state at a time."""
+        return self.means[nearest(self.times, t)]
+
+    def encode(
+        self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch latent"]:
+        """From states to latent coordinates."""
+        return (x - self.mean_at(t)) @ self.encoder
+
+    def decode(
+        self, t: Float[Tensor, "*#batch"], z: Float[Tensor, "*batch latent"]
+    ) -> Float[Tensor, "*batch dim"]:
+        """From latent coordinates to states: within the kept directions, the inverse."""
+        return z @ self.decoder + self.mean_at(t)
+
+    def log_volume(self) -> float:
+        r"""Nats to add to a latent negative log density for that of states.
+
+        :math:`\tfrac12\log\det DD^\top`: the log-determinant of the map to states, or of the map to
+        the subspace that the kept directions span.
+        """
+        return 0.5 * float(torch.linalg.slogdet(self.decoder.double() @ self.decoder.double().mT)[1])
+
+    def log_volume_standard(self) -> float:
+        """The same for training-standardised coordinates."""
+        scaled = self.decoder.double() / self.spread.double()
+        return 0.5 * float(torch.linalg.slogdet(scaled @ scaled.mT)[1])
+
+    def view(self, paths: Paths) -> MappedPaths:
+        """The paths in latent coordinates, encoded as they are read."""
+        return MappedPaths(paths, self._encoded)
+
+    def _encoded(self, block: Trajectories) -> Trajectories:
+        require_finite(block)
+        basis = self.to(block.states.device)
+        states = basis.encode(block.times.expand(block.mask.shape), block.states)
+        return Trajectories(
+            states=states * block.mask[..., None],
+            mask=block.mask,
+            times=block.times,
+            tokens=block.tokens,
+            document=block.document,
+        )
+
+    def to(self, device: torch.device | str) -> "Basis":
+        """The same basis on another device."""
+        moved = {name: t.to(device) for name, t in self.tensors().items()}
+        return Basis(**moved, dropped=self.dropped)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything fitted, by name."""
+        names = ("times", "means", "encoder", "decoder", "spread", "explained")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class _Sums:
+    """First and second sums of states, and first sums per position."""
+
+    count: Tensor
+    first: Tensor
+    second: Tensor
+
+
+def fit_basis(spec: BasisSpec, train: Iterable[Trajectories]) -> Basis:
+    """The basis of that name, fitted on training paths in one pass."""
+    times, sums = _accumulate(train)
+    count = float(sums.count.sum())
+    overall = sums.first.sum(0) / count
+    means = overall[None]
+    if spec.center == "position":
+        means = sums.first / sums.count[:, None]
+    within = sums.second / count - (means.mT * (sums.count / count if len(means) > 1 else 1)) @ means
+    spread = within.diagonal().clamp(min=0).sqrt()
+    if float(spread.max()) == 0:
+        raise BadNumbers("states must vary: all training states are the same")
+    encoder, decoder, explained, dropped = _directions(spec, within, spread)
+    kind = torch.float32
+    return Basis(
+        times=(times if len(means) > 1 else times[:1]).to(kind),
+        means=means.to(kind),
+        encoder=encoder.to(kind),
+        decoder=decoder.to(kind),
+        spread=spread.clamp(min=FLOOR * float(spread.max())).to(kind),
+        explained=torch.tensor(explained, dtype=kind),
+        dropped=dropped,
+    )
+
+
+def _accumulate(blocks: Iterable[Trajectories]) -> tuple[Tensor, _Sums]:
+    """Sums over all observed states, by time; times are found on the way."""
+    times = torch.empty(0)
+    sums: _Sums | None = None
+    for block in blocks:
+        require_finite(block)
+        x = block.states[block.mask].double()
+        t = block.times.expand(block.mask.shape)[block.mask]
+        known = torch.unique(torch.cat([times.to(t), t]))
+        grown = _Sums(x.new_zeros(len(known)), x.new_zeros(len(known), x.shape[1]), x.mT @ x)
+        if sums is not None:
+            rows = torch.searchsorted(known, times.to(t))
+            grown.count[rows] = sums.count
+            grown.first[rows] = sums.first
+            grown.second += sums.second
+        index = torch.searchsorted(known, t)
+        grown.count.index_add_(0, index, torch.ones_like(t, dtype=torch.float64))
+        grown.first.index_add_(0, index, x)
+        times, sums = known, grown
+    if sums is None:
+        raise ValueError("at least one block of paths is needed")
+    return times, sums
+
+
+def _directions(
+    spec: BasisSpec, within: Tensor, spread: Tensor
+) -> tuple[Tensor, Tensor, float, int]:
+    """Encoder, decoder, share of standardised variance kept, directions dropped."""
+    dim = len(spread)
+    if spec.kind == "raw":
+        identity = torch.eye(dim).to(within)
+        return identity, identity, 1.0, 0
+    alive = spread > (FLOOR**0.5) * spread.max()
+    if spec.kind == "standard":
+        columns = torch.eye(dim).to(within)[:, alive]
+        kept = spread[alive]
+        return columns / kept, columns.mT * kept[:, None], 1.0, int((~alive).sum())
+    scale = spread.clamp(min=(FLOOR**0.5) * float(spread.max()))
+    values, vectors = torch.linalg.eigh(within / scale[:, None] / scale)
+    values, vectors = values.flip(0), _signed(vectors.flip(1))
+    usable = int((values > FLOOR * values[0]).sum())
+    rank = min(spec.rank or dim, usable)
+    if (spec.rank or 0) > dim:
+        raise UsageError(f"{spec.name} asks for more components than the {dim} coordinates")
+    root = values[:rank].sqrt() if spec.kind == "whiten" else torch.ones_like(values[:rank])
+    encoder = vectors[:, :rank] / scale[:, None] / root
+    decoder = (vectors[:, :rank] * scale[:, None] * root).mT
+    return encoder, decoder, float(values[:rank].sum() / values.sum()), dim - usable
+
+
+def _signed(vectors: Tensor) -> Tensor:
+    """Eigenvectors with the sign that makes their largest entry positive: the same on all machines."""
+    largest = vectors.abs().argmax(0)
+    return vectors * vectors[largest, torch.arange(vectors.shape[1])].sign()

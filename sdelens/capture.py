@@ -1,0 +1,222 @@
+"""Residual-stream states of a language model, recorded along its documents."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sdelens.documents import Document, Documents
+from sdelens.errors import OutOfMemory, UsageError
+from sdelens.models import language_model
+from sdelens.origin import Origin
+from sdelens.protocols import LanguageModel, Site
+from sdelens.recording import Recording, Shard, shard_file
+from sdelens.sites import Layers, resolve_layers
+from sdelens.store import digest
+from sdelens.trajectories import NO_TOKEN
+
+VERSION = 1
+"""Part of the cache's key: raise it when the same origin would give other states."""
+SHARD = 64
+"""Documents in a shard: a fixed block, so that memory does not grow with the corpus."""
+BATCH_TOKENS = 2048
+"""Tokens in a forward pass on the CPU, padding counted."""
+
+
+def sites_of(layers: Layers, model: LanguageModel) -> tuple[Site, ...]:
+    """The sites that a layer setting names."""
+    numbers = resolve_layers(layers, model.card.blocks, model.card.name)
+    return tuple(Site("embed") if k == "embed" else Site("block", int(k)) for k in numbers)
+
+
+def documents_of(
+    model: LanguageModel, texts: Sequence[str], *, length: int | None = None
+) -> Documents:
+    """One document for each text: BOS once if there is one, then at most `length` tokens."""
+    return Documents.of(Document(tuple(opened(model, text, length=length))) for text in texts)
+
+
+def opened(model: LanguageModel, text: str, *, length: int | None = None) -> list[int]:
+    """Ids of a text with BOS in front, cut at the context's end; never slid past it."""
+    bos = [] if model.card.bos is None else [model.card.bos]
+    ids = model.encode(text)
+    if ids[:1] == bos:
+        ids = ids[1:]
+    return (bos + (ids if length is None else ids[:length]))[: model.card.context]
+
+
+def origin_of(
+    model: LanguageModel, documents: Documents, sites: Sequence[Site], *, skip_first: int
+) -> Origin:
+    """Everything that shapes the states of these documents at these sites."""
+    bos = model.card.bos
+    firsts = documents.tokens[documents.offsets[:-1]]
+    return Origin(
+        model=model.card,
+        hook=" ".join(map(str, sites)),
+        skip_first=skip_first,
+        bos_prepended=bos is not None and bool((firsts == bos).all()),
+        tokens=documents.digest(),
+    )
+
+
+def record(
+    model: LanguageModel,
+    documents: Documents,
+    sites: Sequence[Site],
+    *,
+    skip_first: int = 1,
+    cache: Path | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    watch: Callable[[int], None] = lambda tokens: None,
+) -> Recording:
+    """Capture in one pass for all sites, shard by shard; from the cache where it is there already.
+
+    `cache` is a folder that holds recordings by key; without it, the states live in a temporary
+    folder. Where memory runs out the batch is halved, down to one document.
+    """
+    require_context(model, documents)
+    origin = origin_of(model, documents, sites, skip_first=skip_first)
+    key = digest([VERSION, SHARD, asdict(origin)])[:24]
+    found = Recording.load(cache / key) if cache else None
+    if found:
+        return found
+    temporary = None if cache else tempfile.TemporaryDirectory(prefix="sdelens-")
+    folder = cache / key if cache else Path(temporary.name if temporary else "")
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = range(0, len(documents), SHARD)
+    # the next shard is computed while this one is written
+    with ThreadPoolExecutor(1) as writer:
+        pending = []
+        for number, first in enumerate(shards):
+            last = min(first + SHARD, len(documents))
+            shard = _shard(model, documents, first, last, sites, skip_first, batch_tokens, watch)
+            for done in pending:
+                done.result()
+            pending = [writer.submit(shard.write, shard_file(folder, number))]
+        for done in pending:
+            done.result()
+    recording = Recording(folder, origin, tuple(sites), len(shards), temporary)
+    recording.write_index()
+    return recording
+
+
+def require_context(model: LanguageModel, documents: Documents) -> None:
+    """An error where a document is longer than the context: some models run past it silently."""
+    longest = int(documents.lengths.max())
+    if longest > model.card.context:
+        raise UsageError(
+            f"documents must fit the context of {model.card.context} tokens of {model.card.name}, "
+            f"but one has {longest}: give a smaller length"
+        )
+
+
+def _shard(
+    model: LanguageModel,
+    documents: Documents,
+    first: int,
+    last: int,
+    sites: Sequence[Site],
+    skip_first: int,
+    batch_tokens: int,
+    watch: Callable[[int], None],
+) -> Shard:
+    """The states of documents first to last - 1, each along its recorded positions."""
+    block = documents.slice(first, last)
+    padded, lengths = block.padded(), block.lengths
+    starts = block.start.clamp(min=skip_first).minimum(lengths)
+    kept = lengths - starts
+    columns = torch.arange(max(1, int(kept.max())))
+    mask = columns < kept[:, None]
+    positions = starts[:, None] + columns
+    index = positions.clamp(max=padded.shape[1] - 1)
+    width = model.card.width
+    states = {site: torch.zeros(len(block), len(columns), width) for site in sites}
+    for rows, values in _passes(model, padded, lengths, sites, batch_tokens):
+        for site, value in values.items():
+            row = torch.arange(len(rows))[:, None]
+            taken = value.float().cpu()[row, index[rows].clamp(max=value.shape[1] - 1)]
+            states[site][rows] = taken * mask[rows][..., None]
+        watch(int(lengths[rows].sum()))
+    return Shard(
+        states=states,
+        mask=mask,
+        positions=positions,
+        tokens=padded.gather(1, index).masked_fill(~mask, NO_TOKEN),
+        document=torch.arange(first, last),
+    )
+
+
+def _passes(
+    model: LanguageModel,
+    padded: Int[Tensor, "path time"],
+    lengths: Int[Tensor, " path"],
+    sites: Sequence[Site],
+    batch_tokens: int,
+) -> Iterator[tuple[Tensor, dict[Site, Tensor]]]:
+    """Forward passes over rows of like length, longest first."""
+    order = lengths.argsort(descending=True, stable=True)
+    done = 0
+    while done < len(order):
+        longest = int(lengths[order[done]])
+        rows = order[done : done + max(1, batch_tokens // longest)]
+        # padding is on the right, where a causal model does not look; any id will do
+        tokens = padded[rows, :longest].clamp(min=0)
+        try:
+            with torch.no_grad():
+                reads = dict(model.run(tokens, read=sites).reads)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            batch_tokens = smaller(error, len(rows), longest)
+            continue
+        yield rows, reads
+        done += len(rows)
+
+
+def smaller(error: Exception, rows: int, longest: int) -> int:
+    """Half the tokens of a batch for which memory ran out; an error where it held one row only."""
+    out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    if not out:
+        raise error
+    if rows == 1:
+        raise OutOfMemory(
+            f"memory ran out on a single document of {longest} tokens: give a smaller --length, "
+            "--dtype bfloat16 or another --device"
+        ) from error
+    return longest * (rows // 2)
+
+
+def capture(
+    model: Any,
+    texts: Sequence[str] | Documents,
+    *,
+    layers: Layers = None,
+    length: int | None = None,
+    skip_first: int = 1,
+    cache: Path | str | None = None,
+) -> Recording:
+    """Record the states of a model along texts: `sdelens.capture(model, texts, layers="0-7")`.
+
+    `model` is a name or folder, a `LanguageModel`, or an object of a library that an adapter knows,
+    a `TransformerBridge` say, used as it stands. The first `skip_first` positions of each context
+    are left out. The states of all layers come from one pass, which stops at the deepest.
+    """
+    adapted = language_model(model)
+    documents = texts
+    if not isinstance(documents, Documents):
+        if isinstance(documents, str):
+            raise UsageError("texts must be a list of strings, got one string: put it in a list")
+        documents = documents_of(adapted, documents, length=length)
+    if int((documents.lengths - documents.start.clamp(min=skip_first)).max()) < 2:
+        raise UsageError(
+            "at least one text must have two tokens after those skipped, but all are shorter: give "
+            "longer texts or a smaller skip_first"
+        )
+    sites = sites_of(layers, adapted)
+    folder = Path(cache) if cache is not None else None
+    return record(adapted, documents, sites, skip_first=skip_first, cache=folder)

@@ -1,0 +1,145 @@
+"""The whole surface that plugins implement, on one screen. None of them needs a base class."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as Folder
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.documents import Document
+from sdelens.law import Law
+from sdelens.origin import ModelCard
+from sdelens.report import Finding, Report
+from sdelens.trajectories import Paths
+
+if TYPE_CHECKING:
+    from sdelens.study import Study
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """A place in a language model: the word embedding, a block's output, its attention pattern."""
+
+    kind: Literal["embed", "block", "attention"]
+    layer: int = 0
+
+    def __str__(self) -> str:
+        return "embed" if self.kind == "embed" else f"{self.kind}{self.layer}"
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What one forward pass gave: values read, logits if asked for, the cache to go on from."""
+
+    reads: Mapping[Site, Tensor]
+    logits: Float[Tensor, "batch time vocabulary"] | None = None
+    past: Any = None
+
+
+Edit = Callable[[Tensor], Tensor]
+"""A function of the value at a site, which takes its place."""
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """Group ``sdelens.models``: one adapter for each library that holds models."""
+
+    card: ModelCard
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens."""
+
+    def decode(self, ids: Sequence[int]) -> list[str]:
+        """The text of each token by itself."""
+
+    def run(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        read: Sequence[Site] = (),
+        edit: Mapping[Site, Edit] | None = None,
+        past: Any = None,
+        keep: bool = False,
+        logits: bool = False,
+    ) -> Pass:
+        """One forward pass over right-padded ids, stopped at the deepest site if no more is asked.
+
+        `past` goes on from an earlier pass with `keep`; the model's own causal mask is the only one.
+        """
+
+    def untrained(self, seed: int) -> "LanguageModel":
+        """The same architecture with freshly drawn weights."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Group ``sdelens.sources``: where documents come from."""
+
+    def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
+        """Documents as the model reads them, BOS included where it has one."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training transitions left behind.
+
+    `drift` is the paper's drift loss (mean squared error of the predicted next state, per
+    dimension); `diffusion` its diffusion loss, the cross-entropy of the data under the model's
+    conditional (nats per dimension, the paper's KL up to the data's own entropy); `total` their sum.
+    """
+
+    number: int
+    train: Mapping[str, float]
+    validation: Mapping[str, float]
+
+
+Watch = Callable[[Epoch], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted law and how it came about."""
+
+    law: Law
+    history: tuple[Epoch, ...] = ()
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """Group ``sdelens.probes``: a frozen dataclass whose fields are its settings.
+
+    `densities` names what it can fit, the default for tokens first and for continuous data last.
+    """
+
+    densities: ClassVar[tuple[str, ...]]
+    density: str
+
+    def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
+        """A new law; the probe stays as it is."""
+
+    def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Law:
+        """The law that was saved with these tensors and this configuration."""
+
+
+@runtime_checkable
+class Analyzer(Protocol):
+    """Group ``sdelens.analyzers``: asks one question of a fitted run.
+
+    `needs` holds any of sde, model, attention, prompt, ensemble; `scope` is view, run or runs.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    scope: ClassVar[str]
+
+    def analyze(self, study: "Study", *, seed: int) -> Finding:
+        """The answer, with its error, its figures and their data."""
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """Group ``sdelens.reporters``: writes a report down."""
+
+    def render(self, report: Report, folder: Folder) -> Folder:
+        """Where it was written."""

@@ -1,0 +1,63 @@
+"""A plugin's settings: the fields of its frozen dataclass, as JSON scalars."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from sdelens.errors import UnknownName, UsageError
+
+
+def parse_assignments(pairs: list[str]) -> dict[str, dict[str, Any]]:
+    """``probe.width=256`` and the like, grouped by what they set.
+
+    >>> parse_assignments(["probe.width=256", "probe.noise=correlated:32"])
+    {'probe': {'width': 256, 'noise': 'correlated:32'}}
+    """
+    grouped: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        path, equals, text = pair.partition("=")
+        kind, dot, name = path.partition(".")
+        if not (equals and dot and kind and name):
+            raise UsageError(f"--set expects KIND.NAME=VALUE, as in probe.width=256; got {pair!r}")
+        grouped.setdefault(kind, {})[name] = _scalar(text)
+    return grouped
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
+    """The plugin with these settings; an error where one is unknown or of another type."""
+    hints = get_type_hints(plugin)
+    known = [field.name for field in fields(plugin) if field.init]
+    for name, value in settings.items():
+        if name not in known:
+            raise UnknownName.among(f"setting of {label}", name, known)
+        if not _fits(value, hints[name]):
+            wanted = getattr(hints[name], "__name__", str(hints[name]))
+            raise UsageError(f"{label}.{name} must be {wanted}, got {value!r}")
+    return plugin(**settings)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint if isinstance(hint, type) else object)
+
+
+def described(plugin: Any) -> dict[str, Any]:
+    """All settings of a plugin, as they go into JSON."""
+    return {field.name: getattr(plugin, field.name) for field in fields(plugin) if field.init}

@@ -1,0 +1,72 @@
+"""Training, validation and test documents; never tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.seeds import generator
+
+LEAST = 10
+"""Fewer groups of documents than this cannot be split into 80, 10 and 10%."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Document numbers; no group of documents is on two sides."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def split(groups: Sequence[int], *, seed: int) -> Split:
+    """80/10/10 by group: `groups[i]` is the group of document i (responses to one prompt, say)."""
+    names = torch.tensor(sorted(set(groups)))
+    if len(names) < LEAST:
+        raise UsageError(
+            f"at least {LEAST} documents (or prompts) are needed, so that some can be held out, got "
+            f"{len(names)}: give more texts, or cut one long path into several"
+        )
+    order = names[torch.randperm(len(names), generator=generator(seed, "split"))].tolist()
+    tenth = max(1, round(len(order) / 10))
+    test, validation = set(order[:tenth]), set(order[tenth : 2 * tenth])
+    sides: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for document, group in enumerate(groups):
+        side = "test" if group in test else "validation" if group in validation else "train"
+        sides[side].append(document)
+    return Split(*(tuple(sides[side]) for side in ("train", "validation", "test")))
+
+
+def prefix_keys(tokens: Int[Tensor, "path time"]) -> Int[Tensor, "path time"]:
+    """A 64-bit key of each prefix ``tokens[:, : j + 1]``: equal prefixes have equal keys.
+
+    The keys are sums of a random number per (position, token), as in Zobrist's hashing, so that all
+    prefixes come from one cumulative sum.
+    """
+    position = torch.arange(tokens.shape[1])
+    return _mixed(tokens * 1_000_003 + position).cumsum(-1)
+
+
+def _mixed(value: Int[Tensor, "path time"]) -> Int[Tensor, "path time"]:
+    """The splitmix64 finaliser, in wrapping 64-bit arithmetic."""
+    value = value * -7046029254386353131
+    value = (value ^ ((value >> 30) & (2**34 - 1))) * -4658895280553007687
+    value = (value ^ ((value >> 27) & (2**37 - 1))) * -7723592293110705685
+    return value ^ ((value >> 31) & (2**33 - 1))
+
+
+def first_new(
+    tokens: Int[Tensor, "path time"], train: Sequence[int], chosen: Sequence[int]
+) -> dict[int, int]:
+    """For each chosen document, the first position whose whole prefix occurs in no training one.
+
+    Rows are documents from the start of their context, padded with -1. A prefix that occurs makes
+    all shorter ones occur, so that what remains of a path is still one contiguous run.
+    """
+    keys = prefix_keys(tokens)
+    seen = torch.isin(keys[list(chosen)], torch.unique(keys[list(train)]))
+    return dict(zip(chosen, seen.long().cumprod(-1).sum(-1).tolist(), strict=True))

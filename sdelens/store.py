@@ -1,0 +1,94 @@
+"""Files: safetensors and JSON, each replaced whole. Never pickle."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sdelens.errors import OutOfMemory, UsageError
+
+
+def replaced(file: Path, write: Callable[[Path], object]) -> None:
+    """Write under a temporary name, sync, rename: a file is there whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfMemory(
+                f"no room is left on the disk for {file}: free some, choose another place with "
+                "--out or SDELENS_CACHE, or take fewer documents or layers"
+            ) from error
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(file: Path, text: str) -> None:
+    """A text file, replaced whole."""
+    replaced(file, lambda place: place.write_text(text, encoding="utf-8"))
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Indented JSON with sorted keys, so that equal values are equal bytes."""
+    write_text(file, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(file: Path) -> Any:
+    """A JSON file; an error that names it where it is missing or damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{file} does not exist: is {file.parent} a folder of sdelens?") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is not JSON ({error}): was it edited or cut off?") from error
+
+
+def write_tensors(
+    file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Safetensors, on the CPU and contiguous, replaced whole."""
+    ready = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    replaced(file, lambda place: _save(ready, place, metadata))
+
+
+def _save(tensors: dict[str, Tensor], place: Path, metadata: dict[str, str] | None) -> None:
+    try:
+        save_file(tensors, place, metadata)
+    except Exception as error:  # safetensors raises its own error, the system's number in its text
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of a file, by name."""
+    try:
+        return load_file(file)
+    except FileNotFoundError as error:
+        raise UsageError(f"{file} does not exist: is {file.parent} a folder of sdelens?") from error
+    except Exception as error:
+        raise UsageError(f"{file} is not a whole safetensors file ({error})") from error
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value."""
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where captured states are cached: SDELENS_CACHE, or the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SDELENS_CACHE") or Path(base) / "sdelens")
