@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from sdelens.fitted import Fitted as Fitted
     from sdelens.simulate import simulate as simulate
     from sdelens.study import Study as Study
-    from sdelens.study import load as load
+    from sdelens.run import load as load
 
 _HOMES = {
     "Fitted": "fitted",
     "Study": "study",
     "capture": "capture",
     "fit": "fitting",
-    "load": "study",
+    "load": "run",
     "simulate": "simulate",
 }
 __all__ = ["Fitted", "Study", "capture", "fit", "load", "simulate"]  # noqa: F822

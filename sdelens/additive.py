@@ -1,13 +1,12 @@
 r"""Closed-form means: :math:`E[X'|x,t,v] = Ax + c_t + e_v`, from one pass over the data.
 
 State x, position t and token v enter additively; leaving terms out gives every baseline. All that
-least squares needs is in the second `Moments` of the transitions, accumulated in float64 block by
-block, so that memory does not grow with the corpus, ridge penalties are chosen on validation
-without another pass, and equal data give equal bytes.
+least squares needs is in the `Moments` of the transitions, so that penalties are chosen on
+validation documents without another pass over the data.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -15,88 +14,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.law import Mean
-from sdelens.trajectories import Trajectories, Transitions, require_finite
+from sdelens.moments import Moments as Moments
+from sdelens.moments import nearest as nearest
+from sdelens.moments import times_of as times_of
 
 RIDGES = (1e-6, 1e-4, 1e-2)
 """Penalties on A, as a share of the mean squared state, per transition."""
-SHRINKAGES = (1.0, 4.0, 16.0)
+SHRINKAGES = (1.0, 4.0, 16.0, 64.0)
 """Penalties on token and position effects: pseudo-observations of no effect."""
-
-
-@dataclass
-class Moments:
-    """Sums of products of (state, position, token, next state) over all transitions.
-
-    Rows of `tokens` and `times` name the categories seen; ``sums["x"]`` and the like are indexed by
-    (category, dim). With features ``[x, one-hot position]`` and targets ``y`` this is the whole of
-    the normal equations.
-    """
-
-    dim: int
-    times: Float[Tensor, " time"]
-    tokens: Int[Tensor, " token"] = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
-    count: int = 0
-    xx: Tensor = field(init=False)
-    xy: Tensor = field(init=False)
-    yy: Tensor = field(init=False)
-    position_count: Tensor = field(init=False)
-    position_x: Tensor = field(init=False)
-    position_y: Tensor = field(init=False)
-    token_position: Tensor = field(init=False)
-    token_x: Tensor = field(init=False)
-    token_y: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        dim, positions, tokens = self.dim, len(self.times), len(self.tokens)
-        zeros = dict(dtype=torch.float64, device=self.times.device)
-        self.xx, self.xy, self.yy = (torch.zeros(dim, dim, **zeros) for _ in range(3))
-        self.position_count = torch.zeros(positions, **zeros)
-        self.position_x, self.position_y = (torch.zeros(positions, dim, **zeros) for _ in range(2))
-        self.token_position = torch.zeros(tokens, positions, **zeros)
-        self.token_x, self.token_y = (torch.zeros(tokens, dim, **zeros) for _ in range(2))
-
-    @classmethod
-    def of(cls, blocks: Iterable[Trajectories], times: Float[Tensor, " time"]) -> "Moments":
-        """The moments of all observed transitions."""
-        moments: Moments | None = None
-        for block in blocks:
-            if moments is None:
-                moments = cls(block.states.shape[-1], times.to(block.states.device))
-            moments.add(require_finite(block).flat())
-        if moments is None:
-            raise ValueError("at least one block of paths is needed")
-        return moments
-
-    def add(self, batch: Transitions) -> None:
-        """Add the products of a batch of transitions."""
-        x, y = batch.x.double(), batch.following.double()
-        position = nearest(self.times, batch.t)
-        self._admit(batch.token)
-        token = torch.searchsorted(self.tokens, batch.token)
-        self.count += len(x)
-        self.xx += x.mT @ x
-        self.xy += x.mT @ y
-        self.yy += y.mT @ y
-        self.position_count.index_add_(0, position, torch.ones_like(x[:, 0]))
-        self.position_x.index_add_(0, position, x)
-        self.position_y.index_add_(0, position, y)
-        self.token_x.index_add_(0, token, x)
-        self.token_y.index_add_(0, token, y)
-        flat = token * len(self.times) + position
-        self.token_position.view(-1).index_add_(0, flat, torch.ones_like(x[:, 0]))
-
-    def _admit(self, tokens: Int[Tensor, " batch"]) -> None:
-        """Make rows for tokens not seen before."""
-        known = torch.unique(torch.cat([self.tokens.to(tokens.device), tokens]))
-        if len(known) == len(self.tokens):
-            return
-        rows = torch.searchsorted(known, self.tokens.to(tokens.device))
-        for name in ("token_x", "token_y", "token_position"):
-            old = getattr(self, name)
-            grown = old.new_zeros(len(known), old.shape[1])
-            grown[rows] = old
-            setattr(self, name, grown)
-        self.tokens = known
 
 
 @dataclass(frozen=True)
@@ -110,8 +35,10 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class AdditiveMean(Mean):
-    """The mean ``matrix @ x + by_time[t] + by_token[v]``; unseen tokens add nothing, and times
-    beyond those of the fit take the nearest one's."""
+    """The mean ``matrix @ x + by_time[t] + by_token[v]``.
+
+    Unseen tokens add nothing; a time that was not fitted takes the nearest one's effect.
+    """
 
     matrix: Float[Tensor, "dim dim"]
     times: Float[Tensor, " time"]
@@ -125,12 +52,15 @@ class AdditiveMean(Mean):
         x: Float[Tensor, "*batch dim"],
         token: Int[Tensor, "*batch"],
     ) -> Float[Tensor, "*batch dim"]:
-        mean = x @ self.matrix.mT + self.by_time[nearest(self.times, t)]
+        return x @ self.matrix.mT + self.by_time[nearest(self.times, t)] + self.effect(token)
+
+    def effect(self, token: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
+        """What a token adds: zero if it was not seen."""
         if len(self.known) == 0:
-            return mean
-        row = torch.searchsorted(self.known, token).clamp(max=len(self.known) - 1)
+            return self.by_token.new_zeros(*token.shape, self.by_token.shape[1])
+        row = torch.searchsorted(self.known, token.contiguous()).clamp(max=len(self.known) - 1)
         found = (self.known[row] == token)[..., None]
-        return mean + torch.where(found, self.by_token[row], 0.0)
+        return self.by_token[row].where(found, 0.0)
 
     def tensors(self) -> dict[str, Tensor]:
         names = ("matrix", "times", "by_time", "known", "by_token")
@@ -147,34 +77,19 @@ class AdditiveMean(Mean):
         )
 
 
-def nearest(times: Float[Tensor, " time"], t: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
-    """The index of the nearest of increasing times."""
-    if len(times) == 1:
-        return torch.zeros_like(t, dtype=torch.long)
-    middles = (times[1:] + times[:-1]) / 2
-    return torch.searchsorted(middles, t.contiguous())
-
-
-def times_of(blocks: Iterable[Trajectories]) -> Float[Tensor, " time"]:
-    """All times at which a transition starts, increasing."""
-    seen = [torch.unique(block.flat().t) for block in blocks]
-    return torch.unique(torch.cat(seen))
-
-
 def random_walk(moments: Moments) -> AdditiveMean:
-    """X' = x: nothing is fitted."""
+    """The mean X' = x: nothing is fitted."""
     return _assembled(moments, torch.eye(moments.dim, dtype=torch.float64), None, None)
 
 
 def drifting(moments: Moments, *, by_position: bool, shrinkage: float = 16.0) -> AdditiveMean:
-    """X' = x + c, or x + c_t: a random walk with drift, the same for all states."""
-    walk = random_walk(moments)
+    """The mean x + c, or x + c_t: a random walk with drift, the same for all states."""
     increments = moments.position_y - moments.position_x
     counts = moments.position_count[:, None]
     overall = increments.sum(0) / moments.count
     own = (increments - counts * overall) / (counts + shrinkage)
-    drift = overall + own if by_position else overall.expand_as(own)
-    return replace(walk, by_time=drift)
+    drift = overall + own if by_position else overall.repeat(len(own), 1)
+    return replace(random_walk(moments), by_time=drift)
 
 
 def least_squares(
@@ -226,12 +141,12 @@ def second_moment(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "dim di
     free = torch.zeros_like(by_time[:1])  # the intercept is part of by_time already
     theta = torch.cat([mean.matrix.mT, free, by_time]).double()
     everything = _Features(moments, Terms(state=True, position=True))
-    token = _aligned(mean, moments.tokens)
+    token = mean.effect(moments.tokens).double()
     gram, cross = everything.gram(), everything.cross()
     fitted_y = theta.mT @ cross + token.mT @ moments.token_y
     mixed = theta.mT @ everything.token.mT @ token
-    counts = moments.token_position.sum(1, keepdim=True)
-    fitted = theta.mT @ gram @ theta + mixed + mixed.mT + token.mT @ (token * counts)
+    fitted = theta.mT @ gram @ theta + mixed + mixed.mT
+    fitted = fitted + token.mT @ (token * everything.token_count[:, None])
     total = moments.yy - fitted_y - fitted_y.mT + fitted
     return (total + total.mT) / (2 * moments.count)
 
@@ -292,12 +207,3 @@ def _assembled(
         known=moments.tokens[:0] if by_token is None else moments.tokens,
         by_token=zeros(0, dim) if by_token is None else by_token,
     )
-
-
-def _aligned(mean: AdditiveMean, tokens: Int[Tensor, " token"]) -> Float[Tensor, "token dim"]:
-    """The effects of these tokens, zero where the mean does not know them."""
-    if len(mean.known) == 0:
-        return mean.by_token.new_zeros(len(tokens), mean.by_token.shape[1]).double()
-    row = torch.searchsorted(mean.known, tokens).clamp(max=len(mean.known) - 1)
-    found = (mean.known[row] == tokens)[:, None]
-    return torch.where(found, mean.by_token[row].double(), 0.0)

@@ -2,25 +2,27 @@ r"""Affine coordinates in which a law is fitted: :math:`z = (x - m_t)E`, :math:`
 
 Fitted on training documents only. Names: ``raw`` (the states themselves), ``standard`` (each
 coordinate to unit variance), ``pca:K`` (the K leading principal components of the standardised
-states) and ``whiten:K`` (the same, each to unit variance). Principal directions whose variance is
-below 1e-6 of the largest are dropped, and counted. ``center="position"`` subtracts the mean state of
-each position instead of one mean: learned positions carry up to a third of a state's variance.
+states) and ``whiten:K`` (the same, each to unit variance). Constant coordinates and principal
+directions whose variance is below 1e-6 of the largest are dropped, and counted; not by ``raw``.
+``center="position"`` subtracts the mean state of each position instead of one mean: learned
+positions carry up to a third of a state's variance.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.additive import nearest
 from sdelens.errors import BadNumbers, UsageError
+from sdelens.moments import nearest
 from sdelens.trajectories import MappedPaths, Paths, Trajectories, require_finite
 
 FLOOR = 1e-6
-"""Directions with a smaller share of the largest variance are dropped."""
+"""Principal directions with a smaller share of the largest variance are dropped, and coordinates
+whose deviation is a smaller share of the largest, or of their own size: that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class Basis:
     def encode(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch latent"]:
-        """From states to latent coordinates."""
-        return (x - self.mean_at(t)) @ self.encoder
+        """From states, of any float type, to latent coordinates."""
+        return (x - self.mean_at(t)).to(self.encoder.dtype) @ self.encoder
 
     def decode(
         self, t: Float[Tensor, "*#batch"], z: Float[Tensor, "*batch latent"]
@@ -88,10 +90,12 @@ class Basis:
     def log_volume(self) -> float:
         r"""Nats to add to a latent negative log density for that of states.
 
-        :math:`\tfrac12\log\det DD^\top`: the log-determinant of the map to states, or of the map to
-        the subspace that the kept directions span.
+        :math:`\tfrac12\log\det DD^\top`: the log-determinant of the map to states, or to the
+        subspace that the kept directions span.
         """
-        return 0.5 * float(torch.linalg.slogdet(self.decoder.double() @ self.decoder.double().mT)[1])
+        return 0.5 * float(
+            torch.linalg.slogdet(self.decoder.double() @ self.decoder.double().mT)[1]
+        )
 
     def log_volume_standard(self) -> float:
         """The same for training-standardised coordinates."""
@@ -106,13 +110,8 @@ class Basis:
         require_finite(block)
         basis = self.to(block.states.device)
         states = basis.encode(block.times.expand(block.mask.shape), block.states)
-        return Trajectories(
-            states=states * block.mask[..., None],
-            mask=block.mask,
-            times=block.times,
-            tokens=block.tokens,
-            document=block.document,
-        )
+        observed = states.where(block.mask[..., None], 0.0)
+        return replace(block, states=observed, times=block.times.to(states.dtype))
 
     def to(self, device: torch.device | str) -> "Basis":
         """The same basis on another device."""
@@ -127,7 +126,7 @@ class Basis:
 
 @dataclass
 class _Sums:
-    """First and second sums of states, and first sums per position."""
+    """Counts and sums of states at each time, and their second moments over all times."""
 
     count: Tensor
     first: Tensor
@@ -137,24 +136,29 @@ class _Sums:
 def fit_basis(spec: BasisSpec, train: Iterable[Trajectories]) -> Basis:
     """The basis of that name, fitted on training paths in one pass."""
     times, sums = _accumulate(train)
-    count = float(sums.count.sum())
-    overall = sums.first.sum(0) / count
-    means = overall[None]
-    if spec.center == "position":
-        means = sums.first / sums.count[:, None]
-    within = sums.second / count - (means.mT * (sums.count / count if len(means) > 1 else 1)) @ means
+    total = float(sums.count.sum())
+    share = sums.count[:, None] / total
+    means = sums.first / sums.count[:, None]
+    if spec.center == "all":
+        means, times, share = (share * means).sum(0, keepdim=True), times[:1], share.new_ones(1, 1)
+    within = sums.second / total - (share * means).mT @ means
     spread = within.diagonal().clamp(min=0).sqrt()
-    if float(spread.max()) == 0:
-        raise BadNumbers("states must vary: all training states are the same")
-    encoder, decoder, explained, dropped = _directions(spec, within, spread)
+    size = (sums.second.diagonal() / total).sqrt().clamp(min=float(spread.max()))
+    varies = spread > FLOOR * size
+    if not varies.any():
+        raise BadNumbers(
+            "states must vary: those of training are all the same, or the same at each position; "
+            "check what was captured"
+        )
+    encoder, decoder, explained, dropped = _directions(spec, within, varies)
     kind = torch.float32
     return Basis(
-        times=(times if len(means) > 1 else times[:1]).to(kind),
+        times=times.to(kind),
         means=means.to(kind),
         encoder=encoder.to(kind),
         decoder=decoder.to(kind),
         spread=spread.clamp(min=FLOOR * float(spread.max())).to(kind),
-        explained=torch.tensor(explained, dtype=kind),
+        explained=torch.tensor(explained, dtype=kind, device=encoder.device),
         dropped=dropped,
     )
 
@@ -184,32 +188,39 @@ def _accumulate(blocks: Iterable[Trajectories]) -> tuple[Tensor, _Sums]:
 
 
 def _directions(
-    spec: BasisSpec, within: Tensor, spread: Tensor
+    spec: BasisSpec, within: Tensor, varies: Tensor
 ) -> tuple[Tensor, Tensor, float, int]:
     """Encoder, decoder, share of standardised variance kept, directions dropped."""
-    dim = len(spread)
-    if spec.kind == "raw":
-        identity = torch.eye(dim).to(within)
-        return identity, identity, 1.0, 0
-    alive = spread > (FLOOR**0.5) * spread.max()
-    if spec.kind == "standard":
-        columns = torch.eye(dim).to(within)[:, alive]
-        kept = spread[alive]
-        return columns / kept, columns.mT * kept[:, None], 1.0, int((~alive).sum())
-    scale = spread.clamp(min=(FLOOR**0.5) * float(spread.max()))
-    values, vectors = torch.linalg.eigh(within / scale[:, None] / scale)
-    values, vectors = values.flip(0), _signed(vectors.flip(1))
-    usable = int((values > FLOOR * values[0]).sum())
-    rank = min(spec.rank or dim, usable)
+    dim = len(within)
     if (spec.rank or 0) > dim:
-        raise UsageError(f"{spec.name} asks for more components than the {dim} coordinates")
-    root = values[:rank].sqrt() if spec.kind == "whiten" else torch.ones_like(values[:rank])
-    encoder = vectors[:, :rank] / scale[:, None] / root
-    decoder = (vectors[:, :rank] * scale[:, None] * root).mT
-    return encoder, decoder, float(values[:rank].sum() / values.sum()), dim - usable
+        raise UsageError(
+            f"{spec.name} asks for more components than the {dim} coordinates of a state: give "
+            f"{spec.kind}:{dim} or fewer"
+        )
+    identity = torch.eye(dim).to(within)
+    if spec.kind == "raw":
+        return identity, identity, 1.0, 0
+    alive = identity[:, varies]
+    std = within.diagonal()[varies].sqrt()
+    if spec.kind == "standard":
+        return alive / std, (alive * std).mT, 1.0, dim - len(std)
+    values, vectors = _principal(within[varies][:, varies] / std[:, None] / std)
+    usable = int((values > FLOOR * values[0]).sum())
+    kept = values[: spec.rank][:usable]
+    root = kept.sqrt() if spec.kind == "whiten" else torch.ones_like(kept)
+    axes = vectors[:, : len(kept)]
+    encoder = alive @ (axes / std[:, None]) / root
+    decoder = (alive @ (axes * std[:, None]) * root).mT
+    return encoder, decoder, float(kept.sum() / values.sum()), dim - usable
 
 
-def _signed(vectors: Tensor) -> Tensor:
-    """Eigenvectors with the sign that makes their largest entry positive: the same on all machines."""
-    largest = vectors.abs().argmax(0)
-    return vectors * vectors[largest, torch.arange(vectors.shape[1])].sign()
+def _principal(correlation: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, largest first, and eigenvectors whose first large entry is positive.
+
+    Large is half of the largest or more, so that rounding does not decide between equal entries.
+    """
+    values, vectors = torch.linalg.eigh(correlation)
+    values, vectors = values.flip(0), vectors.flip(1)
+    size = vectors.abs()
+    first = (size > size.max(0).values / 2).to(torch.uint8).argmax(0)
+    return values, vectors * vectors.gather(0, first[None]).sign()

@@ -12,13 +12,13 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sdelens.documents import Document, Documents
+from sdelens.digest import digest
 from sdelens.errors import OutOfMemory, UsageError
 from sdelens.models import language_model
 from sdelens.origin import Origin
 from sdelens.protocols import LanguageModel, Site
 from sdelens.recording import Recording, Shard, shard_file
 from sdelens.sites import Layers, resolve_layers
-from sdelens.store import digest
 from sdelens.trajectories import NO_TOKEN
 
 VERSION = 1
@@ -212,11 +212,16 @@ def capture(
         if isinstance(documents, str):
             raise UsageError("texts must be a list of strings, got one string: put it in a list")
         documents = documents_of(adapted, documents, length=length)
-    if int((documents.lengths - documents.start.clamp(min=skip_first)).max()) < 2:
-        raise UsageError(
-            "at least one text must have two tokens after those skipped, but all are shorter: give "
-            "longer texts or a smaller skip_first"
-        )
+    require_recorded(documents, skip_first)
     sites = sites_of(layers, adapted)
     folder = Path(cache) if cache is not None else None
     return record(adapted, documents, sites, skip_first=skip_first, cache=folder)
+
+
+def require_recorded(documents: Documents, skip_first: int) -> None:
+    """An error where no document has two recorded states, which make one transition."""
+    if int((documents.lengths - documents.start.clamp(min=skip_first)).max()) < 2:
+        raise UsageError(
+            "at least one text must have two tokens after the start and those skipped, but all "
+            "are shorter: give longer texts or a smaller skip_first"
+        )

@@ -40,9 +40,11 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    r"""A law of :math:`dX = \mu\,dt + \sigma\,dW`, fitted in latent coordinates, read in the data's.
+    """A law fitted in latent coordinates, read in the data's.
 
-    A time `t` may be a number or a tensor that broadcasts against the states' batch.
+    A time `t` may be a number or a tensor that broadcasts against the states' batch. States may be
+    of any float type; what comes back is of the basis's. Where the basis leaves directions out, a
+    state is first projected onto those that it keeps.
     """
 
     law: Law
@@ -65,12 +67,10 @@ class Fitted:
         """The step between observations, in the data's unit of time."""
         return self.record.dt
 
-    def transition(
-        self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
-    ) -> Step:
+    def transition(self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]) -> Step:
         """Mean and covariance of the state at t + dt, given x at t."""
-        t = _time(t, x)
-        step = self.sde.transition(t, self.basis.encode(t, x))
+        t, z = self._latent(t, x)
+        step = self.sde.transition(t, z)
         return Step(
             mean=self.basis.decode(t + self.dt, step.mean),
             covariance=self._widened(step.scale.covariance(), x),
@@ -80,17 +80,24 @@ class Fitted:
         self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim"]:
         r""":math:`\mu(x, t)`, the coefficient of dt."""
-        t = _time(t, x)
+        t, z = self._latent(t, x)
         moving = (self.basis.mean_at(t + self.dt) - self.basis.mean_at(t)) / self.dt
-        return self.sde.drift(t, self.basis.encode(t, x)) @ self.basis.decoder + moving
+        return self.sde.drift(t, z) @ self.basis.decoder + moving
 
     def covariance(
         self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim dim"]:
         r""":math:`\sigma\sigma^\top(x, t)`, the coefficient of dt in the covariance."""
-        t = _time(t, x)
-        scale = self.sde.diffusion(t, self.basis.encode(t, x))
+        scale = self.sde.diffusion(*self._latent(t, x))
         return self._widened(scale.covariance(), x)
+
+    def _latent(
+        self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch latent"]]:
+        """A time for each state, and the states in latent coordinates."""
+        t = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1])
+        z = self.basis.encode(t, x)
+        return t.to(z.dtype), z
 
     def _widened(
         self, latent: Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
@@ -127,7 +134,3 @@ def log_density(law: Law, block: Trajectories) -> Float[Tensor, "path step"]:
         block.document,
     )
     return law.predict(past).log_density(block.states[:, 1:])
-
-
-def _time(t: float | Tensor, x: Tensor) -> Tensor:
-    return torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1])

@@ -1,5 +1,6 @@
 """Any language model as a `LanguageModel`."""
 
+from os import PathLike, fspath
 from typing import Any
 
 from sdelens.errors import UsageError
@@ -16,8 +17,8 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
     The adapter is found by the root modules of the object's classes, so that only the library that
     its user already imported is used.
     """
-    if isinstance(model, str):
-        loaded: LanguageModel = load("model", LOADER).load(model, **settings)
+    if isinstance(model, str | PathLike):
+        loaded: LanguageModel = load("model", LOADER).load(fspath(model), **settings)
         return loaded
     if isinstance(model, LanguageModel):
         return model

@@ -21,8 +21,9 @@ class Network:
     in]`` into ``[member, batch, out]`` in one batched product.
     """
 
-    weights: tuple[Float[Tensor, "*member into out"], ...]
-    biases: tuple[Float[Tensor, "*member_one out"], ...]
+    # the sizes of one layer are not those of the next, hence shapes without names
+    weights: tuple[Float[Tensor, "... _ _"], ...]
+    biases: tuple[Float[Tensor, "... _"], ...]
 
     @classmethod
     def stack(cls, sizes: Sequence[int], members: int, seed: int) -> "Network":

@@ -1,5 +1,6 @@
 """Answers as plain values: estimates, arrays, figures as data."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,9 +20,21 @@ class Estimate:
     stderr: float | None = None
     unit: str = ""
 
+    @property
+    def number(self) -> str:
+        """The value, and its error to two digits with the value to match.
+
+        >>> Estimate("gain", 0.07123, stderr=0.0123, unit="nats").number
+        '0.071 ± 0.012'
+        """
+        error = self.stderr
+        if error is None or not math.isfinite(error) or error <= 0:
+            return f"{self.value:.4g}"
+        digits = max(0, 1 - math.floor(math.log10(error)))
+        return f"{self.value:.{digits}f} ± {error:.{digits}f}"
+
     def __str__(self) -> str:
-        error = "" if self.stderr is None else f" ± {self.stderr:.2g}"
-        return f"{self.value:.4g}{error}{' ' + self.unit if self.unit else ''}"
+        return f"{self.number} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +124,18 @@ class Report:
     failures: Mapping[str, str] = field(default_factory=dict)
     """Analyzers that could not answer, and why."""
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def visible(token: str) -> str:
+    """A token as it can be shown: blanks have signs, what cannot be printed its code.
+
+    >>> visible(" the\\n")
+    '·the⏎'
+    """
+    return "".join(_SIGNS.get(c) or (c if c.isprintable() else f"\\x{ord(c):02x}") for c in token)
+
+
+_SIGNS = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 
 def require_prompt(prompt: str | None, analyzer: str) -> str:

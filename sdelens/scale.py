@@ -1,7 +1,8 @@
 r"""The noise of one step, as a linear map: :math:`\sigma\xi` with :math:`\xi \sim N(0, I)`.
 
-A `Scale` stands for :math:`\sigma`; its covariance is :math:`\sigma\sigma^\top`. None of them forms
-a ``dim x dim`` matrix unless asked to.
+A `Scale` stands for :math:`\sigma`; its covariance is :math:`\sigma\sigma^\top`. Noises and
+residuals broadcast against a scale's own batch, and no ``dim x dim`` matrix is formed unless asked
+for.
 """
 
 import math
@@ -24,7 +25,7 @@ class Scale(ABC):
         """The number of independent noises."""
 
     @abstractmethod
-    def apply(self, noise: Float[Tensor, "*batch noise"]) -> Float[Tensor, "*batch dim"]:
+    def apply(self, noise: Float[Tensor, "*#batch noise"]) -> Float[Tensor, "*batch dim"]:
         r""":math:`\sigma\xi`."""
 
     @abstractmethod
@@ -40,7 +41,7 @@ class Scale(ABC):
         r""":math:`\sigma\sqrt{dt}`: the noise of a step of length dt, given that of unit time."""
 
     @abstractmethod
-    def log_density(self, residual: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+    def log_density(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
         r""":math:`\log N(r; 0, \sigma\sigma^\top)` in nats."""
 
     def covariance(self) -> Float[Tensor, "*batch dim dim"]:
@@ -59,7 +60,7 @@ class DiagonalScale(Scale):
     def channels(self) -> int:
         return self.std.shape[-1]
 
-    def apply(self, noise: Float[Tensor, "*batch noise"]) -> Float[Tensor, "*batch dim"]:
+    def apply(self, noise: Float[Tensor, "*#batch noise"]) -> Float[Tensor, "*batch dim"]:
         return self.std * noise
 
     def factor(self) -> Float[Tensor, "*batch dim noise"]:
@@ -68,10 +69,13 @@ class DiagonalScale(Scale):
     def variance(self) -> Float[Tensor, "*batch dim"]:
         return self.std.square()
 
+    def covariance(self) -> Float[Tensor, "*batch dim dim"]:
+        return self.variance().diag_embed()
+
     def times(self, dt: float) -> "DiagonalScale":
         return DiagonalScale(self.std * math.sqrt(dt))
 
-    def log_density(self, residual: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+    def log_density(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
         squares = (residual / self.std).square().sum(-1)
         return -0.5 * (squares + self.channels * LOG_2PI) - self.std.log().sum(-1)
 
@@ -91,9 +95,9 @@ class LowRankScale(Scale):
     def channels(self) -> int:
         return sum(self.columns.shape)
 
-    def apply(self, noise: Float[Tensor, "*batch noise"]) -> Float[Tensor, "*batch dim"]:
-        own, shared = noise.split(list(self.columns.shape), dim=-1)
-        return self.std * own + shared @ self.columns.mT
+    def apply(self, noise: Float[Tensor, "*#batch noise"]) -> Float[Tensor, "*batch dim"]:
+        dim = len(self.std)
+        return self.std * noise[..., :dim] + noise[..., dim:] @ self.columns.mT
 
     def factor(self) -> Float[Tensor, "*batch dim noise"]:
         return torch.cat([self.std.diag(), self.columns], dim=-1)
@@ -104,13 +108,13 @@ class LowRankScale(Scale):
     def times(self, dt: float) -> "LowRankScale":
         return LowRankScale(self.std * math.sqrt(dt), self.columns * math.sqrt(dt))
 
-    def log_density(self, residual: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+    def log_density(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
         dim, rank = self.columns.shape
         whitened = self.columns / self.std[:, None]
         identity = torch.eye(rank, dtype=whitened.dtype, device=whitened.device)
-        root = torch.linalg.cholesky(identity + whitened.mT @ whitened)
+        root: Tensor = torch.linalg.cholesky(identity + whitened.mT @ whitened)
         # (D^-1 U) L^-T, so that one product per residual gives the Woodbury correction
-        projector = torch.linalg.solve_triangular(root, whitened.mT, upper=False).mT
+        projector: Tensor = torch.linalg.solve_triangular(root, whitened.mT, upper=False).mT
         scaled = residual / self.std
         squares = scaled.square().sum(-1) - (scaled @ projector).square().sum(-1)
         log_det = 2 * (self.std.log().sum() + root.diagonal().log().sum())
@@ -119,7 +123,7 @@ class LowRankScale(Scale):
 
 @dataclass(frozen=True, eq=False)
 class ScaledCorrelation(Scale):
-    r"""A state-dependent diagonal around a constant correlation, :math:`\sigma = \mathrm{diag}(s)\,C`."""
+    r"""A state-dependent diagonal times a constant scale, :math:`\mathrm{diag}(s)\,C`."""
 
     std: Float[Tensor, "*batch dim"]
     correlation: Scale
@@ -128,7 +132,7 @@ class ScaledCorrelation(Scale):
     def channels(self) -> int:
         return self.correlation.channels
 
-    def apply(self, noise: Float[Tensor, "*batch noise"]) -> Float[Tensor, "*batch dim"]:
+    def apply(self, noise: Float[Tensor, "*#batch noise"]) -> Float[Tensor, "*batch dim"]:
         return self.std * self.correlation.apply(noise)
 
     def factor(self) -> Float[Tensor, "*batch dim noise"]:
@@ -140,7 +144,7 @@ class ScaledCorrelation(Scale):
     def times(self, dt: float) -> "ScaledCorrelation":
         return ScaledCorrelation(self.std * math.sqrt(dt), self.correlation)
 
-    def log_density(self, residual: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+    def log_density(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
         return self.correlation.log_density(residual / self.std) - self.std.log().sum(-1)
 
 
@@ -154,8 +158,8 @@ class FullScale(Scale):
     def channels(self) -> int:
         return self.root.shape[-1]
 
-    def apply(self, noise: Float[Tensor, "*batch noise"]) -> Float[Tensor, "*batch dim"]:
-        return (self.root @ noise[..., None])[..., 0]
+    def apply(self, noise: Float[Tensor, "*#batch noise"]) -> Float[Tensor, "*batch dim"]:
+        return torch.einsum("...ij,...j->...i", self.root, noise)
 
     def factor(self) -> Float[Tensor, "*batch dim noise"]:
         return self.root
@@ -166,13 +170,14 @@ class FullScale(Scale):
     def times(self, dt: float) -> "FullScale":
         return FullScale(self.root * math.sqrt(dt))
 
-    def log_density(self, residual: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
-        root = self.root.expand(*residual.shape[:-1], *self.root.shape[-2:])
+    def log_density(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
+        scaled: Tensor
         if self.root.ndim == 2:  # one factor for the whole batch: one solve
-            flat = residual.reshape(-1, residual.shape[-1]).mT
-            solved = torch.linalg.solve_triangular(self.root, flat, upper=False).mT
-            scaled = solved.reshape(residual.shape)
+            columns = residual.reshape(-1, self.channels).mT
+            scaled = torch.linalg.solve_triangular(self.root, columns, upper=False).mT
+            scaled = scaled.reshape(residual.shape)
         else:
-            scaled = torch.linalg.solve_triangular(root, residual[..., None], upper=False)[..., 0]
-        log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            scaled = torch.linalg.solve_triangular(self.root, residual[..., None], upper=False)
+            scaled = scaled[..., 0]
+        log_det = self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return -0.5 * (scaled.square().sum(-1) + self.channels * LOG_2PI) - log_det

@@ -28,8 +28,8 @@ def split(groups: Sequence[int], *, seed: int) -> Split:
     names = torch.tensor(sorted(set(groups)))
     if len(names) < LEAST:
         raise UsageError(
-            f"at least {LEAST} documents (or prompts) are needed, so that some can be held out, got "
-            f"{len(names)}: give more texts, or cut one long path into several"
+            f"at least {LEAST} documents (or prompts) are needed, so that some can be held out, "
+            f"got {len(names)}: give more texts, or cut one long path into several"
         )
     order = names[torch.randperm(len(names), generator=generator(seed, "split"))].tolist()
     tenth = max(1, round(len(order) / 10))
@@ -44,11 +44,11 @@ def split(groups: Sequence[int], *, seed: int) -> Split:
 def prefix_keys(tokens: Int[Tensor, "path time"]) -> Int[Tensor, "path time"]:
     """A 64-bit key of each prefix ``tokens[:, : j + 1]``: equal prefixes have equal keys.
 
-    The keys are sums of a random number per (position, token), as in Zobrist's hashing, so that all
-    prefixes come from one cumulative sum.
+    The keys are sums of a random number per (position, token), as in Zobrist's hashing, so that
+    all prefixes come from one cumulative sum.
     """
     position = torch.arange(tokens.shape[1])
-    return _mixed(tokens * 1_000_003 + position).cumsum(-1)
+    return _mixed(tokens.long() * 1_000_003 + position).cumsum(-1)
 
 
 def _mixed(value: Int[Tensor, "path time"]) -> Int[Tensor, "path time"]:

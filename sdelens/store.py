@@ -4,7 +4,6 @@ import errno
 import json
 import os
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +80,6 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise UsageError(f"{file} does not exist: is {file.parent} a folder of sdelens?") from error
     except Exception as error:
         raise UsageError(f"{file} is not a whole safetensors file ({error})") from error
-
-
-def digest(value: Any) -> str:
-    """sha256 of a JSON value."""
-    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def cache_folder() -> Path:

@@ -36,14 +36,15 @@ class Trajectories:
 
     @classmethod
     def from_states(cls, states: Float[Tensor, "path time dim"], dt: float) -> "Trajectories":
-        """Paths of equal length, observed every `dt` from time 0; each is a document of its own."""
+        """Paths of equal length, observed every `dt` from time 0, each a document of its own."""
         paths, length, _ = states.shape
+        device = states.device
         return cls(
             states=states,
-            mask=torch.ones(paths, length, dtype=torch.bool),
-            times=torch.arange(length, dtype=states.dtype)[None] * dt,
-            tokens=torch.full((paths, length), NO_TOKEN),
-            document=torch.arange(paths),
+            mask=torch.ones(paths, length, dtype=torch.bool, device=device),
+            times=torch.arange(length, dtype=states.dtype, device=device)[None] * dt,
+            tokens=torch.full((paths, length), NO_TOKEN, device=device),
+            document=torch.arange(paths, device=device),
         )
 
     def __iter__(self) -> Iterator["Trajectories"]:
@@ -56,7 +57,8 @@ class Trajectories:
 
     def select(self, documents: Sequence[int]) -> "Trajectories":
         """The paths of these documents, in their own order."""
-        return self.rows(torch.isin(self.document, torch.tensor(documents)).nonzero()[:, 0])
+        chosen = torch.tensor(documents, dtype=torch.long, device=self.document.device)
+        return self.rows(torch.isin(self.document, chosen).nonzero()[:, 0])
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "Trajectories":
         """Some of the paths."""
@@ -85,13 +87,13 @@ class Trajectories:
         )
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All observed transitions once, shuffled, in batches of `size` (the last may be short)."""
+        """All observed transitions once, shuffled, in batches of `size`; the last may be short."""
         return shuffled([self], size, seed)
 
 
 @runtime_checkable
 class Paths(Protocol):
-    """Blocks of paths in a fixed order, as often as asked; a `Trajectories` is one of one block."""
+    """Blocks of paths in a fixed order, as often as asked; a `Trajectories` is one block."""
 
     def __iter__(self) -> Iterator[Trajectories]: ...
 
@@ -170,8 +172,8 @@ def require_finite(block: Trajectories) -> Trajectories:
     if bad.any():
         path, time = bad.nonzero()[0].tolist()
         raise BadNumbers(
-            f"states must be finite: document {int(block.document[path])} holds NaN or infinity at "
-            f"its observation {time} ({int(bad.sum())} such states in this block); leave such "
+            f"states must be finite: document {int(block.document[path])} holds NaN or infinity "
+            f"at its observation {time} ({int(bad.sum())} such states in this block); leave such "
             "documents out, or capture in float32"
         )
     return block
@@ -179,10 +181,21 @@ def require_finite(block: Trajectories) -> Trajectories:
 
 def step_of(times: Float[Tensor, "#path time"]) -> float:
     """The one step between observation times, in the data's unit; an error if it varies."""
-    steps = times.double().diff(dim=-1)
-    if steps.numel() == 0:
+    count = times.shape[1] - 1
+    if times.numel() == 0 or count < 1:
         raise BadNumbers("a path needs at least two observations to have a step")
-    first = float(steps[0, 0])
-    if first <= 0 or (steps - first).abs().max() > 1e-3 * first:
-        raise BadNumbers(f"observation times must be evenly spaced and increase, got {times[0, :5]}")
-    return first
+    exact = times.double()
+    step = float(exact[0, -1] - exact[0, 0]) / count
+    slack = 1e-3 * step + 2 * torch.finfo(times.dtype).eps * float(exact.abs().max())
+    if not step > 0 or (exact.diff(dim=-1) - step).abs().max() > slack:
+        first = ", ".join(f"{t:.6g}" for t in times[0, :5].tolist())
+        raise BadNumbers(
+            f"observation times must increase in equal steps, got {first}, …: give paths "
+            "observed at a constant interval, or interpolate them to one"
+        )
+    return float(f"{step:.7g}")  # a float32 time carries seven digits
+
+
+def dt_of(paths: Iterable[Trajectories]) -> float:
+    """The one step between observations of all paths."""
+    return step_of(next(iter(paths)).times)

@@ -1,15 +1,20 @@
 """Models of TransformerLens: loaded by us, or as their user holds them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import copy
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from sdelens_plugins.models.catalogue import Located, locate
+from sdelens_plugins.models.taps import Stop, Taps, evaluating
 from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
@@ -24,17 +29,19 @@ DTYPES = {
 }
 
 
-class Stop(Exception):
-    """Raised by the deepest hook: nothing after it is needed."""
-
-
 @dataclass(frozen=True, eq=False)
 class BridgeModel:
-    """A `TransformerBridge`, with its user's own hooks active."""
+    """A `TransformerBridge`, with its user's own hooks active.
+
+    Around a model that we loaded ourselves, `plain` is the same model with the same weights in
+    memory, as Hugging Face runs it: its fused attention is faster than the bridge's, which spells
+    attention out for its hooks. It runs wherever nobody looks into attention.
+    """
 
     bridge: TransformerBridge
     tokenizer: PreTrainedTokenizerBase
     card: ModelCard
+    plain: nn.Module | None = None
 
     @classmethod
     def load(
@@ -49,29 +56,56 @@ class BridgeModel:
         """Load an embedded model, a folder or a name on the hub, and build a bridge around it."""
         if dtype not in DTYPES:
             raise UsageError(f"dtype must be {', '.join(DTYPES)}; got {dtype!r}")
-        located = locate(name, revision=revision, offline=offline)
         place = resolve_device(device)
-        return cls._around(located, DTYPES[dtype], place)
+        located = locate(name, revision=revision, offline=offline)
+        return cls._read(located, DTYPES[dtype], place)
 
     @classmethod
-    def _around(cls, located: Located, dtype: torch.dtype, device: torch.device) -> "BridgeModel":
+    def _read(cls, located: Located, dtype: torch.dtype, device: torch.device) -> "BridgeModel":
         folder = str(located.folder)
-        inner = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        try:
+            inner = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise UsageError(
+                f"{located.name} does not load as a causal language model ({first}): expected "
+                "config.json, a tokenizer and *.safetensors of an architecture that transformers "
+                "knows"
+            ) from error
+        return cls._around(inner.to(device), tokenizer, located.name, located.revision)
+
+    @classmethod
+    def _around(
+        cls, inner: Any, tokenizer: PreTrainedTokenizerBase, name: str, revision: str
+    ) -> "BridgeModel":
+        """A bridge around a model that is ours alone; building one rewrites what it is given."""
         inner = inner.eval().requires_grad_(False)
-        fingerprint = fingerprint_of(inner)
+        card = card_of(inner, tokenizer, name, revision)
+        weights = (*inner.parameters(), *inner.buffers())
+        plain = copy.deepcopy(inner, {id(tensor): tensor for tensor in weights})
         bridge = TransformerBridge.boot_transformers(
-            folder, hf_model=inner.to(device), tokenizer=tokenizer, dtype=dtype, device=device
+            name,
+            hf_model=inner,
+            tokenizer=copy.deepcopy(tokenizer),
+            device=plain.device,
+            dtype=plain.dtype,
         )
-        card = card_of(bridge, tokenizer, located.name, located.revision, fingerprint)
-        return cls(bridge, tokenizer, card)
+        return cls(bridge, tokenizer, card, plain)
 
     @classmethod
     def adapt(cls, model: TransformerBridge) -> "BridgeModel":
         """Use a bridge as it stands: no attribute of it is changed."""
+        if model.tokenizer is None:
+            raise UsageError("this bridge has no tokenizer: boot it with tokenizer=…")
         name = str(getattr(model.cfg, "model_name", "bridge"))
-        fingerprint = fingerprint_of(model.original_model)
-        card = card_of(model, model.tokenizer, name, "in memory", fingerprint)
+        # hooks are code, which has no fingerprint: such states are never taken from the cache
+        hooked = any(point.has_hooks() for point in model.hook_dict.values())
+        revision = f"in memory, hooked {secrets.token_hex(8)}" if hooked else "in memory"
+        folded = bool(getattr(model, "compatibility_mode", False))
+        card = card_of(model.original_model, model.tokenizer, name, revision, folded=folded)
         return cls(model, model.tokenizer, card)
 
     def encode(self, text: str) -> list[int]:
@@ -97,11 +131,11 @@ class BridgeModel:
         keep: bool = False,
         logits: bool = False,
     ) -> Pass:
-        reads: dict[Site, Tensor] = {}
-        last = None if keep or logits or not read else max(read, key=_depth)
-        with self._hooked(read, edit or {}, reads, last):
+        taps = Taps(read, edit or {}, stop=not (keep or logits))
+        model, hooks = self._tapped(taps)
+        with evaluating(model), hooks:
             try:
-                out = self.bridge.original_model(
+                out = model(
                     input_ids=tokens.to(self.device),
                     past_key_values=past,
                     use_cache=keep,
@@ -109,35 +143,33 @@ class BridgeModel:
                     **({"logits_to_keep": 1} if keep and logits else {}),
                 )
             except Stop:
-                return Pass(reads)
+                return Pass(taps.reads)
         kept = out.past_key_values if keep else None
-        return Pass(reads, out.logits if logits else None, kept)
+        return Pass(taps.reads, out.logits if logits else None, kept)
 
-    @contextmanager
-    def _hooked(
-        self,
-        read: Sequence[Site],
-        edit: Mapping[Site, Edit],
-        reads: dict[Site, Tensor],
-        last: Site | None,
-    ) -> Iterator[None]:
-        """Hooks at the sites for the time of one pass; removed on any exit, the user's own stay."""
+    def _tapped(self, taps: Taps) -> tuple[nn.Module, AbstractContextManager[None]]:
+        """What runs: the plain model if it will do, else the bridge; and its hooks."""
+        hooked = any(point.has_hooks() for point in self._points)
+        if self.plain is None or hooked or not self._modules.keys() >= set(taps.sites):
+            return self.bridge.original_model, taps.on_bridge(self.bridge)
+        return self.plain, taps.on_modules(self._modules)
 
-        def hook_at(site: Site) -> Any:
-            def hook(value: Tensor, hook: Any) -> Tensor | None:
-                del hook  # the point is known
-                changed = edit[site](value) if site in edit else None
-                if site in read:
-                    reads[site] = (value if changed is None else changed).detach()
-                if site == last:
-                    raise Stop
-                return changed
+    @cached_property
+    def _points(self) -> tuple[HookPoint, ...]:
+        return () if self.plain is None else tuple({*self.bridge.hook_dict.values()})
 
-            return hook
-
-        sites = sorted({*read, *edit}, key=_depth)
-        with self.bridge.hooks(fwd_hooks=[(point(site), hook_at(site)) for site in sites]):
-            yield
+    @cached_property
+    def _modules(self) -> dict[Site, nn.Module]:
+        """The plain model's own modules whose outputs are the sites."""
+        parts = self.bridge.adapter.component_mapping
+        if self.plain is None or parts is None or "blocks" not in parts:
+            return {}
+        blocks = self.plain.get_submodule(str(parts["blocks"].name))
+        modules = {Site("block", k): blocks.get_submodule(str(k)) for k in range(self.card.blocks)}
+        # where the embedding is scaled after its module, the bridge's point has the scaled one
+        if getattr(self.bridge.embed, "_output_contribution_scale", 1.0) == 1.0:
+            modules[Site("embed")] = self.plain.get_submodule(str(parts["embed"].name))
+        return modules
 
     @property
     def device(self) -> torch.device:
@@ -145,35 +177,16 @@ class BridgeModel:
         return next(self.bridge.original_model.parameters()).device
 
     def untrained(self, seed: int) -> "BridgeModel":
-        inner = self.bridge.original_model
+        inner: Any = self.plain or self.bridge.original_model
+        # the CPU's generator alone: torch.manual_seed would change every device's
         state = torch.random.get_rng_state()
         try:
-            torch.manual_seed(seed)
-            fresh = AutoModelForCausalLM.from_config(inner.config)
+            torch.random.default_generator.manual_seed(seed)
+            fresh = AutoModelForCausalLM.from_config(copy.deepcopy(inner.config))
         finally:
             torch.random.set_rng_state(state)
-        fresh = fresh.to(self.device, next(inner.parameters()).dtype).eval().requires_grad_(False)
-        fingerprint = fingerprint_of(fresh)
-        bridge = TransformerBridge.boot_transformers(
-            self.card.name, hf_model=fresh, tokenizer=self.tokenizer, device=self.device
-        )
-        card = replace(self.card, revision=f"untrained {seed}", fingerprint=fingerprint)
-        return BridgeModel(bridge, self.tokenizer, card)
-
-
-def point(site: Site) -> str:
-    """The hook point of a site."""
-    if site.kind == "embed":
-        return "embed.hook_out"
-    kind = "hook_out" if site.kind == "block" else "attn.hook_pattern"
-    return f"blocks.{site.layer}.{kind}"
-
-
-def _depth(site: Site) -> tuple[int, int]:
-    """In the order in which a pass reaches the sites."""
-    if site.kind == "embed":
-        return (-1, 0)
-    return (site.layer, int(site.kind == "block"))
+        fresh = fresh.to(self.device, next(inner.parameters()).dtype)
+        return self._around(fresh, self.tokenizer, self.card.name, f"untrained {seed}")
 
 
 def resolve_device(device: str) -> torch.device:
@@ -200,27 +213,37 @@ def fingerprint_of(model: nn.Module) -> str:
 
 
 def card_of(
-    bridge: TransformerBridge,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     name: str,
     revision: str,
-    fingerprint: str,
+    *,
+    folded: bool = False,
 ) -> ModelCard:
     """What a run must know of the model."""
-    config = bridge.original_model.config
-    inner = config.get_text_config()
-    dtype = next(bridge.original_model.parameters()).dtype
-    folded = bool(getattr(bridge, "compatibility_mode", False))
+    config = model.config.get_text_config()
+    context = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
     return ModelCard(
         name=name,
         revision=revision,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint_of(model),
         weights="folded" if folded else "raw",
-        dtype=str(dtype).removeprefix("torch."),
-        blocks=int(inner.num_hidden_layers),
-        width=int(inner.hidden_size),
-        context=int(inner.max_position_embeddings),
-        vocabulary=int(inner.vocab_size),
-        bos=tokenizer.bos_token_id,
-        eos=tokenizer.eos_token_id,
+        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        blocks=int(config.num_hidden_layers),
+        width=int(config.hidden_size),
+        context=int(context),
+        vocabulary=int(config.vocab_size),
+        bos=special(tokenizer, "bos"),
+        eos=special(tokenizer, "eos"),
     )
+
+
+def special(tokenizer: PreTrainedTokenizerBase, kind: str) -> int | None:
+    """The id of a special token that the tokenizer's own files name.
+
+    A bridge gives its tokenizer the EOS as BOS where it has none.
+    """
+    if tokenizer.init_kwargs.get(f"{kind}_token", "") is None:
+        return None
+    found: int | None = getattr(tokenizer, f"{kind}_token_id")
+    return found

@@ -89,7 +89,9 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
             name, revision=revision, local_files_only=offline, allow_patterns=list(FILES)
         )
     except HFValidationError as error:
-        raise UsageError(f"{name!r} is neither a folder nor a name on the hub ({error})") from error
+        raise UsageError(
+            f"{name!r} is neither a folder nor a name on the hub ({error})"
+        ) from error
     except GatedRepoError as error:
         raise Unreachable(
             f"{name} is gated: accept its terms on the hub, then set HF_TOKEN, or give a local folder"
@@ -98,8 +100,10 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
         raise UnknownName(f"{name} has no revision {revision!r} on the hub") from error
     except RepositoryNotFoundError as error:
         raise UnknownName.among(
-            "model", name, known_names(), "It is no folder here and not on the hub (or private: set "
-            "HF_TOKEN)."
+            "model",
+            name,
+            known_names(),
+            "It is no folder here and not on the hub (or private: set HF_TOKEN).",
         ) from error
     except LocalEntryNotFoundError as error:
         raise _unreachable(name, offline=offline) from error

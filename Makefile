@@ -1,0 +1,53 @@
+# make demo    a report about the dynamics of the embedded language model, in a few minutes
+# make test    the whole check: ruff, mypy, import-linter, pytest (with shape checking and doctests)
+# make test-full, make bench, make screenshots, make model: see CONTRIBUTING.md
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export PYTHONWARNINGS ?= ignore
+
+.PHONY: demo test lint test-full bench screenshots model clean
+
+demo: .venv/installed
+	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
+	$(BIN)/sdelens analyze runs/demo
+	$(BIN)/sdelens report runs/demo
+
+test: .venv/installed-dev lint
+	$(BIN)/python -m pytest -m "not slow" --durations=10
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test-full: .venv/installed-dev lint
+	$(BIN)/python -m pytest --durations=20
+
+bench: .venv/installed-dev
+	$(BIN)/python bench/run.py
+
+screenshots: .venv/installed
+	$(BIN)/python tools/screenshots.py
+
+model: .venv/installed-dev
+	$(BIN)/python tools/train_tiny.py --out plugins/sdelens_plugins/assets/tiny
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(PIP) pip
+
+# torch first and by itself: a range would take the newest build with its accelerator libraries
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) torch
+	$(PIP) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv runs dist build screenshots

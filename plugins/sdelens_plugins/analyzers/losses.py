@@ -1,0 +1,148 @@
+"""How the fit was trained: drift loss, diffusion loss, total by epoch (the paper's Figure 1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from sdelens.protocols import Epoch
+from sdelens.report import Estimate, Figure, Finding, Layer, Panel
+from sdelens.study import Study
+
+NATS = "nats per dimension"
+UNITS = {"drift": "mean squared error per dimension", "diffusion": NATS, "total": NATS}
+READING = (
+    "The drift loss is the mean squared error of the predicted next state. The diffusion loss is "
+    "the cross-entropy of the data under the model's conditional law: the paper's "
+    "Kullback-Leibler divergence up to the entropy of the data themselves. For continuous states the zero of that "
+    "entropy depends on the units, so the loss may be negative, and only differences mean "
+    "something. Both are in the coordinates of the fit's basis. The training loss is a mean over "
+    "the epoch, while the weights still move, and the validation loss is taken at its end; early "
+    "on the first can therefore lie above the second. A loss that falls shows that the optimiser "
+    "works, not that the process is a diffusion: for that see the held-out scores beside what "
+    "they must beat."
+)
+
+
+@dataclass(frozen=True)
+class LossesAnalyzer:
+    """Losses of training and validation documents by epoch, and where the best one was."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scope: ClassVar[str] = "view"
+
+    def analyze(self, study: Study, *, seed: int) -> Finding:
+        del seed  # nothing is drawn
+        view, viewed = study.single
+        record = viewed.fitted.record
+        if not record.history:
+            return Finding(
+                analyzer="losses",
+                view=str(view),
+                headline=f"There was nothing to train: {record.probe} is solved in closed form.",
+                reading="A closed-form fit has no epochs and no losses to follow. Its worth is in "
+                "the held-out scores.",
+            )
+        course = Course(record.history)
+        return Finding(
+            analyzer="losses",
+            view=str(view),
+            headline=course.headline(),
+            reading=READING,
+            estimates=course.estimates(),
+            arrays={
+                f"{side}.{name}": course.values(side, name)
+                for side in ("train", "validation")
+                for name in UNITS
+            }
+            | {"epoch": course.numbers},
+            figures=(course.figure(),),
+        )
+
+
+@dataclass(frozen=True)
+class Course:
+    """The epochs of one training."""
+
+    history: Sequence[Epoch]
+
+    @property
+    def numbers(self) -> torch.Tensor:
+        """The epochs, counted as the probe counts them."""
+        return torch.tensor([epoch.number for epoch in self.history])
+
+    @property
+    def best(self) -> int:
+        """The index of the epoch whose weights are kept."""
+        totals = [epoch.validation["total"] for epoch in self.history]
+        return totals.index(min(totals))
+
+    def values(self, side: str, name: str) -> torch.Tensor:
+        """One loss by epoch."""
+        return torch.tensor([getattr(epoch, side)[name] for epoch in self.history]).double()
+
+    def headline(self) -> str:
+        """Where validation was best, and what came after."""
+        last, best = self.history[-1], self.history[self.best]
+        start = (
+            f"Validation was best after epoch {best.number} of {last.number} "
+            f"({best.validation['total']:.4g} nats per dimension)"
+        )
+        if best is last:
+            return f"{start}, the last: more epochs might still lower it."
+        rise = last.validation["total"] - best.validation["total"]
+        fall = best.train["total"] - last.train["total"]
+        how = "overfitted" if fall > 0 else "found nothing better"
+        return (
+            f"{start}; the {last.number - best.number} after it {how} (validation {rise:+.2g}, "
+            f"training {-fall:+.2g}), and the weights of epoch {best.number} are kept."
+        )
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """One training has no replicates, hence no standard errors."""
+        last, best = self.history[-1], self.history[self.best]
+        return (
+            Estimate("epochs trained", float(last.number), unit="epochs"),
+            Estimate("best epoch", float(best.number), unit="epoch"),
+            Estimate("validation total at the best epoch", best.validation["total"], unit=NATS),
+            Estimate("validation drift loss at the best epoch", best.validation["drift"]),
+            Estimate(
+                "gap at the best epoch, validation less training",
+                best.validation["total"] - best.train["total"],
+                unit=NATS,
+            ),
+            Estimate(
+                "rise of validation from the best epoch to the last",
+                last.validation["total"] - best.validation["total"],
+                unit=NATS,
+            ),
+        )
+
+    def figure(self) -> Figure:
+        """One panel for each loss; one for both where the total is the diffusion loss itself."""
+        same = all(
+            torch.equal(self.values(side, "total"), self.values(side, "diffusion"))
+            for side in ("train", "validation")
+        )
+        titles = {"drift": "Drift loss", "diffusion": "Diffusion loss", "total": "Total"}
+        caption = "Losses by epoch; the ring marks the epoch whose weights are kept."
+        if same:
+            titles = {"drift": "Drift loss", "diffusion": "Diffusion loss (= total)"}
+            caption += (
+                " The diffusion loss is the whole likelihood, which the drift enters too, "
+                "and all that is minimised."
+            )
+        panels = tuple(self._panel(name, title) for name, title in titles.items())
+        return Figure("losses", panels, caption)
+
+    def _panel(self, name: str, title: str) -> Panel:
+        x = self.numbers.double()
+        train, validation = (self.values(side, name) for side in ("train", "validation"))
+        ring = {"x": x[self.best][None], "y": validation[self.best][None]}
+        layers = (
+            Layer("line", {"x": x, "y": train}, "training", series=0),
+            Layer("line", {"x": x, "y": validation}, "validation", series=1, dashed=True),
+            Layer("scatter", ring, "best epoch", series=1),
+        )
+        return Panel("epoch", UNITS[name], layers, title)

@@ -1,0 +1,97 @@
+"""The paths that a trajectory is shown of: a prompt's, or a held-out document's."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.capture import opened, record
+from sdelens.documents import Document, Documents
+from sdelens.errors import UsageError
+from sdelens.study import Study
+from sdelens.trajectories import NO_TOKEN, Paths, Trajectories
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One path without its padding, with a name for it."""
+
+    name: str
+    states: Float[Tensor, "time dim"]
+    times: Float[Tensor, " time"]
+    tokens: Int[Tensor, " time"]
+
+    @property
+    def steps(self) -> int:
+        """How many transitions it has."""
+        return len(self.times) - 1
+
+    def first(self, count: int) -> "Observed":
+        """Its first states; the name says so where there are more."""
+        if len(self.times) <= count:
+            return self
+        name = f"the first {count} states of {self.name}"
+        return Observed(name, self.states[:count], self.times[:count], self.tokens[:count])
+
+
+def observed(study: Study, *, tokens: int) -> Observed:
+    """The prompt's path if there is a prompt, else a test document's; its first `tokens` states.
+
+    The document is the first that is long enough, or else the longest.
+    """
+    if study.prompt:
+        return replace(_of_prompt(study, study.prompt), name="the prompt").first(tokens)
+    _, viewed = study.single
+    path = max(_paths(viewed.test), key=lambda path: min(len(path.times), tokens), default=None)
+    if path is None:
+        raise UsageError(
+            "a trajectory needs a held-out document of at least two states, but there is none: "
+            "give a prompt, or fit to more or longer texts"
+        )
+    return path.first(tokens)
+
+
+def openings(paths: Paths, *, documents: int, states: int) -> list[Observed]:
+    """The first states of the first documents that have a transition."""
+    return [path.first(states) for path in islice(_paths(paths), documents)]
+
+
+def words_of(study: Study, ids: Int[Tensor, " time"]) -> tuple[str, ...]:
+    """The words of tokens; their numbers where there is no model, nothing where no tokens."""
+    if bool((ids == NO_TOKEN).all()):
+        return ("",) * len(ids)
+    if study.model is None:
+        return tuple(f"#{number}" for number in ids.tolist())
+    return tuple(study.model.decode(ids.tolist()))
+
+
+def _paths(paths: Paths) -> Iterator[Observed]:
+    """All paths with a transition."""
+    return (path for block in paths for path in _unpadded(block) if path.steps > 0)
+
+
+def _unpadded(block: Trajectories) -> Iterator[Observed]:
+    times = block.times.expand(block.mask.shape)
+    for row, seen in enumerate(block.mask):
+        name = f"test document {int(block.document[row])}"
+        yield Observed(name, block.states[row][seen], times[row][seen], block.tokens[row][seen])
+
+
+def _of_prompt(study: Study, prompt: str) -> Observed:
+    """The states of a prompt at the view's site, captured as the run's were."""
+    if study.model is None:
+        raise UsageError("a prompt needs the model that the run was made with, but there is none")
+    view, viewed = study.single
+    origin = viewed.fitted.origin
+    skipped = 1 if origin is None else origin.skip_first
+    documents = Documents.of([Document(tuple(opened(study.model, prompt)))])
+    recording = record(study.model, documents, [view.site], skip_first=skipped)
+    (path,) = _unpadded(next(iter(recording.view(view))))
+    if path.steps < 1:
+        raise UsageError(
+            f"a trajectory needs two states, but the prompt {prompt!r} has {path.steps + 1} after "
+            f"the first {skipped} position(s), which are skipped: give a longer prompt"
+        )
+    return path

@@ -1,0 +1,100 @@
+"""What one forward pass does at its sites, whatever holds the hooks."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from sdelens.protocols import Edit, Site
+
+
+class Stop(Exception):
+    """Raised at the deepest site: nothing after it is needed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """Values to read and to edit at some sites, and whether the pass ends at the deepest."""
+
+    read: Sequence[Site]
+    edit: Mapping[Site, Edit]
+    stop: bool
+    reads: dict[Site, Tensor] = field(default_factory=dict)
+
+    @property
+    def sites(self) -> list[Site]:
+        """In the order in which a pass reaches them."""
+        return sorted({*self.read, *self.edit}, key=_depth)
+
+    def at(self, site: Site, value: Tensor) -> Tensor | None:
+        """The value that takes the place of this one, None for itself."""
+        changed = self.edit[site](value) if site in self.edit else None
+        if site in self.read:
+            self.reads[site] = (value if changed is None else changed).detach()
+        if self.stop and self.read and site == max(self.read, key=_depth):
+            raise Stop
+        return changed
+
+    @contextmanager
+    def on_bridge(self, bridge: TransformerBridge) -> Iterator[None]:
+        """Hooks for the time of one pass; removed on any exit, the user's own stay."""
+
+        def hook_at(site: Site) -> Callable[..., Tensor | None]:
+            def hook(value: Tensor, hook: Any) -> Tensor | None:
+                del hook  # the point is known
+                return self.at(site, value)
+
+            return hook
+
+        with bridge.hooks(fwd_hooks=[(point(site), hook_at(site)) for site in self.sites]):
+            yield
+
+    @contextmanager
+    def on_modules(self, modules: Mapping[Site, nn.Module]) -> Iterator[None]:
+        """Plain forward hooks for the time of one pass; removed on any exit."""
+
+        def hook_at(site: Site) -> Callable[..., Any]:
+            def hook(module: nn.Module, args: Any, out: Any) -> Any:
+                del module, args
+                value, rest = (out[0], out[1:]) if isinstance(out, tuple) else (out, None)
+                changed = self.at(site, value)
+                return changed if changed is None or rest is None else (changed, *rest)
+
+            return hook
+
+        handles = [modules[site].register_forward_hook(hook_at(site)) for site in self.sites]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def point(site: Site) -> str:
+    """The hook point of a site in TransformerLens."""
+    if site.kind == "embed":
+        return "embed.hook_out"
+    kind = "hook_out" if site.kind == "block" else "attn.hook_pattern"
+    return f"blocks.{site.layer}.{kind}"
+
+
+def _depth(site: Site) -> tuple[int, int]:
+    if site.kind == "embed":
+        return (-1, 0)
+    return (site.layer, int(site.kind == "block"))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """No dropout for the time of a pass; every module's own flag is put back."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

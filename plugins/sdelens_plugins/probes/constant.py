@@ -1,0 +1,39 @@
+"""A random walk with drift: the least that an SDE can be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from sdelens.additive import AdditiveMean, Moments, drifting, second_moment, times_of
+from sdelens.law import group_of
+from sdelens.noise import ConstantNoise, NoiseSpec
+from sdelens.protocols import Fit, Watch
+from sdelens.sde import KernelSDE
+from sdelens.trajectories import Paths, dt_of
+
+
+@dataclass(frozen=True)
+class ConstantProbe:
+    """``X' = x + c dt + noise``: one drift and one noise for all states."""
+
+    densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
+
+    density: Literal["discrete", "euler"] = "discrete"
+    noise: str = "diagonal"
+
+    def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
+        del validation, seed, watch  # closed form, nothing to choose
+        moments = Moments.of(train, times_of(train))
+        mean = drifting(moments, by_position=False)
+        noise = ConstantNoise.of(NoiseSpec(self.noise), second_moment(mean, moments))
+        return Fit(self._kernel(mean.to(torch.float32), noise, dt_of(train)))
+
+    def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:
+        mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
+        return self._kernel(AdditiveMean(**mean), ConstantNoise(**noise), config["dt"])
+
+    def _kernel(self, mean: AdditiveMean, noise: ConstantNoise, dt: float) -> KernelSDE:
+        return KernelSDE(mean, noise, dt=dt, density=self.density, diagonal=noise.columns is None)

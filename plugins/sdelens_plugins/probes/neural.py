@@ -1,0 +1,116 @@
+"""Drift and diffusion by neural networks, trained on the exact Gaussian transition likelihood."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, selected, times_of
+from sdelens.law import Mean, group_of, prefixed
+from sdelens.network import Network
+from sdelens.noise import Features, NoiseSpec, StateDependentNoise, features_of
+from sdelens.optimise import Schedule, minimise
+from sdelens.protocols import Fit, Watch
+from sdelens.sde import KernelSDE
+from sdelens.seeds import derive
+from sdelens.trajectories import Paths, Transitions, dt_of
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralMean(Mean):
+    """A linear path and a network beside it: ``A x + c_t + h(x, t)``."""
+
+    linear: AdditiveMean
+    network: Network
+    features: Features
+
+    def __call__(
+        self,
+        t: Float[Tensor, "*batch"],
+        x: Float[Tensor, "*batch dim"],
+        token: Int[Tensor, "*batch"],
+    ) -> Float[Tensor, "*batch dim"]:
+        return self.linear(t, x, token) + self.network(self.features(t, x))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return prefixed(
+            linear=self.linear.tensors(),
+            network=self.network.tensors(),
+            features=self.features.tensors(),
+        )
+
+
+@dataclass(frozen=True)
+class NeuralProbe:
+    r"""Drift and diffusion as multilayer perceptrons of the state and a Fourier encoding of time.
+
+    The drift has a linear path, which starts at the least-squares solution, so that the network
+    begins as the linear probe and is kept only where it predicts validation documents better. The
+    diffusion is a softplus scale with a floor, ``diagonal`` or around a constant correlation
+    (``correlated:k``). Both are trained together by maximising
+    :math:`\log N(X'; m(X,t), S(X,t))`.
+    """
+
+    densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
+
+    density: Literal["discrete", "euler"] = "discrete"
+    noise: str = "diagonal"
+    width: int = 256
+    depth: int = 2
+    waves: int = 8
+    epochs: int = 16
+    batch: int = 512
+    rate: float = 2e-3
+    weight_decay: float = 0.05
+    patience: int = 4
+
+    def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
+        times = times_of(train)
+        moments, held = Moments.of(train, times), Moments.of(validation, times)
+        linear = selected(moments, held, Terms(state=True, position=self.density == "discrete"))
+        spec, hidden = NoiseSpec(self.noise), [self.width] * self.depth
+        features = features_of(moments, self.waves)
+        network = Network.stack([features.size, *hidden, moments.dim], 1, derive(seed, "mean"))
+        noise = StateDependentNoise.stack(
+            spec, features, [second_moment(linear, moments)], hidden, derive(seed, "noise")
+        )
+        start = linear.to(torch.float32)
+
+        def losses(batch: Transitions) -> dict[str, Tensor]:
+            seen = features(batch.t, batch.x)
+            residual = batch.following - start(batch.t, batch.x, batch.token) - network(seen)
+            nats = -noise.log_density(seen, residual).mean(-1) / moments.dim
+            squares = residual.square().mean((-2, -1))
+            return {"drift": squares, "diffusion": nats, "total": nats}
+
+        parameters = [*network.parameters(), *noise.parameters()]
+        history = minimise(
+            parameters, losses, train, validation, self.schedule, seed=seed, watch=watch
+        )
+        mean = NeuralMean(start, network.member(0), features)
+        return Fit(self._law(mean, noise.member(0), dt_of(train)), history)
+
+    @property
+    def schedule(self) -> Schedule:
+        """How it is optimised."""
+        return Schedule(self.epochs, self.batch, self.rate, self.weight_decay, patience=self.patience)
+
+    def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:
+        mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
+        return self._law(
+            NeuralMean(
+                AdditiveMean(**group_of(mean, "linear")),
+                Network.restore(group_of(mean, "network")),
+                Features.restore(group_of(mean, "features"), self.waves),
+            ),
+            StateDependentNoise.restore(noise, self.waves),
+            config["dt"],
+        )
+
+    def _law(self, mean: NeuralMean, noise: StateDependentNoise, dt: float) -> KernelSDE:
+        diagonal = NoiseSpec(self.noise).name == "diagonal"
+        return KernelSDE(mean, noise, dt=dt, density=self.density, diagonal=diagonal)
+

@@ -1,0 +1,41 @@
+"""The next state as a function of the current token: no state needed, and not an SDE."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, selected, times_of
+from sdelens.law import Kernel, group_of
+from sdelens.noise import ConstantNoise, NoiseSpec
+from sdelens.protocols import Fit, Watch
+from sdelens.trajectories import Paths
+
+
+@dataclass(frozen=True)
+class TokenProbe:
+    """``E[X'|v,t] = c_t + e_v``: the mean next state after token v at position t.
+
+    Effects are shrunk as by a number of further observations of no effect that predicts validation
+    documents best. What a fit on states must beat to be more than a table of words.
+    """
+
+    densities: ClassVar[tuple[str, ...]] = ("discrete",)
+
+    density: Literal["discrete"] = "discrete"
+    noise: str = "diagonal"
+
+    def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
+        del seed, watch  # closed form
+        times = times_of(train)
+        moments, held = Moments.of(train, times), Moments.of(validation, times)
+        mean = selected(moments, held, Terms(position=True, token=True))
+        noise = ConstantNoise.of(NoiseSpec(self.noise), second_moment(mean, moments))
+        return Fit(Kernel(mean.to(torch.float32), noise))
+
+    def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kernel:
+        del config  # everything is in the tensors
+        mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
+        return Kernel(AdditiveMean(**mean), ConstantNoise(**noise))

@@ -1,0 +1,147 @@
+"""How each mark of a `Layer` is drawn on a pair of axes."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+from numpy.typing import NDArray
+from sdelens_plugins.reporters.labels import placed
+
+from sdelens.report import Layer, Panel, visible
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's colours, told apart under all common kinds of colour blindness."""
+PAPER = "#fefdfc"
+"""Behind words; no other mark has it, so that it can be replaced."""
+
+
+def _column(layer: Layer, role: str) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = layer.values[role].detach().cpu().double().numpy()
+    return values
+
+
+def _colour(layer: Layer) -> str:
+    return PALETTE[layer.series % len(PALETTE)]
+
+
+def _label(layer: Layer) -> str | None:
+    return layer.label or None
+
+
+def _line(axes: Axes, layer: Layer) -> None:
+    x, y = _column(layer, "x"), _column(layer, "y")
+    axes.plot(
+        x,
+        y,
+        color=_colour(layer),
+        label=_label(layer),
+        linestyle=(0, (4, 1.6)) if layer.dashed else "-",
+        marker="o" if np.isfinite(y).sum() == 1 else "",
+        markersize=3,
+    )
+
+
+def _band(axes: Axes, layer: Layer) -> None:
+    x, low, high = (_column(layer, role) for role in ("x", "low", "high"))
+    colour = _colour(layer)
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0, label=_label(layer))
+
+
+def _scatter(axes: Axes, layer: Layer) -> None:
+    x, y = _column(layer, "x"), _column(layer, "y")
+    ring = len(x) == 1
+    axes.plot(
+        x,
+        y,
+        color=_colour(layer),
+        label=_label(layer),
+        linestyle="",
+        marker="o",
+        markersize=7 if ring else 3,
+        markerfacecolor="none" if ring else _colour(layer),
+    )
+
+
+def _arrows(axes: Axes, layer: Layer) -> None:
+    columns = [_column(layer, role) for role in ("x", "y", "u", "v")]
+    axes.quiver(*columns, color=_colour(layer), angles="xy", width=0.004, label=_label(layer))
+
+
+def _bars(axes: Axes, layer: Layer) -> None:
+    x, y = _column(layer, "x"), _column(layer, "y")
+    width = 0.8 * float(np.diff(x).min()) if len(x) > 1 else 0.8
+    axes.bar(x, y, width=width, color=_colour(layer), label=_label(layer))
+    if "low" in layer.values and "high" in layer.values:
+        ends = np.stack([y - _column(layer, "low"), _column(layer, "high") - y])
+        axes.errorbar(x, y, ends, fmt="none", ecolor=axes.spines["left"].get_edgecolor(), capsize=2)
+    if layer.words:
+        axes.set_xticks(x, [visible(word) for word in layer.words], rotation=45, ha="right")
+
+
+def _heat(axes: Axes, layer: Layer) -> None:
+    x, y, z = (_column(layer, role) for role in ("x", "y", "z"))
+    low, high = float(np.nanmin(z)), float(np.nanmax(z))
+    signed = low < 0 < high
+    end = max(-low, high)
+    limits = (-end, end) if signed else (low, high)
+    mesh = axes.pcolormesh(
+        x,
+        y,
+        z,
+        shading="nearest",
+        cmap="RdBu_r" if signed else "cividis",
+        vmin=limits[0],
+        vmax=limits[1],
+        rasterized=True,
+    )
+    axes.figure.colorbar(mesh, ax=axes, label=layer.label)
+    if layer.words:
+        axes.set_xticks(x, [visible(word) for word in layer.words], rotation=90)
+
+
+def _words_later(axes: Axes, layer: Layer) -> None:
+    """Nothing yet: words are placed when all else has its place."""
+    del axes, layer
+
+
+MARKS: Mapping[str, Callable[[Axes, Layer], None]] = {
+    "line": _line,
+    "band": _band,
+    "scatter": _scatter,
+    "arrows": _arrows,
+    "bars": _bars,
+    "heat": _heat,
+    "words": _words_later,
+}
+
+
+def label_words(axes: Axes, panel: Panel) -> None:
+    """Place the words of a panel beside their points; a thin line leads to those further off."""
+    for layer in panel.layers:
+        if layer.mark != "words" or not layer.words:
+            continue
+        where = np.stack([_column(layer, "x"), _column(layer, "y")], axis=1)
+        notes = [_note(axes, visible(word), place) for word, place in zip(layer.words, where, strict=True)]
+        points = axes.transData.transform(where) * 72 / axes.figure.dpi
+        sizes = [(0.58 * 7 * len(note.get_text()) + 2, 8.5) for note in notes]
+        for note, point, box in zip(notes, points, placed(points, sizes), strict=True):
+            note.set_position((box[::2].mean() - point[0], box[1::2].mean() - point[1]))
+
+
+def _note(axes: Axes, word: str, place: NDArray[np.float64]) -> Annotation:
+    note = axes.annotate(
+        word.strip("·") or word,
+        (float(place[0]), float(place[1])),
+        xytext=(0, 0),
+        textcoords="offset points",
+        ha="center",
+        va="center_baseline",
+        fontsize=7,
+        annotation_clip=False,
+        arrowprops={"arrowstyle": "-", "linewidth": 0.4, "alpha": 0.5, "shrinkA": 4, "shrinkB": 2},
+    )
+    note.set_path_effects([patheffects.withStroke(linewidth=2, foreground=PAPER)])
+    note.set_in_layout(False)
+    return note

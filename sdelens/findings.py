@@ -1,0 +1,55 @@
+"""Findings on disk: finding.json and arrays.safetensors."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Strip
+from sdelens.store import read_json, read_tensors, write_json, write_tensors
+
+TYPES = {kind.__name__: kind for kind in (Estimate, Figure, Finding, Layer, Panel, Strip)}
+"""The only classes that a file can name."""
+
+
+def save_finding(finding: Finding, folder: Path) -> None:
+    """Write a finding; finding.json comes last, so that a folder with it is complete."""
+    tensors: dict[str, Tensor] = {}
+    value = _packed(finding, "", tensors)
+    write_tensors(folder / "arrays.safetensors", tensors)
+    write_json(folder / "finding.json", value)
+
+
+def load_finding(folder: Path) -> Finding:
+    """The finding that was saved."""
+    tensors = read_tensors(folder / "arrays.safetensors")
+    found: Finding = _unpacked(read_json(folder / "finding.json"), tensors)
+    return found
+
+
+def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """JSON with the tensors set aside under the path at which they stood."""
+    if isinstance(value, Tensor):
+        tensors[path] = value
+        return {"tensor": path}
+    if is_dataclass(value) and not isinstance(value, type):
+        items = {f.name: getattr(value, f.name) for f in fields(value)}
+        return {"type": type(value).__name__} | _packed(items, path, tensors)
+    if isinstance(value, Mapping):
+        return {k: _packed(v, f"{path}.{k}".lstrip("."), tensors) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_packed(v, f"{path}.{i}".lstrip("."), tensors) for i, v in enumerate(value)]
+    return value
+
+
+def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return tuple(_unpacked(v, tensors) for v in value)
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"tensor"}:
+        return tensors[value["tensor"]]
+    items = {k: _unpacked(v, tensors) for k, v in value.items() if k != "type"}
+    return TYPES[value["type"]](**items) if "type" in value else items

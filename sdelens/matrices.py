@@ -1,0 +1,95 @@
+r"""Functions of matrices that lead from the law of one step to a linear SDE.
+
+The mean of :math:`dX = (AX + b)\,dt + \sigma dW` after a step is linear in x with the matrix
+:math:`e^{A dt}`: A is a logarithm, and b and :math:`\sigma\sigma^\top` solve linear equations.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.errors import BadNumbers
+from sdelens.seeds import generator
+
+
+def real_logarithm(step: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
+    """The principal logarithm of a one-step matrix; an error where it is not real."""
+    values, vectors = eigenbasis(step)
+    negative = (values.imag == 0) & (values.real <= 0)
+    if negative.any():
+        raise BadNumbers(
+            "no linear SDE has this one-step matrix: an exact density needs a real logarithm, but "
+            f"the matrix has the eigenvalue {float(values.real[negative][0]):.3g}; use "
+            "density=discrete, or observe the process more often"
+        )
+    logarithm: Tensor = (vectors * values.log() @ torch.linalg.inv(vectors)).real
+    error = (torch.linalg.matrix_exp(logarithm) - step).abs().max()
+    if not error <= 1e-5 * step.abs().max():
+        raise BadNumbers(
+            "no linear SDE could be recovered from this one-step matrix: its logarithm is too "
+            "ill-conditioned; use density=discrete, or a basis of fewer directions such as pca:8"
+        )
+    return logarithm
+
+
+def eigenbasis(matrix: Float[Tensor, "dim dim"]) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and a basis of eigenvectors, of a matrix 1e-8 away where there is none.
+
+    A defective matrix has no such basis, but almost all matrices near it do: Davies, "Approximate
+    diagonalization" (2007). 1e-8 balances the distance against the rounding it saves.
+    """
+    values, vectors = torch.linalg.eig(matrix)
+    if torch.linalg.cond(vectors) < 1e6:
+        return values, vectors
+    random = generator(0, "eigenbasis", device=matrix.device)
+    nudge = torch.randn(matrix.shape, generator=random, dtype=matrix.dtype, device=matrix.device)
+    values, vectors = torch.linalg.eig(matrix + 1e-8 * matrix.norm() * nudge / nudge.norm())
+    return values, vectors
+
+
+def integral_of_exponential(matrix: Float[Tensor, "dim dim"], dt: float) -> Tensor:
+    r""":math:`\int_0^{dt} e^{As} ds`, also for a singular A, by Van Loan's block matrix."""
+    dim = len(matrix)
+    block = matrix.new_zeros(2 * dim, 2 * dim)
+    block[:dim, :dim] = matrix * dt
+    block[:dim, dim:].diagonal().fill_(dt)
+    exponential: Tensor = torch.linalg.matrix_exp(block)
+    return exponential[:dim, dim:]
+
+
+def diffusion_from_step(
+    matrix: Float[Tensor, "dim dim"], covariance: Float[Tensor, "dim dim"], dt: float
+) -> Float[Tensor, "dim dim"]:
+    r"""The :math:`a=\sigma\sigma^\top` whose exact covariance over dt is given; an error if none.
+
+    The covariance S solves :math:`AS + SA^\top = e^{A dt} a\, e^{A^\top dt} - a`, linear in a: in
+    A's eigenbasis S is a times :math:`(e^{(\lambda_i+\lambda_j)dt}-1)/(\lambda_i+\lambda_j)`.
+    """
+    values, vectors = eigenbasis(matrix)
+    sums = values[:, None] + values
+    none = sums == 0
+    gains = torch.where(none, dt, torch.expm1(sums * dt) / torch.where(none, 1, sums))
+    inverse = torch.linalg.inv(vectors)
+    inside = inverse @ covariance.to(values.dtype) @ inverse.mT
+    unit = (vectors @ (inside / gains) @ vectors.mT).real
+    levels, axes = torch.linalg.eigh((unit + unit.mT) / 2)
+    # a diffusion without noise in some direction has a level of 0, up to the rounding of the above
+    if not levels[0] >= -1e-6 * levels[-1]:
+        raise BadNumbers(
+            "no linear SDE has this one-step law: its diffusion would have the negative "
+            f"eigenvalue {float(levels[0]):.3g}; use density=discrete"
+        )
+    positive: Tensor = axes * levels.clamp(min=1e-9 * float(levels[-1])) @ axes.mT
+    return positive
+
+
+def cholesky(covariance: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
+    """The lower factor; an error that says so where the matrix is not positive definite."""
+    root: Tensor
+    root, info = torch.linalg.cholesky_ex(covariance)
+    if int(info) != 0 or not root.isfinite().all():
+        raise BadNumbers(
+            f"a covariance must be positive definite, but its leading minor {int(info)} is not: "
+            "are some coordinates constant or copies of others? A basis such as pca:K drops them"
+        )
+    return root
