@@ -13,22 +13,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdelens.capture import capture as capture
-    from sdelens.fitting import fit as fit
+    from sdelens.capturing import capture as capture
     from sdelens.fitted import Fitted as Fitted
-    from sdelens.simulate import simulate as simulate
-    from sdelens.study import Study as Study
+    from sdelens.fitting import fit as fit
     from sdelens.run import load as load
+    from sdelens.simulation import simulate as simulate
+    from sdelens.study import Study as Study
 
 _HOMES = {
     "Fitted": "fitted",
     "Study": "study",
-    "capture": "capture",
+    "capture": "capturing",
     "fit": "fitting",
     "load": "run",
-    "simulate": "simulate",
+    "simulate": "simulation",
 }
-__all__ = ["Fitted", "Study", "capture", "fit", "load", "simulate"]  # noqa: F822
+__all__ = ["Fitted", "Study", "capture", "fit", "load", "simulate"]
 __version__ = "0.1.0"
 
 

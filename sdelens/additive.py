@@ -52,7 +52,8 @@ class AdditiveMean(Mean):
         x: Float[Tensor, "*batch dim"],
         token: Int[Tensor, "*batch"],
     ) -> Float[Tensor, "*batch dim"]:
-        return x @ self.matrix.mT + self.by_time[nearest(self.times, t)] + self.effect(token)
+        mean = x @ self.matrix.mT + self.by_time[nearest(self.times, t)]
+        return mean + self.effect(token) if len(self.known) else mean
 
     def effect(self, token: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
         """What a token adds: zero if it was not seen."""
@@ -79,7 +80,7 @@ class AdditiveMean(Mean):
 
 def random_walk(moments: Moments) -> AdditiveMean:
     """The mean X' = x: nothing is fitted."""
-    return _assembled(moments, torch.eye(moments.dim, dtype=torch.float64), None, None)
+    return _assembled(moments, torch.eye(moments.dim).to(moments.xx), None, None)
 
 
 def drifting(moments: Moments, *, by_position: bool, shrinkage: float = 16.0) -> AdditiveMean:
@@ -190,7 +191,7 @@ class _Features:
     def mean(self, solution: Tensor, by_token: Tensor | None) -> AdditiveMean:
         split = self.moments.dim if self.terms.state else 0
         by_time = self.collapse @ solution[split:]
-        matrix = solution[:split].mT if self.terms.state else None
+        matrix = solution[:split].mT.contiguous() if self.terms.state else None
         return _assembled(self.moments, matrix, by_time, by_token)
 
 
@@ -201,7 +202,7 @@ def _assembled(
     zeros = moments.xx.new_zeros
     dim, positions = moments.dim, len(moments.times)
     return AdditiveMean(
-        matrix=zeros(dim, dim) if matrix is None else matrix.to(moments.xx.device),
+        matrix=zeros(dim, dim) if matrix is None else matrix,
         times=moments.times,
         by_time=zeros(positions, dim) if by_time is None else by_time,
         known=moments.tokens[:0] if by_token is None else moments.tokens,

@@ -8,7 +8,6 @@ directions whose variance is below 1e-6 of the largest are dropped, and counted;
 positions carry up to a third of a state's variance.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdelens.basis_spec import BasisSpec as BasisSpec
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.moments import nearest
 from sdelens.trajectories import MappedPaths, Paths, Trajectories, require_finite
@@ -23,32 +23,6 @@ from sdelens.trajectories import MappedPaths, Paths, Trajectories, require_finit
 FLOOR = 1e-6
 """Principal directions with a smaller share of the largest variance are dropped, and coordinates
 whose deviation is a smaller share of the largest, or of their own size: that is rounding."""
-
-
-@dataclass(frozen=True)
-class BasisSpec:
-    """A basis by name, as in ``pca:32``, and whether it is centred per position."""
-
-    name: str = "standard"
-    center: str = "all"
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"raw|standard|(pca|whiten):[1-9]\d*", self.name):
-            raise UsageError(
-                f"basis must be raw, standard, pca:K or whiten:K, got {self.name!r}; try pca:32"
-            )
-        if self.center not in ("all", "position"):
-            raise UsageError(f"center must be all or position, got {self.center!r}")
-
-    @property
-    def kind(self) -> str:
-        """The name without its number."""
-        return self.name.partition(":")[0]
-
-    @property
-    def rank(self) -> int | None:
-        """The number of components asked for."""
-        return int(self.name.partition(":")[2]) if ":" in self.name else None
 
 
 @dataclass(frozen=True, eq=False)

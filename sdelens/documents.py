@@ -44,7 +44,7 @@ class Documents:
         fresh = 1 + max((d.group for d in listed if d.group is not None), default=-1)
         groups = [fresh + i if d.group is None else d.group for i, d in enumerate(listed)]
         return cls(
-            tokens=torch.tensor([token for document in listed for token in document.tokens]),
+            tokens=torch.tensor([t for document in listed for t in document.tokens]).long(),
             offsets=lengths.cumsum(0),
             start=torch.tensor([document.start for document in listed]),
             group=torch.tensor(groups),
@@ -76,8 +76,10 @@ class Documents:
 
     def padded(self) -> Int[Tensor, "document time"]:
         """One row for each document from the start of its context, padded at the right with -1."""
-        rows = self.tokens.split(self.lengths.tolist())
-        return pad_sequence(list(rows), batch_first=True, padding_value=NO_TOKEN)
+        rows = torch.split(self.tokens, self.lengths.tolist())
+        padded = pad_sequence(list(rows), batch_first=True, padding_value=NO_TOKEN)
+        # at least one column, where all documents are empty
+        return padded if padded.shape[1] else torch.full((len(self), 1), NO_TOKEN)
 
     def digest(self) -> str:
         """sha256 over ids, bounds, starts and groups."""

@@ -67,3 +67,10 @@ class BadNumbers(SdelensError, ArithmeticError):
     """NaN, infinity or divergence."""
 
     exit_code = 7
+
+
+def ran_out(error: Exception) -> bool:
+    """Whether an error of Python's, of torch's or of a device's says that memory ran out."""
+    # torch.OutOfMemoryError by name: this module imports no torch
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "allocate memory" in str(error)

@@ -1,5 +1,6 @@
 """Findings on disk: finding.json and arrays.safetensors."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -30,17 +31,22 @@ def load_finding(folder: Path) -> Finding:
 
 
 def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """JSON with the tensors set aside under the path at which they stood."""
+    """JSON with the tensors set aside under the path at which they stood.
+
+    Keys with a dollar are ours, so that an array may have any name; JSON has no NaN.
+    """
     if isinstance(value, Tensor):
-        tensors[path] = value
-        return {"tensor": path}
+        tensors[path] = value.detach().clone()  # safetensors writes no shared memory
+        return {"$tensor": path}
     if is_dataclass(value) and not isinstance(value, type):
         items = {f.name: getattr(value, f.name) for f in fields(value)}
-        return {"type": type(value).__name__} | _packed(items, path, tensors)
+        return {"$type": type(value).__name__} | _packed(items, path, tensors)
     if isinstance(value, Mapping):
         return {k: _packed(v, f"{path}.{k}".lstrip("."), tensors) for k, v in value.items()}
     if isinstance(value, tuple | list):
         return [_packed(v, f"{path}.{i}".lstrip("."), tensors) for i, v in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
     return value
 
 
@@ -49,7 +55,9 @@ def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         return tuple(_unpacked(v, tensors) for v in value)
     if not isinstance(value, dict):
         return value
-    if set(value) == {"tensor"}:
-        return tensors[value["tensor"]]
-    items = {k: _unpacked(v, tensors) for k, v in value.items() if k != "type"}
-    return TYPES[value["type"]](**items) if "type" in value else items
+    if "$tensor" in value:
+        return tensors[value["$tensor"]]
+    if "$float" in value:
+        return float(value["$float"])
+    items = {k: _unpacked(v, tensors) for k, v in value.items() if k != "$type"}
+    return TYPES[value["$type"]](**items) if "$type" in value else items

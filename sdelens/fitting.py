@@ -21,7 +21,7 @@ from sdelens.law import Law
 from sdelens.noise import ConstantNoise, NoiseSpec, features_of
 from sdelens.optimise import Schedule
 from sdelens.origin import Origin
-from sdelens.protocols import Probe, Watch
+from sdelens.protocols import Probe, Watch, unwatched
 from sdelens.registry import load
 from sdelens.scores import Tally, Value, sink_norm, tally
 from sdelens.seeds import derive
@@ -43,7 +43,7 @@ def fit(
     seed: int = 0,
     **settings: Any,
 ) -> Fitted:
-    """Fit a probe to paths, no language model needed: `sdelens.fit(states, dt=0.05, probe="linear")`.
+    """Fit a probe to paths; no language model is needed: `sdelens.fit(states, probe="linear")`.
 
     80% of the paths train, 10% validate, 10% are held out for the scores beside constant-noise
     baselines (`Fitted.record.scores`). Without `dt` the paths are discrete, one step a unit of
@@ -57,18 +57,19 @@ def fit(
     torch.Size([1, 1])
     """
     paths = states if isinstance(states, Paths) else _paths(states, dt)
-    kind = probe if isinstance(probe, str) else type(probe).__name__
     if isinstance(probe, str):
-        chosen = load("probe", probe)
+        kind, chosen = probe, load("probe", probe)
         density = chosen.densities[0 if dt is None else -1]
-        probe = build(chosen, {"density": density} | settings, probe)
+        built: Probe = build(chosen, {"density": density} | settings, kind)
+    else:
+        kind, built = type(probe).__name__, probe
     documents = [number for block in paths for number in block.document.tolist()]
     sides = split(documents, seed=seed)
     return fit_view(
         paths,
         Split(*(tuple(documents[i] for i in side) for side in vars(sides).values())),
         {number: number for number in documents},
-        probe,
+        built,
         kind=kind,
         spec=BasisSpec(basis, center),
         seed=seed,
@@ -98,7 +99,7 @@ def fit_view(
     test: Paths | None = None,
     origin: Origin | None = None,
     state_dependent: bool = False,
-    watch: Watch = lambda epoch: None,
+    watch: Watch = unwatched,
 ) -> Fitted:
     """Fit one view on its training documents and score it on its test documents.
 
@@ -158,7 +159,7 @@ def _baselines(
 
 
 def scores_of(every: Tally, clean: Tally, basis: Basis, law: Law) -> dict[str, Any]:
-    """All held-out scores as JSON values: nats per dimension, training-standardised coordinates."""
+    """All held-out scores as JSON: nats per dimension, training-standardised coordinates."""
     standard = basis.log_volume_standard() / basis.latent
     raw = basis.log_volume() / basis.latent
     own = "" if isinstance(getattr(law, "noise", None), ConstantNoise) else STATE_DEPENDENT

@@ -1,20 +1,27 @@
-"""What a run is asked to do: plain values, resolved, and their hash."""
+"""What a run is asked to do: plain values, resolved, and their hash. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from sdelens.basis_spec import BasisSpec
 from sdelens.digest import digest
-from sdelens.errors import UnknownName, UsageError
+from sdelens.errors import UsageError
+from sdelens.settings import build
 from sdelens.sites import parse_layers
 
 ELSEWHERE = ("device", "cache", "offline")
 """Settings that say where, not what: they do not enter the hash."""
+CHOICES = {
+    "dtype": ("float32", "bfloat16", "float16"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+}
 
 
 @dataclass(frozen=True)
 class Job:
-    """All settings of a fit; `config.json` of a run holds them, and `--config` reads them again."""
+    """All settings of a fit: `config.json` of a run holds them, and `--config` reads them."""
 
     model: str = "tiny"
     revision: str | None = None
@@ -35,6 +42,12 @@ class Job:
     def __post_init__(self) -> None:
         if self.layers is not None:
             parse_layers(self.layers)
+        BasisSpec(self.basis, self.center)
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"--{name} must be {', '.join(known)}; got {getattr(self, name)!r}"
+                )
         if self.skip_first < 0:
             raise UsageError(f"skip-first must be 0 or more, got {self.skip_first}")
 
@@ -47,8 +60,7 @@ class Job:
     def name(self) -> str:
         """The run's folder name: model, layers, hash."""
         layers = "middle" if self.layers is None else f"L{self.layers}"
-        model = self.model.rstrip("/").rpartition("/")[2]
-        return f"{model}-{layers.replace(',', '+')}-{self.hash8}"
+        return f"{Path(self.model).name}-{layers.replace(',', '+').replace(' ', '')}-{self.hash8}"
 
     def json(self) -> dict[str, Any]:
         """As it goes into config.json."""
@@ -56,18 +68,25 @@ class Job:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Job":
-        """From config.json; an error that names a setting that is none."""
-        known = [f.name for f in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise UnknownName.among("setting", name, known)
-        return cls(**settings)
+        """From config.json; an error that names a setting that is none, or of another type."""
+        found: Job = build(cls, settings, "config")
+        return found
 
     def differences(self, other: "Job") -> str:
         """What differs, for a message."""
-        mine, theirs = self.json(), other.json()
+        mine, theirs = _flat(self.json()), _flat(other.json())
         return "; ".join(
-            f"{name}: {theirs[name]!r} there, {mine[name]!r} here"
-            for name in mine
-            if name not in ELSEWHERE and mine[name] != theirs[name]
+            f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
+            for name in sorted({*mine, *theirs})
+            if name not in ELSEWHERE and mine.get(name) != theirs.get(name)
         )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the source and of the probe beside the others, as --set names them."""
+    own = {
+        f"{kind}.{name}": value
+        for kind in ("source", "probe")
+        for name, value in settings[f"{kind}_settings"].items()
+    }
+    return {k: v for k, v in settings.items() if not k.endswith("_settings")} | own

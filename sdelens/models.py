@@ -29,6 +29,6 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
             adapted: LanguageModel = known[root].load().adapt(model, **settings)
             return adapted
     raise UsageError(
-        f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a name, a "
-        f"folder, or a model of {', '.join(known)}"
+        f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a name, "
+        f"a folder, or a model of {', '.join(known)}"
     )

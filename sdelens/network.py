@@ -32,7 +32,8 @@ class Network:
         weights, biases = [], []
         for into, out in pairwise(sizes):
             noise = torch.randn(members, into, out, generator=random)
-            weights.append(noise / math.sqrt(into))
+            # the variance of a uniform draw on ±1/sqrt(fan-in)
+            weights.append(noise / math.sqrt(3 * into))
             biases.append(torch.zeros(members, 1, out))
         weights[-1] = torch.zeros_like(weights[-1])
         return cls(tuple(weights), tuple(biases))
@@ -40,8 +41,8 @@ class Network:
     def __call__(self, x: Float[Tensor, "*batch into"]) -> Float[Tensor, "*stacked out"]:
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in hidden:
-            x = silu(x @ weight + bias)
-        return x @ last[0] + last[1]
+            x = silu(_affine(x, weight, bias))
+        return _affine(x, *last)
 
     def member(self, index: int) -> "Network":
         """One network of a stack."""
@@ -67,6 +68,16 @@ class Network:
             tuple(tensors[f"weight{i}"] for i in range(depth)),
             tuple(tensors[f"bias{i}"] for i in range(depth)),
         )
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer; in a stack one batched product, the bias added on the way."""
+    if weight.ndim == 2:
+        return x @ weight + bias
+    if len(weight) == 1 and x.numel() == x.shape[-2] * x.shape[-1]:
+        # a stack of one is a plain product, which is faster than a batch of one
+        return torch.addmm(bias[0], x.reshape(x.shape[-2:]), weight[0])[None]
+    return torch.baddbmm(bias, x.expand(len(weight), *x.shape[-2:]), weight)
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from sdelens.additive import Moments
 from sdelens.errors import UsageError
 from sdelens.law import Mean, Noise, group_of, prefixed
 from sdelens.network import Clock, Network
-from sdelens.optimise import Schedule, minimise
-from sdelens.protocols import Epoch
+from sdelens.optimise import Group, Schedule, minimise
+from sdelens.protocols import unwatched
 from sdelens.scale import DiagonalScale, LowRankScale, Scale, ScaledCorrelation
 from sdelens.seeds import derive
 from sdelens.trajectories import Paths, Transitions
 
-FLOOR = 0.02
+FLOOR = 0.2
 """The smallest scale, as a share of the residuals' own standard deviation."""
 
 
@@ -180,12 +180,15 @@ class StateDependentNoise(Noise):
         if self.columns is None:
             return DiagonalScale(std).log_density(residual)
         members = range(len(residual))
-        return torch.stack([self.member(i).around(std[i]).log_density(residual[i]) for i in members])
+        return torch.stack(
+            [self.member(i).around(std[i]).log_density(residual[i]) for i in members]
+        )
 
-    def parameters(self) -> list[Tensor]:
-        """What is optimised."""
-        correlation = [] if self.unique is None or self.columns is None else [self.unique, self.columns]
-        return [*self.network.parameters(), *correlation]
+    def groups(self) -> list[Group]:
+        """What is optimised: the weights slowly, since a scale overfits before a mean does."""
+        free = [] if self.unique is None or self.columns is None else [self.unique, self.columns]
+        biases = [*self.network.biases, *free]
+        return [Group(self.network.weights, rate=0.3), Group(biases, decays=False)]
 
     def tensors(self) -> dict[str, Tensor]:
         own = {"base": self.base}
@@ -247,12 +250,7 @@ def fit_noise(
                 [batch.following - mean(batch.t, batch.x, batch.token) for mean in means]
             )
         nats = stack.log_density(features(batch.t, batch.x), residual)
-        return {"total": -nats.mean(-1) / dim}
+        return {"diffusion": -nats.mean(-1) / dim}
 
-    parameters = stack.parameters()
-    minimise(parameters, losses, train, validation, schedule, seed=seed, watch=_unwatched)
+    minimise(stack.groups(), losses, train, validation, schedule, seed=seed, watch=unwatched)
     return [stack.member(index) for index in range(len(means))]
-
-
-def _unwatched(epoch: Epoch) -> None:
-    del epoch

@@ -66,7 +66,8 @@ class LanguageModel(Protocol):
     ) -> Pass:
         """One forward pass over right-padded ids, stopped at the deepest site if no more is asked.
 
-        `past` goes on from an earlier pass with `keep`; the model's own causal mask is the only one.
+        `past` goes on from an earlier pass with `keep`; the model's own causal mask is the only
+        one. With `keep`, logits may be those of the last position only.
         """
 
     def untrained(self, seed: int) -> "LanguageModel":
@@ -87,15 +88,22 @@ class Epoch:
 
     `drift` is the paper's drift loss (mean squared error of the predicted next state, per
     dimension); `diffusion` its diffusion loss, the cross-entropy of the data under the model's
-    conditional (nats per dimension, the paper's KL up to the data's own entropy); `total` their sum.
+    conditional (nats per dimension, the paper's KL up to the data's own entropy), which is
+    minimised; `total` their sum.
     """
 
     number: int
+    planned: int
     train: Mapping[str, float]
     validation: Mapping[str, float]
 
 
 Watch = Callable[[Epoch], None]
+
+
+def unwatched(epoch: Epoch) -> None:
+    """Nobody looks."""
+    del epoch
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,11 @@
 """Captured states on disk, in token order, streamed shard by shard."""
 
+import shutil
+import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,18 +54,26 @@ class Shard:
         write_tensors(file, named | rest)
 
 
+class Temporary:
+    """A folder that is gone when nothing that reads from it is left."""
+
+    def __init__(self) -> None:
+        self.folder = Path(mkdtemp(prefix="sdelens-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """The states of all captured sites of a run, and where they came from.
 
-    A recording that is not in the cache lives in a temporary folder, gone with the object.
+    A recording that is not in the cache lives in a temporary folder, gone with it and its paths.
     """
 
     folder: Path
     origin: Origin
     sites: tuple[Site, ...]
     shards: int
-    temporary: TemporaryDirectory[str] | None = None
+    temporary: Temporary | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Recording | None":
@@ -72,6 +82,8 @@ class Recording:
             return None
         index = read_json(folder / INDEX)
         card = ModelCard(**index["origin"].pop("model"))
+        if not all(shard_file(folder, number).exists() for number in range(index["shards"])):
+            return None
         return cls(
             folder=folder,
             origin=Origin(model=card, **index["origin"]),
@@ -100,7 +112,7 @@ class Recording:
             known = ", ".join(map(str, self.sites))
             raise UsageError(f"{site} was not captured: this recording holds {known}")
         files = tuple(shard_file(self.folder, number) for number in range(self.shards))
-        return ShardPaths(files, str(site))
+        return ShardPaths(files, str(site), kept=self.temporary)
 
 
 def shard_file(folder: Path, number: int) -> Path:
@@ -115,13 +127,15 @@ class ShardPaths:
     files: tuple[Path, ...]
     site: str
     documents: frozenset[int] | None = None
+    kept: Temporary | None = None
+    """What the files lie in, if it is not to stay."""
 
     def __iter__(self) -> Iterator[Trajectories]:
         return self._read(self.files)
 
     def select(self, documents: Sequence[int]) -> "ShardPaths":
         """The paths of these documents only."""
-        return ShardPaths(self.files, self.site, frozenset(documents))
+        return replace(self, documents=frozenset(documents))
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
         """All transitions once, shuffled within pools of shards in shuffled order."""

@@ -46,7 +46,8 @@ def plugins(kind: str) -> dict[str, Plugin]:
         owners = sorted({plugin.distribution for plugin in claims})
         if len(owners) > 1:
             raise UsageError(
-                f"two distributions claim the {kind} {name!r}: {' and '.join(owners)}; uninstall one"
+                f"two distributions claim the {kind} {name!r}, {' and '.join(owners)}: "
+                "uninstall one of them"
             )
     return {name: found[name][0] for name in sorted(found)}
 

@@ -127,9 +127,9 @@ class Report:
 
 
 def visible(token: str) -> str:
-    """A token as it can be shown: blanks have signs, what cannot be printed its code.
+    r"""A token as it can be shown: blanks have signs, what cannot be printed its code.
 
-    >>> visible(" the\\n")
+    >>> visible(" the\n")
     '·the⏎'
     """
     return "".join(_SIGNS.get(c) or (c if c.isprintable() else f"\\x{ord(c):02x}") for c in token)

@@ -1,11 +1,12 @@
 """From a run to its analyses and its report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sdelens.errors import SdelensError, UsageError
+from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, UsageError, ran_out
 from sdelens.findings import load_finding, save_finding
 from sdelens.protocols import Analyzer, Reporter
 from sdelens.recording import View
@@ -15,10 +16,14 @@ from sdelens.run import Run
 from sdelens.sde import SDE
 from sdelens.seeds import derive
 from sdelens.settings import build
+from sdelens.store import read_json, write_json
 from sdelens.study import Study
 from sdelens.verdict import LABELS, verdict
 
-Watch = Callable[[str, View], None]
+Watch = Callable[[str, str], None]
+MODEL = {"model", "attention", "prompt"}
+"""Needs that take the model itself."""
+FAILURES = "analysis/left_out.json"
 
 
 def analyze(
@@ -27,34 +32,64 @@ def analyze(
     *,
     prompt: str | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    watch: Watch = lambda name, view: None,
+    watch: Watch = lambda *_: None,
 ) -> tuple[tuple[Finding, ...], dict[str, str]]:
     """Ask analyzers (all of them, if none is named) about every view, and save what they found.
 
     An analyzer that was named and cannot answer is an error; one that was not named is left out,
     and the reason given back beside the findings.
     """
-    chosen = {name: _analyzer(name, settings or {}) for name in names or plugins("analyzer")}
-    needs_model = any("model" in a.needs or "prompt" in a.needs for a in chosen.values())
-    study = run.study(prompt, with_model=needs_model)
-    for analyzer_name, analyzer in chosen.items():
-        if names:
-            require_needs(analyzer, analyzer_name, study)
-    findings, failures = [], {}
+    left_out: dict[str, str] = {}
+    chosen: dict[str, Analyzer] = {}
+    for name in names or plugins("analyzer"):
+        with _tolerant(name, left_out, named=bool(names)):
+            chosen[name] = _analyzer(name, settings or {})
+    study = run.study(prompt, with_model=any(MODEL & set(a.needs) for a in chosen.values()))
+    asked: list[tuple[str, Study]] = []
     for name, analyzer in chosen.items():
-        for view in study.views:
-            watch(name, view)
-            try:
-                require_needs(analyzer, name, study.only(view))
-                seed = derive(run.job.seed, "analyze", name, view)
-                findings.append(analyzer.analyze(study.only(view), seed=seed))
-            except Exception as error:
-                if names or not isinstance(error, SdelensError):
-                    raise
-                failures[f"{name} {view}"] = str(error)
-                continue
-            write_finding(run, findings[-1])
-    return tuple(findings), failures
+        for part in _parts(analyzer, study):
+            with _tolerant(_label(name, part), left_out, named=bool(names)):
+                require_needs(analyzer, name, part)
+                asked.append((name, part))
+    findings: list[Finding] = []
+    for name, part in asked:
+        watch(name, _where(part))
+        with _tolerant(_label(name, part), left_out, named=bool(names)):
+            seed = derive(run.job.seed, "analyze", name, _where(part))
+            finding = chosen[name].analyze(part, seed=seed)
+            write_finding(run, finding)
+            findings.append(finding)
+    if not names:
+        write_json(run.folder / FAILURES, left_out)
+    return tuple(findings), left_out
+
+
+@contextmanager
+def _tolerant(label: str, left_out: dict[str, str], *, named: bool) -> Iterator[None]:
+    """What goes wrong is an error for an analyzer that was named, else noted with its reason."""
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, SdelensError)
+        said = str(error) if known else f"{type(error).__name__}: {error}"
+        if named and not known and not ran_out(error):
+            raise BrokenPlugin(f"the analyzer {label} failed: {said}") from error
+        if named or isinstance(error, OutOfMemory):
+            raise
+        left_out[label] = said
+
+
+def _parts(analyzer: Analyzer, study: Study) -> list[Study]:
+    """What an analyzer is asked about, one after the other."""
+    return [study.only(view) for view in study.views] if analyzer.scope == "view" else [study]
+
+
+def _where(study: Study) -> str:
+    return "+".join(map(str, study.views))
+
+
+def _label(name: str, study: Study) -> str:
+    return f"{name} {_where(study)}"
 
 
 def _analyzer(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Analyzer:
@@ -94,10 +129,17 @@ def findings_of(run: Run) -> tuple[Finding, ...]:
     return tuple(load_finding(file.parent) for file in files)
 
 
-def report_of(run: Run, failures: Mapping[str, str] | None = None) -> Report:
+def failures_of(run: Run) -> dict[str, str]:
+    """Analyzers that were left out when all were asked, and why."""
+    file = run.folder / FAILURES
+    found: dict[str, str] = read_json(file) if file.exists() else {}
+    return found
+
+
+def report_of(run: Run) -> Report:
     """Scores, verdict and all findings of a run."""
     views = run.views
-    sentences = []
+    sentences: list[str] = []
     for view in views:
         fitted = run.fitted(view).record
         prefix = f"{view}: " if len(views) > 1 else ""
@@ -108,7 +150,7 @@ def report_of(run: Run, failures: Mapping[str, str] | None = None) -> Report:
         verdict=tuple(sentences),
         tables=tuple(score_table(run.metrics(view), view, run.job.probe) for view in views),
         findings=findings_of(run),
-        failures=dict(failures or {}),
+        failures=failures_of(run),
         provenance=provenance(run),
     )
 
@@ -141,26 +183,32 @@ def score_table(
 
 def _pm(row: Mapping[str, float], key: str, *, sign: str = "-", short: bool = False) -> str:
     if key not in row:
-        return "–"
+        return "-"
     value = f"{row[key]:{sign}.3f}"
     return value if short else f"{value} ± {row[f'{key}_stderr']:.3f}"
 
 
 def _note(scores: Mapping[str, Any]) -> str:
-    going = scores.get("paths_going_on_at", {})
-    still = ", ".join(f"{n} at {position}" for position, n in going.items())
     sinks, clean = scores["transitions_with_sinks"], scores["held_out_nll_per_dim_without_sinks"]
+    dropped = scores.get("dropped_prefix_in_training", 0)
     return (
         "Nats per dimension in training-standardised coordinates ± standard error over "
-        f"{scores['held_out_documents']} held-out documents ({scores['transitions']} transitions); lower is "
-        "better. Gains are paired, positive where the fit is better under the same noise. R² is the "
-        "share of the increments' squared length that the mean explains. "
-        f"The fit's raw coordinates: {scores['held_out_nll_raw_per_dim']:.3f}. "
+        f"{scores['held_out_documents']} held-out documents ({scores['transitions']} "
+        "transitions); lower is better. Gains are paired, positive where the fit is better under "
+        "the same noise. R² is the share of the increments' squared length that the mean "
+        f"explains. The fit in raw coordinates: {scores['held_out_nll_raw_per_dim']:.3f}. "
         f"Without the {sinks} transitions at outlying norms (sinks): {clean:.3f}. "
-        f"Dropped since their whole prefix occurs in training: "
-        f"{scores.get('dropped_prefix_in_training', 0)}. "
-        + (f"Documents going on, by position: {still}." if still else "")
+        f"Transitions dropped since their whole prefix occurs in training: {dropped}."
+        f"{_going(scores.get('paths_going_on', []))}"
     )
+
+
+def _going(counts: Sequence[int], most: int = 6) -> str:
+    """How many documents are still going on, at a few positions."""
+    if not counts:
+        return ""
+    shown = sorted({round(i * (len(counts) - 1) / (most - 1)) for i in range(most)})
+    return f" Documents still going: {', '.join(f'{counts[p]} at position {p}' for p in shown)}."
 
 
 def provenance(run: Run) -> dict[str, str]:

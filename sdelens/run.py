@@ -1,8 +1,6 @@
 """A run on disk: where its parts lie, and how they are read back."""
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,23 +8,34 @@ from typing import Any
 import torch
 
 from sdelens.basis import Basis
-from sdelens.capture import record, sites_of
+from sdelens.capturing import record, sites_of
+from sdelens.deferred import DeferredPaths
 from sdelens.documents import Documents
 from sdelens.errors import UsageError
 from sdelens.fitted import Fitted, Record
+from sdelens.folder import MANIFEST, holds_run, require_run
+from sdelens.history import history_of, history_text
 from sdelens.job import Job
 from sdelens.law import group_of, prefixed
 from sdelens.models import language_model
 from sdelens.origin import ModelCard, Origin
-from sdelens.protocols import Epoch, LanguageModel, Site
+from sdelens.protocols import LanguageModel, Site
 from sdelens.recording import Recording, View, trimmed
 from sdelens.registry import load as load_plugin
 from sdelens.settings import build
 from sdelens.split import Split, first_new
-from sdelens.store import cache_folder, read_json, read_tensors, write_json, write_tensors, write_text
+from sdelens.store import (
+    cache_folder,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+    write_text,
+)
 from sdelens.study import Study, Viewed
-from sdelens.trajectories import Paths, Trajectories, Transitions
+from sdelens.trajectories import Paths
 
+SCHEMA = 1
 SIDES = ("train", "validation", "test")
 
 
@@ -39,23 +48,38 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here."""
-        return (self.folder / "manifest.json").exists()
-
-    @cached_property
-    def job(self) -> Job:
-        """What was asked for."""
-        return Job.of(read_json(self.folder / "config.json"))
+        """Whether a run was begun here: its manifest is the first file that is written."""
+        return holds_run(self.folder)
 
     @property
     def manifest(self) -> dict[str, Any]:
         """What happened: state, seeds, timings, versions."""
-        found: dict[str, Any] = read_json(self.folder / "manifest.json")
+        found: dict[str, Any] = read_json(self.folder / MANIFEST)
+        if found["schema"] > SCHEMA:
+            raise UsageError(f"{self.folder} was written by a newer sdelens: upgrade this one")
         return found
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace it whole."""
-        write_json(self.folder / "manifest.json", manifest)
+        write_json(self.folder / MANIFEST, manifest)
+
+    def note(self, **items: Any) -> None:
+        """Put items into the manifest."""
+        self.write_manifest(self.manifest | items)
+
+    def note_time(self, stage: str, seconds: float) -> None:
+        """Put the time that a stage took into the manifest."""
+        self.note(timings=self.manifest["timings"] | {stage: round(seconds, 3)})
+
+    @cached_property
+    def job(self) -> Job:
+        """What was asked for, every setting spelt out."""
+        return Job.of(self.manifest["settings"])
+
+    def write_config(self, job: Job) -> None:
+        """What ``sdelens fit --config`` reads; left as it is where it is there already."""
+        if not (self.folder / "config.json").exists():
+            write_json(self.folder / "config.json", job.json())
 
     # --- the model and its documents
 
@@ -73,14 +97,18 @@ class Run:
                 offline=job.offline,
             )
         model = language_model(model)
-        expected = self.manifest.get("model")
-        if expected and expected["fingerprint"] != model.card.fingerprint:
-            raise UsageError(
-                f"{self.folder} was fitted on {expected['name']} with weights "
-                f"{expected['fingerprint'][:12]}, but this {model.card.name} has "
-                f"{model.card.fingerprint[:12]}: give the model of the fit, or fit again"
-            )
+        self.require_same(model)
         return model
+
+    def require_same(self, model: LanguageModel) -> None:
+        """An error where a model's weights are not those of the run."""
+        expected, card = self.manifest["model"], model.card
+        if expected["fingerprint"] != card.fingerprint:
+            raise UsageError(
+                f"{self.folder} was made with the {expected['dtype']} model {expected['name']}, "
+                f"weights {expected['fingerprint'][:12]}, but this {card.dtype} {card.name} has "
+                f"{card.fingerprint[:12]}: give the model of the run, or fit again"
+            )
 
     @property
     def documents_file(self) -> Path:
@@ -114,7 +142,7 @@ class Run:
         """The captured states: from the cache, or captured again."""
         return self.record()
 
-    def record(self, watch: Any = lambda tokens: None) -> Recording:
+    def record(self, watch: Any = lambda _: None) -> Recording:
         """Capture the states of all sites, or find them in the cache."""
         cache = cache_folder() / "states" if self.job.cache else None
         return record(
@@ -130,6 +158,11 @@ class Run:
     def sites(self) -> tuple[Site, ...]:
         """What was asked for."""
         return sites_of(self.job.layers, self.model)
+
+    @property
+    def wanted(self) -> tuple[View, ...]:
+        """The views of all sites, fitted or not."""
+        return tuple(View(site) for site in self.sites)
 
     @cached_property
     def first_new(self) -> dict[int, int]:
@@ -157,9 +190,7 @@ class Run:
         folder, made = self.fit_folder(view), fitted.record
         tensors = prefixed(law=fitted.law.tensors(), basis=fitted.basis.tensors())
         # parts of a law may share tensors, which safetensors refuses
-        write_tensors(
-            folder / "sde.safetensors", {name: t.clone() for name, t in tensors.items()}
-        )
+        write_tensors(folder / "sde.safetensors", {name: t.clone() for name, t in tensors.items()})
         config = {
             "site": asdict(view.site),
             "probe": made.probe,
@@ -211,8 +242,6 @@ class Run:
 
     def study(self, prompt: str | None = None, *, with_model: bool = False) -> Study:
         """Ready for questions; states are read, or captured again, when they are asked for."""
-        if not self.views:
-            raise UsageError(f"{self.folder} holds no finished fit: run sdelens fit --resume first")
         return Study(
             name=self.folder.name,
             views={view: self._viewed(view) for view in self.views},
@@ -223,7 +252,7 @@ class Run:
         )
 
     def _viewed(self, view: View) -> Viewed:
-        paths = DeferredPaths(self, view)
+        paths = DeferredPaths(lambda: self.recording.view(view))
         return Viewed(
             fitted=self.fitted(view),
             train=paths.select(self.split.train),
@@ -232,44 +261,9 @@ class Run:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class DeferredPaths:
-    """The paths of a view of a run whose states are captured when they are first read."""
-
-    run: Run
-    view: View
-    documents: tuple[int, ...] | None = None
-
-    def __iter__(self) -> Iterator[Trajectories]:
-        return iter(self._now)
-
-    def select(self, documents: Sequence[int]) -> "DeferredPaths":
-        """The paths of these documents only."""
-        return DeferredPaths(self.run, self.view, tuple(documents))
-
-    def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All transitions once, shuffled."""
-        return self._now.transitions(size, seed)
-
-    @property
-    def _now(self) -> Paths:
-        paths = self.run.recording.view(self.view)
-        return paths if self.documents is None else paths.select(self.documents)
-
-
 def view_of(config: dict[str, Any]) -> View:
     """The view that a fit's config.json names."""
     return View(Site(**config["site"]))
-
-
-def history_text(history: Sequence[Epoch]) -> str:
-    """One JSON object a line."""
-    return "".join(json.dumps(asdict(epoch), sort_keys=True) + "\n" for epoch in history)
-
-
-def history_of(file: Path) -> tuple[Epoch, ...]:
-    """The inverse of `history_text`."""
-    return tuple(Epoch(**json.loads(line)) for line in file.read_text().splitlines())
 
 
 def load(folder: Path | str, model: Any = None) -> Study:
@@ -277,7 +271,5 @@ def load(folder: Path | str, model: Any = None) -> Study:
 
     `model` may be the model itself, already in memory; its weights must be those of the fit.
     """
-    run = Run(folder, model)
-    if not run.exists:
-        raise UsageError(f"{folder} is not a run: expected a folder that sdelens fit wrote")
-    return run.study()
+    require_run(Path(folder))
+    return Run(folder, model).study()

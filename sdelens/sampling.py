@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.documents import Document
-from sdelens.errors import UsageError
+from sdelens.errors import BadNumbers, OutOfMemory, UsageError
 from sdelens.protocols import LanguageModel
 from sdelens.seeds import generator
 
 BATCH = 128
-"""Rows drawn together. A fixed number: the text depends on the seed, not on the machine's memory."""
+"""Rows drawn together. A fixed number, so that the text depends on the seed alone."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def sample(
     documents: int,
     length: int,
     seed: int,
-    watch: Callable[[int], None] = lambda tokens: None,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Document]:
     """Texts of up to `length` tokens after BOS, each ended by its EOS or by the context's end.
 
@@ -89,12 +90,24 @@ def _draw(
     """Rows of `steps` tokens; after a row's EOS comes what is not read."""
     token = torch.full((rows, 1), start)
     ended = torch.zeros(rows, dtype=torch.bool)
-    past, columns = None, []
+    past: Any = None
+    columns: list[Tensor] = []
     for _ in range(steps):
-        out = model.run(token, past=past, keep=True, logits=True)
+        try:
+            out = model.run(token, past=past, keep=True, logits=True)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemory(
+                f"memory ran out on sampling {rows} texts together, {len(columns)} tokens long: "
+                "give a smaller --length, --dtype bfloat16, or texts with --texts"
+            ) from error
         if out.logits is None:
             raise TypeError("run(logits=True) must give logits")
         law = sampler.probabilities(out.logits[:, -1], model.card.eos).cpu()
+        if not law.isfinite().all():
+            raise BadNumbers(
+                f"logits must be finite, but after {len(columns)} tokens those of "
+                f"{model.card.name} are not: use --dtype float32, or another model"
+            )
         token = torch.multinomial(law, 1, generator=random)
         columns.append(token)
         past = out.past

@@ -1,6 +1,6 @@
 """Held-out scores of several laws on the same transitions, with errors over documents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,16 +19,6 @@ class Value:
 
     value: float
     stderr: float
-
-    @property
-    def low(self) -> float:
-        """The lower end of the 95% interval."""
-        return self.value - 1.96 * self.stderr
-
-    @property
-    def high(self) -> float:
-        """The upper end of the 95% interval."""
-        return self.value + 1.96 * self.stderr
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +55,7 @@ class Tally:
         return self._ratio((self.nats[other] - self.nats[mine]) / self.dim, self.count)
 
     def increment_r2(self, name: str) -> Value:
-        """The share of the increments' squared length that the mean explains; 0 for a random walk."""
+        """The share of the increments' squared length that the mean explains."""
         lost = self._ratio(self.squares[self.names.index(name)], self.motion)
         return Value(1 - lost.value, lost.stderr)
 
@@ -106,10 +96,9 @@ def tally(
                 nats[subset, number].index_add_(0, group, -density)
                 squares[subset, number].index_add_(0, group, distance)
     names = tuple(laws)
-    both = (
+    every, clean = (
         Tally(names, basis.latent, nats[i], squares[i], motion[i], count[i]) for i in range(2)
     )
-    every, clean = both
     return every, clean
 
 
@@ -129,12 +118,12 @@ def _sums(
 
 
 def _without_sinks(raw: Trajectories, sink: float) -> Bool[Tensor, "path step"]:
-    quiet = raw.states.norm(dim=-1) <= sink
+    quiet: Tensor = raw.states.norm(dim=-1) <= sink
     return raw.steps & quiet[:, :-1] & quiet[:, 1:]
 
 
 def sink_norm(train: Paths) -> float:
-    """The norm above which a state is a sink: Tukey's outer fence, Q3 + 3 (Q3 - Q1), on training."""
+    """The norm above which a state is a sink: Tukey's outer fence Q3 + 3 (Q3 - Q1) on training."""
     norms = torch.cat([block.states.norm(dim=-1)[block.mask].cpu() for block in train])
     ordered = norms.sort().values
     low, high = float(ordered[len(norms) // 4]), float(ordered[3 * len(norms) // 4])
@@ -145,8 +134,3 @@ def survivors(lengths: Int[Tensor, " document"]) -> list[int]:
     """How many documents still go on at each position."""
     longest = int(lengths.max())
     return [int(n) for n in (lengths[:, None] > torch.arange(longest)).sum(0)]
-
-
-def positions_shown(count: int, most: int = 6) -> Sequence[int]:
-    """A few positions, evenly spread, the last included."""
-    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})

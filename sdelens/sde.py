@@ -9,7 +9,7 @@ Three meanings of the coefficients, named by `SDE.density`:
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -140,7 +140,7 @@ class LinearSDE(SDE):
     step_offset: Float[Tensor, " dim"]
     step_root: Float[Tensor, "dim dim"]
     dt: float
-    density: Density = "exact"
+    density: Density = field(default="exact", init=False)
 
     @classmethod
     def from_step(
@@ -166,7 +166,8 @@ class LinearSDE(SDE):
             "step_offset": start,
             "step_root": cholesky(covariance.double()),
         }
-        return cls(**{name: t.to(matrix.dtype) for name, t in solution.items()}, dt=dt)
+        kind = matrix.dtype
+        return cls(**{name: t.to(kind).contiguous() for name, t in solution.items()}, dt=dt)
 
     def drift(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]

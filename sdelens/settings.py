@@ -36,13 +36,15 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
     """The plugin with these settings; an error where one is unknown or of another type."""
     hints = get_type_hints(plugin)
     known = [field.name for field in fields(plugin) if field.init]
+    fitting = {}
     for name, value in settings.items():
         if name not in known:
             raise UnknownName.among(f"setting of {label}", name, known)
         if not _fits(value, hints[name]):
             wanted = getattr(hints[name], "__name__", str(hints[name]))
             raise UsageError(f"{label}.{name} must be {wanted}, got {value!r}")
-    return plugin(**settings)
+        fitting[name] = float(value) if hints[name] is float else value
+    return plugin(**fitting)
 
 
 def _fits(value: Any, hint: Any) -> bool:

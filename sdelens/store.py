@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,25 @@ from sdelens.errors import OutOfMemory, UsageError
 
 def replaced(file: Path, write: Callable[[Path], object]) -> None:
     """Write under a temporary name, sync, rename: a file is there whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutOfMemory(
                 f"no room is left on the disk for {file}: free some, choose another place with "
                 "--out or SDELENS_CACHE, or take fewer documents or layers"
             ) from error
-        raise
+        raise UsageError(
+            f"{file} cannot be written ({error.strerror or error}): choose another place with "
+            "--out or SDELENS_CACHE"
+        ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -50,7 +56,9 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"{file} does not exist: is {file.parent} a folder of sdelens?") from error
+        raise UsageError(
+            f"{file} does not exist: is {file.parent} a folder of sdelens?"
+        ) from error
     except ValueError as error:
         raise UsageError(f"{file} is not JSON ({error}): was it edited or cut off?") from error
 
@@ -67,8 +75,9 @@ def _save(tensors: dict[str, Tensor], place: Path, metadata: dict[str, str] | No
     try:
         save_file(tensors, place, metadata)
     except Exception as error:  # safetensors raises its own error, the system's number in its text
-        if "No space left" in str(error) or "os error 28" in str(error):
-            raise OSError(errno.ENOSPC, str(error)) from error
+        number = re.search(r"os error (\d+)", str(error))
+        if number:
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
         raise
 
 
@@ -77,7 +86,9 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except FileNotFoundError as error:
-        raise UsageError(f"{file} does not exist: is {file.parent} a folder of sdelens?") from error
+        raise UsageError(
+            f"{file} does not exist: is {file.parent} a folder of sdelens?"
+        ) from error
     except Exception as error:
         raise UsageError(f"{file} is not a whole safetensors file ({error})") from error
 

@@ -1,4 +1,4 @@
-"""What several tests share. Packages under test are imported inside: shape checks hook in later."""
+"""What tests share. Our packages are imported inside: shape checks hook in after this file."""
 
 import os
 from pathlib import Path

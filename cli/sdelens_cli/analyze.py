@@ -1,12 +1,13 @@
 """`sdelens analyze`: ask a fitted run questions."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sdelens.errors import UsageError
+from sdelens.folder import require_run
 from sdelens.registry import plugin
 from sdelens.settings import parse_assignments
 
@@ -24,21 +25,21 @@ def analyze(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
     """Ask analyzers about a run: findings, figures and their data go into its folder."""
-    for name in analyzer or []:
-        plugin("analyzer", name)
+    require_run(run)
     settings = parse_assignments(set_ or [])
-    for name in settings:
+    for name in [*(analyzer or []), *settings]:
         plugin("analyzer", name)
-
-    from sdelens_cli.screen import Screen, finding_json, open_run
+    if analyzer and (idle := settings.keys() - set(analyzer)):
+        raise UsageError(f"--set {min(idle)}.* is about an analyzer that --analyzer leaves out")
 
     from sdelens.reporting import analyze as ask
     from sdelens.reporting import finding_folder
+    from sdelens.run import Run
+    from sdelens_cli.screen import Screen, finding_json
 
-    opened = open_run(run)
-    screen = Screen(quiet=quiet)
+    opened, screen = Run(run), Screen(quiet=quiet)
     with screen.working("analyze") as now:
-        findings, failures = ask(
+        findings, left_out = ask(
             opened,
             analyzer or (),
             prompt=prompt,
@@ -46,10 +47,9 @@ def analyze(
             watch=lambda name, view: now(f"{name} {view}"),
         )
     if as_json:
-        print(json.dumps({"run": str(run), "findings": [finding_json(f) for f in findings]}))
+        found = [finding_json(finding) for finding in findings]
+        print(json.dumps({"run": str(run), "findings": found, "left_out": left_out}))
         return
-    screen.findings([(f, finding_folder(opened, f)) for f in findings])
-    for name, reason in failures.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    if not quiet:
-        print(f"\nnext: sdelens report {run}", file=sys.stderr)
+    screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
+    screen.left_out(left_out)
+    screen.next(f"sdelens report {run}")

@@ -31,14 +31,17 @@ def fit(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [auto]")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Only what is here already.")] = False,
     texts: Annotated[
-        Path | None, typer.Option(help="A .txt, .jsonl, .json, .csv or .parquet file of texts.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="A .txt, .jsonl, .json, .csv or .parquet file."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="A dataset on the hub, or a folder that holds one.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="The dataset's split. [train]")] = None,
     column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None,
-    documents: Annotated[int | None, typer.Option(min=1, help="How many texts. [512]")] = None,
+    documents: Annotated[int | None, typer.Option(min=10, help="How many texts. [512]")] = None,
     length: Annotated[
         int | None, typer.Option(min=2, help="Tokens of each, after BOS. [200, or the context]")
     ] = None,
@@ -70,9 +73,13 @@ def fit(
     config: Annotated[
         Path | None, typer.Option(help="A run's config.json: the same job again.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random follows from it. [0]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Everything random follows from it. [0]")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder. [runs/<name>]")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished run.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")
     ] = False,
@@ -81,14 +88,18 @@ def fit(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run's path only.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the run's path only.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show epochs, and where errors came from.")
+    ] = False,
 ) -> None:
     """Capture a model's states along texts, fit a law to them, score it on held-out documents."""
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict each other: give one of them")
     given = {
-        "model": model,
+        "model": absolute(model),
         "layers": layer,
         "revision": revision,
         "dtype": dtype,
@@ -127,6 +138,13 @@ def fit(
     )
 
 
+def absolute(model: str | None) -> str | None:
+    """A folder by its full path, so that the run can be opened from anywhere."""
+    if model is None or model == Job.model or not Path(model).is_dir():
+        return model
+    return str(Path(model).resolve())
+
+
 def source_of(texts: Path | None, dataset: str | None, **settings: Any) -> dict[str, Any]:
     """The source and its settings; an error where options contradict each other."""
     chosen = {name: value for name, value in settings.items() if value is not None}
@@ -135,7 +153,9 @@ def source_of(texts: Path | None, dataset: str | None, **settings: Any) -> dict[
     sampling = {"temperature", "top_p", "ignore_eos"} & set(chosen)
     if (texts or dataset) and sampling:
         option = sorted(sampling)[0].replace("_", "-")
-        raise UsageError(f"--{option} is about sampled texts: leave it out, or --texts and --dataset")
+        raise UsageError(
+            f"--{option} is about sampled texts: leave it out, or --texts and --dataset"
+        )
     if not dataset and "split" in chosen:
         raise UsageError("--split is about a dataset: give --dataset too")
     if not (texts or dataset) and "column" in chosen:
@@ -144,7 +164,7 @@ def source_of(texts: Path | None, dataset: str | None, **settings: Any) -> dict[
         return {"source": "dataset", "source_settings": {"name": dataset} | chosen}
     chosen.pop("offline", None)
     if texts:
-        return {"source": "file", "source_settings": {"path": str(texts)} | chosen}
+        return {"source": "file", "source_settings": {"path": str(texts.resolve())} | chosen}
     return {"source_settings": chosen} if chosen else {}
 
 
@@ -158,12 +178,7 @@ def job_settings(
     """The config's settings, overridden by what was given on the command line."""
     settings: dict[str, Any] = {}
     if config is not None:
-        if not config.is_file():
-            raise UsageError(f"{config} is not a file: --config expects a run's config.json")
-        try:
-            settings = json.loads(config.read_text())
-        except ValueError as error:
-            raise UsageError(f"{config} is not JSON: {error}") from error
+        settings = read_config(config)
     if "source" in source and source["source"] != settings.get("source"):
         settings.pop("source_settings", None)
     if given.get("probe") not in (None, settings.get("probe")):
@@ -176,6 +191,21 @@ def job_settings(
     if density is not None:
         settings["probe_settings"]["density"] = density
     return settings | source | {k: v for k, v in given.items() if v is not None}
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The settings in a run's config.json."""
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: --config expects a run's config.json") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is not JSON: {error}") from error
+    nested = [settings] if isinstance(settings, dict) else [None]
+    nested += [settings.get(f"{kind}_settings", {}) for kind in ("source", "probe") if nested[0]]
+    if not all(isinstance(part, dict) for part in nested):
+        raise UsageError(f"{file} holds no settings: --config expects a run's config.json")
+    return dict(settings)
 
 
 def run_fit(
@@ -191,16 +221,14 @@ def run_fit(
 ) -> None:
     """The work: from here on heavy libraries are imported."""
     job = Job.of(settings)
-    folder = out or Path("runs") / job.name
-
-    from sdelens_cli.screen import Screen
 
     from sdelens.engine import execute
+    from sdelens_cli.screen import Screen
 
     screen = Screen(quiet=quiet, verbose=verbose)
     run = execute(
         job,
-        folder,
+        out,
         observer=screen,
         resume=resume,
         overwrite=overwrite,
@@ -212,7 +240,7 @@ def run_fit(
     elif not dry_run:
         screen.scores(run)
     elif quiet:
-        print(folder)
+        print(run.folder)
 
 
 def result(run: Any) -> dict[str, Any]:

@@ -1,21 +1,23 @@
 """The console script `sdelens`: commands, and exit codes for what goes wrong."""
 
+import errno
 import os
+import signal
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+
+from sdelens.errors import OutOfMemory, SdelensError, UsageError, ran_out
 from sdelens_cli.analyze import analyze
 from sdelens_cli.fit import fit
 from sdelens_cli.plugins import plugins
 from sdelens_cli.report import report
 
-from sdelens.errors import BrokenPlugin, SdelensError
-
 INTERRUPTED = 130
 # the root of usage errors in the click that typer uses, which some versions bring themselves
-ClickException = typer.BadParameter.__mro__[2]
+ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="sdelens",
@@ -45,22 +47,44 @@ def root(
 
 def main() -> NoReturn:
     """Run the command line; every failure meant for the user is one sentence and a code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="sdelens", standalone_mode=False)
+        if code == INTERRUPTED:  # as typer says that it was interrupted
+            raise KeyboardInterrupt
     except typer.Exit as stop:
         leave(stop.exit_code)
     except ClickException as error:
         error.show()
         leave(error.exit_code)
     except SdelensError as error:
-        if isinstance(error, BrokenPlugin):
-            traceback.print_exception(error.__cause__)
-        print(f"Error: {error}", file=sys.stderr)
-        leave(error.exit_code)
+        fail(error, str(error), error.exit_code)
+    except OSError as error:
+        fail(error, *system_error(error))
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        advice = "take fewer layers at once, a shorter --length, or --device cpu"
+        fail(error, f"memory ran out: {advice}", OutOfMemory.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         print("Interrupted. What was finished is kept: --resume goes on.", file=sys.stderr)
         leave(INTERRUPTED)
     leave(code if isinstance(code, int) else 0)
+
+
+def system_error(error: OSError) -> tuple[str, int]:
+    """What the system said, and whose fault it is: a full disk, or a path that cannot be."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return said, OutOfMemory.exit_code if full else UsageError.exit_code
+
+
+def fail(error: Exception, sentence: str, code: int) -> NoReturn:
+    """One sentence on stderr, after the traceback where --verbose asks for it."""
+    if {"-v", "--verbose"} & set(sys.argv):
+        traceback.print_exception(error)
+    print(f"Error: {sentence}", file=sys.stderr)
+    leave(code)
 
 
 def leave(code: int) -> NoReturn:

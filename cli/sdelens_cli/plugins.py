@@ -8,7 +8,7 @@ import typer
 from sdelens.registry import KINDS
 from sdelens.registry import plugins as installed
 
-plugins = typer.Typer(help="Models, sources, probes, analyzers and reporters.", no_args_is_help=True)
+plugins = typer.Typer(help="Models, sources, probes, analyzers, reporters.", no_args_is_help=True)
 
 
 @plugins.callback()

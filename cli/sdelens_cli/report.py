@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sdelens.folder import require_run
 from sdelens.registry import plugin
 
 
@@ -13,19 +14,18 @@ def report(
     reporter: Annotated[str, typer.Option(help="How it is written.")] = "html",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path only.")] = False,
 ) -> None:
-    """Write the report of a run; analyses that are missing are made first."""
+    """Write the report of a run; where nothing was analyzed yet, all analyzers are asked first."""
+    require_run(run)
     plugin("reporter", reporter)
-
-    from sdelens_cli.screen import Screen, open_run
 
     from sdelens.registry import load
     from sdelens.reporting import analyze, findings_of, report_of
+    from sdelens.run import Run
+    from sdelens_cli.screen import Screen
 
-    opened = open_run(run)
-    screen = Screen(quiet=quiet)
-    failures: dict[str, str] = {}
+    opened, screen = Run(run), Screen(quiet=quiet)
     if not findings_of(opened):
         with screen.working("analyze") as now:
-            _, failures = analyze(opened, watch=lambda name, view: now(f"{name} {view}"))
-    written = load("reporter", reporter)().render(report_of(opened, failures), opened.folder)
-    print(written)
+            _, left_out = analyze(opened, watch=lambda name, view: now(f"{name} {view}"))
+        screen.left_out(left_out)
+    print(load("reporter", reporter)().render(report_of(opened), opened.folder))

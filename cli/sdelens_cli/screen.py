@@ -1,6 +1,9 @@
 """What a person sees: plan, progress, scores, paths, the next command."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +24,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from sdelens.engine import Plan
-from sdelens.errors import UsageError
+from sdelens.engine import Progress as Advance
+from sdelens.plan import Plan
 from sdelens.report import Finding
 from sdelens.report import Table as ScoreTable
 from sdelens.reporting import score_table
@@ -39,11 +42,27 @@ class Speed(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s")
 
 
+COLUMNS = (
+    SpinnerColumn(),
+    TextColumn("{task.description:<10}"),
+    BarColumn(bar_width=24),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[unit]}"),
+    Speed(),
+    TimeRemainingColumn(compact=True),
+    TextColumn("[dim]{task.fields[remark]}"),
+)
+SHORT = (SpinnerColumn(), TextColumn("{task.description}"))
+
+
 class Screen:
     """An observer that draws on stderr; stdout is for results."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet, self.verbose = quiet, verbose
+        if quiet:  # read by transformers and huggingface_hub, not yet imported, for their own bars
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+            os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         self.console = Console(stderr=True, quiet=quiet)
         self.plan: Plan | None = None
 
@@ -52,43 +71,36 @@ class Screen:
         self.plan = plan
         rows = Table.grid(padding=(0, 2))
         for name, value in plan_rows(plan):
-            rows.add_row(Text(name, style="dim"), value)
+            rows.add_row(Text(name, style="dim"), Text(value))
         self.console.print(Panel(rows, title="plan", title_align="left", expand=False))
 
     def plan_json(self) -> dict[str, Any]:
         """The plan as JSON values."""
         if self.plan is None:
-            return {}
+            raise RuntimeError("there is no plan before it was made")
         return {"plan": asdict(self.plan) | {"folder": str(self.plan.folder)}}
 
     @contextmanager
-    def stage(
-        self, name: str, total: int | None, unit: str
-    ) -> Iterator[Callable[[int, str], None]]:
+    def stage(self, name: str, total: int | None, unit: str) -> Iterator[Advance]:
         """A progress bar for the time of a stage."""
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description:<10}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            Speed(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("[dim]{task.fields[remark]}"),
-        )
-        short = (SpinnerColumn(), TextColumn("{task.description}"))
-        with Progress(*(columns if total else short), console=self.console) as progress:
+        clock = time.perf_counter()
+        with Progress(*(COLUMNS if unit else SHORT), console=self.console) as progress:
             task = progress.add_task(name, total=total, unit=unit, remark="")
 
-            def done(steps: int, remark: str) -> None:
-                progress.update(task, advance=steps, remark=remark)
+            def done(steps: int, remark: str = "", total: int | None = None) -> None:
+                # None leaves the total as it is
+                progress.update(task, advance=steps, remark=remark, total=total)
+                if self.verbose and remark:
+                    self.console.print(f"  {name} {remark}", style="dim")
 
             yield done
             completed = progress.tasks[0].completed
             if total and completed == 0:
                 progress.update(task, completed=total, remark="found in the cache")
-            elif total:  # early stopping ends before the last epoch
-                progress.update(task, total=completed)
+            else:  # sources may hold fewer texts than were asked for
+                progress.update(task, total=completed or 1, completed=completed or 1, remark="")
+        if self.verbose:
+            self.console.print(f"  {name} took {time.perf_counter() - clock:.1f} s", style="dim")
 
     @contextmanager
     def working(self, name: str) -> Iterator[Callable[[str], None]]:
@@ -105,11 +117,11 @@ class Screen:
             record = run.fitted(view).record
             draw(self.console, score_table(record.scores, view, record.probe, short=True))
             for sentence in verdict(record.scores, record.probe, record.density):
-                self.console.print(f"• {sentence}")
+                self.console.print(Text(f"• {sentence}"))
         self.console.print("\nwritten")
         for path in (run.folder, *(run.fit_folder(view) for view in run.views)):
-            self.console.print(f"  {path}", soft_wrap=True)
-        self.console.print(f"\nnext: sdelens report {run.folder}", soft_wrap=True)
+            self.console.print(Text(f"  {path}"), soft_wrap=True)
+        self.next(f"sdelens report {run.folder}")
 
     def findings(self, found: Sequence[tuple[Finding, Path]]) -> None:
         """A headline and a few estimates of each finding; with --quiet only where it is."""
@@ -117,16 +129,26 @@ class Screen:
             if self.quiet:
                 print(folder)
                 continue
-            self.console.print(f"\n[bold]{finding.analyzer}[/] {finding.view}")
-            self.console.print(finding.headline)
+            # as Text: words of a model may look like rich's markup
+            self.console.print(Text(f"\n{finding.analyzer} {finding.view}", style="bold"))
+            self.console.print(Text(finding.headline))
             for estimate in finding.estimates:
-                self.console.print(f"  {estimate.name}: {estimate}")
-            self.console.print(f"  [dim]{folder}", soft_wrap=True)
+                self.console.print(Text(f"  {estimate.name}: {estimate}"))
+            self.console.print(Text(f"  {folder}", style="dim"), soft_wrap=True)
+
+    def left_out(self, reasons: Mapping[str, str]) -> None:
+        """Analyzers that could not answer."""
+        for name, reason in reasons.items():
+            self.console.print(Text(f"left out: {name}: {reason}"), soft_wrap=True)
+
+    def next(self, command: str) -> None:
+        """What may be done now."""
+        self.console.print(Text(f"\nnext: {command}"), soft_wrap=True)
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """What the plan panel says, line by line."""
-    model = plan.model
+    model, free = plan.model, size(plan.disk_free_bytes)
     return [
         ("model", f"{model.name} @ {model.revision[:12]}, {model.blocks} blocks, d {model.width}"),
         ("weights", f"{model.fingerprint[:12]} ({model.weights}, {model.dtype}) on {plan.device}"),
@@ -135,7 +157,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("tokens", f"at most {plan.tokens:,}"),
         ("probe", f"{plan.probe}, basis {plan.basis}"),
         ("memory", f"about {size(plan.memory_bytes)}"),
-        ("disk", f"at most {size(plan.disk_bytes)} of cached states"),
+        ("disk", f"at most {size(plan.disk_bytes)} of states, {free} free"),
         ("run", str(plan.folder)),
     ]
 
@@ -155,14 +177,15 @@ def size(count: float) -> str:
 
 def draw(console: Console, table: ScoreTable) -> None:
     """Scores in the terminal; the fit's own row stands out."""
-    drawn = Table(title=table.title, title_justify="left", header_style="bold", box=None)
+    drawn = Table(header_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for number, column in enumerate(table.columns):
-        drawn.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+        drawn.add_column(column, justify="left" if number == 0 else "right")
     for row in table.rows:
-        drawn.add_row(*row, style="bold" if row[0].endswith("(the fit)") else None)
-    console.print()
+        style = "bold" if row[0].endswith("(the fit)") else None
+        drawn.add_row(*(Text(cell, no_wrap=True) for cell in row), style=style)
+    console.print(Text(f"\n{table.title}", style="bold"))
     console.print(drawn)
-    console.print(f"[dim]{table.note}")
+    console.print(Text(table.note, style="dim"))
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:
@@ -170,17 +193,14 @@ def finding_json(finding: Finding) -> dict[str, Any]:
     return {
         "analyzer": finding.analyzer,
         "view": finding.view,
+        "prompt": finding.prompt,
         "headline": finding.headline,
-        "estimates": [asdict(estimate) for estimate in finding.estimates],
+        "estimates": [
+            {k: finite(v) for k, v in asdict(estimate).items()} for estimate in finding.estimates
+        ],
     }
 
 
-def open_run(folder: Path) -> Run:
-    """The run in a folder; an error where there is none."""
-    run = Run(folder)
-    if not run.exists:
-        raise UsageError(f"{folder} is not a run: expected a folder that sdelens fit wrote")
-    if not run.views:
-        raise UsageError(f"{folder} holds no finished fit: run sdelens fit --resume first")
-    return run
-
+def finite(value: Any) -> Any:
+    """The value; None for a number that JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

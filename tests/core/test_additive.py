@@ -25,7 +25,7 @@ ALL_TERMS = [Terms(*flags) for flags in product([False, True], repeat=3)]
 
 
 def paths(seed=0, count=12, tokens=(0, VOCABULARY), first_document=0):
-    """Ragged paths of correlated states with a mean that moves, and tokens of a small vocabulary."""
+    """Ragged paths of correlated states with a moving mean, and tokens of a small vocabulary."""
     random = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, LENGTH, DIM, generator=random)
     mixing = torch.tensor([[1.0, 0.8, 0.0], [0.0, 0.6, 0.3], [0.0, 0.0, 2.0]])
@@ -76,7 +76,7 @@ def test_least_squares_is_a_dense_ridge_regression(terms, ridge, shrinkage):
     block = paths()
     mean = least_squares(moments_of(block), terms, ridge=ridge, shrinkage=shrinkage)
     matrix, by_time, by_token = brute_force(block.flat(), terms, ridge, shrinkage)
-    close = dict(rtol=1e-7, atol=1e-7)
+    close = {"rtol": 1e-7, "atol": 1e-7}
     assert_close(mean.matrix, matrix, **close)
     assert_close(mean.by_time, by_time.expand(LENGTH - 1, DIM), **close)
     assert_close(mean.by_token, by_token, **close)

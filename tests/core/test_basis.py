@@ -113,7 +113,7 @@ def test_one_mean_leaves_positions_apart():
 
 
 def with_idle_coordinates(block):
-    """The block and a constant, a copy of the first coordinate, and rounding about a large mean."""
+    """The block, a constant, a copy of the first coordinate, and rounding about a large mean."""
     random = torch.Generator().manual_seed(9)
     shape = block.mask.shape
     idle = [

@@ -24,12 +24,12 @@ def test_a_fresh_stack_is_zero_everywhere():
     assert torch.equal(Network.stack(SIZES, 4, seed=0)(x), torch.zeros(4, 11, 2))
 
 
-def test_hidden_layers_of_a_fresh_stack_keep_the_variance():
+def test_hidden_weights_have_the_variance_of_one_third_over_the_fan_in():
     weight = Network.stack((400, 300, 2), 2, seed=0).weights[0]
     count = weight[0].numel()
     for member in weight:
-        # Var[s^2] = 2 s^4 / n, with s^2 = 1/400
-        assert abs(member.var() * 400 - 1) < 4 * math.sqrt(2 / count)
+        # that of a uniform draw on ±1/sqrt(fan-in); a sample variance v has that of 2 v^2 / n
+        assert abs(3 * 400 * member.var() - 1) < 4 * math.sqrt(2 / count)
 
 
 def test_the_seed_fixes_the_weights_and_members_differ():

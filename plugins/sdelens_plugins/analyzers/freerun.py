@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sdelens.fitted import Fitted
 from sdelens.seeds import derive
-from sdelens.simulate import simulate
+from sdelens.simulation import simulate
 from sdelens_plugins.analyzers.observed import Observed
 from sdelens_plugins.analyzers.plane import Plane
 

@@ -11,17 +11,21 @@ from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 from sdelens.study import Study
 
 NATS = "nats per dimension"
-UNITS = {"drift": "mean squared error per dimension", "diffusion": NATS, "total": NATS}
+UNITS = {
+    "drift": "mean squared error per dimension",
+    "diffusion": NATS,
+    "total": "sum of the two losses",
+}
 READING = (
     "The drift loss is the mean squared error of the predicted next state. The diffusion loss is "
     "the cross-entropy of the data under the model's conditional law: the paper's "
-    "Kullback-Leibler divergence up to the entropy of the data themselves. For continuous states the zero of that "
-    "entropy depends on the units, so the loss may be negative, and only differences mean "
-    "something. Both are in the coordinates of the fit's basis. The training loss is a mean over "
-    "the epoch, while the weights still move, and the validation loss is taken at its end; early "
-    "on the first can therefore lie above the second. A loss that falls shows that the optimiser "
-    "works, not that the process is a diffusion: for that see the held-out scores beside what "
-    "they must beat."
+    "Kullback-Leibler divergence up to the entropy of the data themselves. For continuous states "
+    "the zero of that entropy depends on the units, so the loss may be negative, and only "
+    "differences mean something. Both are in the coordinates of the fit's basis. The training "
+    "loss is a mean over the epoch, while the weights still move, and the validation loss is "
+    "taken at its end; early on the first can therefore lie above the second. A loss that falls "
+    "shows that the optimiser works, not that the process is a diffusion: for that see the "
+    "held-out scores beside what they must beat."
 )
 
 
@@ -75,12 +79,13 @@ class Course:
     @property
     def best(self) -> int:
         """The index of the epoch whose weights are kept."""
-        totals = [epoch.validation["total"] for epoch in self.history]
+        totals = [epoch.validation["diffusion"] for epoch in self.history]
         return totals.index(min(totals))
 
     def values(self, side: str, name: str) -> torch.Tensor:
         """One loss by epoch."""
-        return torch.tensor([getattr(epoch, side)[name] for epoch in self.history]).double()
+        values = [getattr(epoch, side)[name] for epoch in self.history]
+        return torch.tensor(values, dtype=torch.float64)
 
     def headline(self) -> str:
         """Where validation was best, and what came after."""
@@ -91,30 +96,38 @@ class Course:
         )
         if best is last:
             return f"{start}, the last: more epochs might still lower it."
-        rise = last.validation["total"] - best.validation["total"]
-        fall = best.train["total"] - last.train["total"]
-        how = "overfitted" if fall > 0 else "found nothing better"
+        rise = last.validation["diffusion"] - best.validation["diffusion"]
+        change = last.train["diffusion"] - best.train["diffusion"]
         return (
-            f"{start}; the {last.number - best.number} after it {how} (validation {rise:+.2g}, "
-            f"training {-fall:+.2g}), and the weights of epoch {best.number} are kept."
+            f"{start}; training went on past it to {last.number}, which changed validation by "
+            f"{rise:+.2g} and training by {change:+.2g}. The weights of epoch {best.number} are "
+            "kept."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
         """One training has no replicates, hence no standard errors."""
         last, best = self.history[-1], self.history[self.best]
         return (
-            Estimate("epochs trained", float(last.number), unit="epochs"),
+            Estimate("epochs trained", float(last.number), unit=f"of {last.planned} planned"),
             Estimate("best epoch", float(best.number), unit="epoch"),
-            Estimate("validation total at the best epoch", best.validation["total"], unit=NATS),
-            Estimate("validation drift loss at the best epoch", best.validation["drift"]),
+            Estimate(
+                "validation diffusion loss at the best epoch",
+                best.validation["diffusion"],
+                unit=NATS,
+            ),
+            Estimate(
+                "validation drift loss at the best epoch",
+                best.validation["drift"],
+                unit="squared, per dimension",
+            ),
             Estimate(
                 "gap at the best epoch, validation less training",
-                best.validation["total"] - best.train["total"],
+                best.validation["diffusion"] - best.train["diffusion"],
                 unit=NATS,
             ),
             Estimate(
                 "rise of validation from the best epoch to the last",
-                last.validation["total"] - best.validation["total"],
+                last.validation["diffusion"] - best.validation["diffusion"],
                 unit=NATS,
             ),
         )

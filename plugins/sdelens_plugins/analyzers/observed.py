@@ -7,7 +7,7 @@ from itertools import islice
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.capture import opened, record
+from sdelens.capturing import opened, record
 from sdelens.documents import Document, Documents
 from sdelens.errors import UsageError
 from sdelens.study import Study

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.basis import Basis, BasisSpec, fit_basis
+from sdelens.basis import Basis, fit_basis
+from sdelens.basis_spec import BasisSpec
 from sdelens.errors import BadNumbers
 from sdelens.trajectories import Paths
 

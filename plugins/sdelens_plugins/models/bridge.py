@@ -2,8 +2,8 @@
 
 import copy
 import secrets
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from sdelens_plugins.models.catalogue import Located, locate
-from sdelens_plugins.models.taps import Stop, Taps, evaluating
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Pass, Site
+from sdelens_plugins.models.catalogue import Located, locate
+from sdelens_plugins.models.taps import Stop, Taps, evaluating
 
 DTYPES = {
     "float32": torch.float32,
@@ -58,15 +59,17 @@ class BridgeModel:
             raise UsageError(f"dtype must be {', '.join(DTYPES)}; got {dtype!r}")
         place = resolve_device(device)
         located = locate(name, revision=revision, offline=offline)
-        return cls._read(located, DTYPES[dtype], place)
+        with own_random_state(place):
+            return cls._read(located, DTYPES[dtype], place)
 
     @classmethod
     def _read(cls, located: Located, dtype: torch.dtype, device: torch.device) -> "BridgeModel":
         folder = str(located.folder)
         try:
-            inner = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, local_files_only=True
-            )
+            with quiet():
+                inner: Any = AutoModelForCausalLM.from_pretrained(
+                    folder, dtype=dtype, local_files_only=True
+                )
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, ImportError) as error:
             first = str(error).strip().partition("\n")[0]
@@ -115,7 +118,7 @@ class BridgeModel:
     def decode(self, ids: Sequence[int]) -> list[str]:
         # sentencepiece marks a word's beginning, which decoding a token by itself would drop
         marked = (str(self.tokenizer.convert_ids_to_tokens(i)).startswith("▁") for i in ids)
-        words = (self.tokenizer.decode([i]) for i in ids)
+        words = (str(self.tokenizer.decode([i])) for i in ids)
         return [
             f" {word.lstrip()}" if begins else word
             for begins, word in zip(marked, words, strict=True)
@@ -149,7 +152,7 @@ class BridgeModel:
 
     def _tapped(self, taps: Taps) -> tuple[nn.Module, AbstractContextManager[None]]:
         """What runs: the plain model if it will do, else the bridge; and its hooks."""
-        hooked = any(point.has_hooks() for point in self._points)
+        hooked = any(point.fwd_hooks for point in self._points)
         if self.plain is None or hooked or not self._modules.keys() >= set(taps.sites):
             return self.bridge.original_model, taps.on_bridge(self.bridge)
         return self.plain, taps.on_modules(self._modules)
@@ -174,19 +177,35 @@ class BridgeModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.bridge.original_model.parameters()).device
+        place: torch.device = next(self.bridge.original_model.parameters()).device
+        return place
 
     def untrained(self, seed: int) -> "BridgeModel":
         inner: Any = self.plain or self.bridge.original_model
-        # the CPU's generator alone: torch.manual_seed would change every device's
-        state = torch.random.get_rng_state()
-        try:
-            torch.random.default_generator.manual_seed(seed)
-            fresh = AutoModelForCausalLM.from_config(copy.deepcopy(inner.config))
-        finally:
-            torch.random.set_rng_state(state)
-        fresh = fresh.to(self.device, next(inner.parameters()).dtype)
-        return self._around(fresh, self.tokenizer, self.card.name, f"untrained {seed}")
+        with own_random_state(self.device):
+            # the CPU's generator alone: torch.manual_seed would seed every device
+            torch.default_generator.manual_seed(seed)
+            config = copy.deepcopy(inner.config)
+            fresh: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            fresh = fresh.to(self.device, next(inner.parameters()).dtype)
+            return self._around(fresh, self.tokenizer, self.card.name, f"untrained {seed}")
+
+
+def own_random_state(device: torch.device) -> AbstractContextManager[None]:
+    """Building modules draws weights, even those that are then loaded; nobody shall notice."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of the library: the caller has its own."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def resolve_device(device: str) -> torch.device:

@@ -11,6 +11,8 @@ from sdelens.errors import UnknownName, Unreachable, UsageError
 EMBEDDED = Path(__file__).parents[1] / "assets"
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 """What is fetched from the hub. No pickle: loading a model runs no code that it brings."""
+LEFT_OUT = ("*/*", "consolidated*")
+"""Other formats of the same weights."""
 WELL_KNOWN = (
     "gpt2",
     "gpt2-medium",
@@ -44,7 +46,7 @@ class Located:
 
 def embedded() -> dict[str, Path]:
     """The models that come with the package."""
-    return {path.name: path for path in EMBEDDED.iterdir() if (path / "config.json").exists()}
+    return {file.parent.name: file.parent for file in EMBEDDED.glob("*/config.json")}
 
 
 def locate(name: str, *, revision: str | None = None, offline: bool = False) -> Located:
@@ -86,7 +88,11 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
 
     try:
         folder = snapshot_download(
-            name, revision=revision, local_files_only=offline, allow_patterns=list(FILES)
+            name,
+            revision=revision,
+            local_files_only=offline,
+            allow_patterns=list(FILES),
+            ignore_patterns=list(LEFT_OUT),
         )
     except HFValidationError as error:
         raise UsageError(
@@ -94,7 +100,8 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
         ) from error
     except GatedRepoError as error:
         raise Unreachable(
-            f"{name} is gated: accept its terms on the hub, then set HF_TOKEN, or give a local folder"
+            f"{name} is gated: accept its terms on the hub, then set HF_TOKEN, or give a local "
+            "folder"
         ) from error
     except RevisionNotFoundError as error:
         raise UnknownName(f"{name} has no revision {revision!r} on the hub") from error
@@ -146,4 +153,5 @@ def known_names() -> list[str]:
 def blocks_of(config: Mapping[str, Any]) -> int | None:
     """The number of blocks that a config names."""
     inner = config.get("text_config", config)
-    return inner.get("n_layer") or inner.get("num_hidden_layers") or inner.get("num_layers")
+    names = ("n_layer", "num_hidden_layers", "num_layers")
+    return next((int(inner[name]) for name in names if inner.get(name)), None)

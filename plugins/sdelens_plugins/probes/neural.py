@@ -12,7 +12,7 @@ from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, select
 from sdelens.law import Mean, group_of, prefixed
 from sdelens.network import Network
 from sdelens.noise import Features, NoiseSpec, StateDependentNoise, features_of
-from sdelens.optimise import Schedule, minimise
+from sdelens.optimise import Group, Schedule, minimise
 from sdelens.protocols import Fit, Watch
 from sdelens.sde import KernelSDE
 from sdelens.seeds import derive
@@ -21,9 +21,11 @@ from sdelens.trajectories import Paths, Transitions, dt_of
 
 @dataclass(frozen=True, eq=False)
 class NeuralMean(Mean):
-    """A linear path and a network beside it: ``A x + c_t + h(x, t)``."""
+    """A linear path and a network beside it: ``A x + c_t + B f + h(f)``, f features of x and t."""
 
     linear: AdditiveMean
+    direct: Float[Tensor, "feature dim"]
+    """B: how far training moved the linear path."""
     network: Network
     features: Features
 
@@ -33,10 +35,11 @@ class NeuralMean(Mean):
         x: Float[Tensor, "*batch dim"],
         token: Int[Tensor, "*batch"],
     ) -> Float[Tensor, "*batch dim"]:
-        return self.linear(t, x, token) + self.network(self.features(t, x))
+        seen = self.features(t, x)
+        return self.linear(t, x, token) + seen @ self.direct + self.network(seen)
 
     def tensors(self) -> dict[str, Tensor]:
-        return prefixed(
+        return {"direct": self.direct} | prefixed(
             linear=self.linear.tensors(),
             network=self.network.tensors(),
             features=self.features.tensors(),
@@ -60,12 +63,12 @@ class NeuralProbe:
     noise: str = "diagonal"
     width: int = 256
     depth: int = 2
-    waves: int = 8
-    epochs: int = 16
+    waves: int = 4
+    epochs: int = 10
     batch: int = 512
-    rate: float = 2e-3
-    weight_decay: float = 0.05
-    patience: int = 4
+    rate: float = 4e-3
+    weight_decay: float = 0.01
+    least_steps: int = 2000
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         times = times_of(train)
@@ -78,31 +81,41 @@ class NeuralProbe:
             spec, features, [second_moment(linear, moments)], hidden, derive(seed, "noise")
         )
         start = linear.to(torch.float32)
+        direct = torch.zeros(1, features.size, moments.dim)
 
         def losses(batch: Transitions) -> dict[str, Tensor]:
             seen = features(batch.t, batch.x)
-            residual = batch.following - start(batch.t, batch.x, batch.token) - network(seen)
+            mean = start(batch.t, batch.x, batch.token) + seen @ direct[0]
+            residual = batch.following - mean - network(seen)
             nats = -noise.log_density(seen, residual).mean(-1) / moments.dim
             squares = residual.square().mean((-2, -1))
-            return {"drift": squares, "diffusion": nats, "total": nats}
+            return {"drift": squares, "diffusion": nats}
 
-        parameters = [*network.parameters(), *noise.parameters()]
+        free = [*network.biases, direct]
+        groups = [Group(network.weights), Group(free, decays=False), *noise.groups()]
         history = minimise(
-            parameters, losses, train, validation, self.schedule, seed=seed, watch=watch
+            groups, losses, train, validation, self.schedule, seed=seed, watch=watch
         )
-        mean = NeuralMean(start, network.member(0), features)
+        mean = NeuralMean(start, direct[0], network.member(0), features)
         return Fit(self._law(mean, noise.member(0), dt_of(train)), history)
 
     @property
     def schedule(self) -> Schedule:
         """How it is optimised."""
-        return Schedule(self.epochs, self.batch, self.rate, self.weight_decay, patience=self.patience)
+        return Schedule(
+            epochs=self.epochs,
+            batch=self.batch,
+            rate=self.rate,
+            weight_decay=self.weight_decay,
+            least_steps=self.least_steps,
+        )
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
         return self._law(
             NeuralMean(
                 AdditiveMean(**group_of(mean, "linear")),
+                mean["direct"],
                 Network.restore(group_of(mean, "network")),
                 Features.restore(group_of(mean, "features"), self.waves),
             ),
@@ -113,4 +126,3 @@ class NeuralProbe:
     def _law(self, mean: NeuralMean, noise: StateDependentNoise, dt: float) -> KernelSDE:
         diagonal = NoiseSpec(self.noise).name == "diagonal"
         return KernelSDE(mean, noise, dt=dt, density=self.density, diagonal=diagonal)
-

@@ -1,28 +1,28 @@
-"""Our `Figure` values, drawn by matplotlib: for paper, and for a page with light and dark."""
+"""Our `Figure` values, drawn by matplotlib: as PNG and SVG on white."""
 
-import re
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from sdelens_plugins.reporters.marks import MARKS, label_words
 
 from sdelens.report import Figure, Panel
+from sdelens_plugins.reporters.marks import INK, MARKS, column, label_words
 
 WIDE, NARROW = 7.0, 3.45
 """Inches: the width of a page's text, and of a column."""
-INK = "#010203"
-"""The colour of text and axes; no other mark has it, so that it can be replaced."""
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, hence the same on every machine
     "font.size": 8,
     "axes.titlesize": 9,
@@ -63,19 +63,8 @@ def png(figure: Figure, *, dpi: int = 200) -> bytes:
 
 def svg(figure: Figure) -> str:
     """On white, a file of its own; equal figures are equal bytes."""
-    return _svg(figure, shared_limits(figure), facecolor="white").replace(INK, "#1a1a1a")
-
-
-def themed_panels(figure: Figure, *, prefix: str) -> tuple[str, ...]:
-    """One SVG element for each panel, to stand in a page: no background, the page's own colours.
-
-    Text and axes are ``currentColor``, series ``var(--series-k)``. `prefix` keeps the names that an
-    element refers to apart from those of others on the page.
-    """
-    limits = shared_limits(figure)
-    alone = [replace(figure, panels=(panel,)) for panel in figure.panels]
-    drawn = [_svg(single, limits, transparent=True) for single in alone]
-    return tuple(_themed(text, f"{prefix}-{number}-") for number, text in enumerate(drawn))
+    text = rendered(figure, shared_limits(figure), facecolor="white")
+    return text.replace(INK, "#1a1a1a").replace("'DejaVu Sans'", "'DejaVu Sans', sans-serif")
 
 
 def shared_limits(figure: Figure) -> Limits:
@@ -88,8 +77,7 @@ def _range(panels: Sequence[Panel]) -> tuple[tuple[float, float], tuple[float, f
     layers = [layer for panel in panels for layer in panel.layers]
     found = []
     for roles in (("x",), ("y", "low", "high")):
-        values = [layer.values[r].flatten() for layer in layers for r in roles if r in layer.values]
-        every = np.concatenate([np.asarray(value, dtype=float) for value in values])
+        every = np.concatenate([column(layer, r).ravel() for layer in layers for r in roles])
         every = every[np.isfinite(every)]
         low, high = (every.min(), every.max()) if len(every) else (0.0, 1.0)
         margin = 0.06 * (high - low) or 0.5
@@ -97,7 +85,8 @@ def _range(panels: Sequence[Panel]) -> tuple[tuple[float, float], tuple[float, f
     return found[0], found[1]
 
 
-def _svg(figure: Figure, limits: Limits, **options: object) -> str:
+def rendered(figure: Figure, limits: Limits, **options: Any) -> str:
+    """As SVG, without a date or the name of a program."""
     with _style():
         canvas = _drawn(figure, limits)
         FigureCanvasSVG(canvas)
@@ -117,12 +106,17 @@ def _style() -> Iterator[None]:
         yield
 
 
+def has_words(figure: Figure) -> bool:
+    """Whether words stand beside points, which needs a whole page's width."""
+    return any(layer.mark == "words" for panel in figure.panels for layer in panel.layers)
+
+
 def size_of(figure: Figure) -> tuple[float, float]:
     """Inches: words need room, and more than one panel the whole width."""
-    if any(layer.mark == "words" for panel in figure.panels for layer in panel.layers):
+    if has_words(figure):
         return WIDE, 5.2
     count = len(figure.panels)
-    return (NARROW + 0.65, 2.9) if count == 1 else (WIDE, 3.1 if count == 2 else 2.5)
+    return (NARROW, 2.7) if count == 1 else (WIDE, 3.1 if count == 2 else 2.5)
 
 
 def _drawn(figure: Figure, limits: Limits) -> Canvas:
@@ -142,7 +136,7 @@ def _panel(axes: Axes, panel: Panel, limits: Limits) -> None:
     for layer in panel.layers:
         MARKS[layer.mark](axes, layer)
     axes.set(xlabel=panel.x, ylabel=panel.y, title=panel.title)
-    axes.locator_params(nbins=6) if not _has_words(panel) else None
+    _ticks(axes, panel)
     if panel.share:
         axes.set(xlim=limits[panel.share][0], ylim=limits[panel.share][1])
     if panel.equal:
@@ -152,38 +146,24 @@ def _panel(axes: Axes, panel: Panel, limits: Limits) -> None:
         axes.set_axisbelow(True)
 
 
-def _has_words(panel: Panel) -> bool:
-    return any(layer.mark == "bars" and layer.words for layer in panel.layers)
+def _ticks(axes: Axes, panel: Panel) -> None:
+    """Few round numbers; whole ones where the data are, as epochs and positions."""
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10)))
+    if not any(layer.words and layer.mark != "words" for layer in panel.layers):
+        x = np.concatenate([np.empty(0), *(column(layer, "x") for layer in panel.layers)])
+        whole = bool((x == x.round()).all())
+        axes.xaxis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10), integer=whole))
 
 
 def _legend(canvas: Canvas, grid: NDArray[np.object_]) -> None:
-    """One legend above all panels, each label once."""
-    named = {}
+    """One legend above all panels, each label once, if there is more than one."""
+    named: dict[str, Artist] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
-    if named:
-        columns = min(len(named), 3 if canvas.get_figwidth() < WIDE else 5)
-        canvas.legend(named.values(), named, loc="outside upper center", ncols=columns)
-
-
-_COLOURS = re.compile(r"#[0-9a-f]{6}")
-
-
-def _themed(text: str, prefix: str) -> str:
-    """The SVG element alone, in the page's colours, its names made its own."""
-    from sdelens_plugins.reporters.marks import PALETTE, PAPER
-
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
-    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r"\b(font(-family)?: ?)([\d.]+px )?'DejaVu Sans'", r"\1\3var(--sans)", text)
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    text = re.sub(
-        r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", text
-    )
-    text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", text)
-    page = {INK: "currentColor", PAPER: "var(--paper)"}
-    page |= {colour: f"var(--series-{k})" for k, colour in enumerate(PALETTE)}
-    return _COLOURS.sub(lambda match: page.get(match[0], match[0]), text)
+    if len(named) > 1:
+        # points: a letter takes about 4.3, a handle and the gaps about 38
+        width = sum(4.3 * len(label) + 38 for label in named)
+        rows = math.ceil(width / (72 * canvas.get_figwidth()))
+        columns = math.ceil(len(named) / rows)
+        canvas.legend(list(named.values()), list(named), loc="outside upper center", ncols=columns)

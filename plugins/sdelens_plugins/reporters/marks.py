@@ -3,21 +3,27 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from numpy.typing import NDArray
-from sdelens_plugins.reporters.labels import placed
 
 from sdelens.report import Layer, Panel, visible
+from sdelens_plugins.reporters.labels import placed
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's colours, told apart under all common kinds of colour blindness."""
+DARK = ("#56b4e9", "#f0883e", "#2bc79b", "#e39ac4", "#f2c14e", "#8ecbf2")
+"""The same hues, light enough for a dark page."""
+INK = "#010203"
+"""The colour of text and axes; no other mark has it, so that it can be replaced."""
 PAPER = "#fefdfc"
 """Behind words; no other mark has it, so that it can be replaced."""
 
 
-def _column(layer: Layer, role: str) -> NDArray[np.float64]:
+def column(layer: Layer, role: str) -> NDArray[np.float64]:
+    """The values of that role; none if the layer has no such role."""
+    if role not in layer.values:
+        return np.empty(0)
     values: NDArray[np.float64] = layer.values[role].detach().cpu().double().numpy()
     return values
 
@@ -31,26 +37,27 @@ def _label(layer: Layer) -> str | None:
 
 
 def _line(axes: Axes, layer: Layer) -> None:
-    x, y = _column(layer, "x"), _column(layer, "y")
+    x, y = column(layer, "x"), column(layer, "y")
     axes.plot(
         x,
         y,
         color=_colour(layer),
         label=_label(layer),
         linestyle=(0, (4, 1.6)) if layer.dashed else "-",
+        linewidth=0.9 if len(x) > 30 and (np.diff(x) < 0).any() else None,
         marker="o" if np.isfinite(y).sum() == 1 else "",
         markersize=3,
     )
 
 
 def _band(axes: Axes, layer: Layer) -> None:
-    x, low, high = (_column(layer, role) for role in ("x", "low", "high"))
+    x, low, high = (column(layer, role) for role in ("x", "low", "high"))
     colour = _colour(layer)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0, label=_label(layer))
 
 
 def _scatter(axes: Axes, layer: Layer) -> None:
-    x, y = _column(layer, "x"), _column(layer, "y")
+    x, y = column(layer, "x"), column(layer, "y")
     ring = len(x) == 1
     axes.plot(
         x,
@@ -65,23 +72,23 @@ def _scatter(axes: Axes, layer: Layer) -> None:
 
 
 def _arrows(axes: Axes, layer: Layer) -> None:
-    columns = [_column(layer, role) for role in ("x", "y", "u", "v")]
+    columns = [column(layer, role) for role in ("x", "y", "u", "v")]
     axes.quiver(*columns, color=_colour(layer), angles="xy", width=0.004, label=_label(layer))
 
 
 def _bars(axes: Axes, layer: Layer) -> None:
-    x, y = _column(layer, "x"), _column(layer, "y")
+    x, y = column(layer, "x"), column(layer, "y")
     width = 0.8 * float(np.diff(x).min()) if len(x) > 1 else 0.8
     axes.bar(x, y, width=width, color=_colour(layer), label=_label(layer))
     if "low" in layer.values and "high" in layer.values:
-        ends = np.stack([y - _column(layer, "low"), _column(layer, "high") - y])
-        axes.errorbar(x, y, ends, fmt="none", ecolor=axes.spines["left"].get_edgecolor(), capsize=2)
+        ends = np.stack([y - column(layer, "low"), column(layer, "high") - y])
+        axes.errorbar(x, y, ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2)
     if layer.words:
         axes.set_xticks(x, [visible(word) for word in layer.words], rotation=45, ha="right")
 
 
 def _heat(axes: Axes, layer: Layer) -> None:
-    x, y, z = (_column(layer, role) for role in ("x", "y", "z"))
+    x, y, z = (column(layer, role) for role in ("x", "y", "z"))
     low, high = float(np.nanmin(z)), float(np.nanmax(z))
     signed = low < 0 < high
     end = max(-low, high)
@@ -122,8 +129,11 @@ def label_words(axes: Axes, panel: Panel) -> None:
     for layer in panel.layers:
         if layer.mark != "words" or not layer.words:
             continue
-        where = np.stack([_column(layer, "x"), _column(layer, "y")], axis=1)
-        notes = [_note(axes, visible(word), place) for word, place in zip(layer.words, where, strict=True)]
+        where = np.stack([column(layer, "x"), column(layer, "y")], axis=1)
+        notes = [
+            _note(axes, visible(word), place)
+            for word, place in zip(layer.words, where, strict=True)
+        ]
         points = axes.transData.transform(where) * 72 / axes.figure.dpi
         sizes = [(0.58 * 7 * len(note.get_text()) + 2, 8.5) for note in notes]
         for note, point, box in zip(notes, points, placed(points, sizes), strict=True):
@@ -140,8 +150,9 @@ def _note(axes: Axes, word: str, place: NDArray[np.float64]) -> Annotation:
         va="center_baseline",
         fontsize=7,
         annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "linewidth": 0.4, "alpha": 0.5, "shrinkA": 4, "shrinkB": 2},
+        # a box behind the word, not a stroke around it, which would turn SVG text into outlines
+        bbox={"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 0.3},
+        arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.4, "alpha": 0.5},
     )
-    note.set_path_effects([patheffects.withStroke(linewidth=2, foreground=PAPER)])
     note.set_in_layout(False)
     return note

@@ -1,13 +1,15 @@
 """Texts from a dataset on the hub, or in a local folder, through `datasets`."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-
-from sdelens_plugins.sources.rows import columns_of, documents_of_rows
+from pathlib import Path
+from typing import Any
 
 from sdelens.documents import Document
 from sdelens.errors import UnknownName, Unreachable, UsageError
 from sdelens.protocols import LanguageModel
+from sdelens_plugins.sources.rows import columns_of, documents_of_rows
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,55 @@ class DatasetSource:
             seed=seed,
         )
 
-    def _rows(self):  # type: ignore[no-untyped-def]  # datasets ships no types
-        from datasets import DownloadConfig, load_dataset
+    def _rows(self) -> Any:
+        from datasets import load_dataset
         from datasets.exceptions import DatasetNotFoundError
 
-        how = DownloadConfig(local_files_only=self.offline)
+        local = Path(self.name).exists()
+        reachable = local or (not self.offline and hub_answers(self.name))
         try:
-            rows = load_dataset(self.name, split=self.split, download_config=how)
-        except DatasetNotFoundError as error:
-            raise UnknownName(
-                f"no dataset named {self.name!r} on the hub or in a folder here: {error}"
+            with nullcontext() if reachable else hub_offline():
+                rows = load_dataset(self.name, split=self.split)
+        except (DatasetNotFoundError, FileNotFoundError) as error:
+            kind = Unreachable if "gated" in str(error) else UnknownName
+            how = "accept its terms and set HF_TOKEN" if kind is Unreachable else "check the name"
+            raise kind(
+                f"no dataset named {self.name!r} on the hub or in a folder here ({error}): {how}"
             ) from error
         except ConnectionError as error:
+            why = "--offline was given" if self.offline else "the hub cannot be reached"
             raise Unreachable(
-                f"the dataset {self.name} is not in the local cache and the hub cannot be reached: "
-                "give --texts FILE, or nothing to sample texts from the model"
+                f"the dataset {self.name} is not in the local cache and {why}: give --texts FILE, "
+                "or nothing to sample texts from the model"
             ) from error
         except ValueError as error:
             raise UsageError(f"{self.name}, split {self.split!r}: {error}") from error
         return rows.shuffle(seed=0).select(range(min(len(rows), 20 * self.documents_wanted)))
+
+
+def hub_answers(name: str) -> bool:
+    """Whether the hub can be asked for a dataset; `datasets` itself would retry for long."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().dataset_info(name, timeout=10)
+    except (HfHubHTTPError, ValueError):  # an answer too: loading it says what is wrong
+        return True
+    except Exception:  # what its HTTP library raises differs between versions
+        return False
+    return True
+
+
+@contextmanager
+def hub_offline() -> Iterator[None]:
+    """Only what is cached; the environment's own setting is read once, on import."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    before = config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before

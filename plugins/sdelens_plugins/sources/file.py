@@ -1,17 +1,18 @@
 """Texts from a file: .txt, .jsonl, .json, .csv or .parquet."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas
-from sdelens_plugins.sources.rows import columns_of, documents_of_rows
+from typing import Any
 
 from sdelens.documents import Document
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel
+from sdelens_plugins.sources.rows import columns_of, documents_of_rows
 
-KINDS = (".txt", ".jsonl", ".json", ".csv", ".parquet")
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class FileSource:
     length: int = 200
 
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
-        table = read_table(Path(self.path))
-        columns = columns_of(map(str, table.columns), self.column, self.path)
+        rows = read_rows(Path(self.path))
+        names = dict.fromkeys(name for row in rows for name in row)
         return documents_of_rows(
-            table.to_dict("records"),
-            columns,
+            rows,
+            columns_of(names, self.column, self.path),
             model,
             documents=self.documents_wanted,
             length=self.length,
@@ -39,31 +40,69 @@ class FileSource:
         )
 
 
-def read_table(path: Path) -> pandas.DataFrame:
-    """Rows and columns of a file; an error that says what is wrong with it."""
+def read_rows(path: Path) -> Rows:
+    """Rows of a file, by column; an error that says what is wrong with it."""
+    kind, known = path.suffix.lower(), ", ".join(READERS)
     if not path.is_file():
-        raise UsageError(f"{path} is not a file: --texts expects one of {', '.join(KINDS)}")
-    if path.suffix not in KINDS:
-        raise UsageError(f"{path} must be one of {', '.join(KINDS)}, got {path.suffix!r}")
+        raise UsageError(f"{path} is not a file: --texts expects one of {known}")
+    if kind not in READERS:
+        raise UsageError(f"{path} must be one of {known}, got {kind!r}: convert or rename it")
     if path.stat().st_size == 0:
         raise UsageError(f"{path} is empty: there is no text to read")
     try:
-        table = _read(path)
-    except (ValueError, OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as {path.suffix}: {error}") from error
-    if table.empty:
+        rows = READERS[kind](path)
+    except (ValueError, OSError) as error:  # what json, pandas and pyarrow raise are ValueErrors
+        raise UsageError(f"{path} cannot be read as {kind}: {error}") from error
+    if not rows:
         raise UsageError(f"{path} holds no rows: there is no text to read")
-    return table
+    return rows
 
 
-def _read(path: Path) -> pandas.DataFrame:
-    if path.suffix == ".txt":
-        text = path.read_text(encoding="utf-8")
-        parts = text.split("\n\n") if "\n\n" in text.strip() else text.splitlines()
-        texts = [part.strip() for part in parts if part.strip()]
-        return pandas.DataFrame({"text": texts})
-    if path.suffix == ".csv":
-        return pandas.read_csv(path)
-    if path.suffix == ".parquet":
-        return pandas.read_parquet(path)
-    return pandas.read_json(path, lines=path.suffix == ".jsonl")
+def _txt(path: Path) -> Rows:
+    text = path.read_text(encoding="utf-8-sig").strip()
+    parts = re.split(r"\n\s*\n", text)
+    texts = parts if len(parts) > 1 else text.splitlines()
+    return [{"text": part.strip()} for part in texts if part.strip()]
+
+
+def _jsonl(path: Path) -> Rows:
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    return _objects([json.loads(line) for line in lines if line.strip()])
+
+
+def _json(path: Path) -> Rows:
+    return _objects(json.loads(path.read_text(encoding="utf-8-sig")))
+
+
+def _objects(values: Any) -> Rows:
+    """Rows from a list of objects, or of texts."""
+    if not isinstance(values, list):
+        raise ValueError(f"expected a list of objects, got a {type(values).__name__}")
+    rows = [{"text": value} if isinstance(value, str) else value for value in values]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("expected objects or texts, got a list of something else")
+    return rows
+
+
+def _csv(path: Path) -> Rows:
+    import pandas  # heavy
+
+    # "NA" and the like are words, and an empty cell is an empty text
+    table = pandas.read_csv(path, keep_default_na=False)
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _parquet(path: Path) -> Rows:
+    from pyarrow import parquet  # type: ignore[import-untyped]
+
+    rows: Rows = parquet.read_table(path).to_pylist()
+    return rows
+
+
+READERS: dict[str, Callable[[Path], Rows]] = {
+    ".txt": _txt,
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sdelens.capture import opened
+from sdelens.capturing import opened
 from sdelens.documents import Document
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel
@@ -62,17 +62,25 @@ def _made(
 ) -> Iterator[Document]:
     groups: dict[str, int] = {}
     for row in rows:
-        texts = row[columns.text]
-        for text in texts if isinstance(texts, list) else [texts]:
-            if not isinstance(text, str):
-                kind = type(text).__name__
-                raise UsageError(f"column {columns.text!r} must hold texts, got a {kind}: {text!r}")
+        texts = row.get(columns.text)
+        for value in texts if isinstance(texts, list) else [texts]:
+            text = _text(value, columns.text)
             if columns.prompt is None:
                 yield Document(tuple(opened(model, text, length=length)))
             else:
-                prompt = str(row[columns.prompt])
+                prompt = _text(row.get(columns.prompt), columns.prompt)
                 group = groups.setdefault(prompt, len(groups))
                 yield answered(model, prompt, text, length=length, group=group)
+
+
+def _text(value: Any, column: str) -> str:
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise UsageError(
+            f"column {column!r} must hold texts, got a {kind}, {value!r}: choose another --column "
+            "or leave that row out"
+        )
+    return value
 
 
 def answered(

@@ -1,6 +1,6 @@
 """Residual-stream states of a language model, recorded along its documents."""
 
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.documents import Document, Documents
 from sdelens.digest import digest
-from sdelens.errors import OutOfMemory, UsageError
+from sdelens.documents import Document, Documents
+from sdelens.errors import BadNumbers, UsageError
 from sdelens.models import language_model
 from sdelens.origin import Origin
+from sdelens.passes import BATCH_TOKENS, passes
 from sdelens.protocols import LanguageModel, Site
-from sdelens.recording import Recording, Shard, shard_file
+from sdelens.recording import Recording, Shard, Temporary, shard_file
 from sdelens.sites import Layers, resolve_layers
 from sdelens.trajectories import NO_TOKEN
 
@@ -25,8 +26,8 @@ VERSION = 1
 """Part of the cache's key: raise it when the same origin would give other states."""
 SHARD = 64
 """Documents in a shard: a fixed block, so that memory does not grow with the corpus."""
-BATCH_TOKENS = 2048
-"""Tokens in a forward pass on the CPU, padding counted."""
+SHARD_BYTES = 2**26
+"""A shard holds no more than this for each site; fewer documents where they are long or wide."""
 
 
 def sites_of(layers: Layers, model: LanguageModel) -> tuple[Site, ...]:
@@ -56,14 +57,18 @@ def origin_of(
 ) -> Origin:
     """Everything that shapes the states of these documents at these sites."""
     bos = model.card.bos
-    firsts = documents.tokens[documents.offsets[:-1]]
     return Origin(
         model=model.card,
         hook=" ".join(map(str, sites)),
         skip_first=skip_first,
-        bos_prepended=bos is not None and bool((firsts == bos).all()),
+        bos_prepended=bos is not None and bool((documents.padded()[:, 0] == bos).all()),
         tokens=documents.digest(),
     )
+
+
+def key_of(origin: Origin) -> str:
+    """The name of a recording in the cache: the same for equal origins."""
+    return digest([VERSION, SHARD, SHARD_BYTES, asdict(origin)])[:24]
 
 
 def record(
@@ -74,7 +79,7 @@ def record(
     skip_first: int = 1,
     cache: Path | None = None,
     batch_tokens: int = BATCH_TOKENS,
-    watch: Callable[[int], None] = lambda tokens: None,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> Recording:
     """Capture in one pass for all sites, shard by shard; from the cache where it is there already.
 
@@ -83,28 +88,50 @@ def record(
     """
     require_context(model, documents)
     origin = origin_of(model, documents, sites, skip_first=skip_first)
-    key = digest([VERSION, SHARD, asdict(origin)])[:24]
+    key = key_of(origin)
     found = Recording.load(cache / key) if cache else None
     if found:
         return found
-    temporary = None if cache else tempfile.TemporaryDirectory(prefix="sdelens-")
-    folder = cache / key if cache else Path(temporary.name if temporary else "")
-    folder.mkdir(parents=True, exist_ok=True)
-    shards = range(0, len(documents), SHARD)
-    # the next shard is computed while this one is written
-    with ThreadPoolExecutor(1) as writer:
-        pending = []
-        for number, first in enumerate(shards):
-            last = min(first + SHARD, len(documents))
-            shard = _shard(model, documents, first, last, sites, skip_first, batch_tokens, watch)
-            for done in pending:
-                done.result()
-            pending = [writer.submit(shard.write, shard_file(folder, number))]
-        for done in pending:
-            done.result()
-    recording = Recording(folder, origin, tuple(sites), len(shards), temporary)
-    recording.write_index()
+    temporary = None if cache else Temporary()
+    folder = temporary.folder if temporary else (cache or Path()) / key
+    states = _shards(model, documents, sites, skip_first, batch_tokens, watch)
+    try:
+        shards = _written(states, folder)
+        recording = Recording(folder, origin, tuple(sites), shards, temporary)
+        recording.write_index()
+    except BaseException:  # half a recording would only take up the disk
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return recording
+
+
+def _shards(
+    model: LanguageModel,
+    documents: Documents,
+    sites: Sequence[Site],
+    skip_first: int,
+    batch_tokens: int,
+    watch: Callable[[int], None],
+) -> Iterator[Shard]:
+    """Fixed blocks of documents; which, does not depend on the sites asked for."""
+    row = int(documents.lengths.max()) * model.card.width * 4
+    size = min(SHARD, max(1, SHARD_BYTES // max(1, row)))
+    for first in range(0, len(documents), size):
+        last = min(first + size, len(documents))
+        yield _shard(model, documents, first, last, sites, skip_first, batch_tokens, watch)
+
+
+def _written(shards: Iterator[Shard], folder: Path) -> int:
+    """Write the shards and count them; the next is computed while one is written."""
+    with ThreadPoolExecutor(1) as writer:
+        count, pending = 0, None
+        for count, shard in enumerate(shards, start=1):
+            if pending:
+                pending.result()
+            pending = writer.submit(shard.write, shard_file(folder, count - 1))
+        if pending:
+            pending.result()
+    return count
 
 
 def require_context(model: LanguageModel, documents: Documents) -> None:
@@ -138,11 +165,13 @@ def _shard(
     index = positions.clamp(max=padded.shape[1] - 1)
     width = model.card.width
     states = {site: torch.zeros(len(block), len(columns), width) for site in sites}
-    for rows, values in _passes(model, padded, lengths, sites, batch_tokens):
+    read_to = torch.where(kept > 0, lengths, 0)
+    for rows, values in passes(model, padded, read_to, sites, batch_tokens):
         for site, value in values.items():
             row = torch.arange(len(rows))[:, None]
             taken = value.float().cpu()[row, index[rows].clamp(max=value.shape[1] - 1)]
-            states[site][rows] = taken * mask[rows][..., None]
+            states[site][rows] = taken.where(mask[rows][..., None], 0)
+            _require_finite(states[site][rows], site, rows + first, positions[rows])
         watch(int(lengths[rows].sum()))
     return Shard(
         states=states,
@@ -153,42 +182,20 @@ def _shard(
     )
 
 
-def _passes(
-    model: LanguageModel,
-    padded: Int[Tensor, "path time"],
-    lengths: Int[Tensor, " path"],
-    sites: Sequence[Site],
-    batch_tokens: int,
-) -> Iterator[tuple[Tensor, dict[Site, Tensor]]]:
-    """Forward passes over rows of like length, longest first."""
-    order = lengths.argsort(descending=True, stable=True)
-    done = 0
-    while done < len(order):
-        longest = int(lengths[order[done]])
-        rows = order[done : done + max(1, batch_tokens // longest)]
-        # padding is on the right, where a causal model does not look; any id will do
-        tokens = padded[rows, :longest].clamp(min=0)
-        try:
-            with torch.no_grad():
-                reads = dict(model.run(tokens, read=sites).reads)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            batch_tokens = smaller(error, len(rows), longest)
-            continue
-        yield rows, reads
-        done += len(rows)
-
-
-def smaller(error: Exception, rows: int, longest: int) -> int:
-    """Half the tokens of a batch for which memory ran out; an error where it held one row only."""
-    out = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
-    if not out:
-        raise error
-    if rows == 1:
-        raise OutOfMemory(
-            f"memory ran out on a single document of {longest} tokens: give a smaller --length, "
-            "--dtype bfloat16 or another --device"
-        ) from error
-    return longest * (rows // 2)
+def _require_finite(
+    states: Float[Tensor, "path time dim"],
+    site: Site,
+    document: Int[Tensor, " path"],
+    positions: Int[Tensor, "path time"],
+) -> None:
+    """An error that names the first state which holds NaN or infinity."""
+    bad = ~states.isfinite().all(-1)
+    if bad.any():
+        row, column = bad.nonzero()[0].tolist()
+        raise BadNumbers(
+            f"states must be finite, but {site} of document {int(document[row])} is not at "
+            f"position {int(positions[row, column])}: use --dtype float32, or leave that text out"
+        )
 
 
 def capture(
@@ -202,9 +209,9 @@ def capture(
 ) -> Recording:
     """Record the states of a model along texts: `sdelens.capture(model, texts, layers="0-7")`.
 
-    `model` is a name or folder, a `LanguageModel`, or an object of a library that an adapter knows,
-    a `TransformerBridge` say, used as it stands. The first `skip_first` positions of each context
-    are left out. The states of all layers come from one pass, which stops at the deepest.
+    `model` is a name or folder, a `LanguageModel`, or an object of a library that an adapter
+    knows, a `TransformerBridge` say, used as it stands. The first `skip_first` positions of each
+    context are left out. The states of all layers come from one pass, which stops at the deepest.
     """
     adapted = language_model(model)
     documents = texts

@@ -1,0 +1,63 @@
+"""Held-out scores on TinyStories-656K, layer 1: means by noise, and correlated noise.
+
+768 documents of BOS and 200 tokens, end of text banned, temperature 1, standardised states.
+"""
+
+import json
+from pathlib import Path
+
+from sdelens.basis_spec import BasisSpec
+from sdelens.capturing import capture
+from sdelens.documents import Documents
+from sdelens.fitting import fit_view
+from sdelens.models import language_model
+from sdelens.recording import trimmed
+from sdelens.registry import load
+from sdelens.sampling import Sampler, sample
+from sdelens.split import first_new, split
+
+MODEL = Path(__file__).parents[2] / "shared" / "models" / "TinyStories-656K"
+
+
+def recorded(documents: int, cache: Path | None):
+    """Documents and the states of layer 1."""
+    model = language_model(str(MODEL))
+    drawn = sample(model, Sampler(ignore_eos=True), documents=documents, length=200, seed=0)
+    made = Documents.of(drawn)
+    return made, capture(model, made, layers=1, cache=cache)
+
+
+def scored(documents: Documents, recording, noise: str, *, tables: bool):
+    """The scores of a neural fit with this noise."""
+    sides = split(documents.group.tolist(), seed=0)
+    paths = recording.view(1)
+    new = first_new(documents.padded(), sides.train, sides.test)
+    fitted = fit_view(
+        paths,
+        sides,
+        dict(enumerate(documents.group.tolist())),
+        load("probe", "neural")(noise=noise),
+        kind="neural",
+        spec=BasisSpec(),
+        seed=0,
+        test=trimmed(paths.select(sides.test), new),
+        state_dependent=tables,
+        watch=lambda epoch: print(
+            f"  epoch {epoch.number}: {epoch.validation['diffusion']:.4f}", flush=True
+        ),
+    )
+    return fitted.record.scores
+
+
+def measure(noises=("diagonal", "correlated:32", "correlated:64"), cache: Path | None = None):
+    """Scores by noise; the whole table of baselines for the first."""
+    documents, recording = recorded(768, cache)
+    found = {}
+    for noise in noises:
+        print(noise, flush=True)
+        found[noise] = scored(documents, recording, noise, tables=noise == "diagonal")
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(), indent=1))

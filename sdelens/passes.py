@@ -1,0 +1,51 @@
+"""Forward passes over many rows, in batches that are halved where memory runs out."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sdelens.errors import OutOfMemory, ran_out
+from sdelens.protocols import LanguageModel, Site
+
+BATCH_TOKENS = 2048
+"""Tokens in a forward pass on the CPU, padding counted."""
+
+
+def passes(
+    model: LanguageModel,
+    padded: Int[Tensor, "path time"],
+    lengths: Int[Tensor, " path"],
+    sites: Sequence[Site],
+    batch_tokens: int,
+) -> Iterator[tuple[Tensor, dict[Site, Tensor]]]:
+    """Forward passes over rows of like length, longest first, without those of length 0."""
+    order = lengths.argsort(descending=True, stable=True)
+    order = order[lengths[order] > 0]
+    done = 0
+    while done < len(order):
+        longest = int(lengths[order[done]])
+        rows = order[done : done + max(1, batch_tokens // longest)]
+        # padding is on the right, where a causal model does not look; any id will do
+        tokens = padded[rows, :longest].clamp(min=0)
+        try:
+            with torch.no_grad():
+                reads = dict(model.run(tokens, read=sites).reads)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            batch_tokens = smaller(error, len(rows), longest)
+            continue
+        yield rows, reads
+        done += len(rows)
+
+
+def smaller(error: Exception, rows: int, longest: int) -> int:
+    """Half the tokens of a batch for which memory ran out; an error where it held one row only."""
+    if not ran_out(error):
+        raise error
+    if rows == 1:
+        raise OutOfMemory(
+            f"memory ran out on a single document of {longest} tokens: give a smaller --length, "
+            "--dtype bfloat16 or another --device"
+        ) from error
+    return longest * (rows // 2)

@@ -1,0 +1,226 @@
+"""What goes wrong is one clear sentence and an exit code."""
+
+import errno
+import json
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+ALONE = {
+    "layer out of range": (2, ["3 blocks", "0 to 2", "got 7"], "--layer 7"),
+    "missing column": (2, ["'story'", "text"], "--texts {texts} --column story"),
+    "broken plugin": (6, ["'broken'", "sdelens-broken", "no such library"], "--probe broken"),
+    "diverging": (7, ["diverged"], "--set probe.rate=1e30 --texts {texts}"),
+    "NaN weights": (7, ["finite"], "--model {folder}/nan --texts {texts}"),
+}
+"""In a process of its own. Name: exit code, what the sentence holds, arguments."""
+TOGETHER = {
+    "unknown setting": (3, ["'widht'", "'width'"], "--set probe.widht=3"),
+    "wrong setting": (2, ["neural.width", "int"], "--set probe.width=wide"),
+    "wrong density": (2, ["density"], "--density foo"),
+    "not a file": (2, ["nowhere.txt"], "--texts {folder}/nowhere.txt"),
+    "folder in use": (2, ["not a run"], "--out {folder} --overwrite"),
+    "out is a file": (2, ["not a run"], "--out {texts}"),
+    "NaN weights, sampled": (7, ["finite"], "--model {folder}/nan"),
+    "short texts": (2, ["two tokens"], "--texts {folder}/short.txt"),
+    "few documents": (2, ["10 documents", "got 3"], "--texts {folder}/three.txt"),
+    "empty file": (2, ["empty.txt", "empty"], "--texts {folder}/empty.txt"),
+    "no folder": (3, ["not a folder"], "--model ./nowhere"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, model):
+    """Files that are wrong, each in its own way."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("wrong")
+    (folder / "empty.txt").touch()
+    (folder / "short.txt").write_text("\n".join("a" for _ in range(20)))
+    (folder / "three.txt").write_text("\n".join(f"the cat sat on mat {i}" for i in range(3)))
+    shutil.copytree(model, folder / "nan")
+    weights = load_file(folder / "nan" / "model.safetensors")
+    weights = {k: torch.full_like(v, torch.nan) for k, v in weights.items()}
+    save_file(weights, folder / "nan" / "model.safetensors", {"format": "pt"})
+    plugin = folder / "path" / "sdelens_broken-0.1.dist-info"
+    plugin.mkdir(parents=True)
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: sdelens-broken\nVersion: 0.1\n")
+    (plugin / "entry_points.txt").write_text(
+        "[sdelens.probes]\nbroken = sdelens_broken:Probe\n"
+        "[sdelens.analyzers]\nbroken = sdelens_broken:Analyzer\n"
+    )
+    (folder / "path" / "sdelens_broken.py").write_text("raise ImportError('no such library')\n")
+    return folder
+
+
+def words(arguments, folder, model, texts):
+    """A whole command line, quick where it gets as far as a fit."""
+    own = arguments.format(folder=folder, texts=texts).split()
+    base = [] if "--model" in own else ["--model", str(model)]
+    out = [] if "--out" in own else ["--out", str(folder / "runs" / arguments.replace("/", ""))]
+    quick = ["--documents", "12", "--length", "12", "--set", "probe.least_steps=2"]
+    return ["fit", *base, *quick, *out, *own]
+
+
+def require_one_sentence(name, code, stdout, stderr):
+    expected, parts, _ = (ALONE | TOGETHER)[name]
+    assert code == expected, stderr
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    for part in parts:
+        assert part in stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_process_ends_with_one_sentence_and_its_code(sdelens, folder, model, texts, name):
+    outcome = sdelens(
+        *words(ALONE[name][2], folder, model, texts), PYTHONPATH=str(folder / "path")
+    )
+    require_one_sentence(name, outcome.returncode, outcome.stdout, outcome.stderr)
+
+
+def in_process(monkeypatch, capsys, *arguments):
+    """The command in this process, where libraries are imported already."""
+    from sdelens_cli.main import main
+
+    monkeypatch.setattr("sys.argv", ["sdelens", *map(str, arguments)])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return stop.value.code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_it_ends_with_one_sentence_and_its_code(
+    monkeypatch, capsys, cache, folder, model, texts, name
+):
+    arguments = words(TOGETHER[name][2], folder, model, texts)
+    require_one_sentence(name, *in_process(monkeypatch, capsys, *arguments, "-q"))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of its own."""
+    monkeypatch.setenv("SDELENS_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_full_disk_is_told_before_the_states_are_captured(
+    monkeypatch, capsys, cache, model, tmp_path
+):
+    monkeypatch.setattr("sdelens.engine.free_disk", lambda folder: 1000)
+    arguments = words("--probe constant", tmp_path, model, None)
+    code, _, said = in_process(monkeypatch, capsys, *arguments)
+    assert code == 5
+    assert "SDELENS_CACHE" in said.rpartition("Error: ")[2]
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_a_run_that_can_be_resumed(
+    monkeypatch, capsys, cache, model, tmp_path
+):
+    arguments = words("--probe constant", tmp_path, model, None)
+    with monkeypatch.context() as patch:
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr("sdelens.store.save_file", full)
+        code, _, said = in_process(patch, capsys, *arguments)
+    assert code == 5
+    assert "no room is left on the disk" in said.replace("\n", " ")
+    code, _, said = in_process(monkeypatch, capsys, *arguments, "--resume")
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GB")]
+)
+def test_memory_that_runs_out_in_a_fit_is_one_sentence(
+    monkeypatch, capsys, cache, model, tmp_path, error
+):
+    def fit_view(*_, **__):
+        raise error
+
+    monkeypatch.setattr("sdelens.engine.fit_view", fit_view)
+    code, _, said = in_process(
+        monkeypatch, capsys, *words("--probe constant", tmp_path, model, None)
+    )
+    assert code == 5
+    assert "memory ran out" in said
+    assert "Traceback" not in said
+
+
+def test_overwrite_removes_nothing_from_a_folder_that_is_not_a_run(
+    monkeypatch, capsys, folder, model
+):
+    (folder / "manifest.json").write_text('{"name": "an app of somebody"}')
+    arguments = words("--out {folder} --overwrite", folder, model, None)
+    assert in_process(monkeypatch, capsys, *arguments)[0] == 2
+    assert (folder / "short.txt").exists()
+    assert (folder / "nan" / "model.safetensors").exists()
+
+
+def test_overwrite_with_a_wrong_layer_leaves_the_old_run_alone(sdelens, job, finished):
+    wrong = sdelens(*job, "--layer", "9", "--out", finished, "--overwrite")
+    assert wrong.returncode == 2
+    assert (finished / "fits/L00/DONE").exists()
+    assert json.loads((finished / "manifest.json").read_text())["state"] == "done"
+
+
+def test_without_a_network_it_says_so_within_seconds(sdelens, tmp_path):
+    start = time.monotonic()
+    lost = sdelens(
+        *("fit", "--model", "some-org/no-such-model", "--out", tmp_path / "run"),
+        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_HUB_OFFLINE="0",
+        HF_HOME=str(tmp_path / "hub"),
+    )
+    assert lost.returncode == 4, lost.stderr
+    assert "not in the local cache" in lost.stderr
+    assert "tiny" in lost.stderr
+    assert "Traceback" not in lost.stderr
+    # torch and transformers are imported first, on a machine that may be busy
+    assert time.monotonic() - start < 60
+
+
+def test_a_broken_analyzer_that_nobody_asked_for_is_left_out_and_named(
+    sdelens, finished, folder, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    path = str(folder / "path")
+    asked = sdelens("analyze", run, "--analyzer", "broken", PYTHONPATH=path)
+    assert asked.returncode == 6
+    assert "Traceback" not in asked.stderr
+    all_ = sdelens("analyze", run, "--json", PYTHONPATH=path)
+    assert all_.returncode == 0, all_.stderr
+    answer = json.loads(all_.stdout)
+    assert "no such library" in answer["left_out"]["broken"]
+    assert {finding["analyzer"] for finding in answer["findings"]} >= {"losses"}
+    assert "broken" in json.loads((run / "analysis" / "left_out.json").read_text())
+
+
+def test_verbose_shows_where_an_error_came_from(sdelens):
+    wrong = sdelens("fit", "--layer", "foo", "-v")
+    assert wrong.returncode == 2
+    assert "Traceback" in wrong.stderr
+
+
+def test_a_closed_pipe_is_no_error(sdelens, environment):
+    from sys import executable
+
+    command = f'{executable} -c "from sdelens_cli.main import main; main()" plugins list'
+    piped = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} | true"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in piped.stderr
+    assert "BrokenPipe" not in piped.stderr

@@ -1,0 +1,85 @@
+"""A run that is killed, interrupted or terminated goes on to the same bytes."""
+
+import signal
+import subprocess
+import sys
+import time
+
+COMMAND = (sys.executable, "-c", "from sdelens_cli.main import main; main()")
+LAYERS = ("L00", "L01", "L02")
+FILES = (
+    "config.json",
+    "documents.safetensors",
+    *(f"fits/{v}/{n}" for v in LAYERS for n in ("sde.safetensors", "config.json", "metrics.json")),
+)
+
+
+def stopped(arguments, environment, ready, how):
+    """Start the command, wait until something is there, and end it."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not ready() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one(
+    sdelens, model, environment, tmp_path
+):
+    # thousands of tiny steps: a fit takes seconds, so that there is time to stop it
+    steps = ("--set", "probe.least_steps=400", "--set", "probe.width=32")
+    fit = ("fit", "--model", model, "--layer", "0-2", "--documents", 150, "--length", 40, *steps)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    environment = environment | {"SDELENS_CACHE": str(tmp_path / "cache")}
+    cache = tmp_path / "cache" / "states"
+    go_on = (*fit, "--out", broken, "--resume")
+
+    code, _ = stopped(go_on, environment, (broken / "manifest.json").exists, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    code, _ = stopped(
+        go_on, environment, (broken / "documents.safetensors").exists, signal.SIGKILL
+    )
+    assert code == -signal.SIGKILL
+    code, _ = stopped(
+        go_on, environment, lambda: any(cache.glob("*/*.safetensors")), signal.SIGTERM
+    )
+    assert code == 130
+    assert not any(broken.glob("fits/*/DONE"))
+
+    refused = sdelens(*fit, "--out", broken)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    assert "--overwrite" in refused.stderr
+
+    started = time.monotonic()
+
+    def in_the_first_fit():
+        nonlocal started
+        if not any(cache.glob("*/index.json")):
+            started = time.monotonic()
+        return time.monotonic() > started + 0.3
+
+    code, said = stopped(go_on, environment, in_the_first_fit, signal.SIGINT)
+    assert code == 130
+    assert "--resume goes on" in said
+    code, _ = stopped(go_on, environment, (broken / "fits/L00/DONE").exists, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    kept = (broken / "fits/L00/sde.safetensors").stat().st_mtime_ns
+    assert not (broken / "fits/L02/DONE").exists()
+    # as if it had been killed between its first two files, and while writing
+    (broken / "config.json").unlink()
+    (broken / ".config.json.99999.tmp").write_text("half")
+
+    done = sdelens(*go_on, "-q", SDELENS_CACHE=str(tmp_path / "cache"))
+    assert (done.returncode, done.stdout) == (0, f"{broken}\n"), done.stderr
+    assert (broken / "fits/L00/sde.safetensors").stat().st_mtime_ns == kept
+    # another cache: its states are captured in one go
+    done = sdelens(*fit, "--out", straight, "-q", SDELENS_CACHE=str(tmp_path / "fresh"))
+    assert done.returncode == 0, done.stderr
+    differing = [n for n in FILES if (straight / n).read_bytes() != (broken / n).read_bytes()]
+    assert differing == []
+    assert not list(broken.rglob("*.tmp"))

@@ -1,0 +1,61 @@
+"""Token sequences end to end."""
+
+import pytest
+import torch
+
+from sdelens.documents import Document, Documents
+from sdelens.errors import UsageError
+
+LISTED = [Document((5, 1, 2)), Document((5,)), Document((5, 3, 4, 9), start=2, group=0)]
+
+
+def test_documents_come_back_as_they_went_in():
+    documents = Documents.of(LISTED)
+    assert [d.tokens for d in documents] == [d.tokens for d in LISTED]
+    assert documents.lengths.tolist() == [3, 1, 4]
+    assert documents.start.tolist() == [0, 0, 2]
+
+
+def test_a_document_without_a_group_is_a_group_of_its_own():
+    groups = Documents.of([*LISTED, Document((7,), group=0)]).group.tolist()
+    assert groups[2] == groups[3] == 0
+    assert len({groups[0], groups[1], 0}) == 3
+
+
+def test_a_slice_holds_the_same_documents():
+    documents = Documents.of(LISTED)
+    part = documents.slice(1, 3)
+    assert list(part) == list(documents)[1:]
+
+
+def test_padding_is_on_the_right():
+    assert Documents.of(LISTED).padded().tolist() == [[5, 1, 2, -1], [5, -1, -1, -1], [5, 3, 4, 9]]
+
+
+def test_empty_documents_are_allowed_among_others():
+    documents = Documents.of([Document(()), Document((1, 2)), Document(())])
+    assert documents.lengths.tolist() == [0, 2, 0]
+    assert documents.padded().shape == (3, 2)
+    alone = Documents.of([Document(())])
+    assert alone.tokens.dtype == torch.long
+    assert alone.padded().tolist() == [[-1]]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        [Document((5, 1, 2, 5)), *LISTED[2:]],
+        [Document((5, 1, 2)), Document((5,)), Document((5, 3, 4, 9), start=1, group=0)],
+        [Document((5, 1)), Document((2, 5)), LISTED[2]],
+        [LISTED[0], LISTED[1], Document((5, 3, 4, 9), start=2)],
+    ],
+    ids=["joined", "start", "bounds", "group"],
+)
+def test_the_digest_tells_ids_bounds_starts_and_groups_apart(changed):
+    assert Documents.of(changed).digest() != Documents.of(LISTED).digest()
+    assert Documents.of(LISTED).digest() == Documents.of(LISTED).digest()
+
+
+def test_no_documents_is_an_error():
+    with pytest.raises(UsageError, match="at least one document"):
+        Documents.of([])

@@ -1,0 +1,94 @@
+"""Plugins by name."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+
+import pytest
+
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
+from sdelens.registry import KINDS, load, plugin, plugins
+
+
+def install(folder, distribution, entries):
+    """An installed distribution, as pip leaves it: metadata and entry points."""
+    info = folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(entries)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on the path in which a test can install distributions."""
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.cache_clear()
+    yield tmp_path
+    plugins.cache_clear()
+
+
+def test_two_distributions_that_claim_one_name_are_both_named(site):
+    for distribution in ("tea-probes", "coffee-probes"):
+        install(site, distribution, "[sdelens.probes]\nbrew = json:loads\n")
+    with pytest.raises(UsageError, match="coffee-probes and tea-probes"):
+        plugins("probe")
+
+
+def test_a_strangers_plugin_cannot_take_the_name_of_a_built_in(site):
+    install(site, "tea-probes", "[sdelens.probes]\nlinear = json:loads\n")
+    with pytest.raises(UsageError, match="sdelens and tea-probes"):
+        plugins("probe")
+
+
+def test_one_distribution_found_twice_is_no_conflict(site, monkeypatch):
+    for copy in ("one", "two"):
+        install(site / copy, "tea-probes", "[sdelens.probes]\nbrew = json:loads\n")
+        monkeypatch.syspath_prepend(site / copy)
+    assert plugins("probe")["brew"].distribution == "tea-probes"
+
+
+def test_a_broken_plugin_is_broken_only_when_it_is_loaded(site):
+    (site / "tea_broken.py").write_text("import no_such_module_at_all\n")
+    install(site, "tea-probes", "[sdelens.probes]\nbrew = tea_broken:Brew\n")
+    found = plugin("probe", "brew")
+    assert (found.distribution, found.version) == ("tea-probes", "1.2")
+    with pytest.raises(BrokenPlugin, match=r"'brew' of tea-probes 1\.2.*no_such_module_at_all"):
+        found.load()
+
+
+def test_a_plugin_whose_class_is_missing_is_broken(site):
+    install(site, "tea-probes", "[sdelens.probes]\nbrew = json:NoSuchClass\n")
+    with pytest.raises(BrokenPlugin, match="NoSuchClass"):
+        load("probe", "brew")
+
+
+def test_an_unknown_name_offers_the_nearest():
+    with pytest.raises(UnknownName, match=r"No probe named 'liner'\. Did you mean 'linear'"):
+        load("probe", "liner")
+
+
+def test_listing_imports_nothing_heavy():
+    code = (
+        "import sys; from sdelens.registry import KINDS, plugins\n"
+        "names = [name for kind in KINDS for name in plugins(kind)]\n"
+        "assert 'file' in names, names\n"
+        "heavy = {'torch', 'transformers', 'transformer_lens', 'datasets', 'pandas', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_the_installed_entry_points_are_those_of_pyproject(root):
+    # an editable install does not see new ones until it is installed again: make install
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    for kind in KINDS:
+        group = f"sdelens.{kind}s"
+        installed = {
+            entry.name: entry.value
+            for entry in entry_points(group=group)
+            if entry.dist and entry.dist.name == "sdelens"
+        }
+        assert installed == project["entry-points"].get(group, {}), group

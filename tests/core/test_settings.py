@@ -1,0 +1,74 @@
+"""Settings of plugins."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from sdelens.errors import UnknownName, UsageError
+from sdelens.settings import build, described, parse_assignments
+
+
+@dataclass(frozen=True)
+class Kettle:
+    litres: int = 1
+    power: float = 2.0
+    lid: bool = True
+    label: str | None = None
+    shape: Literal["round", "square"] = "round"
+
+
+def test_settings_make_a_round_trip_through_json():
+    kettle = build(Kettle, {"litres": 2, "power": 1.5, "shape": "square"}, "kettle")
+    assert build(Kettle, json.loads(json.dumps(described(kettle))), "kettle") == kettle
+
+
+def test_every_registered_plugins_defaults_make_a_round_trip():
+    from sdelens_plugins.sources.sampled import SampledSource
+
+    source = SampledSource(temperature=0.5)
+    assert build(SampledSource, described(source), "source") == source
+
+
+def test_a_whole_number_will_do_for_a_float_and_becomes_one():
+    power = build(Kettle, {"power": 3}, "kettle").power
+    assert power == 3.0
+    assert type(power) is float
+
+
+def test_an_unknown_setting_offers_the_nearest():
+    with pytest.raises(UnknownName, match=r"No setting of kettle named 'litre'.*'litres'"):
+        build(Kettle, {"litre": 2}, "kettle")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("litres", 1.5),
+        ("litres", True),
+        ("litres", "2"),
+        ("power", "hot"),
+        ("power", False),
+        ("lid", 1),
+        ("label", 3),
+        ("shape", "oval"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(name, value):
+    with pytest.raises(UsageError, match=rf"kettle\.{name} must be .*, got"):
+        build(Kettle, {name: value}, "kettle")
+
+
+def test_assignments_are_grouped_by_what_they_set():
+    pairs = ["probe.width=256", "probe.rate=1e-3", "source.top_p=0.9", "probe.noise=a=b"]
+    assert parse_assignments(pairs) == {
+        "probe": {"width": 256, "rate": 1e-3, "noise": "a=b"},
+        "source": {"top_p": 0.9},
+    }
+
+
+@pytest.mark.parametrize("pair", ["width=256", "probe.width", "probe.=1", ".width=1", ""])
+def test_a_malformed_assignment_says_what_is_expected(pair):
+    with pytest.raises(UsageError, match=r"KIND\.NAME=VALUE"):
+        parse_assignments([pair])

@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+import sdelens
+from sdelens.fitting import fit_view
+from sdelens.basis_spec import BasisSpec
+from sdelens.split import split
+from sdelens.trajectories import Trajectories
+from sdelens.verdict import Gain, student, verdict
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def judged(block, probe_name="neural", **settings):
+    """The verdict on a fit with both noises, as the command line makes it."""
+    from sdelens.registry import load
+
+    probe = load("probe", probe_name)(**settings)
+    documents = block.document.tolist()
+    fitted = fit_view(
+        block,
+        split(documents, seed=0),
+        {d: d for d in documents},
+        probe,
+        kind=probe_name,
+        spec=BasisSpec(),
+        seed=0,
+        state_dependent=True,
+    )
+    return verdict(fitted.record.scores, probe_name, "discrete"), fitted.record.scores
+
+
+QUICK = {"width": 32, "epochs": 8, "least_steps": 400}
+
+
+def test_independent_states_are_poorly_described():
+    sentences, _ = judged(Trajectories.from_states(randn(120, 30, 2), 1.0), **QUICK)
+    assert "poor description" in sentences[0]
+    assert "i.i.d." in sentences[0]
+
+
+def test_states_that_follow_from_the_token_alone_are_poorly_described():
+    random = torch.Generator().manual_seed(0)
+    tokens = torch.randint(20, (120, 31), generator=random)
+    table = randn(20, 3, seed=1)
+    # the next state is the token's row, and this state says nothing about the token
+    states = torch.cat([randn(120, 1, 3), table[tokens[:, :-1]]], 1) + 0.3 * randn(120, 31, 3)
+    block = Trajectories.from_states(states, 1.0)
+    block = Trajectories(block.states, block.mask, block.times, tokens, block.document)
+    sentences, scores = judged(block, **QUICK)
+    assert "poor description" in sentences[0]
+    assert "token" in sentences[0].partition("better than")[2]
+    assert scores["baselines"]["token"]["gain_of_fit"] < 0
+
+
+def test_a_double_well_is_praised_with_its_interval():
+    x = randn(160, 2) * 0.5
+    states = [x]
+    for step in range(39):
+        x = x + 0.25 * (x - x**3) * 2 + 0.35 * randn(160, 2, seed=step + 1)
+        states.append(x)
+    sentences, scores = judged(Trajectories.from_states(torch.stack(states, 1), 1.0), **QUICK)
+    assert "beats every simpler law on 16 held-out documents" in sentences[0]
+    assert "[" in sentences[0]
+    assert scores["baselines"]["linear"]["gain_of_fit"] > 0
+
+
+def test_a_token_kernel_claims_no_diffusion_and_a_continuous_density_says_which():
+    states = randn(60, 20, 1).cumsum(1)
+    scores = sdelens.fit(states, dt=0.1, probe="linear", density="discrete").record.scores
+    assert "No continuous-time diffusion is claimed" in verdict(scores, "linear", "discrete")[-1]
+    assert "euler" in verdict(scores, "neural", "euler")[-1]
+
+
+@pytest.mark.parametrize(("groups", "quantile"), [(4, 3.182), (6, 2.571), (11, 2.228), (31, 2.042)])
+def test_student_is_the_tabulated_quantile(groups, quantile):
+    # Abramowitz and Stegun, table 26.10
+    assert student(groups) == pytest.approx(quantile, rel=0.02)
+
+
+def test_few_documents_make_a_wider_interval():
+    row = {"gain": 1.0, "gain_stderr": 0.45}
+    assert Gain.of(row, "gain", 100).shown
+    assert not Gain.of(row, "gain", 5).shown
+    assert str(Gain(1.0, 0.5)) == "1.000 [0.500, 1.500]"

@@ -1,0 +1,196 @@
+"""The documentation says what there is. Run as a script, this file rewrites the help in cli.md."""
+
+import ast
+import re
+import sys
+from dataclasses import MISSING, fields
+from inspect import signature
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+PAGES += sorted(DOCS.glob("*.md"))
+KINDS = ("model", "source", "probe", "analyzer", "reporter")
+BLOCK = re.compile(r"<!-- help: (sdelens[a-z ]*) -->\n(?:```text\n.*?```\n)?", re.DOTALL)
+WRITTEN_ELSEWHERE = ("benchmarks.md", "model-tiny.md")
+"""By make bench and make model."""
+
+
+# --- the help in cli.md
+
+
+def help_of(command):
+    from sdelens_cli.main import app
+
+    words = [*command.split()[1:], "--help"]
+    shown = CliRunner().invoke(app, words, prog_name="sdelens", env={"COLUMNS": "90"})
+    return "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
+
+
+def with_help(page):
+    def block(found):
+        return f"<!-- help: {found[1]} -->\n```text\n{help_of(found[1])}\n```\n"
+
+    return BLOCK.sub(block, page)
+
+
+def test_help_texts_are_current():
+    page = (DOCS / "cli.md").read_text()
+    assert page == with_help(page), f"run: python {Path(__file__).relative_to(ROOT)}"
+
+
+def test_every_command_has_its_help():
+    documented = set(BLOCK.findall((DOCS / "cli.md").read_text()))
+    assert documented == set(commands())
+
+
+def commands():
+    from typer.main import get_command
+
+    from sdelens_cli.main import app
+
+    def walk(command, name):
+        yield name
+        for word, child in getattr(command, "commands", {}).items():
+            yield from walk(child, f"{name} {word}")
+
+    return walk(get_command(app), "sdelens")
+
+
+# --- names
+
+
+def test_every_public_name_is_documented():
+    import sdelens
+
+    page = (DOCS / "python.md").read_text()
+    assert [name for name in sdelens.__all__ if f"`sdelens.{name}`" not in page] == []
+
+
+def sections():
+    """The parts of plugins.md by plugin: kind and name."""
+    found = {}
+    for part in re.split(r"^## ", (DOCS / "plugins.md").read_text(), flags=re.MULTILINE):
+        kind = part.partition("\n")[0].lower().removesuffix("s")
+        for section in re.split(r"^### ", part, flags=re.MULTILINE)[1:]:
+            found[kind, section.partition("\n")[0].strip("`")] = section
+    return found
+
+
+def built_in():
+    from sdelens.registry import plugins
+
+    own = ((kind, plugin) for kind in KINDS for plugin in plugins(kind).values())
+    return {(kind, p.name): p for kind, p in own if p.distribution == "sdelens"}
+
+
+def settings_of(kind, plugin):
+    """Names and defaults; of a model adapter, those of its `load`."""
+    if kind == "model":
+        known = signature(plugin.load).parameters.values()
+        return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
+    return {field.name: field.default for field in fields(plugin) if field.init}
+
+
+def test_every_plugin_is_documented_and_no_other():
+    assert set(sections()) == set(built_in())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_setting_stands_with_its_default(kind):
+    documented = sections()
+    for (own, name), plugin in built_in().items():
+        if own != kind:
+            continue
+        for setting, default in settings_of(kind, plugin.load()).items():
+            shown = "" if default is MISSING else f"`{default}`"
+            row = f"| `{setting}` | {shown} |".replace("|  |", "| |")
+            assert row in documented[own, name], f"{kind} {name}"
+
+
+def test_no_setting_is_documented_that_is_not_there():
+    for (kind, name), section in sections().items():
+        rows = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+        known = settings_of(kind, built_in()[kind, name].load())
+        assert set(rows) <= set(known), f"{kind} {name}"
+
+
+# --- errors
+
+
+def literals():
+    """Every string of the code, with … where a value is filled in."""
+    for package in ("sdelens", "cli", "plugins/sdelens_plugins"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = (getattr(value, "value", None) for value in node.values)
+                    yield "".join(part if isinstance(part, str) else "…" for part in parts)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+def test_documented_messages_are_those_of_the_code():
+    messages = re.findall(r"^\| `(.+?)` \|", (DOCS / "errors.md").read_text(), flags=re.MULTILINE)
+    said = "\n".join(literals())
+    wanted = [piece.strip() for message in messages for piece in message.split("…")]
+    assert len(messages) > 30
+    assert [piece for piece in wanted if len(piece) > 12 and piece not in said] == []
+
+
+def test_every_exit_code_is_documented():
+    from sdelens import errors
+
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    kinds = [kind for kind in classes if issubclass(kind, errors.SdelensError)]
+    codes = {kind.exit_code for kind in kinds} | {0, 130}
+    table = (DOCS / "cli.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    assert codes == {int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)}
+
+
+# --- pages
+
+
+def anchors(page):
+    heads = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_resolve(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith(("http:", "https:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if target.name in WRITTEN_ELSEWHERE and not target.exists():
+            continue
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_exist(page):
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    named = re.findall(r"(?:^ {4}|`)make ([a-z-]+)", page.read_text(), flags=re.MULTILINE)
+    assert set(named) <= set(targets)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_a_folder_of_one_machine(page):
+    assert not re.search(r"(?<![\w.~])/(work|home|root|Users)/", page.read_text())
+
+
+def test_readme_names_every_page():
+    named = (ROOT / "README.md").read_text()
+    assert [page.name for page in PAGES[1:] if page.name not in named] == []
+
+
+if __name__ == "__main__":
+    file = DOCS / "cli.md"
+    file.write_text(with_help(file.read_text()))
+    sys.exit()

@@ -1,0 +1,284 @@
+"""What the built-in analyzers say, against what is known of the data they are given."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sdelens.additive import AdditiveMean, Terms, second_moment, selected
+from sdelens.basis import fit_basis
+from sdelens.basis_spec import BasisSpec
+from sdelens.capturing import record, sites_of
+from sdelens.documents import Document, Documents
+from sdelens.errors import UsageError
+from sdelens.findings import load_finding, save_finding
+from sdelens.fitted import Fitted, Record
+from sdelens.moments import Moments, times_of
+from sdelens.noise import ConstantNoise, NoiseSpec
+from sdelens.protocols import Analyzer, Epoch, Site
+from sdelens.recording import View
+from sdelens.sampling import Sampler, sample
+from sdelens.sde import KernelSDE
+from sdelens.seeds import generator
+from sdelens.study import Study, Viewed
+from sdelens.trajectories import Trajectories
+from sdelens_plugins.analyzers.losses import LossesAnalyzer
+from sdelens_plugins.analyzers.trajectory import TrajectoryAnalyzer
+
+BLOCK = View(Site("block", 0))
+
+
+def epochs(validation, drift=1.0):
+    """A history with these validation totals; training falls by 0.1 each time."""
+    return tuple(
+        Epoch(
+            k + 1,
+            len(validation),
+            train={"drift": drift, "diffusion": 1 - 0.1 * k, "total": drift + 1 - 0.1 * k},
+            validation={"drift": drift, "diffusion": total - drift, "total": total},
+        )
+        for k, total in enumerate(validation)
+    )
+
+
+def kernel(matrix, std):
+    """X' = A x + noise."""
+    dim = len(matrix)
+    blank = torch.empty(0, dtype=torch.long)
+    mean = AdditiveMean(matrix, torch.zeros(1), torch.zeros(1, dim), blank, torch.zeros(0, dim))
+    return KernelSDE(mean, ConstantNoise(torch.full((dim,), std)))
+
+
+def around(law, train, validation, test, history=(), **more):
+    """A study of one view in the states' own coordinates."""
+    basis = fit_basis(BasisSpec("raw"), train)
+    basis = replace(basis, means=torch.zeros_like(basis.means))
+    fitted = Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0, history))
+    nothing = Documents.of([Document((0, 1))])
+    return Study("s", {BLOCK: Viewed(fitted, train, validation, test)}, nothing, **more)
+
+
+def autoregression(paths, steps, *, seed, decay=0.9, dim=4):
+    """Paths of X' = decay x + N(0, 1), from the stationary law."""
+    noise = torch.randn(steps, paths, dim, generator=generator(seed))
+    states = [noise[0] / (1 - decay**2) ** 0.5]
+    for step in noise[1:]:
+        states.append(decay * states[-1] + step)
+    return Trajectories.from_states(torch.stack(states, dim=1), 1.0)
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Training, validation and test paths whose law is known."""
+    return tuple(autoregression(n, 30, seed=n) for n in (100, 20, 64))
+
+
+@pytest.fixture(scope="module")
+def recording(stories):
+    """Two sites of texts that the model wrote, and which of them are held out."""
+    texts = Documents.of(sample(stories, Sampler(), documents=40, length=48, seed=0))
+    return record(stories, texts, sites_of("embed,2", stories), skip_first=1), texts
+
+
+def studied(recording, model, site, prompt=None):
+    """A linear fit to one site of real states."""
+    captured, texts = recording
+    view = View(site)
+    sides = (range(30), range(30, 35), range(35, 40))
+    train, validation, test = (captured.view(view).select(list(side)) for side in sides)
+    basis = fit_basis(BasisSpec("pca:16"), train)
+    latent, held = basis.view(train), basis.view(validation)
+    times = times_of(latent)
+    moments = Moments.of(latent, times)
+    mean = selected(moments, Moments.of(held, times), Terms(state=True, position=True))
+    noise = ConstantNoise.of(NoiseSpec(), second_moment(mean, moments))
+    law = KernelSDE(mean.to(torch.float32), noise)
+    fitted = Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0), captured.origin)
+    return Study("s", {view: Viewed(fitted, train, validation, test)}, texts, model, prompt)
+
+
+@pytest.fixture(scope="module")
+def study(recording, stories):
+    """A linear fit to block 2 of a real model."""
+    return studied(recording, stories, Site("block", 2))
+
+
+def value(finding, start):
+    """The estimate whose name starts so."""
+    (found,) = [e for e in finding.estimates if e.name.startswith(start)]
+    return found
+
+
+def test_both_fulfil_the_analyzer_protocol():
+    for analyzer in (LossesAnalyzer(), TrajectoryAnalyzer()):
+        assert isinstance(analyzer, Analyzer)
+        assert analyzer.scope == "view"
+    assert "sde" in TrajectoryAnalyzer.needs
+
+
+def test_losses_name_the_best_epoch_and_what_came_after(known):
+    history = epochs([2.0, 1.5, 1.4, 1.6, 1.9])
+    study = around(kernel(torch.eye(4), 1.0), *known, history=history)
+    finding = LossesAnalyzer().analyze(study, seed=0)
+    assert "epoch 3 of 5" in finding.headline
+    assert "past it to 5, which changed validation by +0.5" in finding.headline
+    assert value(finding, "best epoch").value == 3
+    assert value(finding, "rise").value == pytest.approx(0.5)
+    assert finding.arrays["validation.total"].tolist() == [2.0, 1.5, 1.4, 1.6, 1.9]
+    assert [panel.title for panel in finding.figures[0].panels] == [
+        "Drift loss",
+        "Diffusion loss",
+        "Total",
+    ]
+
+
+def test_losses_that_still_fall_are_said_to(known):
+    study = around(kernel(torch.eye(4), 1.0), *known, history=epochs([2.0, 1.5, 1.4]))
+    assert "the last" in LossesAnalyzer().analyze(study, seed=0).headline
+
+
+def test_a_total_that_is_the_diffusion_loss_is_drawn_once(known):
+    study = around(kernel(torch.eye(4), 1.0), *known, history=epochs([2.0, 1.5], drift=0.0))
+    (figure,) = LossesAnalyzer().analyze(study, seed=0).figures
+    assert len(figure.panels) == 2
+    assert "total" in figure.panels[1].title
+
+
+def test_a_closed_form_fit_has_no_losses(known):
+    finding = LossesAnalyzer().analyze(around(kernel(torch.eye(4), 1.0), *known), seed=0)
+    assert "nothing to train" in finding.headline
+    assert not finding.figures
+    assert not finding.estimates
+
+
+def test_the_random_walk_explains_no_increment_and_stays_where_it_started(known):
+    study = around(kernel(torch.eye(4), 1e-5), *known)
+    finding = TrajectoryAnalyzer().analyze(study, seed=0)
+    assert value(finding, "one-step increment R²").value == pytest.approx(0, abs=1e-6)
+    for steps in (1, 5, 10, 20):
+        ahead = f"distance of free runs' mean, {steps} step"
+        assert value(finding, ahead).value == pytest.approx(1, abs=1e-4)
+
+
+def test_the_true_law_is_calibrated_and_a_narrow_one_is_not(known):
+    shares = {}
+    for std in (1.0, 0.5):
+        study = around(kernel(0.9 * torch.eye(4), std), *known)
+        finding = TrajectoryAnalyzer().analyze(study, seed=0)
+        shares[std] = value(finding, "points inside the 90% band, 64 documents")
+    assert abs(shares[1.0].value - 0.9) < 4 * shares[1.0].stderr
+    assert shares[0.5].value < 0.9 - 8 * shares[0.5].stderr
+
+
+def test_free_runs_approach_the_known_distance(known):
+    finding = TrajectoryAnalyzer(paths=256).analyze(
+        around(kernel(0.9 * torch.eye(4), 1.0), *known), seed=0
+    )
+    for steps in (1, 5, 10, 20):
+        decay = 0.9**steps
+        # both distances are of Gaussian vectors, so that their ratio is that of deviations;
+        # the mean of 256 draws adds 1/256 to the variance above
+        above = (1 - decay**2) * (1 + 1 / 256)
+        expected = (above / ((1 - decay**2) + (1 - decay) ** 2)) ** 0.5
+        found = value(finding, f"distance of free runs' mean, {steps} step")
+        assert abs(found.value - expected) < 4 * found.stderr
+
+
+def test_paths_that_start_late_are_predicted_from_their_own_time(known):
+    train, validation, test = known
+    starts = torch.arange(64) % 7
+    late = replace(test, mask=torch.arange(30) >= starts[:, None])
+    study = around(kernel(0.9 * torch.eye(4), 1.0), train, validation, late)
+    finding = TrajectoryAnalyzer().analyze(study, seed=0)
+    inside = value(finding, "points inside the 90% band, 64 documents")
+    assert abs(inside.value - 0.9) < 4 * inside.stderr
+    assert finding.arrays["positions"][0] == 0
+
+
+def test_axes_show_the_variance_of_a_plain_principal_component_analysis(study):
+    finding = TrajectoryAnalyzer().analyze(study, seed=0)
+    _, viewed = study.single
+    states = torch.cat([block.states[block.mask] for block in viewed.train]).double()
+    shares = torch.linalg.eigvalsh(torch.corrcoef(states.mT)).flip(0) / states.shape[1]
+    assert value(finding, "variance explained by PC 1").value == pytest.approx(
+        float(shares[0]), rel=1e-4
+    )
+    panel = finding.figures[0].panels[0]
+    assert panel.x == f"PC 1 ({float(shares[0]):.0%} of variance)"
+    assert panel.y == f"PC 2 ({float(shares[1]):.0%} of variance)"
+
+
+def test_predictions_are_the_transition_means_from_the_actual_states(study):
+    finding = TrajectoryAnalyzer(tokens=12).analyze(study, seed=0)
+    _, viewed = study.single
+    block = next(iter(viewed.test))
+    long = int(block.mask.sum(1).ge(12).nonzero()[0])
+    x, t = block.states[long, :12], block.times[long, :12]
+    expected = viewed.fitted.transition(t[:-1], x[:-1]).mean
+    plane = fit_basis(BasisSpec("pca:2"), viewed.train)
+    assert torch.allclose(
+        finding.arrays["predicted"], plane.encode(t[1:], expected), rtol=1e-3, atol=1e-3
+    )
+    assert torch.allclose(finding.arrays["actual"], plane.encode(t, x), rtol=1e-3, atol=1e-3)
+    assert finding.arrays["positions"].tolist() == t.tolist()
+
+
+def test_one_step_r2_on_real_states_is_above_the_random_walks(study):
+    finding = TrajectoryAnalyzer().analyze(study, seed=0)
+    assert 0.2 < value(finding, "one-step increment R²").value < 1
+    assert value(finding, "distance of free runs' mean, 1 step").value < 1
+
+
+@pytest.mark.parametrize("site", [Site("embed"), Site("block", 2)], ids=str)
+def test_a_prompt_is_shown_with_its_words(recording, stories, site):
+    prompt = "Once upon a time, there was a little girl named Lily."
+    finding = TrajectoryAnalyzer().analyze(studied(recording, stories, site, prompt), seed=0)
+    overlay = finding.figures[1]
+    (words,) = [layer for layer in overlay.panels[0].layers if layer.mark == "words"]
+    assert "".join(words.words).strip() == prompt
+    assert finding.prompt == prompt
+    assert finding.view == str(View(site))
+
+
+def test_a_prompt_of_two_states_is_enough_and_one_is_not(recording, stories):
+    short = studied(recording, stories, Site("block", 2), prompt="Hi")
+    assert len(stories.encode("Hi")) == 2
+    finding = TrajectoryAnalyzer().analyze(short, seed=0)
+    assert finding.arrays["actual"].shape == (2, 2)
+    assert all(tensor.isfinite().all() for tensor in finding.arrays.values())
+    with pytest.raises(UsageError, match="longer prompt"):
+        TrajectoryAnalyzer().analyze(replace(short, prompt="a"), seed=0)
+
+
+def test_a_prompt_without_a_model_is_refused(study):
+    with pytest.raises(UsageError, match="model"):
+        TrajectoryAnalyzer().analyze(replace(study, model=None, prompt="Hi"), seed=0)
+
+
+def test_without_a_model_tokens_are_numbers(study):
+    finding = TrajectoryAnalyzer().analyze(replace(study, model=None), seed=0)
+    (words,) = [w for w in finding.figures[1].panels[0].layers if w.mark == "words"]
+    assert words.words[0] == f"#{int(finding.arrays['tokens'][0])}"
+
+
+def test_a_finding_depends_on_its_seed_alone(study):
+    before = torch.get_rng_state()
+    first, again, other = (
+        TrajectoryAnalyzer().analyze(study, seed=seed).arrays for seed in (0, 0, 1)
+    )
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(first[name].nan_to_num(), again[name].nan_to_num()) for name in first)
+    assert not torch.equal(first["free.low"], other["free.low"])
+
+
+def test_findings_are_saved_and_loaded_whole(study, known, tmp_path):
+    history = epochs([2.0, 1.5, 1.4])
+    losses = around(kernel(torch.eye(4), 1.0), *known, history=history)
+    for k, finding in enumerate(
+        (TrajectoryAnalyzer().analyze(study, seed=0), LossesAnalyzer().analyze(losses, seed=0))
+    ):
+        save_finding(finding, tmp_path / str(k))
+        loaded = load_finding(tmp_path / str(k))
+        assert loaded.headline == finding.headline
+        assert loaded.estimates == finding.estimates
+        assert loaded.arrays.keys() == finding.arrays.keys()
