@@ -2,10 +2,9 @@
 
 import tempfile
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -18,7 +17,8 @@ from sdelens.folder import clear, require_free, sweep
 from sdelens.job import Job
 from sdelens.manifest import fingerprints, manifest_of
 from sdelens.models import language_model
-from sdelens.plan import Plan, free_disk, plan_of
+from sdelens.observer import Observer, Quiet
+from sdelens.plan import free_disk, plan_of
 from sdelens.protocols import Epoch, LanguageModel, Probe, Source
 from sdelens.recording import Recording, View
 from sdelens.registry import plugin
@@ -30,37 +30,6 @@ from sdelens.sites import resolve_layers
 from sdelens.split import LEAST, split
 from sdelens.store import cache_folder
 from sdelens.trajectories import MappedPaths, Paths
-
-
-class Progress(Protocol):
-    """What a stage gives: called with steps done, a remark, and the total where it turns out."""
-
-    def __call__(self, steps: int, remark: str = "", total: int | None = None) -> None: ...
-
-
-class Observer(Protocol):
-    """Who is told how far the work is."""
-
-    def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Progress]:
-        """A stage of so many units."""
-
-    def planned(self, plan: Plan) -> None:
-        """Called once, before the work."""
-
-
-def _ignored(steps: int, remark: str = "", total: int | None = None) -> None:
-    del steps, remark, total
-
-
-class Quiet:
-    """An observer that shows nothing."""
-
-    def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Progress]:
-        del name, total, unit
-        return nullcontext(_ignored)
-
-    def planned(self, plan: Plan) -> None:
-        del plan
 
 
 @dataclass(frozen=True)
@@ -233,7 +202,7 @@ def _fit(run: Run, view: View, task: Task, watcher: Observer) -> None:
 
 def moved(paths: Paths, device: torch.device) -> Paths:
     """The paths on another device, block by block."""
-    if device.type == "cpu":
+    if device.type != "cuda":  # mps has no float64, which closed forms need
         return paths
     return MappedPaths(paths, lambda block: block.to(device))
 

@@ -26,7 +26,13 @@ class Network:
     biases: tuple[Float[Tensor, "... _"], ...]
 
     @classmethod
-    def stack(cls, sizes: Sequence[int], members: int, seed: int) -> "Network":
+    def stack(
+        cls,
+        sizes: Sequence[int],
+        members: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> "Network":
         """`members` networks with fan-in initialisation; the last layer is zero."""
         random = generator(seed, "network")
         weights, biases = [], []
@@ -36,7 +42,7 @@ class Network:
             weights.append(noise / math.sqrt(3 * into))
             biases.append(torch.zeros(members, 1, out))
         weights[-1] = torch.zeros_like(weights[-1])
-        return cls(tuple(weights), tuple(biases))
+        return cls(tuple(w.to(device) for w in weights), tuple(b.to(device) for b in biases))
 
     def __call__(self, x: Float[Tensor, "*batch into"]) -> Float[Tensor, "*stacked out"]:
         *hidden, last = zip(self.weights, self.biases, strict=True)

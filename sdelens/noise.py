@@ -219,7 +219,8 @@ class StateDependentNoise(Noise):
         """One member for each residual covariance, all starting at its constant noise."""
         dim = len(features.mean)
         starts = [ConstantNoise.of(spec, covariance) for covariance in covariances]
-        network = Network.stack([features.size, *hidden, dim], len(starts), seed)
+        sizes = [features.size, *hidden, dim]
+        network = Network.stack(sizes, len(starts), seed, features.mean.device)
         base = torch.stack([c.diagonal().clamp(min=1e-24).sqrt() for c in covariances]).float()
         if spec.rank(dim) is None:
             return cls(features, base, network)

@@ -40,6 +40,8 @@ class Schedule:
     warmup: float = 0.1
     least_steps: int = 2000
     """Small data are gone through more often, until so many steps are made."""
+    patience: int = 5
+    """Epochs without a better validation loss of any member after which training stops."""
 
     def planned(self, batches: int) -> int:
         """How many epochs of so many batches."""
@@ -64,14 +66,14 @@ def minimise(
 ) -> tuple[Epoch, ...]:
     """Leave in the parameters (``[member, ...]``) each member's best values on validation.
 
-    Members do not see each other: each ends where it would have ended alone. Raises `BadNumbers`
+    The values at the start compete too, so that training never makes a member worse there. Members do not see each other: each ends where it would have ended alone. Raises `BadNumbers`
     where a loss is not finite; the best values so far are kept.
     """
     parameters = [parameter for group in groups for parameter in group.parameters]
     for parameter in parameters:
         parameter.requires_grad_(True)
     stepper = _stepper(groups, schedule)
-    best = _Best(parameters)
+    best = _Best(parameters, evaluate(losses, validation, schedule.batch)["diffusion"])
     batches = sum(1 for _ in train.transitions(schedule.batch, seed))
     epochs = schedule.planned(batches)
     history: list[Epoch] = []
@@ -98,6 +100,8 @@ def minimise(
         history.append(Epoch(number + 1, epochs, trained.means(), _firsts(scores)))
         watch(history[-1])
         best.update(scores["diffusion"])
+        if best.waiting >= schedule.patience:
+            break
     best.restore()
     return tuple(history)
 
@@ -139,18 +143,18 @@ def _in_order(paths: Paths, size: int) -> Iterator[Transitions]:
 class _Best:
     """Each member's parameters where its validation loss was lowest."""
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, parameters: Sequence[Tensor], losses: Float[Tensor, " member"]) -> None:
         self.parameters = parameters
         self.values = [parameter.detach().clone() for parameter in parameters]
-        self.losses: Tensor | None = None
+        self.losses = losses
+        self.waiting = 0
 
     def update(self, losses: Float[Tensor, " member"]) -> None:
-        if self.losses is None:
-            self.losses = torch.full_like(losses, torch.inf)
         better = losses < self.losses
         self.losses = torch.where(better, losses, self.losses)
         for value, parameter in zip(self.values, self.parameters, strict=True):
             value[better] = parameter.detach()[better]
+        self.waiting = 0 if better.any() else self.waiting + 1
 
     def restore(self) -> None:
         for value, parameter in zip(self.values, self.parameters, strict=True):

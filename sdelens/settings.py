@@ -41,10 +41,16 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
         if name not in known:
             raise UnknownName.among(f"setting of {label}", name, known)
         if not _fits(value, hints[name]):
-            wanted = getattr(hints[name], "__name__", str(hints[name]))
-            raise UsageError(f"{label}.{name} must be {wanted}, got {value!r}")
+            raise UsageError(f"{label}.{name} must be {_named(hints[name])}, got {value!r}")
         fitting[name] = float(value) if hints[name] is float else value
     return plugin(**fitting)
+
+
+def _named(hint: Any) -> str:
+    """A type in words: the choices of a Literal, else its name."""
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from sdelens.engine import Progress as Advance
+from sdelens.observer import Progress as Advance
 from sdelens.plan import Plan
 from sdelens.report import Finding
 from sdelens.report import Table as ScoreTable

@@ -2,10 +2,10 @@
 
 import signal
 import subprocess
-import sys
 import time
 
-COMMAND = (sys.executable, "-c", "from sdelens_cli.main import main; main()")
+from tests.small import COMMAND
+
 LAYERS = ("L00", "L01", "L02")
 FILES = (
     "config.json",

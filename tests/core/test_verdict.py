@@ -2,8 +2,8 @@ import pytest
 import torch
 
 import sdelens
-from sdelens.fitting import fit_view
 from sdelens.basis_spec import BasisSpec
+from sdelens.fitting import fit_view
 from sdelens.split import split
 from sdelens.trajectories import Trajectories
 from sdelens.verdict import Gain, student, verdict
@@ -74,7 +74,9 @@ def test_a_token_kernel_claims_no_diffusion_and_a_continuous_density_says_which(
     assert "euler" in verdict(scores, "neural", "euler")[-1]
 
 
-@pytest.mark.parametrize(("groups", "quantile"), [(4, 3.182), (6, 2.571), (11, 2.228), (31, 2.042)])
+@pytest.mark.parametrize(
+    ("groups", "quantile"), [(4, 3.182), (6, 2.571), (11, 2.228), (31, 2.042)]
+)
 def test_student_is_the_tabulated_quantile(groups, quantile):
     # Abramowitz and Stegun, table 26.10
     assert student(groups) == pytest.approx(quantile, rel=0.02)

@@ -39,7 +39,7 @@ class TrajectoryAnalyzer:
     are means over the first `documents` test documents.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"sde"})
+    needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
     scope: ClassVar[str] = "view"
 
     tokens: int = 40

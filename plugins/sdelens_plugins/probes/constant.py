@@ -24,6 +24,9 @@ class ConstantProbe:
     density: Literal["discrete", "euler"] = "discrete"
     noise: str = "diagonal"
 
+    def __post_init__(self) -> None:
+        NoiseSpec(self.noise)  # a form that is none is an error before any work
+
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del validation, seed, watch  # closed form, nothing to choose
         moments = Moments.of(train, times_of(train))

@@ -31,6 +31,9 @@ class LinearProbe:
     ridge: float | None = None
     noise: str = "diagonal"
 
+    def __post_init__(self) -> None:
+        NoiseSpec(self.noise)  # a form that is none is an error before any work
+
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del seed, watch  # closed form
         times = times_of(train)

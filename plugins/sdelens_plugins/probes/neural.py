@@ -51,7 +51,7 @@ class NeuralProbe:
     r"""Drift and diffusion as multilayer perceptrons of the state and a Fourier encoding of time.
 
     The drift has a linear path, which starts at the least-squares solution, so that the network
-    begins as the linear probe and is kept only where it predicts validation documents better. The
+    begins as the linear probe and moves away only as far as validation documents gain by it. The
     diffusion is a softplus scale with a floor, ``diagonal`` or around a constant correlation
     (``correlated:k``). Both are trained together by maximising
     :math:`\log N(X'; m(X,t), S(X,t))`.
@@ -69,6 +69,10 @@ class NeuralProbe:
     rate: float = 4e-3
     weight_decay: float = 0.01
     least_steps: int = 2000
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        NoiseSpec(self.noise)  # a form that is none is an error before any work
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         times = times_of(train)
@@ -76,12 +80,14 @@ class NeuralProbe:
         linear = selected(moments, held, Terms(state=True, position=self.density == "discrete"))
         spec, hidden = NoiseSpec(self.noise), [self.width] * self.depth
         features = features_of(moments, self.waves)
-        network = Network.stack([features.size, *hidden, moments.dim], 1, derive(seed, "mean"))
+        place = features.mean.device
+        sizes = [features.size, *hidden, moments.dim]
+        network = Network.stack(sizes, 1, derive(seed, "mean"), place)
         noise = StateDependentNoise.stack(
             spec, features, [second_moment(linear, moments)], hidden, derive(seed, "noise")
         )
         start = linear.to(torch.float32)
-        direct = torch.zeros(1, features.size, moments.dim)
+        direct = torch.zeros(1, features.size, moments.dim, device=place)
 
         def losses(batch: Transitions) -> dict[str, Tensor]:
             seen = features(batch.t, batch.x)
@@ -108,6 +114,7 @@ class NeuralProbe:
             rate=self.rate,
             weight_decay=self.weight_decay,
             least_steps=self.least_steps,
+            patience=self.patience,
         )
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:

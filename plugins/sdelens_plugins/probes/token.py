@@ -27,6 +27,9 @@ class TokenProbe:
     density: Literal["discrete"] = "discrete"
     noise: str = "diagonal"
 
+    def __post_init__(self) -> None:
+        NoiseSpec(self.noise)  # a form that is none is an error before any work
+
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del seed, watch  # closed form
         times = times_of(train)

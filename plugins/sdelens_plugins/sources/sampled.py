@@ -18,6 +18,9 @@ class SampledSource:
     top_p: float = 1.0
     ignore_eos: bool = False
 
+    def __post_init__(self) -> None:
+        Sampler(self.temperature, self.top_p, self.ignore_eos)  # errors before any work
+
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
         sampler = Sampler(self.temperature, self.top_p, self.ignore_eos)
         return sample(

@@ -1,0 +1,34 @@
+"""Everything runs on CUDA unchanged; these run wherever there is a GPU."""
+
+import pytest
+import torch
+from sdelens_plugins.probes.linear import LinearProbe
+from sdelens_plugins.probes.neural import NeuralProbe
+
+from sdelens.protocols import unwatched
+from sdelens.trajectories import Trajectories
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
+
+
+def autoregression(paths: int) -> Trajectories:
+    random = torch.Generator().manual_seed(0)
+    states = torch.randn(paths, 40, 3, generator=random)
+    for step in range(1, 40):
+        states[:, step] += 0.8 * states[:, step - 1]
+    return Trajectories.from_states(states, 1.0)
+
+
+@pytest.mark.parametrize("probe", [LinearProbe(), NeuralProbe(width=32, least_steps=200)])
+@pytest.mark.parametrize("noise", ["diagonal", "correlated:2"])
+def test_a_fit_on_cuda_predicts_like_the_fit_on_the_cpu(probe, noise):
+    probe = type(probe)(**{**vars(probe), "noise": noise})
+    train, held = autoregression(60), autoregression(20)
+    here = probe.fit(train, held, seed=0, watch=unwatched).law
+    there = probe.fit(train.to("cuda"), held.to("cuda"), seed=0, watch=unwatched).law
+    mean = there.predict(held.to("cuda")).mean.cpu()
+    # float32 sums in another order, grown over 200 steps of training
+    torch.testing.assert_close(mean, here.predict(held).mean, rtol=0.02, atol=0.02)

@@ -1,0 +1,140 @@
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import sdelens
+from sdelens.errors import BadNumbers, UnknownName, UsageError
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def ornstein(paths=120, length=40, dt=0.05):
+    """dX = -X dt + dW in two independent coordinates, exactly, stationary, around (3, -1)."""
+    keep, std = math.exp(-dt), math.sqrt((1 - math.exp(-2 * dt)) / 2)
+    x = randn(paths, 2) / math.sqrt(2)
+    states = [x]
+    for step in range(length - 1):
+        x = keep * x + std * randn(paths, 2, seed=step + 1)
+        states.append(x)
+    return torch.stack(states, 1) + torch.tensor([3.0, -1.0])
+
+
+@pytest.fixture(scope="module")
+def states():
+    return ornstein()
+
+
+@pytest.fixture(scope="module", params=["raw", "standard", "whiten:2"])
+def fitted(request, states):
+    return sdelens.fit(states, dt=0.05, probe="linear", basis=request.param, seed=0)
+
+
+@pytest.mark.parametrize("batch", [(), (3, 4)])
+def test_a_transition_has_a_mean_and_a_covariance_for_each_state(fitted, batch):
+    x = randn(*batch, 2)
+    step = fitted.transition(0.0, x)
+    assert step.mean.shape == (*batch, 2)
+    assert step.covariance.shape == (*batch, 2, 2)
+    assert fitted.drift(0.0, x).shape == (*batch, 2)
+    assert fitted.covariance(0.0, x).shape == (*batch, 2, 2)
+    assert (torch.linalg.eigvalsh(step.covariance) > 0).all()
+
+
+def test_coefficients_are_in_the_units_of_the_data(fitted, states):
+    # the rate's efficient error is sqrt(2 / (paths length dt)) = .10 from 96 paths of 2 time units
+    error = math.sqrt(2 / (96 * 39 * 0.05))
+    drift = fitted.drift(0.0, torch.tensor([[4.0, -1.0], [3.0, 0.0]]))
+    expected = torch.tensor([[-1.0, 0.0], [0.0, -1.0]])
+    assert ((drift - expected).abs() < 4 * 1.5 * error).all()
+    found = fitted.covariance(0.0, torch.tensor([3.0, -1.0])).diagonal()
+    assert_close(found, torch.ones(2), rtol=4 * math.sqrt(2 / (96 * 39)) * 1.1, atol=0)
+
+
+def test_log_prob_is_the_density_of_the_transition_jacobian_included(fitted, states):
+    found = fitted.log_prob(states)
+    assert found.shape == (120, 39)
+    step = fitted.transition(0.0, states[:, :-1])
+    law = torch.distributions.MultivariateNormal(step.mean, step.covariance)
+    assert_close(found, law.log_prob(states[:, 1:]), atol=2e-3, rtol=1e-3)
+
+
+def test_density_does_not_depend_on_the_basis(states):
+    fits = [
+        sdelens.fit(states, dt=0.05, probe="linear", basis=basis, seed=0)
+        for basis in ("raw", "whiten:2")
+    ]
+    one, other = (float(fit.log_prob(states).mean()) for fit in fits)
+    assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_defaults_follow_the_kind_of_time(states):
+    small = states[:40, :10]
+    assert sdelens.fit(small, dt=0.05, probe="linear").record.density == "exact"
+    assert sdelens.fit(small, probe="linear").record.density == "discrete"
+    assert sdelens.fit(small, probe="linear").dt == 1.0
+    quick = {"width": 4, "least_steps": 2, "epochs": 1}
+    assert sdelens.fit(small, dt=0.05, probe="neural", **quick).record.density == "euler"
+
+
+def test_scores_beside_constant_noise_baselines_come_with_every_fit(fitted):
+    scores = fitted.record.scores
+    assert scores["held_out_documents"] == 12
+    assert scores["transitions"] == 12 * 39
+    assert "token" not in scores["baselines"]
+    for row in scores["baselines"].values():
+        assert math.isfinite(row["nll_per_dim"])
+    assert scores["gain_over_iid_position"] > 4 * scores["gain_over_iid_position_stderr"]
+
+
+def test_the_same_seed_is_the_same_fit_and_doubles_are_taken_as_they_are(states):
+    one = sdelens.fit(states[:40], dt=0.05, probe="linear", seed=3)
+    other = sdelens.fit(states[:40].double(), dt=0.05, probe="linear", seed=3)
+    x = torch.ones(2)
+    assert torch.equal(one.drift(0.0, x), other.drift(0.0, x))
+    assert one.record.scores == other.record.scores
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda s: (s[:1], {}), UsageError, "at least 10"),
+        (lambda s: (s[:, :1], {}), UsageError, r"\[path, time, dim\]"),
+        (lambda s: (s, {"dt": 0.0}), UsageError, "dt must be above 0"),
+        (lambda s: (s, {"dt": -1.0}), UsageError, "dt must be above 0"),
+        (lambda s: (s, {"dt": math.nan}), UsageError, "dt must be above 0"),
+        (lambda s: (s.where(s < 4, torch.nan), {}), BadNumbers, "finite"),
+        (lambda s: (s, {"probe": "liner"}), UnknownName, "'linear'"),
+        (lambda s: (s, {"ridg": 1.0}), UnknownName, "'ridge'"),
+        (lambda s: (s, {"density": "euler"}), UsageError, "density"),
+        (lambda s: (torch.ones(40, 10, 2), {}), BadNumbers, "vary"),
+    ],
+)
+def test_what_cannot_be_fitted_is_one_clear_error(states, change, error, said):
+    changed, settings = change(states)
+    with pytest.raises(error, match=said):
+        sdelens.fit(changed, **({"dt": 0.05, "probe": "linear"} | settings))
+
+
+def test_one_long_path_is_refused_with_what_to_do(states):
+    import jaxtyping
+
+    jaxtyping.config.update("jaxtyping_disable", True)  # as for a user, without shape checks
+    try:
+        with pytest.raises(UsageError, match=r"\[path, time, dim\].*reshape"):
+            sdelens.fit(states[0], dt=0.05, probe="linear")
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_states_observed_too_rarely_have_no_exact_law_or_a_poor_one():
+    rare = randn(60, 30, 1)  # independent: the estimated coefficient is as often negative
+    negative = rare.clone()
+    for step in range(1, 30):
+        negative[:, step] = -0.6 * negative[:, step - 1] + rare[:, step]
+    with pytest.raises(BadNumbers, match="logarithm"):
+        sdelens.fit(negative, dt=1.0, probe="linear")
+    assert sdelens.fit(negative, probe="linear").record.density == "discrete"

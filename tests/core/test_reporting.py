@@ -1,0 +1,128 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from sdelens import reporting
+from sdelens.engine import execute
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
+from sdelens.job import Job
+from sdelens.registry import plugins
+from sdelens.report import Estimate, Finding
+from sdelens.reporting import analyze, failures_of, findings_of, report_of, score_table
+from tests.small import small_model
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How many views it is given."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scope: ClassVar[str] = "run"
+
+    def analyze(self, study, *, seed):
+        count = Estimate("views", float(len(study.views)))
+        return Finding("counting", "all", f"{len(study.views)} views", "", estimates=(count,))
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Never answers."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scope: ClassVar[str] = "view"
+
+    def analyze(self, study, *, seed):
+        raise ZeroDivisionError("by zero")
+
+
+@dataclass(frozen=True)
+class Asking(Counting):
+    """Needs a prompt."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"prompt"})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    job = Job(
+        model=str(small_model(tmp_path_factory.mktemp("models") / "small")),
+        layers="0,1",
+        source_settings={"documents_wanted": 20, "length": 12},
+        probe_settings={"epochs": 1, "least_steps": 2, "width": 8},
+        cache=False,
+    )
+    return execute(job, tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """These analyzers and no others."""
+    kinds = {"counting": Counting, "failing": Failing, "asking": Asking}
+
+    @dataclass(frozen=True)
+    class Entry:
+        name: str
+
+        def load(self):
+            return kinds[self.name]
+
+    def plugin(kind, name):
+        if name not in kinds:
+            raise UnknownName(name)
+        return Entry(name)
+
+    monkeypatch.setattr(reporting, "plugin", plugin)
+    monkeypatch.setattr(reporting, "plugins", lambda kind: dict.fromkeys(kinds))
+
+
+def test_who_was_not_named_and_cannot_answer_is_left_out_with_its_reason(run, installed):
+    findings, left_out = analyze(run)
+    assert [finding.headline for finding in findings] == ["2 views"]
+    assert left_out["failing L00"] == left_out["failing L01"] == "ZeroDivisionError: by zero"
+    assert "--prompt" in left_out["asking L00+L01"]
+    assert failures_of(run) == left_out
+    report = report_of(run)
+    assert report.failures == left_out
+    assert [finding.headline for finding in report.findings] == ["2 views"]
+    assert findings_of(run)[0].estimates[0].value == 2
+
+
+def test_who_was_named_and_cannot_answer_is_an_error(run, installed):
+    with pytest.raises(BrokenPlugin, match="failing L00 failed: ZeroDivisionError"):
+        analyze(run, ["failing"])
+    with pytest.raises(UsageError, match="--prompt"):
+        analyze(run, ["counting", "asking"])
+
+
+def test_a_finding_of_a_prompt_lies_beside_others(run, installed):
+    (finding,), _ = analyze(run, ["counting"])
+    assert reporting.finding_folder(run, finding).name == "all"
+    asked = Finding("counting", "all", "", "", prompt="a cat")
+    assert reporting.finding_folder(run, asked).name.startswith("all-")
+
+
+def test_every_built_in_analyzer_names_its_needs():
+    for plugin in plugins("analyzer").values():
+        analyzer = plugin.load()
+        assert analyzer.scope in ("view", "run", "runs")
+        assert analyzer.needs <= {"sde", "model", "attention", "prompt", "ensemble"}
+
+
+def test_the_table_shows_every_mean_and_the_documents_still_going(run):
+    view = run.views[0]
+    table = score_table(run.metrics(view), view, "neural")
+    names = [row[0] for row in table.rows]
+    assert names[:2] == ["random walk", "random walk, drift"]
+    assert names[-1] == "neural (the fit)"
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert "20 at position 0" in table.note
+    short = score_table(run.metrics(view), view, "neural", short=True)
+    assert "±" not in short.rows[0][1]
+
+
+def test_a_report_says_where_its_numbers_come_from(run):
+    provenance = report_of(run).provenance
+    assert provenance["seed"] == "0"
+    assert "small" in provenance["model"]
+    assert "torch 2" in provenance["versions"]

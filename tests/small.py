@@ -1,0 +1,48 @@
+"""A model small enough to be made by a test, and a job small enough to be done by one."""
+
+import sys
+
+TEXT = (
+    "the cat sat on the mat and the dog ran to the door",
+    "a bird sang in the tree while the wind moved the leaves",
+    "she opened the book and read about the sea and the ships",
+    "he walked along the river until the sun was low and red",
+)
+COMMAND = (sys.executable, "-c", "from sdelens_cli.main import main; main()")
+QUICK = ("--set", "probe.epochs=2", "--set", "probe.least_steps=2", "--set", "probe.width=16")
+
+
+def small_model(folder):
+    """A GPT-2 of three blocks with drawn weights and a tokenizer of its own."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXT, trainer)
+    end = "<|endoftext|>"
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=end, eos_token=end
+    ).save_pretrained(folder)
+    config = GPT2Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        n_positions=48,
+        n_embd=16,
+        n_layer=3,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
