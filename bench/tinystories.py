@@ -9,7 +9,7 @@ from pathlib import Path
 from sdelens.basis_spec import BasisSpec
 from sdelens.capturing import capture
 from sdelens.documents import Documents
-from sdelens.fitting import fit_view
+from sdelens.fitting import contest
 from sdelens.models import language_model
 from sdelens.recording import trimmed
 from sdelens.registry import load
@@ -28,25 +28,25 @@ def recorded(documents: int, cache: Path | None):
 
 
 def scored(documents: Documents, recording, noise: str, *, tables: bool):
-    """The scores of a neural fit with this noise."""
-    sides = split(documents.group.tolist(), seed=0)
+    """The scores of a neural fit with this noise, and those of all test transitions."""
+    groups = dict(enumerate(documents.group.tolist()))
+    sides = split(list(groups.values()), seed=0)
     paths = recording.view(1)
-    new = first_new(documents.padded(), sides.train, sides.test)
-    fitted = fit_view(
-        paths,
-        sides,
-        dict(enumerate(documents.group.tolist())),
+    fought = contest(
+        paths.select(sides.train),
+        paths.select(sides.validation),
         load("probe", "neural")(noise=noise),
-        kind="neural",
         spec=BasisSpec(),
         seed=0,
-        test=trimmed(paths.select(sides.test), new),
         state_dependent=tables,
         watch=lambda epoch: print(
             f"  epoch {epoch.number}: {epoch.validation['diffusion']:.4f}", flush=True
         ),
     )
-    return fitted.record.scores
+    test = paths.select(sides.test)
+    new = first_new(documents.padded(), sides.train, sides.test)
+    found = fought.scores(trimmed(test, new), groups)
+    return found | {"undropped": fought.scores(test, groups)}
 
 
 def measure(noises=("diagonal", "correlated:32", "correlated:64"), cache: Path | None = None):

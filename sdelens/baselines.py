@@ -19,6 +19,7 @@ from sdelens.additive import (
 from sdelens.law import Gaussian, Kernel, Law, Noise, prefixed
 from sdelens.noise import ConstantNoise, Features, NoiseSpec, fit_noise
 from sdelens.optimise import Schedule
+from sdelens.protocols import Watch
 from sdelens.trajectories import NO_TOKEN, Paths, Trajectories
 
 TERMS = {
@@ -66,6 +67,7 @@ def state_dependent_laws(
     hidden: Sequence[int],
     schedule: Schedule,
     seed: int,
+    watch: Watch,
 ) -> dict[str, Kernel]:
     """Each mean with state-dependent noise of the same structure, all trained in one stack."""
     ready = [mean.to(torch.float32) for mean in means.values()]
@@ -79,6 +81,7 @@ def state_dependent_laws(
         hidden=hidden,
         schedule=schedule,
         seed=seed,
+        watch=watch,
     )
     return {
         name: Kernel(mean, noise) for name, mean, noise in zip(means, ready, noises, strict=True)

@@ -178,9 +178,10 @@ def _fit(run: Run, view: View, task: Task, watcher: Observer) -> None:
 
         def watch(epoch: Epoch) -> None:
             loss = epoch.validation.get("diffusion", torch.nan)
-            last = epoch.number == epoch.planned
-            remark = "scoring beside the baselines" if last else f"validation {loss:.4f} nats/dim"
-            done(1, remark, epoch.planned)
+            done(1, f"validation {loss:.4f} nats/dim", 2 * epoch.planned)
+
+        def watch_baselines(epoch: Epoch) -> None:
+            done(1, f"baselines with state-dependent noise, epoch {epoch.number}")
 
         fitted = fit_view(
             paths,
@@ -194,6 +195,7 @@ def _fit(run: Run, view: View, task: Task, watcher: Observer) -> None:
             origin=run.recording.origin,
             state_dependent=True,
             watch=watch,
+            watch_baselines=watch_baselines,
         )
     record = replace(fitted.record, scores={**fitted.record.scores, **counts(run)})
     run.note_time(str(view), time.perf_counter() - clock)

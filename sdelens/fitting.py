@@ -1,6 +1,7 @@
 """From paths to a `Fitted` law with its scores: split, basis, probe, baselines."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float
@@ -21,7 +22,7 @@ from sdelens.law import Law
 from sdelens.noise import ConstantNoise, NoiseSpec, features_of
 from sdelens.optimise import Schedule
 from sdelens.origin import Origin
-from sdelens.protocols import Probe, Watch, unwatched
+from sdelens.protocols import Fit, Probe, Watch, unwatched
 from sdelens.registry import load
 from sdelens.scores import Tally, Value, sink_norm, tally
 from sdelens.seeds import derive
@@ -87,6 +88,51 @@ def _paths(states: Tensor, dt: float | None) -> Trajectories:
     return Trajectories.from_states(states.float(), 1.0 if dt is None else dt)
 
 
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """A fit and everything that it must beat, all fitted to the same training documents."""
+
+    basis: Basis
+    found: Fit
+    laws: Mapping[str, Law]
+    sink: float
+
+    def scores(self, test: Paths, groups: Mapping[int, int]) -> dict[str, Any]:
+        """All laws on test paths: what goes into metrics.json."""
+        every, clean = tally(self.laws, self.basis, test, groups, sink=self.sink)
+        return scores_of(every, clean, self.basis, self.found.law)
+
+
+def contest(
+    train: Paths,
+    validation: Paths,
+    probe: Probe,
+    *,
+    spec: BasisSpec,
+    seed: int,
+    state_dependent: bool = False,
+    watch: Watch = unwatched,
+    watch_baselines: Watch = unwatched,
+) -> Contest:
+    """Fit a probe and its baselines.
+
+    With `state_dependent`, baselines are fitted under that noise too, which takes training.
+    """
+    basis = fit_basis(spec, train)
+    seen, held = basis.view(train), basis.view(validation)
+    found = probe.fit(seen, held, seed=derive(seed, "probe"), watch=watch)
+    others = _baselines(
+        probe,
+        found.law,
+        seen,
+        held,
+        seed=seed,
+        state_dependent=state_dependent,
+        watch=watch_baselines,
+    )
+    return Contest(basis, found, {"fit": found.law} | others, sink_norm(train))
+
+
 def fit_view(
     paths: Paths,
     sides: Split,
@@ -94,46 +140,39 @@ def fit_view(
     probe: Probe,
     *,
     kind: str,
-    spec: BasisSpec,
     seed: int,
     test: Paths | None = None,
     origin: Origin | None = None,
-    state_dependent: bool = False,
-    watch: Watch = unwatched,
+    **how: Any,
 ) -> Fitted:
     """Fit one view on its training documents and score it on its test documents.
 
-    `test` takes the place of the test documents' paths where some of them must not be scored.
-    With `state_dependent`, baselines are shown under that noise too, which takes training.
+    `test` takes the place of the test documents' paths where some of them must not be scored; the
+    rest goes to `contest`.
     """
     train, validation = paths.select(sides.train), paths.select(sides.validation)
-    basis = fit_basis(spec, train)
-    seen, held = basis.view(train), basis.view(validation)
-    found = probe.fit(seen, held, seed=derive(seed, "probe"), watch=watch)
-    laws = {"fit": found.law} | _baselines(
-        probe, found.law, seen, held, seed=seed, state_dependent=state_dependent
-    )
-    scored = tally(
-        laws,
-        basis,
-        paths.select(sides.test) if test is None else test,
-        groups,
-        sink=sink_norm(train),
-    )
+    fought = contest(train, validation, probe, seed=seed, **how)
     record = Record(
         probe=kind,
         settings=described(probe),
         density=probe.density,
         dt=dt_of(train),
         seed=seed,
-        history=found.history,
-        scores=scores_of(*scored, basis, found.law),
+        history=fought.found.history,
+        scores=fought.scores(paths.select(sides.test) if test is None else test, groups),
     )
-    return Fitted(found.law, basis, record, origin)
+    return Fitted(fought.found.law, fought.basis, record, origin)
 
 
 def _baselines(
-    probe: Probe, law: Law, train: Paths, validation: Paths, *, seed: int, state_dependent: bool
+    probe: Probe,
+    law: Law,
+    train: Paths,
+    validation: Paths,
+    *,
+    seed: int,
+    state_dependent: bool,
+    watch: Watch,
 ) -> dict[str, Law]:
     """All baselines by name, and the fit's own mean under constant noise."""
     times = times_of(train)
@@ -150,9 +189,10 @@ def _baselines(
             features_of(moments, getattr(probe, "waves", 8)),
             train,
             validation,
-            hidden=[getattr(probe, "width", 256)] * getattr(probe, "depth", 2),
+            hidden=[getattr(probe, "noise_width", 256)] * getattr(probe, "depth", 2),
             schedule=getattr(probe, "schedule", Schedule()),
             seed=derive(seed, "baselines"),
+            watch=watch,
         )
         laws |= {name + STATE_DEPENDENT: law for name, law in trained.items()}
     return laws

@@ -21,7 +21,7 @@ from sdelens.errors import UsageError
 from sdelens.law import Mean, Noise, group_of, prefixed
 from sdelens.network import Clock, Network
 from sdelens.optimise import Group, Schedule, minimise
-from sdelens.protocols import unwatched
+from sdelens.protocols import Watch, unwatched
 from sdelens.scale import DiagonalScale, LowRankScale, Scale, ScaledCorrelation
 from sdelens.seeds import derive
 from sdelens.trajectories import Paths, Transitions
@@ -240,6 +240,7 @@ def fit_noise(
     hidden: Sequence[int],
     schedule: Schedule,
     seed: int,
+    watch: Watch = unwatched,
 ) -> list[StateDependentNoise]:
     """State-dependent noise around each of several fixed means, in one batched computation."""
     stack = StateDependentNoise.stack(spec, features, covariances, hidden, derive(seed, "noise"))
@@ -253,5 +254,5 @@ def fit_noise(
         nats = stack.log_density(features(batch.t, batch.x), residual)
         return {"diffusion": -nats.mean(-1) / dim}
 
-    minimise(stack.groups(), losses, train, validation, schedule, seed=seed, watch=unwatched)
+    minimise(stack.groups(), losses, train, validation, schedule, seed=seed, watch=watch)
     return [stack.member(index) for index in range(len(means))]

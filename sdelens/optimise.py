@@ -66,8 +66,9 @@ def minimise(
 ) -> tuple[Epoch, ...]:
     """Leave in the parameters (``[member, ...]``) each member's best values on validation.
 
-    The values at the start compete too, so that training never makes a member worse there. Members do not see each other: each ends where it would have ended alone. Raises `BadNumbers`
-    where a loss is not finite; the best values so far are kept.
+    The values at the start compete too, so that training never makes a member worse there. Members
+    do not see each other: each ends where it would have ended alone. Raises `BadNumbers` where a
+    loss is not finite; the best values so far are kept.
     """
     parameters = [parameter for group in groups for parameter in group.parameters]
     for parameter in parameters:

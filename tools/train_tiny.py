@@ -301,8 +301,8 @@ language: en
 # tiny
 
 A GPT-2 of 8 blocks, width 128, 4 heads, context 256 and a byte-level BPE vocabulary of 4,096,
-small enough to come with sdelens. It is there so that everything can be tried and tested on a language
-model that was really trained, without a download.
+small enough to come with sdelens. It is there so that everything can be tried and tested on a
+language model that was really trained, without a download.
 
 ## Scores
 

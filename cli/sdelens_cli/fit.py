@@ -12,8 +12,6 @@ from sdelens.job import Job
 from sdelens.registry import plugin
 from sdelens.settings import parse_assignments
 
-MODEL, TEXTS, FITTING, RUN = "Model", "Texts", "Fit", "Run"
-
 
 def fit(
     model: Annotated[

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from sdelens_plugins.probes.linear import LinearProbe
-from sdelens_plugins.probes.neural import NeuralProbe
 
 from sdelens.protocols import unwatched
 from sdelens.trajectories import Trajectories
+from sdelens_plugins.probes.linear import LinearProbe
+from sdelens_plugins.probes.neural import NeuralProbe
 
 pytestmark = [
     pytest.mark.gpu,

@@ -61,7 +61,8 @@ class NeuralProbe:
 
     density: Literal["discrete", "euler"] = "discrete"
     noise: str = "diagonal"
-    width: int = 256
+    width: int = 384
+    noise_width: int = 256
     depth: int = 2
     waves: int = 4
     epochs: int = 10
@@ -78,13 +79,16 @@ class NeuralProbe:
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         linear = selected(moments, held, Terms(state=True, position=self.density == "discrete"))
-        spec, hidden = NoiseSpec(self.noise), [self.width] * self.depth
         features = features_of(moments, self.waves)
         place = features.mean.device
-        sizes = [features.size, *hidden, moments.dim]
+        sizes = [features.size, *[self.width] * self.depth, moments.dim]
         network = Network.stack(sizes, 1, derive(seed, "mean"), place)
         noise = StateDependentNoise.stack(
-            spec, features, [second_moment(linear, moments)], hidden, derive(seed, "noise")
+            NoiseSpec(self.noise),
+            features,
+            [second_moment(linear, moments)],
+            [self.noise_width] * self.depth,
+            derive(seed, "noise"),
         )
         start = linear.to(torch.float32)
         direct = torch.zeros(1, features.size, moments.dim, device=place)
