@@ -43,7 +43,7 @@ def capture(rows) -> str:
 def fit(row) -> str:
     """The neural fit against a plain loop."""
     return (
-        "## Neural fit\n\nSteps of the neural probe (d 128, widths 384 and 256, batch 512) against "
+        "## Neural fit\n\nSteps of the neural probe (d 128, widths 384 and 256) against "
         "the shortest hand-written torch loop of the same arithmetic.\n\n"
         "| | steps/s |\n|---|---|\n"
         f"| `neural` | {row['steps_per_second']:.1f} |\n"
