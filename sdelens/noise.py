@@ -144,7 +144,8 @@ class StateDependentNoise(Noise):
     features: Features
     base: Float[Tensor, "*member dim"]
     network: Network
-    unique: Float[Tensor, "*member dim"] | None = None
+    log_unique: Float[Tensor, "*member dim"] | None = None
+    """Logarithms of the unique standard deviations D, which stay positive whatever the steps."""
     columns: Float[Tensor, "*member dim rank"] | None = None
 
     def __call__(self, t: Float[Tensor, "*batch"], x: Float[Tensor, "*batch dim"]) -> Scale:
@@ -158,9 +159,9 @@ class StateDependentNoise(Noise):
 
     def around(self, std: Float[Tensor, "*stacked dim"]) -> Scale:
         """A scale with these standard deviations and the constant correlation."""
-        if self.unique is None or self.columns is None:
+        if self.log_unique is None or self.columns is None:
             return DiagonalScale(std)
-        return ScaledCorrelation(std, LowRankScale(self.unique, self.columns))
+        return ScaledCorrelation(std, LowRankScale(self.log_unique.exp(), self.columns))
 
     def member(self, index: int) -> "StateDependentNoise":
         """One of a stack."""
@@ -168,7 +169,7 @@ class StateDependentNoise(Noise):
             self.features,
             self.base[index],
             self.network.member(index),
-            None if self.unique is None else self.unique[index],
+            None if self.log_unique is None else self.log_unique[index],
             None if self.columns is None else self.columns[index],
         )
 
@@ -186,14 +187,14 @@ class StateDependentNoise(Noise):
 
     def groups(self) -> list[Group]:
         """What is optimised: the weights slowly, since a scale overfits before a mean does."""
-        free = [] if self.unique is None or self.columns is None else [self.unique, self.columns]
-        biases = [*self.network.biases, *free]
+        shared = [part for part in (self.log_unique, self.columns) if part is not None]
+        biases = [*self.network.biases, *shared]
         return [Group(self.network.weights, rate=0.3), Group(biases, decays=False)]
 
     def tensors(self) -> dict[str, Tensor]:
         own = {"base": self.base}
-        if self.unique is not None and self.columns is not None:
-            own |= {"unique": self.unique, "columns": self.columns}
+        if self.log_unique is not None and self.columns is not None:
+            own |= {"log_unique": self.log_unique, "columns": self.columns}
         return own | prefixed(network=self.network.tensors(), features=self.features.tensors())
 
     @classmethod
@@ -203,7 +204,7 @@ class StateDependentNoise(Noise):
             Features.restore(group_of(tensors, "features"), waves),
             tensors["base"],
             Network.restore(group_of(tensors, "network")),
-            tensors.get("unique"),
+            tensors.get("log_unique"),
             tensors.get("columns"),
         )
 
@@ -224,9 +225,9 @@ class StateDependentNoise(Noise):
         base = torch.stack([c.diagonal().clamp(min=1e-24).sqrt() for c in covariances]).float()
         if spec.rank(dim) is None:
             return cls(features, base, network)
-        unique = torch.stack([start.std for start in starts]) / base
+        log_unique = (torch.stack([start.std for start in starts]) / base).log()
         columns = torch.stack([s.columns for s in starts if s.columns is not None])
-        return cls(features, base, network, unique, columns / base[..., None])
+        return cls(features, base, network, log_unique, columns / base[..., None])
 
 
 def fit_noise(

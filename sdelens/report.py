@@ -111,6 +111,8 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    own: int | None = None
+    """The row that the others are compared with; it stands out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,7 @@ class Report:
     failures: Mapping[str, str] = field(default_factory=dict)
     """Analyzers that could not answer, and why."""
     provenance: Mapping[str, str] = field(default_factory=dict)
+    subtitle: str = ""
 
 
 def visible(token: str) -> str:
@@ -136,6 +139,15 @@ def visible(token: str) -> str:
 
 
 _SIGNS = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍"}
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "thread"), counted(1200, "thread")
+    ('1 thread', '1,200 threads')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def require_prompt(prompt: str | None, analyzer: str) -> str:

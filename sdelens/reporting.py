@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, UsageError, 
 from sdelens.findings import load_finding, save_finding
 from sdelens.protocols import Analyzer, Reporter
 from sdelens.recording import View
+from sdelens.provenance import law_words, layer_words, provenance
 from sdelens.registry import load, plugin, plugins
-from sdelens.report import Finding, Report, Table
+from sdelens.report import Finding, Report
 from sdelens.run import Run
+from sdelens.score_table import score_table
 from sdelens.sde import SDE
 from sdelens.seeds import derive
 from sdelens.settings import build
 from sdelens.store import read_json, write_json
 from sdelens.study import Study
-from sdelens.verdict import LABELS, verdict
+from sdelens.verdict import verdict
 
 Watch = Callable[[str, str], None]
 MODEL = {"model", "attention", "prompt"}
@@ -139,15 +142,16 @@ def failures_of(run: Run) -> dict[str, str]:
 def report_of(run: Run) -> Report:
     """Scores, verdict and all findings of a run."""
     views = run.views
-    sentences: list[str] = []
-    for view in views:
-        fitted = run.fitted(view).record
-        prefix = f"{view}: " if len(views) > 1 else ""
-        said = verdict(fitted.scores, fitted.probe, fitted.density)
-        sentences.extend(prefix + sentence for sentence in said)
+    fits = {view: run.fitted(view) for view in views}
+    laws = sorted({law_words(fitted) for fitted in fits.values()})
+    said = {
+        view: verdict(fitted.record.scores, fitted.record.probe, fitted.record.density)
+        for view, fitted in fits.items()
+    }
     return Report(
-        title=run.folder.name,
-        verdict=tuple(sentences),
+        title=f"{run.manifest['model']['name']}, {layer_words(views)}: {', '.join(laws)}",
+        subtitle=run.folder.name,
+        verdict=verdict_of(said),
         tables=tuple(score_table(run.metrics(view), view, run.job.probe) for view in views),
         findings=findings_of(run),
         failures=failures_of(run),
@@ -155,75 +159,10 @@ def report_of(run: Run) -> Report:
     )
 
 
-def score_table(
-    scores: Mapping[str, Any], view: View, probe: str, *, short: bool = False
-) -> Table:
-    """Means by noise: nats per dimension, lower is better, and the fit's paired gain.
-
-    The short form leaves out the errors of single scores, not those of the gains.
-    """
-    rows = {name: scores["baselines"][name] for name in LABELS if name in scores["baselines"]}
-    rows |= {"fit": scores["fit"]}
-    both = "nll_per_dim_state_dependent" in scores["fit"]
-    noises = {"": "constant"} | ({"_state_dependent": "state-dep."} if both else {})
-    gains = [f"gain, {head}" for head in noises.values()]
-    body = []
-    for name, row in rows.items():
-        label = f"{probe} (the fit)" if name == "fit" else LABELS[name]
-        cells = [_pm(row, f"nll_per_dim{noise}", short=short) for noise in noises]
-        paired = ["" if name == "fit" else _pm(row, f"gain_of_fit{n}", sign="+") for n in noises]
-        body.append((label, *cells, *paired, _pm(row, "increment_r2", short=short)))
-    return Table(
-        title=f"Held-out scores, {view}: means by noise (constant, state-dependent)",
-        columns=("mean", *noises.values(), *gains, "R²"),
-        rows=tuple(body),
-        note=_note(scores),
-    )
-
-
-def _pm(row: Mapping[str, float], key: str, *, sign: str = "-", short: bool = False) -> str:
-    if key not in row:
-        return "-"
-    value = f"{row[key]:{sign}.3f}"
-    return value if short else f"{value} ± {row[f'{key}_stderr']:.3f}"
-
-
-def _note(scores: Mapping[str, Any]) -> str:
-    sinks, clean = scores["transitions_with_sinks"], scores["held_out_nll_per_dim_without_sinks"]
-    dropped = scores.get("dropped_prefix_in_training", 0)
-    return (
-        "Nats per dimension in training-standardised coordinates ± standard error over "
-        f"{scores['held_out_documents']} held-out documents ({scores['transitions']} "
-        "transitions); lower is better. Gains are paired, positive where the fit is better under "
-        "the same noise. R² is the share of the increments' squared length that the mean "
-        f"explains. The fit in raw coordinates: {scores['held_out_nll_raw_per_dim']:.3f}. "
-        f"Without the {sinks} transitions at outlying norms (sinks): {clean:.3f}. "
-        f"Transitions dropped since their whole prefix occurs in training: {dropped}."
-        f"{_going(scores.get('paths_going_on', []))}"
-    )
-
-
-def _going(counts: Sequence[int], most: int = 6) -> str:
-    """How many documents are still going on, at a few positions."""
-    if not counts:
-        return ""
-    shown = sorted({round(i * (len(counts) - 1) / (most - 1)) for i in range(most)})
-    return f" Documents still going: {', '.join(f'{counts[p]} at position {p}' for p in shown)}."
-
-
-def provenance(run: Run) -> dict[str, str]:
-    """Model, texts, seeds, versions."""
-    manifest, job = run.manifest, run.job
-    model = manifest["model"]
-    return {
-        "run": str(run.folder),
-        "model": f"{model['name']} @ {model['revision']}",
-        "weights": f"{model['fingerprint'][:16]}… ({model['weights']}, {model['dtype']})",
-        "texts": f"{job.source} {dict(job.source_settings) or ''}".strip(),
-        "probe": f"{job.probe} {dict(job.probe_settings) or ''}".strip(),
-        "basis": f"{job.basis}, centred: {job.center}",
-        "positions skipped": str(job.skip_first),
-        "seed": str(job.seed),
-        "versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),
-        "device": f"{manifest['device']}, {manifest['threads']} threads",
-    }
+def verdict_of(said: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:
+    """All sentences of one view; of several the first of each, and the last, which they share."""
+    if len(said) < 2:
+        return tuple(chain.from_iterable(said.values()))
+    firsts = [f"{view}: {sentences[0]}" for view, sentences in said.items()]
+    lasts = dict.fromkeys(sentences[-1] for sentences in said.values())
+    return (*firsts, *lasts)

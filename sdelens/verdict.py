@@ -1,5 +1,6 @@
 """Sentences that say what held-out scores allow to say, and no more."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ LABELS = {
 }
 MUST_BEAT = ("random_walk", "constant", "iid", "iid_position", "token", "linear")
 """Means that know no more than the state, the time or the token alone."""
+NOISES = {"constant": "", "state-dependent": "_state_dependent"}
+"""The columns of the scores, and how their keys end."""
 
 
 def student(groups: int) -> float:
@@ -45,64 +48,108 @@ class Gain:
         """Whether the interval lies above zero."""
         return self.value > self.margin
 
+    @property
+    def refuted(self) -> bool:
+        """Whether the interval lies below zero: the other law is better."""
+        return self.value < -self.margin
+
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.value - self.margin:.3f}, {self.value + self.margin:.3f}]"
 
     @classmethod
     def of(cls, row: Mapping[str, float], key: str, groups: int) -> "Gain":
-        """From the scores."""
-        return cls(row[key], student(groups) * row[f"{key}_stderr"])
+        """From the scores; from one document there is no interval, hence nothing is shown."""
+        margin = student(groups) * row[f"{key}_stderr"] if groups > 1 else math.inf
+        return cls(row[key], margin)
 
 
 def verdict(scores: Mapping[str, Any], probe: str, density: str) -> tuple[str, ...]:
-    """The answer in a few sentences, the plainest first."""
-    suffix = "_state_dependent" if scores["noise_column"] == "state-dependent" else ""
-    groups = scores["held_out_documents"]
+    """The answer in three to five sentences, the plainest first.
+
+    Laws are compared under the noise of the fit: its own column of the scores.
+    """
+    suffix, groups = NOISES[scores["noise_column"]], scores["held_out_documents"]
+    if groups < 2:
+        return (_no_sample(groups), _what_it_is(density))
+    rows = {name: row for name, row in scores["baselines"].items() if name != probe}
     gains = {
         name: Gain.of(row, f"gain_of_fit{suffix}", groups)
-        for name, row in scores["baselines"].items()
-        if name != probe and f"gain_of_fit{suffix}" in row
+        for name, row in rows.items()
+        if f"gain_of_fit{suffix}" in row
     }
     sentences = [_headline(gains, probe, scores)]
     if "linear" in gains and suffix:
-        mean = Gain.of(scores["baselines"]["linear"], "gain_of_fit", groups)
-        sentences.append(_drift_claim(mean, gains["linear"], scores["fit"]["increment_r2"]))
+        mean = Gain.of(rows["linear"], "gain_of_fit", groups)
+        sentences.append(_drift_claim(mean, scores["fit"], rows["linear"]))
     if "linear_token" in gains:
         sentences.append(_token_claim(gains["linear_token"]))
-    sentences.append(_what_it_is(density))
-    return tuple(sentences)
+    if dropped := scores.get("dropped_prefix_in_training"):
+        sentences.append(_dropped(dropped))
+    return (*sentences, _what_it_is(density))
+
+
+def _no_sample(groups: int) -> str:
+    return (
+        f"Nothing is claimed: {groups or 'no'} held-out document has transitions to score, and "
+        "an interval needs two."
+    )
 
 
 def _headline(gains: Mapping[str, Gain], probe: str, scores: Mapping[str, Any]) -> str:
-    documents = scores["held_out_documents"]
-    unbeaten = [LABELS[n] for n in MUST_BEAT if n in gains and not gains[n].shown]
-    if unbeaten:
+    """Against every law that must be beaten; the best of them is the one of least gain."""
+    sample = f"{scores['held_out_documents']} held-out documents ({scores['transitions']:,} steps)"
+    rivals = {name: gains[name] for name in MUST_BEAT if name in gains}
+    best = min(rivals, key=lambda name: rivals[name].value)
+    by, noise = rivals[best], scores["noise_column"]
+    if by.refuted:
         return (
-            f"An SDE on this state is a poor description here: on {documents} held-out documents "
-            f"the {probe} fit is not shown to be better than: {', '.join(unbeaten)}."
+            f"An SDE on this state is a poor description here: on {sample} the {probe} fit is no "
+            f"better than: {_listed(rivals)}; by {LABELS[best]} it is beaten (gain of the fit "
+            f"{by} nats per dimension, 95% interval over documents, both with {noise} noise)."
         )
-    gain = Gain.of(scores, "gain_over_iid_position", documents)
+    if not by.shown:
+        return (
+            f"This state is not shown to need an SDE: on {sample} the {probe} fit is not shown to "
+            f"be better than: {_listed(rivals)} (gain over {LABELS[best]} {by} nats per "
+            f"dimension, 95% interval over documents, both with {noise} noise)."
+        )
     return (
-        f"The {probe} fit beats every simpler law on {documents} held-out documents: "
-        f"{gain} nats per dimension over i.i.d. states per position (95% interval)."
+        f"The {probe} fit beats every simpler law on {sample}: the best of them with the same "
+        f"{noise} noise, {LABELS[best]}, by {by} nats per dimension (95% interval over documents)."
     )
 
 
-def _drift_claim(mean: Gain, both: Gain, r2: float) -> str:
+def _listed(rivals: Mapping[str, Gain]) -> str:
+    """Those that the fit is not shown to beat."""
+    return ", ".join(LABELS[name] for name, gain in rivals.items() if not gain.shown)
+
+
+def _drift_claim(mean: Gain, fit: Mapping[str, float], linear: Mapping[str, float]) -> str:
     """What of the gain over linear is drift, read within the constant-noise column."""
-    return (
-        f"Over a linear drift it gains {mean} nats per dimension under the same constant noise, "
-        f"and {both} where both have state-dependent noise; its mean explains {r2:.0%} of the "
-        "increments' squared length."
+    explained = (
+        f"it explains {fit['increment_r2']:.0%} of the increments' squared length, a linear one "
+        f"{linear['increment_r2']:.0%}"
     )
+    if mean.shown:
+        return f"With constant noise its drift beats a linear one by {mean}: {explained}."
+    return f"That its drift is better than a linear one is not shown (gain {mean}): {explained}."
 
 
 def _token_claim(gain: Gain) -> str:
     if gain.shown:
         return f"It also beats a linear drift that is told the current token, by {gain}."
+    beaten = "is better than the fit" if gain.refuted else "is not shown to be worse"
     return (
-        "Over a linear drift that is told the current token as well no gain is shown (gain of the "
-        f"fit {gain}): part of what the state moves by may be a table of words."
+        f"A linear drift that is told the current token as well {beaten} (gain of the fit "
+        f"{gain}): part of what the state moves by may be a table of words."
+    )
+
+
+def _dropped(count: int) -> str:
+    one = count == 1
+    return (
+        f"Not scored {'is' if one else 'are'} {count:,} held-out step{'' if one else 's'} whose "
+        "whole prefix occurs in training."
     )
 
 
