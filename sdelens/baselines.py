@@ -1,6 +1,5 @@
 """What a fit must beat: every simple mean, under every noise, fitted to the same documents."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,9 +16,9 @@ from sdelens.additive import (
     selected,
 )
 from sdelens.law import Gaussian, Kernel, Law, Noise, prefixed
-from sdelens.noise import ConstantNoise, Features, NoiseSpec, fit_noise
+from sdelens.noise import ConstantNoise, NoiseSpec, features_of, fit_noise
 from sdelens.optimise import Schedule
-from sdelens.protocols import Watch
+from sdelens.protocols import Watch, unwatched
 from sdelens.trajectories import NO_TOKEN, Paths, Trajectories
 
 TERMS = {
@@ -31,6 +30,19 @@ TERMS = {
 }
 NAMES = ("random_walk", "constant", *TERMS)
 """In the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The noise of the baselines: of the same structure as the fit's, and made with as much work.
+
+    A probe says it by an attribute `effort`; without one the baselines get the defaults.
+    """
+
+    noise: NoiseSpec = NoiseSpec()  # noqa: RUF009 (frozen)
+    hidden: tuple[int, ...] = (256, 256)
+    waves: int = 4
+    schedule: Schedule = Schedule()  # noqa: RUF009 (frozen)
 
 
 def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMean]:
@@ -59,27 +71,24 @@ def constant_laws(
 def state_dependent_laws(
     means: dict[str, AdditiveMean],
     moments: Moments,
-    spec: NoiseSpec,
-    features: Features,
+    effort: Effort,
     train: Paths,
     validation: Paths,
     *,
-    hidden: Sequence[int],
-    schedule: Schedule,
     seed: int,
-    watch: Watch,
+    watch: Watch = unwatched,
 ) -> dict[str, Kernel]:
     """Each mean with state-dependent noise of the same structure, all trained in one stack."""
     ready = [mean.to(torch.float32) for mean in means.values()]
     noises = fit_noise(
-        spec,
+        effort.noise,
         ready,
         [second_moment(mean, moments) for mean in means.values()],
-        features,
+        features_of(moments, effort.waves),
         train,
         validation,
-        hidden=hidden,
-        schedule=schedule,
+        hidden=effort.hidden,
+        schedule=effort.schedule,
         seed=seed,
         watch=watch,
     )

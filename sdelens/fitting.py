@@ -10,6 +10,7 @@ from torch import Tensor
 from sdelens.additive import Moments, times_of
 from sdelens.baselines import (
     NAMES,
+    Effort,
     baseline_means,
     constant_laws,
     refitted,
@@ -19,12 +20,12 @@ from sdelens.basis import Basis, BasisSpec, fit_basis
 from sdelens.errors import UsageError
 from sdelens.fitted import Fitted, Record
 from sdelens.law import Law
-from sdelens.noise import ConstantNoise, NoiseSpec, features_of
-from sdelens.optimise import Schedule
+from sdelens.noise import ConstantNoise
 from sdelens.origin import Origin
 from sdelens.protocols import Fit, Probe, Watch, unwatched
 from sdelens.registry import load
 from sdelens.scores import Tally, Value, sink_norm, tally
+from sdelens.sde import LinearSDE
 from sdelens.seeds import derive
 from sdelens.settings import build, described
 from sdelens.split import Split, split
@@ -178,21 +179,13 @@ def _baselines(
     times = times_of(train)
     moments, held = Moments.of(train, times), Moments.of(validation, times)
     means = baseline_means(moments, held)
-    spec = NoiseSpec(getattr(probe, "noise", "diagonal"))
-    laws: dict[str, Law] = dict(constant_laws(means, moments, spec))
-    laws["fit | constant"] = refitted(law, train, spec)
+    effort: Effort = getattr(probe, "effort", Effort())
+    laws: dict[str, Law] = dict(constant_laws(means, moments, effort.noise))
+    laws["fit | constant"] = refitted(law, train, effort.noise)
     if state_dependent:
+        part = derive(seed, "baselines")
         trained = state_dependent_laws(
-            means,
-            moments,
-            spec,
-            features_of(moments, getattr(probe, "waves", 8)),
-            train,
-            validation,
-            hidden=[getattr(probe, "noise_width", 256)] * getattr(probe, "depth", 2),
-            schedule=getattr(probe, "schedule", Schedule()),
-            seed=derive(seed, "baselines"),
-            watch=watch,
+            means, moments, effort, train, validation, seed=part, watch=watch
         )
         laws |= {name + STATE_DEPENDENT: law for name, law in trained.items()}
     return laws
@@ -202,7 +195,8 @@ def scores_of(every: Tally, clean: Tally, basis: Basis, law: Law) -> dict[str, A
     """All held-out scores as JSON: nats per dimension, training-standardised coordinates."""
     standard = basis.log_volume_standard() / basis.latent
     raw = basis.log_volume() / basis.latent
-    own = "" if isinstance(getattr(law, "noise", None), ConstantNoise) else STATE_DEPENDENT
+    constant = isinstance(law, LinearSDE) or isinstance(getattr(law, "noise", None), ConstantNoise)
+    own = "" if constant else STATE_DEPENDENT
     own = own if "iid_position" + own in every.names else ""
     gain = every.gain("fit", "iid_position" + own)
     nll = every.nll("fit")

@@ -32,18 +32,19 @@ FLOOR = 0.2
 
 @dataclass(frozen=True)
 class NoiseSpec:
-    """``diagonal`` or ``correlated:k``."""
+    """``diagonal``, ``correlated:k``, or ``full``: as many shared factors as there can be."""
 
     name: str = "diagonal"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"diagonal|correlated:[1-9]\d*", self.name):
-            raise UsageError(f"noise must be diagonal or correlated:K, got {self.name!r}")
+        if not re.fullmatch(r"diagonal|full|correlated:[1-9]\d*", self.name):
+            raise UsageError(f"noise must be diagonal, correlated:K or full, got {self.name!r}")
 
     def rank(self, dim: int) -> int | None:
         """The rank of the correlation's shared part, below the dimension; None if diagonal."""
-        wanted = self.name.partition(":")[2]
-        return min(int(wanted), dim - 1) if wanted else None
+        if self.name == "diagonal" or dim == 1:
+            return None
+        return dim - 1 if self.name == "full" else min(int(self.name.partition(":")[2]), dim - 1)
 
 
 @dataclass(frozen=True, eq=False)

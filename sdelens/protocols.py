@@ -118,7 +118,9 @@ class Fit:
 class Probe(Protocol):
     """Group ``sdelens.probes``: a frozen dataclass whose fields are its settings.
 
-    `densities` names what it can fit, the default for tokens first and for continuous data last.
+    `densities` names what it can fit, the default for tokens first and for continuous data last. A
+    probe may have an attribute `effort`, a `sdelens.baselines.Effort`: how the noise of what it
+    must beat is made.
     """
 
     densities: ClassVar[tuple[str, ...]]

@@ -10,8 +10,8 @@ from typing import Any
 from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, UsageError, ran_out
 from sdelens.findings import load_finding, save_finding
 from sdelens.protocols import Analyzer, Reporter
-from sdelens.recording import View
 from sdelens.provenance import law_words, layer_words, provenance
+from sdelens.recording import View
 from sdelens.registry import load, plugin, plugins
 from sdelens.report import Finding, Report
 from sdelens.run import Run

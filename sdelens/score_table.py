@@ -26,7 +26,8 @@ def score_table(
         label = f"{probe} (the fit)" if name == "fit" else LABELS[name]
         known = own if name == "fit" else noises
         cells = [
-            _pm(row, f"nll_per_dim{noises[n]}", short=short, known=n in known) for n in noises
+            _pm(row, f"nll_per_dim{key}", short=short) if noise in known else "-"
+            for noise, key in noises.items()
         ]
         paired = ["" if name == "fit" else _pm(row, f"gain_of_fit{own[n]}", sign="+") for n in own]
         body.append((label, *cells, *paired, _pm(row, "increment_r2", short=short)))
@@ -47,10 +48,8 @@ def _headings(noises: Iterable[str], own: Iterable[str], *, short: bool) -> Iter
     yield from (f"gain,{gap}{words.get(noise, noise)}" for noise in own)
 
 
-def _pm(
-    row: Mapping[str, float], key: str, *, sign: str = "-", short: bool = False, known: bool = True
-) -> str:
-    if key not in row or not known:
+def _pm(row: Mapping[str, float], key: str, *, sign: str = "-", short: bool = False) -> str:
+    if key not in row:
         return "-"
     value = f"{row[key]:{sign}.3f}"
     return value if short else f"{value} ± {row[f'{key}_stderr']:.3f}"

@@ -97,7 +97,8 @@ def _no_sample(groups: int) -> str:
 
 def _headline(gains: Mapping[str, Gain], probe: str, scores: Mapping[str, Any]) -> str:
     """Against every law that must be beaten; the best of them is the one of least gain."""
-    sample = f"{scores['held_out_documents']} held-out documents ({scores['transitions']:,} steps)"
+    documents, steps = scores["held_out_documents"], scores["transitions"]
+    sample = f"{documents:,} held-out documents ({steps:,} transitions)"
     rivals = {name: gains[name] for name in MUST_BEAT if name in gains}
     best = min(rivals, key=lambda name: rivals[name].value)
     by, noise = rivals[best], scores["noise_column"]
@@ -109,9 +110,10 @@ def _headline(gains: Mapping[str, Gain], probe: str, scores: Mapping[str, Any]) 
         )
     if not by.shown:
         return (
-            f"This state is not shown to need an SDE: on {sample} the {probe} fit is not shown to "
-            f"be better than: {_listed(rivals)} (gain over {LABELS[best]} {by} nats per "
-            f"dimension, 95% interval over documents, both with {noise} noise)."
+            f"An SDE is not shown to describe this state better than simpler laws: on {sample} "
+            f"the {probe} fit does not clearly beat: {_listed(rivals)}; its gain over "
+            f"{LABELS[best]} is {by} nats per dimension (95% interval over documents, both with "
+            f"{noise} noise)."
         )
     return (
         f"The {probe} fit beats every simpler law on {sample}: the best of them with the same "
@@ -148,8 +150,8 @@ def _token_claim(gain: Gain) -> str:
 def _dropped(count: int) -> str:
     one = count == 1
     return (
-        f"Not scored {'is' if one else 'are'} {count:,} held-out step{'' if one else 's'} whose "
-        "whole prefix occurs in training."
+        f"Not scored {'is' if one else 'are'} {count:,} held-out transition{'' if one else 's'} "
+        "whose whole prefix occurs in training."
     )
 
 

@@ -9,11 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
@@ -21,15 +20,15 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sdelens.observer import Progress as Advance
 from sdelens.plan import Plan
-from sdelens.report import Finding
+from sdelens.report import Estimate, Finding
 from sdelens.report import Table as ScoreTable
-from sdelens.reporting import score_table
 from sdelens.run import Run
+from sdelens.score_table import score_table
 from sdelens.verdict import verdict
 
 
@@ -42,12 +41,21 @@ class Speed(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s")
 
 
+class Count(ProgressColumn):
+    """How many units of how many; of closed forms, which have none, nothing."""
+
+    def render(self, task: Task) -> Text:
+        done, total, unit = f"{task.completed:,.0f}", task.total, task.fields["unit"]
+        if total is None:
+            return Text(f"{done} {unit}" if task.completed else "")
+        return Text(f"{done}/{total:,.0f} {unit}" if unit else "")
+
+
 COLUMNS = (
     SpinnerColumn(),
     TextColumn("{task.description:<10}"),
-    BarColumn(bar_width=24),
-    MofNCompleteColumn(),
-    TextColumn("{task.fields[unit]}"),
+    BarColumn(bar_width=16),
+    Count(table_column=Column(no_wrap=True)),
     Speed(),
     TimeRemainingColumn(compact=True),
     TextColumn("[dim]{task.fields[remark]}"),
@@ -84,7 +92,9 @@ class Screen:
     def stage(self, name: str, total: int | None, unit: str) -> Iterator[Advance]:
         """A progress bar for the time of a stage."""
         clock = time.perf_counter()
-        with Progress(*(COLUMNS if unit else SHORT), console=self.console) as progress:
+        columns = COLUMNS if unit else SHORT
+        # what counts nothing leaves nothing behind
+        with Progress(*columns, console=self.console, transient=not unit) as progress:
             task = progress.add_task(name, total=total, unit=unit, remark="")
 
             def done(steps: int, remark: str = "", total: int | None = None) -> None:
@@ -98,7 +108,9 @@ class Screen:
             if total and completed == 0:
                 progress.update(task, completed=total, remark="found in the cache")
             else:  # sources may hold fewer texts than were asked for
-                progress.update(task, total=completed or 1, completed=completed or 1, remark="")
+                kept = unit if completed else ""
+                least = completed or 1
+                progress.update(task, total=least, completed=least, remark="", unit=kept)
         if self.verbose:
             self.console.print(f"  {name} took {time.perf_counter() - clock:.1f} s", style="dim")
 
@@ -116,8 +128,8 @@ class Screen:
         for view in run.views:
             record = run.fitted(view).record
             draw(self.console, score_table(record.scores, view, record.probe, short=True))
-            for sentence in verdict(record.scores, record.probe, record.density):
-                self.console.print(Text(f"• {sentence}"))
+            said = verdict(record.scores, record.probe, record.density)
+            self.console.print(bullets(said))
         self.console.print("\nwritten")
         for path in (run.folder, *(run.fit_folder(view) for view in run.views)):
             self.console.print(Text(f"  {path}"), soft_wrap=True)
@@ -132,8 +144,8 @@ class Screen:
             # as Text: words of a model may look like rich's markup
             self.console.print(Text(f"\n{finding.analyzer} {finding.view}", style="bold"))
             self.console.print(Text(finding.headline))
-            for estimate in finding.estimates:
-                self.console.print(Text(f"  {estimate.name}: {estimate}"))
+            if finding.estimates:
+                self.console.print(estimates(finding.estimates))
             self.console.print(Text(f"  {folder}", style="dim"), soft_wrap=True)
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
@@ -179,13 +191,30 @@ def draw(console: Console, table: ScoreTable) -> None:
     """Scores in the terminal; the fit's own row stands out."""
     drawn = Table(header_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for number, column in enumerate(table.columns):
-        drawn.add_column(column, justify="left" if number == 0 else "right")
-    for row in table.rows:
-        style = "bold" if row[0].endswith("(the fit)") else None
+        side: JustifyMethod = "left" if number == 0 else "right"
+        drawn.add_column(column, justify=side, no_wrap=True, vertical="bottom")
+    for number, row in enumerate(table.rows):
+        style = "bold" if number == table.own else None
         drawn.add_row(*(Text(cell, no_wrap=True) for cell in row), style=style)
     console.print(Text(f"\n{table.title}", style="bold"))
     console.print(drawn)
     console.print(Text(table.note, style="dim"))
+
+
+def bullets(sentences: Sequence[str]) -> Table:
+    """Sentences with a hanging indent."""
+    rows = Table.grid(padding=(0, 1))
+    for sentence in sentences:
+        rows.add_row("•", Text(sentence))
+    return rows
+
+
+def estimates(found: Sequence[Estimate]) -> Table:
+    """Names and values below each other."""
+    rows = Table.grid(padding=(0, 2))
+    for estimate in found:
+        rows.add_row("", Text(estimate.name), Text(str(estimate)))
+    return rows
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def fitted(spec, train, validation, steps=1500):
     return noise
 
 
-@pytest.mark.parametrize("name", ["", "full", "correlated", "correlated:0", "diagonal:2"])
+@pytest.mark.parametrize("name", ["", "fully", "correlated", "correlated:0", "diagonal:2"])
 def test_a_name_that_is_no_noise_is_an_error(name):
-    with pytest.raises(UsageError, match="diagonal or correlated:K"):
+    with pytest.raises(UsageError, match="diagonal, correlated:K or full"):
         NoiseSpec(name)
 
 

@@ -116,7 +116,7 @@ def test_the_table_shows_every_mean_and_the_documents_still_going(run):
     assert names[:2] == ["random walk", "random walk, drift"]
     assert names[-1] == "neural (the fit)"
     assert all(len(row) == len(table.columns) for row in table.rows)
-    assert "20 at position 0" in table.note
+    assert "20 documents" in table.note
     short = score_table(run.metrics(view), view, "neural", short=True)
     assert "±" not in short.rows[0][1]
 

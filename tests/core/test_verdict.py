@@ -74,6 +74,48 @@ def test_a_token_kernel_claims_no_diffusion_and_a_continuous_density_says_which(
     assert "euler" in verdict(scores, "neural", "euler")[-1]
 
 
+def scored(gains, *, groups=20, dropped=0):
+    """Scores of a fit with constant noise, whose gains have these values and errors."""
+    rows = {
+        name: {"gain_of_fit": gain, "gain_of_fit_stderr": error, "increment_r2": 0.4}
+        for name, (gain, error) in gains.items()
+    }
+    return {
+        "baselines": rows,
+        "fit": {"increment_r2": 0.5},
+        "noise_column": "constant",
+        "held_out_documents": groups,
+        "transitions": 1234,
+        "dropped_prefix_in_training": dropped,
+    }
+
+
+def test_the_verdict_names_the_best_rival_and_the_sample():
+    gains = {"iid_position": (0.3, 0.01), "token": (0.1, 0.01), "linear_token": (0.05, 0.01)}
+    sentences = verdict(scored(gains, dropped=7), "linear", "discrete")
+    assert "token, by 0.100 [0.079, 0.121]" in sentences[0]
+    assert "20 held-out documents (1,234 transitions)" in sentences[0]
+    assert "constant noise" in sentences[0]
+    assert any("7 held-out transitions" in sentence for sentence in sentences)
+    assert 3 <= len(sentences) <= 5
+
+
+def test_what_is_not_shown_is_told_apart_from_what_is_worse():
+    unclear = verdict(scored({"iid": (0.3, 0.01), "token": (-0.01, 0.01)}), "linear", "discrete")
+    assert "poor description" not in unclear[0]
+    assert "not shown" in unclear[0]
+    assert "token" in unclear[0]
+    assert "i.i.d." not in unclear[0]
+    worse = verdict(scored({"iid": (0.3, 0.01), "token": (-0.1, 0.01)}), "linear", "discrete")
+    assert "poor description" in worse[0]
+
+
+def test_from_one_document_nothing_is_claimed():
+    sentences = verdict(scored({"iid": (0.3, 0.0)}, groups=1), "linear", "discrete")
+    assert "Nothing is claimed" in sentences[0]
+    assert not Gain.of({"gain": 0.3, "gain_stderr": 0.0}, "gain", 1).shown
+
+
 @pytest.mark.parametrize(
     ("groups", "quantile"), [(4, 3.182), (6, 2.571), (11, 2.228), (31, 2.042)]
 )

@@ -49,11 +49,11 @@ def kernel(matrix, std):
     return KernelSDE(mean, ConstantNoise(torch.full((dim,), std)))
 
 
-def around(law, train, validation, test, history=(), **more):
+def around(law, train, validation, test, history=(), settings=None, **more):
     """A study of one view in the states' own coordinates."""
     basis = fit_basis(BasisSpec("raw"), train)
     basis = replace(basis, means=torch.zeros_like(basis.means))
-    fitted = Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0, history))
+    fitted = Fitted(law, basis, Record("linear", settings or {}, "discrete", 1.0, 0, history))
     nothing = Documents.of([Document((0, 1))])
     return Study("s", {BLOCK: Viewed(fitted, train, validation, test)}, nothing, **more)
 
@@ -123,25 +123,34 @@ def test_losses_name_the_best_epoch_and_what_came_after(known):
     assert "epoch 3 of 5" in finding.headline
     assert "past it to 5, which changed validation by +0.5" in finding.headline
     assert value(finding, "best epoch").value == 3
-    assert value(finding, "rise").value == pytest.approx(0.5)
+    assert value(finding, "validation rise").value == pytest.approx(0.5)
     assert finding.arrays["validation.total"].tolist() == [2.0, 1.5, 1.4, 1.6, 1.9]
     assert [panel.title for panel in finding.figures[0].panels] == [
         "Drift loss",
-        "Diffusion loss",
-        "Total",
+        "Diffusion loss (minimised)",
+        "Total (not minimised)",
     ]
 
 
-def test_losses_that_still_fall_are_said_to(known):
+def test_a_best_epoch_that_is_the_last_planned_promises_nothing(known):
     study = around(kernel(torch.eye(4), 1.0), *known, history=epochs([2.0, 1.5, 1.4]))
-    assert "the last" in LossesAnalyzer().analyze(study, seed=0).headline
+    headline = LossesAnalyzer().analyze(study, seed=0).headline
+    assert "epoch 3 of 3" in headline
+    assert "do not tell" in headline
 
 
-def test_a_total_that_is_the_diffusion_loss_is_drawn_once(known):
-    study = around(kernel(torch.eye(4), 1.0), *known, history=epochs([2.0, 1.5], drift=0.0))
-    (figure,) = LossesAnalyzer().analyze(study, seed=0).figures
-    assert len(figure.panels) == 2
-    assert "total" in figure.panels[1].title
+def test_training_that_was_cut_short_at_its_best_is_said_to(known):
+    history = epochs([2.0, 1.5, 1.4, 1.3])[:3]
+    study = around(kernel(torch.eye(4), 1.0), *known, history=history)
+    assert "though 4 were planned" in LossesAnalyzer().analyze(study, seed=0).headline
+
+
+def test_losses_headline_is_the_loss_that_is_minimised(known):
+    history = epochs([2.0, 1.5], drift=0.25)
+    study = around(kernel(torch.eye(4), 1.0), *known, history=history)
+    finding = LossesAnalyzer().analyze(study, seed=0)
+    assert "diffusion loss 1.25 nats" in finding.headline
+    assert "Only the diffusion loss" in finding.figures[0].caption
 
 
 def test_a_closed_form_fit_has_no_losses(known):
@@ -165,9 +174,51 @@ def test_the_true_law_is_calibrated_and_a_narrow_one_is_not(known):
     for std in (1.0, 0.5):
         study = around(kernel(0.9 * torch.eye(4), std), *known)
         finding = TrajectoryAnalyzer().analyze(study, seed=0)
-        shares[std] = value(finding, "points inside the 90% band, 64 documents")
+        shares[std] = value(finding, "inside the 90% band, 64 documents")
     assert abs(shares[1.0].value - 0.9) < 4 * shares[1.0].stderr
     assert shares[0.5].value < 0.9 - 8 * shares[0.5].stderr
+
+
+def test_bands_that_are_too_narrow_are_said_to_be_and_others_are_not(known):
+    said = {}
+    for std in (1.0, 0.5, 2.0):
+        law = kernel(0.9 * torch.eye(4), std)
+        study = around(law, *known, settings={"noise": "diagonal"})
+        said[std] = TrajectoryAnalyzer().analyze(study, seed=0)
+    assert "bands hold 9" in said[1.0].headline
+    assert "correlated" not in said[1.0].reading
+    assert "too narrow" in said[0.5].headline
+    assert "diagonal noise" in said[0.5].headline
+    assert "probe.noise=correlated:2" in said[0.5].reading
+    assert "too wide" in said[2.0].headline
+
+
+def test_bands_of_correlated_noise_that_are_too_narrow_have_another_cause(known):
+    law = kernel(0.9 * torch.eye(4), 0.5)
+    study = around(law, *known, settings={"noise": "correlated:2"})
+    finding = TrajectoryAnalyzer().analyze(study, seed=0)
+    assert "too narrow" in finding.headline
+    assert "diagonal noise" not in finding.headline
+    assert "--set" not in finding.reading
+
+
+def test_from_one_document_bands_are_not_judged(known):
+    train, validation, test = known
+    law = kernel(0.9 * torch.eye(4), 0.1)
+    finding = TrajectoryAnalyzer().analyze(
+        around(law, train, validation, test.select([0])), seed=0
+    )
+    assert "too narrow" not in finding.headline
+    assert "1 test document in" in finding.headline
+
+
+def test_captions_say_which_positions_are_shown(study):
+    finding = TrajectoryAnalyzer(tokens=12).analyze(study, seed=0)
+    first, last = (int(finding.arrays["positions"][k]) for k in (0, -1))
+    for figure in finding.figures[:3]:
+        assert figure.caption.startswith("Test document ")
+        assert f", positions {first} to {last}:" in figure.caption
+        assert figure.caption.count("the first ") <= 1
 
 
 def test_free_runs_approach_the_known_distance(known):
@@ -190,7 +241,7 @@ def test_paths_that_start_late_are_predicted_from_their_own_time(known):
     late = replace(test, mask=torch.arange(30) >= starts[:, None])
     study = around(kernel(0.9 * torch.eye(4), 1.0), train, validation, late)
     finding = TrajectoryAnalyzer().analyze(study, seed=0)
-    inside = value(finding, "points inside the 90% band, 64 documents")
+    inside = value(finding, "inside the 90% band, 64 documents")
     assert abs(inside.value - 0.9) < 4 * inside.stderr
     assert finding.arrays["positions"][0] == 0
 

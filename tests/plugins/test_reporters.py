@@ -194,6 +194,21 @@ def test_numbers_come_with_errors_and_units():
     assert {"gain", "0.071 ± 0.012", "nats"} <= set(read.text)
 
 
+def test_the_fits_own_row_stands_out_and_every_cell_names_its_column():
+    rows = (("random walk", "1.6"), ("neural (the fit)", "1.1"))
+    read = Reader(page(Report("t", ("v",), (Table("s", ("mean", "constant"), rows, own=1),))))
+    assert [value for tag, _, value in read.attributes if (tag, value) == ("tr", "own")] == ["own"]
+    assert [value for _, name, value in read.attributes if name == "data-of"] == ["constant"] * 2
+    plain = Reader(page(Report("t", ("v",), (Table("s", ("mean", "constant"), rows),))))
+    assert ("tr", "class", "own") not in plain.attributes
+
+
+def test_the_runs_name_stands_below_the_title():
+    read = Reader(page(Report("tiny, layer 6: neural SDE", ("v",), subtitle="tiny-L6-0123abcd")))
+    assert read.text.index("tiny-L6-0123abcd") > read.text.index("tiny, layer 6: neural SDE")
+    assert ("p", "class", "run") in read.attributes
+
+
 def test_a_themed_panel_has_the_pages_colours_only():
     for text in themed_panels(lines(), prefix="p"):
         assert not re.findall(r"#[0-9a-fA-F]{6}", text)

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from sdelens.fitted import Fitted
 from sdelens.seeds import derive
 from sdelens.simulation import simulate
+from sdelens.verdict import student
 from sdelens_plugins.analyzers.observed import Observed
 from sdelens_plugins.analyzers.plane import Plane
 
@@ -69,6 +70,23 @@ class Ratio:
         """Value and standard error."""
         return self.value, self.stderr
 
+    def misses(self, level: float) -> bool:
+        """Whether the 95% interval over documents leaves out this level."""
+        return bool(self.stderr) and abs(self.value - level) > self.margin
+
+    @property
+    def percent(self) -> str:
+        """As a share, with its 95% interval where there is one."""
+        if not self.stderr:
+            return f"{self.value:.0%}"
+        low, high = self.value - self.margin, self.value + self.margin
+        return f"{self.value:.0%} [{low:.0%}, {high:.0%}]"
+
+    @property
+    def margin(self) -> float:
+        """Half of the 95% interval."""
+        return student(self.documents) * (self.stderr or math.nan)
+
     @classmethod
     def of(cls, above: Float[Tensor, " document"], below: Float[Tensor, " document"]) -> "Ratio":
         """Of two numbers for each document."""
@@ -96,6 +114,12 @@ class Horizons:
     """Of the mean training state."""
     inside: Float[Tensor, "document horizon"]
     """The share of the two components inside their 90% bands."""
+
+    @property
+    def coverage(self) -> Ratio:
+        """The share inside the bands, over documents."""
+        share = self.inside.nanmean(1)
+        return Ratio.of(share, torch.ones_like(share))
 
     @classmethod
     def of(

@@ -12,18 +12,29 @@ from sdelens.study import Study
 
 NATS = "nats per dimension"
 UNITS = {
-    "drift": "mean squared error per dimension",
+    "drift": "squared error per dimension",
     "diffusion": NATS,
-    "total": "sum of the two losses",
+    "total": "drift + diffusion",
+}
+TITLES = {
+    "drift": "Drift loss",
+    "diffusion": "Diffusion loss (minimised)",
+    "total": "Total (not minimised)",
 }
 READING = (
     "The drift loss is the mean squared error of the predicted next state. The diffusion loss is "
     "the cross-entropy of the data under the model's conditional law: the paper's "
     "Kullback-Leibler divergence up to the entropy of the data themselves. For continuous states "
     "the zero of that entropy depends on the units, so the loss may be negative, and only "
-    "differences mean something. Both are in the coordinates of the fit's basis. The training "
+    "differences mean something. It is the exact likelihood of the next state, which drift and "
+    "noise both enter, and the one loss that is minimised and chooses the best epoch. The total "
+    "is the sum of the two, as in the paper: it adds squares to nats, is recorded for comparison "
+    "and was never minimised. Both are in the coordinates of the fit's basis. The training "
     "loss is a mean over the epoch, while the weights still move, and the validation loss is "
-    "taken at its end; early on the first can therefore lie above the second. A loss that falls "
+    "taken at its end; early on the first can therefore lie above the second. The learning rate "
+    "of the neural probe falls to zero at the last epoch planned, and every curve flattens there: "
+    "that it is flat does not say that a longer training would find nothing better, nor does a "
+    "best epoch that is the last say that it would. A loss that falls "
     "shows that the optimiser works, not that the process is a diffusion: for that see the "
     "held-out scores beside what they must beat."
 )
@@ -92,10 +103,15 @@ class Course:
         last, best = self.history[-1], self.history[self.best]
         start = (
             f"Validation was best after epoch {best.number} of {last.number} "
-            f"({best.validation['total']:.4g} nats per dimension)"
+            f"(diffusion loss {best.validation['diffusion']:.4g} {NATS})"
         )
+        if best is last and last.number < last.planned:
+            return f"{start}, the last, though {last.planned} were planned."
         if best is last:
-            return f"{start}, the last: more epochs might still lower it."
+            return (
+                f"{start}, the last one planned: whether a longer training would lower it "
+                "further, these curves do not tell."
+            )
         rise = last.validation["diffusion"] - best.validation["diffusion"]
         change = last.train["diffusion"] - best.train["diffusion"]
         return (
@@ -109,7 +125,7 @@ class Course:
         last, best = self.history[-1], self.history[self.best]
         return (
             Estimate("epochs trained", float(last.number), unit=f"of {last.planned} planned"),
-            Estimate("best epoch", float(best.number), unit="epoch"),
+            Estimate("best epoch", float(best.number), unit=f"of {last.number} trained"),
             Estimate(
                 "validation diffusion loss at the best epoch",
                 best.validation["diffusion"],
@@ -118,35 +134,27 @@ class Course:
             Estimate(
                 "validation drift loss at the best epoch",
                 best.validation["drift"],
-                unit="squared, per dimension",
+                unit=UNITS["drift"],
             ),
             Estimate(
-                "gap at the best epoch, validation less training",
+                "validation less training, best epoch",
                 best.validation["diffusion"] - best.train["diffusion"],
                 unit=NATS,
             ),
             Estimate(
-                "rise of validation from the best epoch to the last",
+                "validation rise, best epoch to last",
                 last.validation["diffusion"] - best.validation["diffusion"],
                 unit=NATS,
             ),
         )
 
     def figure(self) -> Figure:
-        """One panel for each loss; one for both where the total is the diffusion loss itself."""
-        same = all(
-            torch.equal(self.values(side, "total"), self.values(side, "diffusion"))
-            for side in ("train", "validation")
+        """One panel for each loss; the ring is where the minimised one was best."""
+        panels = tuple(self._panel(name, title) for name, title in TITLES.items())
+        caption = (
+            "Losses by epoch. Only the diffusion loss, the exact likelihood, is minimised; the "
+            "rings mark the epoch at which it was best in validation, whose weights are kept."
         )
-        titles = {"drift": "Drift loss", "diffusion": "Diffusion loss", "total": "Total"}
-        caption = "Losses by epoch; the ring marks the epoch whose weights are kept."
-        if same:
-            titles = {"drift": "Drift loss", "diffusion": "Diffusion loss (= total)"}
-            caption += (
-                " The diffusion loss is the whole likelihood, which the drift enters too, "
-                "and all that is minimised."
-            )
-        panels = tuple(self._panel(name, title) for name, title in titles.items())
         return Figure("losses", panels, caption)
 
     def _panel(self, name: str, title: str) -> Panel:

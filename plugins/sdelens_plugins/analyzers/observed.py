@@ -28,12 +28,15 @@ class Observed:
         """How many transitions it has."""
         return len(self.times) - 1
 
+    @property
+    def span(self) -> str:
+        """Its name and where it begins and ends, to open a caption."""
+        first, last = self.times[0].item(), self.times[-1].item()
+        return f"{self.name[0].upper()}{self.name[1:]}, positions {first:g} to {last:g}"
+
     def first(self, count: int) -> "Observed":
-        """Its first states; the name says so where there are more."""
-        if len(self.times) <= count:
-            return self
-        name = f"the first {count} states of {self.name}"
-        return Observed(name, self.states[:count], self.times[:count], self.tokens[:count])
+        """Its first states."""
+        return Observed(self.name, self.states[:count], self.times[:count], self.tokens[:count])
 
 
 def observed(study: Study, *, tokens: int) -> Observed:

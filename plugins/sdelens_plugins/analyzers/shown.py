@@ -57,23 +57,21 @@ class Shown:
         )
 
     def headline(self) -> str:
-        """What the two predictions are worth on this path."""
+        """What one step ahead is worth on this path."""
         return (
             f"Along {self.path.name}, one step ahead, the fit explains {self.r2:.0%} of the "
-            f"squared increments (a random walk 0%); run freely, its 90% band holds "
-            f"{self.inside:.0%} of the later points in the first two principal components, "
-            f"which hold {sum(self.plane.shares):.0%} of the variance."
+            "squared increments (a random walk 0%)."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """Of one path, without errors."""
-        n = f"one path of {self.path.steps} steps"
+        """Of one path, whose points depend on each other: without errors."""
+        n = "this path"
         first, second = self.plane.shares
         return (
             Estimate("variance explained by PC 1", first, unit="of the variance"),
             Estimate("variance explained by PC 2", second, unit="of the variance"),
             Estimate(f"one-step increment R², {n}", self.r2),
-            Estimate(f"points inside the 90% band, {n}", self.inside, unit="of 0.9 expected"),
+            Estimate(f"inside the 90% band, {n}", self.inside, unit="of 0.9 expected"),
         )
 
     def arrays(self) -> dict[str, Tensor]:
@@ -94,18 +92,15 @@ class Shown:
 
     def _side_by_side(self) -> Figure:
         x, y = self.plane.labels
-        actual = _trail(self.actual, "actual", 0)
-        predicted = _trail(self.predicted, "predicted one step ahead", 1)
         panels = (
-            Panel(x, y, actual, "Actual", share="plane"),
-            Panel(x, y, predicted, "Predicted", share="plane"),
+            Panel(x, y, _trail(self.actual, "", 0), "Actual", share="plane"),
+            Panel(x, y, _trail(self.predicted, "", 1), "Predicted one step ahead", share="plane"),
         )
         return Figure(
             "path",
             panels,
-            f"The states of {self.path.name}, and each as predicted from the actual state "
-            "before it, in the first two principal components of the standardised training "
-            "states.",
+            f"{self.path.span}: the states, and each as predicted from the actual state before "
+            "it, in the first two principal components of the standardised training states.",
         )
 
     def _overlaid(self) -> Figure:
@@ -117,8 +112,8 @@ class Shown:
         return Figure(
             "overlay",
             (Panel(x, y, layers),),
-            f"Both paths of {self.path.name}; each word stands at the actual state after it has "
-            "been read.",
+            f"{self.path.span}: both paths in one plane. Each word stands at the actual state "
+            "after it has been read.",
         )
 
     def _free(self) -> Figure:
@@ -126,15 +121,15 @@ class Shown:
         return Figure(
             "free",
             panels,
-            f"The fit run freely from the start of {self.path.name}: mean and 5 to 95% band of "
-            "simulated paths, and the actual path.",
+            f"{self.path.span}: the fit run freely from the first of these states (mean and 5 to "
+            "95% band of simulated paths), and the actual path.",
         )
 
     def _component(self, k: int, label: str) -> Panel:
         t = self.path.times
         band = {"x": t, "low": self.band.low[:, k], "high": self.band.high[:, k]}
         layers = (
-            Layer("band", band, "simulated, 5-95%", series=1),
+            Layer("band", band, "simulated, 5 to 95%", series=1),
             Layer("line", {"x": t, "y": self.band.mean[:, k]}, "simulated, mean", 1, dashed=True),
             Layer("line", {"x": t, "y": self.actual[:, k]}, "actual", series=0),
         )

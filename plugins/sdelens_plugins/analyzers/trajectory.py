@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.report import Estimate, Figure, Finding, Layer, Panel
+from sdelens.fitted import Fitted
+from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
 from sdelens.study import Study
-from sdelens_plugins.analyzers.freerun import Horizons, Ratio
+from sdelens.verdict import student
+from sdelens_plugins.analyzers.freerun import INSIDE, Horizons, Ratio
 from sdelens_plugins.analyzers.observed import observed, openings, words_of
 from sdelens_plugins.analyzers.plane import Plane
 from sdelens_plugins.analyzers.shown import Shown
@@ -60,13 +62,51 @@ class TrajectoryAnalyzer:
         return Finding(
             analyzer="trajectory",
             view=str(view),
-            headline=shown.headline(),
-            reading=READING,
+            headline=f"{shown.headline()} {on_bands(horizons.coverage, plane, fitted)}",
+            reading=f"{on_noise(horizons.coverage, fitted)}{READING}",
             estimates=(*shown.estimates(), *over_documents(horizons)),
             arrays=shown.arrays() | {f"horizon.{k}": v for k, v in vars(horizons).items()},
             figures=(*shown.figures(), horizon_figure(horizons)),
             prompt=study.prompt,
         )
+
+
+def on_bands(coverage: Ratio, plane: Plane, fitted: Fitted) -> str:
+    """Whether the free-running bands hold what they are meant to; no more than is shown."""
+    judged, why = "", ""
+    if coverage.misses(INSIDE):
+        narrow = coverage.value < INSIDE
+        judged = f"are too {'narrow' if narrow else 'wide'}: they "
+        why = ", as diagonal noise can make them" if narrow and diagonal(fitted) else ""
+    return (
+        f"Run freely, its {INSIDE:.0%} bands {judged}hold {coverage.percent} of the states of "
+        f"{counted(coverage.documents, 'test document')} in the first two principal components, "
+        f"which have {sum(plane.shares):.0%} of the variance{why}."
+    )
+
+
+def on_noise(coverage: Ratio, fitted: Fitted) -> str:
+    """Why bands can be too narrow, where they are shown to be; else nothing."""
+    if not coverage.misses(INSIDE) or coverage.value > INSIDE:
+        return ""
+    if diagonal(fitted):
+        rank = min(32, fitted.basis.latent // 2)
+        return (
+            "The free-running bands are too narrow here, and diagonal noise can be why: it "
+            "ignores the correlations between coordinates. Along a leading component, which many "
+            "coordinates share, these add up, so that the simulated variance there is too small. "
+            f"A fit with --set probe.noise=correlated:{rank} carries them. "
+        )
+    return (
+        "The free-running bands are too narrow here although the noise of the fit is not "
+        "diagonal: errors of the drift that add up over steps, tails heavier than Gaussian, or a "
+        "memory longer than one step can do that. "
+    )
+
+
+def diagonal(fitted: Fitted) -> bool:
+    """Whether correlations between coordinates are left out."""
+    return fitted.record.settings.get("noise") == "diagonal" and fitted.basis.latent > 1
 
 
 def over_documents(horizons: Horizons) -> tuple[Estimate, ...]:
@@ -79,14 +119,13 @@ def over_documents(horizons: Horizons) -> tuple[Estimate, ...]:
         free, walk, centre = (
             getattr(horizons, name)[seen, h - 1] for name in ("free", "walk", "centre")
         )
-        steps = f"{h} step{'s' if h > 1 else ''} ahead, {len(free)} documents"
+        steps = counted(h, "step")
         ours, mean = Ratio.of(free, walk), Ratio.of(centre, walk)
-        unit = "of the random walk's"
+        unit = f"of random walk's (n = {len(free)})"
         found.append(Estimate(f"distance of free runs' mean, {steps}", *ours.pair, unit))
         found.append(Estimate(f"distance of the mean state, {steps}", *mean.pair, unit))
-    share = horizons.inside.nanmean(1)
-    inside = Ratio.of(share, torch.ones_like(share))
-    name = f"points inside the 90% band, {inside.documents} documents"
+    inside = horizons.coverage
+    name = f"inside the 90% band, {counted(inside.documents, 'document')}"
     return (*found, Estimate(name, *inside.pair, "of 0.9 expected"))
 
 
@@ -96,24 +135,26 @@ def horizon_figure(horizons: Horizons) -> Figure:
     names = {"free": "free-running mean", "walk": "random walk", "centre": "mean state"}
     layers: list[Layer] = []
     for series, (name, label) in enumerate(names.items()):
-        mean, error = _over(getattr(horizons, name))
-        band = {"x": steps, "low": mean - 1.96 * error, "high": mean + 1.96 * error}
+        mean, margin = _over(getattr(horizons, name))
+        band = {"x": steps, "low": mean - margin, "high": mean + margin}
         layers.append(Layer("band", band, series=series))
         layers.append(Layer("line", {"x": steps, "y": mean}, label, series, dashed=series > 0))
     panel = Panel("steps ahead", "distance from the actual state", tuple(layers))
     return Figure(
         "horizon",
         (panel,),
-        f"Mean distance from the actual state over the openings of {len(horizons.free)} test "
-        "documents, in the coordinates of the fit, with 95% intervals over those that go on.",
+        "Mean distance from the actual state by steps after the first, in the coordinates of the "
+        f"fit, over {len(horizons.free)} test documents, with 95% intervals over those that go "
+        "on. The mean state is that of training.",
     )
 
 
 def _over(
     values: Float[Tensor, "document horizon"],
 ) -> tuple[Float[Tensor, " horizon"], Float[Tensor, " horizon"]]:
-    """Mean and standard error over the documents that got so far; no error from one document."""
+    """Mean, and half of its 95% interval, over the documents that got so far."""
     count = values.isfinite().sum(0)
     mean = values.nanmean(0)
     spread = (values - mean).square().nansum(0) / (count - 1).clamp(min=1)
-    return mean, (spread / count).sqrt()
+    quantile = torch.tensor([student(int(n)) for n in count])
+    return mean, quantile * (spread / count).sqrt()

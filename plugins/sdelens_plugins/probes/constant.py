@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sdelens.additive import AdditiveMean, Moments, drifting, second_moment, times_of
+from sdelens.baselines import Effort
 from sdelens.law import group_of
 from sdelens.noise import ConstantNoise, NoiseSpec
 from sdelens.protocols import Fit, Watch
@@ -26,6 +27,11 @@ class ConstantProbe:
 
     def __post_init__(self) -> None:
         NoiseSpec(self.noise)  # a form that is none is an error before any work
+
+    @property
+    def effort(self) -> Effort:
+        """The baselines have noise of the same structure."""
+        return Effort(NoiseSpec(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del validation, seed, watch  # closed form, nothing to choose

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, selected, times_of
+from sdelens.baselines import Effort
 from sdelens.law import group_of
 from sdelens.noise import ConstantNoise, NoiseSpec
 from sdelens.protocols import Fit, Watch
@@ -19,8 +20,8 @@ from sdelens.trajectories import Paths, dt_of
 class LinearProbe:
     """``E[X'|x,t] = A x + c_t`` with constant noise, by float64 normal equations.
 
-    `discrete`: a kernel, with an intercept for each position and noise ``diagonal`` or
-    ``correlated:k``. `exact`: the linear SDE with this transition law, by the matrix
+    `discrete`: a kernel, with an intercept for each position and noise ``diagonal``,
+    ``correlated:k`` or ``full``. `exact`: the linear SDE with this transition law, by the matrix
     logarithm; one intercept, full noise. `ridge` is the penalty per transition as a share of the
     states' mean square; None chooses it on validation.
     """
@@ -33,6 +34,11 @@ class LinearProbe:
 
     def __post_init__(self) -> None:
         NoiseSpec(self.noise)  # a form that is none is an error before any work
+
+    @property
+    def effort(self) -> Effort:
+        """The baselines have noise of the same structure."""
+        return Effort(NoiseSpec("full" if self.density == "exact" else self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del seed, watch  # closed form

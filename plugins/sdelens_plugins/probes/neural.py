@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, selected, times_of
+from sdelens.baselines import Effort
 from sdelens.law import Mean, group_of, prefixed
 from sdelens.network import Network
 from sdelens.noise import Features, NoiseSpec, StateDependentNoise, features_of
@@ -108,6 +109,12 @@ class NeuralProbe:
         )
         mean = NeuralMean(start, direct[0], network.member(0), features)
         return Fit(self._law(mean, noise.member(0), dt_of(train)), history)
+
+    @property
+    def effort(self) -> Effort:
+        """The baselines' noise is of the same structure and size, and trained alike."""
+        hidden = (self.noise_width,) * self.depth
+        return Effort(NoiseSpec(self.noise), hidden, self.waves, self.schedule)
 
     @property
     def schedule(self) -> Schedule:

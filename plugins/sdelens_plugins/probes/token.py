@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, selected, times_of
+from sdelens.baselines import Effort
 from sdelens.law import Kernel, group_of
 from sdelens.noise import ConstantNoise, NoiseSpec
 from sdelens.protocols import Fit, Watch
@@ -29,6 +30,11 @@ class TokenProbe:
 
     def __post_init__(self) -> None:
         NoiseSpec(self.noise)  # a form that is none is an error before any work
+
+    @property
+    def effort(self) -> Effort:
+        """The baselines have noise of the same structure."""
+        return Effort(NoiseSpec(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del seed, watch  # closed form

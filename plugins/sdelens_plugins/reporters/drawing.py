@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -124,7 +124,7 @@ def _drawn(figure: Figure, limits: Limits) -> Canvas:
     grid = canvas.subplots(1, len(figure.panels), squeeze=False)[0]
     for axes, panel in zip(grid, figure.panels, strict=True):
         _panel(axes, panel, limits)
-    _legend(canvas, grid)
+    _legend(canvas, grid, wide=has_words(figure))
     FigureCanvasAgg(canvas)
     canvas.draw_without_rendering()  # fixes the layout, so that words can be measured
     for axes, panel in zip(grid, figure.panels, strict=True):
@@ -155,7 +155,7 @@ def _ticks(axes: Axes, panel: Panel) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10), integer=whole))
 
 
-def _legend(canvas: Canvas, grid: NDArray[np.object_]) -> None:
+def _legend(canvas: Canvas, grid: NDArray[np.object_], *, wide: bool) -> None:
     """One legend above all panels, each label once, if there is more than one."""
     named: dict[str, Artist] = {}
     for axes in grid:
@@ -166,4 +166,8 @@ def _legend(canvas: Canvas, grid: NDArray[np.object_]) -> None:
         width = sum(4.3 * len(label) + 38 for label in named)
         rows = math.ceil(width / (72 * canvas.get_figwidth()))
         columns = math.ceil(len(named) / rows)
-        canvas.legend(list(named.values()), list(named), loc="outside upper center", ncols=columns)
+        # on a narrow screen a wide panel is seen from its left end
+        place: Literal["outside upper left", "outside upper center"] = (
+            "outside upper left" if wide else "outside upper center"
+        )
+        canvas.legend(list(named.values()), list(named), loc=place, ncols=columns)
