@@ -73,15 +73,15 @@ class TrajectoryAnalyzer:
 
 def on_bands(coverage: Ratio, plane: Plane, fitted: Fitted) -> str:
     """Whether the free-running bands hold what they are meant to; no more than is shown."""
-    judged, why = "", ""
+    judged = ""
     if coverage.misses(INSIDE):
         narrow = coverage.value < INSIDE
-        judged = f"are too {'narrow' if narrow else 'wide'}: they "
-        why = ", as diagonal noise can make them" if narrow and diagonal(fitted) else ""
+        why = " (diagonal noise can make them so)" if narrow and diagonal(fitted) else ""
+        judged = f"are too {'narrow' if narrow else 'wide'}{why}: they "
     return (
         f"Run freely, its {INSIDE:.0%} bands {judged}hold {coverage.percent} of the states of "
         f"{counted(coverage.documents, 'test document')} in the first two principal components, "
-        f"which have {sum(plane.shares):.0%} of the variance{why}."
+        f"which have {sum(plane.shares):.0%} of the variance."
     )
 
 
