@@ -18,7 +18,7 @@ from sdelens.moments import Moments as Moments
 from sdelens.moments import nearest as nearest
 from sdelens.moments import times_of as times_of
 
-RIDGES = (1e-6, 1e-4, 1e-2)
+RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
 """Penalties on A, as a share of the mean squared state, per transition."""
 SHRINKAGES = (1.0, 4.0, 16.0, 64.0)
 """Penalties on token and position effects: pseudo-observations of no effect."""

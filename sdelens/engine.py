@@ -98,7 +98,8 @@ def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
             f"{run.folder} holds another run ({job.differences(run.job)}): give another --out, or "
             "--overwrite to start anew"
         )
-    if run.manifest["state"] != "done" and not resume:
+    # a run that failed before it had texts holds nothing to lose: it may just be begun again
+    if run.manifest["state"] != "done" and not resume and run.documents_file.exists():
         raise UsageError(
             f"{run.folder} holds an unfinished run: add --resume to go on, or --overwrite to "
             "start anew"

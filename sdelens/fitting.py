@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,15 +25,17 @@ from sdelens.noise import ConstantNoise
 from sdelens.origin import Origin
 from sdelens.protocols import Fit, Probe, Watch, unwatched
 from sdelens.registry import load
-from sdelens.scores import Tally, Value, sink_norm, tally
+from sdelens.scores import Tally, sink_norm, tally
 from sdelens.sde import LinearSDE
 from sdelens.seeds import derive
 from sdelens.settings import build, described
 from sdelens.split import Split, split
-from sdelens.trajectories import Paths, Trajectories, dt_of
+from sdelens.trajectories import Paths, Trajectories, dt_of, require_transitions
 
 STATE_DEPENDENT = " | state-dependent"
 """Added to a baseline's name for its law with state-dependent noise."""
+CONSTANT = "fit | constant"
+"""The name of the fit's mean under constant noise."""
 
 
 def fit(
@@ -58,11 +61,13 @@ def fit(
     >>> fitted.transition(0.0, torch.zeros(1)).covariance.shape
     torch.Size([1, 1])
     """
-    paths = states if isinstance(states, Paths) else _paths(states, dt)
+    paths = states if isinstance(states, Paths) else _paths(torch.as_tensor(states), dt)
     if isinstance(probe, str):
         kind, chosen = probe, load("probe", probe)
         density = chosen.densities[0 if dt is None else -1]
         built: Probe = build(chosen, {"density": density} | settings, kind)
+    elif settings:
+        raise UsageError(f"settings belong to a probe by name, got {settings} beside {probe!r}")
     else:
         kind, built = type(probe).__name__, probe
     documents = [number for block in paths for number in block.document.tolist()]
@@ -86,7 +91,8 @@ def _paths(states: Tensor, dt: float | None) -> Trajectories:
         )
     if dt is not None and not dt > 0:
         raise UsageError(f"dt must be above 0, got {dt}")
-    return Trajectories.from_states(states.float(), 1.0 if dt is None else dt)
+    precise = states if states.dtype == torch.float64 else states.float()
+    return Trajectories.from_states(precise, 1.0 if dt is None else dt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +103,14 @@ class Contest:
     found: Fit
     laws: Mapping[str, Law]
     sink: float
+    equal: bool
+    """Whether the fit's noise depends on the state and the baselines have the same kind."""
 
     def scores(self, test: Paths, groups: Mapping[int, int]) -> dict[str, Any]:
         """All laws on test paths: what goes into metrics.json."""
         every, clean = tally(self.laws, self.basis, test, groups, sink=self.sink)
-        return scores_of(every, clean, self.basis, self.found.law)
+        compared = self.equal and "iid_position" + STATE_DEPENDENT in self.laws
+        return scores_of(every, clean, self.basis, state_dependent=compared)
 
 
 def contest(
@@ -131,7 +140,13 @@ def contest(
         state_dependent=state_dependent,
         watch=watch_baselines,
     )
-    return Contest(basis, found, {"fit": found.law} | others, sink_norm(train))
+    equal = hasattr(probe, "effort") and not _constant(found.law)
+    return Contest(basis, found, {"fit": found.law} | others, sink_norm(train), equal)
+
+
+def _constant(law: Law) -> bool:
+    """Whether the noise of a law is known to be the same in all states."""
+    return isinstance(law, LinearSDE) or isinstance(getattr(law, "noise", None), ConstantNoise)
 
 
 def fit_view(
@@ -152,6 +167,9 @@ def fit_view(
     rest goes to `contest`.
     """
     train, validation = paths.select(sides.train), paths.select(sides.validation)
+    held_out = paths.select(sides.test) if test is None else test
+    for side, part in (("training", train), ("validation", validation), ("held-out", held_out)):
+        require_transitions(part, side)
     fought = contest(train, validation, probe, seed=seed, **how)
     record = Record(
         probe=kind,
@@ -160,7 +178,7 @@ def fit_view(
         dt=dt_of(train),
         seed=seed,
         history=fought.found.history,
-        scores=fought.scores(paths.select(sides.test) if test is None else test, groups),
+        scores=fought.scores(held_out, groups),
     )
     return Fitted(fought.found.law, fought.basis, record, origin)
 
@@ -181,7 +199,7 @@ def _baselines(
     means = baseline_means(moments, held)
     effort: Effort = getattr(probe, "effort", Effort())
     laws: dict[str, Law] = dict(constant_laws(means, moments, effort.noise))
-    laws["fit | constant"] = refitted(law, train, effort.noise)
+    laws[CONSTANT] = refitted(law, train, effort.noise)
     if state_dependent:
         part = derive(seed, "baselines")
         trained = state_dependent_laws(
@@ -191,56 +209,67 @@ def _baselines(
     return laws
 
 
-def scores_of(every: Tally, clean: Tally, basis: Basis, law: Law) -> dict[str, Any]:
-    """All held-out scores as JSON: nats per dimension, training-standardised coordinates."""
+def scores_of(
+    every: Tally, clean: Tally, basis: Basis, *, state_dependent: bool
+) -> dict[str, Any]:
+    """All held-out scores as JSON: nats per dimension, training-standardised coordinates.
+
+    `state_dependent` tells whether the fit is compared in that column: where its own noise is of
+    that kind and the baselines were given the same. Else it is its mean under constant noise that
+    is compared.
+    """
     standard = basis.log_volume_standard() / basis.latent
-    raw = basis.log_volume() / basis.latent
-    constant = isinstance(law, LinearSDE) or isinstance(getattr(law, "noise", None), ConstantNoise)
-    own = "" if constant else STATE_DEPENDENT
-    own = own if "iid_position" + own in every.names else ""
-    gain = every.gain("fit", "iid_position" + own)
-    nll = every.nll("fit")
+    suffix = STATE_DEPENDENT if state_dependent else ""
+    fighter = "fit" if state_dependent else CONSTANT
+    gain = every.gain(fighter, "iid_position" + suffix)
+    nll, r2 = every.nll("fit"), every.increment_r2("fit")
+    baselines = [name for name in NAMES if name in every.names]
     return {
         "held_out_nll_per_dim": nll.value + standard,
         "held_out_nll_stderr": nll.stderr,
-        "held_out_nll_raw_per_dim": nll.value + raw,
+        "held_out_nll_raw_per_dim": nll.value + basis.log_volume() / basis.latent,
         "held_out_nll_per_dim_without_sinks": clean.nll("fit").value + standard,
         "gain_over_iid_position": gain.value,
         "gain_over_iid_position_stderr": gain.stderr,
-        "increment_r2": every.increment_r2("fit").value,
-        "increment_r2_stderr": every.increment_r2("fit").stderr,
-        "noise_column": "state-dependent" if own else "constant",
+        "increment_r2": r2.value,
+        "increment_r2_stderr": r2.stderr,
+        "noise_column": "state-dependent" if state_dependent else "constant",
         "transitions": every.transitions,
         "transitions_with_sinks": every.transitions - clean.transitions,
         "held_out_documents": every.groups,
-        "baselines": {n: _row(n, every, clean, standard) for n in NAMES if n in every.names},
-        "fit": _row("fit", every, clean, standard),
+        "baselines": {
+            name: _row(name, every, clean, standard, compared=state_dependent)
+            for name in baselines
+        },
+        "fit": _row("fit", every, clean, standard, compared=state_dependent),
     }
 
 
-def _row(name: str, every: Tally, clean: Tally, shift: float) -> dict[str, Any]:
+def _row(
+    name: str, every: Tally, clean: Tally, shift: float, *, compared: bool
+) -> dict[str, float]:
     """One mean under both noises, and how much better than it the fit is in the same column."""
-    own = "fit | constant" if name == "fit" else name
-    row: dict[str, Any] = _column("", own, "fit | constant", every, clean, shift)
-    row |= {
-        "increment_r2": every.increment_r2(own).value,
-        "increment_r2_stderr": every.increment_r2(own).stderr,
-    }
+    own = CONSTANT if name == "fit" else name
+    r2 = every.increment_r2(own)
+    row = {"increment_r2": r2.value, "increment_r2_stderr": r2.stderr}
+    row |= _column("", own, every, clean, shift) | _gain("", own, CONSTANT, every)
     dependent = "fit" if name == "fit" else name + STATE_DEPENDENT
-    if dependent in every.names and any(STATE_DEPENDENT in n for n in every.names):
-        row |= _column("_state_dependent", dependent, "fit", every, clean, shift)
+    if dependent in every.names and (compared or name != "fit"):
+        row |= _column("_state_dependent", dependent, every, clean, shift)
+    if compared:
+        row |= _gain("_state_dependent", dependent, "fit", every)
     return row
 
 
-def _column(
-    suffix: str, name: str, fit_name: str, every: Tally, clean: Tally, shift: float
-) -> dict[str, float]:
-    nll: Value = every.nll(name)
-    gain = every.gain(fit_name, name)
+def _column(suffix: str, name: str, every: Tally, clean: Tally, shift: float) -> dict[str, float]:
+    nll = every.nll(name)
     return {
         f"nll_per_dim{suffix}": nll.value + shift,
         f"nll_per_dim{suffix}_stderr": nll.stderr,
         f"nll_per_dim{suffix}_without_sinks": clean.nll(name).value + shift,
-        f"gain_of_fit{suffix}": gain.value,
-        f"gain_of_fit{suffix}_stderr": gain.stderr,
     }
+
+
+def _gain(suffix: str, name: str, fighter: str, every: Tally) -> dict[str, float]:
+    gain = every.gain(fighter, name)
+    return {f"gain_of_fit{suffix}": gain.value, f"gain_of_fit{suffix}_stderr": gain.stderr}

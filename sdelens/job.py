@@ -54,7 +54,13 @@ class Job:
     @property
     def hash8(self) -> str:
         """Eight hex digits that equal jobs share."""
-        return digest({k: v for k, v in asdict(self).items() if k not in ELSEWHERE})[:8]
+        return digest(self._what())[:8]
+
+    def _what(self) -> dict[str, Any]:
+        """The settings that results depend on."""
+        settings = {k: v for k, v in asdict(self).items() if k not in ELSEWHERE}
+        inner = settings["source_settings"].items()
+        return settings | {"source_settings": {k: v for k, v in inner if k not in ELSEWHERE}}
 
     @property
     def name(self) -> str:

@@ -15,6 +15,10 @@ def _no_tokens() -> Tensor:
     return torch.empty(0, dtype=torch.long)
 
 
+MOST_TIMES = 512
+"""On longer paths neighbouring times share an intercept: the work grows with the cube of this."""
+
+
 @dataclass
 class Moments:
     """Sums of products of state x, next state y, position and token over all transitions.
@@ -100,7 +104,9 @@ def nearest(times: Float[Tensor, " time"], t: Float[Tensor, "*batch"]) -> Int[Te
 
 
 def times_of(blocks: Iterable[Trajectories]) -> Float[Tensor, " time"]:
-    """All times at which a transition starts, increasing."""
+    """The times at which transitions start, increasing; evenly thinned to at most `MOST_TIMES`."""
     seen = [torch.unique(block.flat().t) for block in blocks]
     times: Tensor = torch.unique(torch.cat(seen))
-    return times
+    if len(times) <= MOST_TIMES:
+        return times
+    return times[torch.linspace(0, len(times) - 1, MOST_TIMES).round().long()]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.errors import BadNumbers
+from sdelens.errors import BadNumbers, UsageError
 from sdelens.protocols import Epoch, Watch
 from sdelens.seeds import derive
 from sdelens.trajectories import Paths, Transitions
@@ -41,7 +41,7 @@ class Schedule:
     least_steps: int = 2000
     """Small data are gone through more often, until so many steps are made."""
     patience: int = 5
-    """Epochs without a better validation loss of any member after which training stops."""
+    """Epochs, of `epochs`, without a better validation loss of any member, then training stops."""
 
     def planned(self, batches: int) -> int:
         """How many epochs of so many batches."""
@@ -67,7 +67,7 @@ def minimise(
     """Leave in the parameters (``[member, ...]``) each member's best values on validation.
 
     The values at the start compete too, so that training never makes a member worse there. Members
-    do not see each other: each ends where it would have ended alone. Raises `BadNumbers` where a
+    share nothing but the number of epochs. Raises `BadNumbers` where a
     loss is not finite; the best values so far are kept.
     """
     parameters = [parameter for group in groups for parameter in group.parameters]
@@ -101,7 +101,7 @@ def minimise(
         history.append(Epoch(number + 1, epochs, trained.means(), _firsts(scores)))
         watch(history[-1])
         best.update(scores["diffusion"])
-        if best.waiting >= schedule.patience:
+        if best.waiting >= schedule.patience * epochs / schedule.epochs:
             break
     best.restore()
     return tuple(history)
@@ -125,9 +125,13 @@ def evaluate(losses: Losses, paths: Paths, batch: int) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     count = 0
     for part in _in_order(paths, batch):
+        if len(part.t) == 0:
+            continue
         for name, value in losses(part).items():
             sums[name] = sums.get(name, 0) + value.double() * len(part.t)
         count += len(part.t)
+    if count == 0:
+        raise UsageError("validation documents must hold a transition: give more or longer texts")
     return {name: value / count for name, value in sums.items()}
 
 

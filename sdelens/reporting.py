@@ -47,7 +47,10 @@ def analyze(
     for name in names or plugins("analyzer"):
         with _tolerant(name, left_out, named=bool(names)):
             chosen[name] = _analyzer(name, settings or {})
-    study = run.study(prompt, with_model=any(MODEL & set(a.needs) for a in chosen.values()))
+    needed = any(MODEL & set(a.needs) for a in chosen.values())
+    study = run.study(None)
+    with _tolerant("the model", left_out, named=bool(names or prompt)):
+        study = run.study(prompt, with_model=needed)
     asked: list[tuple[str, Study]] = []
     for name, analyzer in chosen.items():
         for part in _parts(analyzer, study):
@@ -104,6 +107,8 @@ def require_needs(analyzer: Analyzer, name: str, study: Study) -> None:
     """An error where the study has not what the analyzer needs; before any work."""
     if "prompt" in analyzer.needs and not study.prompt:
         raise UsageError(f'the analyzer {name} needs a prompt: add --prompt "…"')
+    if "model" in analyzer.needs and study.model is None:
+        raise UsageError(f"the analyzer {name} needs the model of the run, which is not here")
     for view, viewed in study.views.items():
         if "sde" in analyzer.needs and not isinstance(viewed.fitted.law, SDE):
             raise UsageError(

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sdelens.errors import BadNumbers
+from sdelens.errors import BadNumbers, UsageError
 from sdelens.seeds import generator
 
 NO_TOKEN = -1
@@ -198,4 +198,13 @@ def step_of(times: Float[Tensor, "#path time"]) -> float:
 
 def dt_of(paths: Iterable[Trajectories]) -> float:
     """The one step between observations of all paths."""
-    return step_of(next(iter(paths)).times)
+    return step_of(next(block for block in paths if block.steps.any()).times)
+
+
+def require_transitions(paths: Iterable[Trajectories], side: str) -> None:
+    """An error where no path has two observations in a row."""
+    if not any(bool(block.steps.any()) for block in paths):
+        raise UsageError(
+            f"{side} documents hold no transition to use: give more or longer texts (held-out "
+            "transitions whose whole prefix occurs in training do not count)"
+        )

@@ -161,4 +161,9 @@ def _what_it_is(density: str) -> str:
             "Tokens have no step shorter than one: what is fitted is a discrete Gaussian kernel, "
             "read as an SDE at dt = 1. No continuous-time diffusion is claimed."
         )
-    return f"The coefficients are those of a continuous-time SDE with the {density} density."
+    if density == "exact":
+        return "The fitted one-step law is that of a linear SDE: it has a real logarithm."
+    return (
+        f"The coefficients are read as a continuous-time SDE's with the {density} density; that "
+        "the process is one is not checked."
+    )

@@ -1,6 +1,7 @@
 """Models of TransformerLens: loaded by us, or as their user holds them."""
 
 import copy
+import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -220,15 +221,22 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def fingerprint_of(model: nn.Module) -> str:
-    """sha256 over the names, shapes, types and bytes of all weights, buffers left out."""
-    total = sha256()
+def fingerprint_of(model: Any) -> str:
+    """sha256 over the config and the names, shapes, types and bytes of all weights."""
+    total = sha256(json.dumps(architecture(model), sort_keys=True, default=str).encode())
     for name, weight in sorted(model.named_parameters()):
         total.update(f"{name.replace('_original_component.', '')} {tuple(weight.shape)}".encode())
         total.update(f"{weight.dtype}".encode())
         flat = weight.detach().cpu().contiguous().view(-1)
         total.update(flat.view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
+
+
+def architecture(model: Any) -> dict[str, Any]:
+    """What the config says of the computation; not where it lies or what wrote it."""
+    told = {"transformers_version", "dtype", "torch_dtype", "attn_implementation"}
+    config: dict[str, Any] = model.config.to_dict()
+    return {k: v for k, v in config.items() if not k.startswith("_") and k not in told}
 
 
 def card_of(

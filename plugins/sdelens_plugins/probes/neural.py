@@ -55,7 +55,7 @@ class NeuralProbe:
     begins as the linear probe and moves away only as far as validation documents gain by it. The
     diffusion is a softplus scale with a floor, ``diagonal`` or around a constant correlation
     (``correlated:k``). Both are trained together by maximising
-    :math:`\log N(X'; m(X,t), S(X,t))`.
+    :math:`\log N(X'; m(X,t), S(X,t))`. Under ``euler`` neither depends on time.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
@@ -80,7 +80,7 @@ class NeuralProbe:
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         linear = selected(moments, held, Terms(state=True, position=self.density == "discrete"))
-        features = features_of(moments, self.waves)
+        features = features_of(moments, self.encoding)
         place = features.mean.device
         sizes = [features.size, *[self.width] * self.depth, moments.dim]
         network = Network.stack(sizes, 1, derive(seed, "mean"), place)
@@ -111,10 +111,15 @@ class NeuralProbe:
         return Fit(self._law(mean, noise.member(0), dt_of(train)), history)
 
     @property
+    def encoding(self) -> int:
+        """Waves in the encoding of time: none for ``euler``, whose coefficients are autonomous."""
+        return self.waves if self.density == "discrete" else 0
+
+    @property
     def effort(self) -> Effort:
         """The baselines' noise is of the same structure and size, and trained alike."""
         hidden = (self.noise_width,) * self.depth
-        return Effort(NoiseSpec(self.noise), hidden, self.waves, self.schedule)
+        return Effort(NoiseSpec(self.noise), hidden, self.encoding, self.schedule)
 
     @property
     def schedule(self) -> Schedule:
@@ -135,9 +140,9 @@ class NeuralProbe:
                 AdditiveMean(**group_of(mean, "linear")),
                 mean["direct"],
                 Network.restore(group_of(mean, "network")),
-                Features.restore(group_of(mean, "features"), self.waves),
+                Features.restore(group_of(mean, "features"), self.encoding),
             ),
-            StateDependentNoise.restore(noise, self.waves),
+            StateDependentNoise.restore(noise, self.encoding),
             config["dt"],
         )
 
