@@ -37,7 +37,7 @@ model: .venv/installed-dev
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(PIP) pip
+	$(PIP) --upgrade pip
 
 # torch first and by itself: a range would take the newest build with its accelerator libraries
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
