@@ -15,7 +15,7 @@ ALONE = {
     "layer out of range": (2, ["3 blocks", "0 to 2", "got 7"], "--layer 7"),
     "missing column": (2, ["'story'", "text"], "--texts {texts} --column story"),
     "broken plugin": (6, ["'broken'", "sdelens-broken", "no such library"], "--probe broken"),
-    "diverging": (7, ["diverged"], "--set probe.rate=1e30 --texts {texts}"),
+    "diverging": (7, ["diverged"], "--set probe.rate=1e30 --documents 40 --length 20"),
     "NaN weights": (7, ["finite"], "--model {folder}/nan --texts {texts}"),
 }
 """In a process of its own. Name: exit code, what the sentence holds, arguments."""

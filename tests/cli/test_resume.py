@@ -17,7 +17,12 @@ FILES = (
 def stopped(arguments, environment, ready, how):
     """Start the command, wait until something is there, and end it."""
     process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], env=environment, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *map(str, arguments)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job ignores SIGINT, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not ready() and process.poll() is None and time.monotonic() < deadline:
