@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from sdelens.additive import Moments, times_of
@@ -39,7 +40,7 @@ CONSTANT = "fit | constant"
 
 
 def fit(
-    states: Float[Tensor, "path time dim"] | Paths,
+    states: Float[Tensor, "path time dim"] | Float[ndarray, "path time dim"] | Paths,
     *,
     dt: float | None = None,
     probe: str | Probe = "neural",

@@ -149,3 +149,9 @@ def test_states_that_cannot_fit_on_the_disk_are_not_captured(job, tmp_path, monk
 
 def test_free_disk_looks_where_a_folder_will_be(tmp_path):
     assert free_disk(tmp_path / "not" / "yet") == pytest.approx(free_disk(tmp_path), rel=0.05)
+
+
+def test_offline_is_no_part_of_what_a_job_is():
+    online = Job(source="dataset", source_settings={"name": "x", "offline": False})
+    offline = Job(source="dataset", source_settings={"name": "x", "offline": True}, offline=True)
+    assert online.hash8 == offline.hash8

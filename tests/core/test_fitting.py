@@ -5,7 +5,12 @@ import torch
 from torch.testing import assert_close
 
 import sdelens
+from sdelens.basis_spec import BasisSpec
 from sdelens.errors import BadNumbers, UnknownName, UsageError
+from sdelens.fitting import fit, fit_view
+from sdelens.registry import load
+from sdelens.split import split
+from sdelens.trajectories import Trajectories
 
 
 def randn(*shape, seed=0):
@@ -138,3 +143,34 @@ def test_states_observed_too_rarely_have_no_exact_law_or_a_poor_one():
     with pytest.raises(BadNumbers, match="logarithm"):
         sdelens.fit(negative, dt=1.0, probe="linear")
     assert sdelens.fit(negative, probe="linear").record.density == "discrete"
+
+
+def test_a_neural_fit_on_a_tensor_is_compared_under_one_noise_only():
+    # no drift at all, but a noise that depends on the state: the same-noise gain must be nothing
+    random = torch.Generator().manual_seed(0)
+    states = torch.zeros(60, 40, 1)
+    for step in range(1, 40):
+        scale = (0.2 + 0.8 * states[:, step - 1].square()).sqrt()
+        states[:, step] = scale * torch.randn(60, 1, generator=random)
+    scores = fit(states, probe="neural", width=16, noise_width=16, least_steps=200).record.scores
+    assert scores["noise_column"] == "constant"
+    assert scores["gain_over_iid_position"] < 3 * scores["gain_over_iid_position_stderr"] + 0.02
+
+
+def test_paths_without_a_held_out_transition_are_refused_before_the_fit():
+    states = torch.randn(12, 5, 2, generator=torch.Generator().manual_seed(0))
+    block = Trajectories.from_states(states, 1.0)
+    sides = split(list(range(12)), seed=0)
+    mask = block.mask.clone()
+    mask[list(sides.test), 1:] = False
+    short = Trajectories(block.states, mask, block.times, block.tokens, block.document)
+    groups = {number: number for number in range(12)}
+    probe = load("probe", "constant")()
+    with pytest.raises(UsageError, match="held-out documents hold no transition"):
+        fit_view(short, sides, groups, probe, kind="constant", spec=BasisSpec(), seed=0)
+
+
+def test_a_numpy_array_is_fitted_like_the_tensor_that_it_holds():
+    states = torch.randn(20, 10, 2, generator=torch.Generator().manual_seed(0))
+    same = fit(states.numpy(), probe="constant"), fit(states, probe="constant")
+    assert torch.equal(*(fitted.drift(0.0, torch.zeros(2)) for fitted in same))

@@ -355,3 +355,18 @@ def test_a_hub_name_with_no_network_is_unreachable():
 
 def test_a_path_will_do_for_a_name(random_gpt2):
     assert language_model(random_gpt2, device="cpu").card.name == "random-gpt2"
+
+
+def test_another_config_with_the_same_weights_has_another_fingerprint(shared, tmp_path):
+    import json
+    import shutil
+
+    from sdelens_plugins.models.bridge import BridgeModel
+
+    source = shared / "models" / "stories260K"
+    copy = shutil.copytree(source, tmp_path / "stories260K")
+    config = json.loads((source / "config.json").read_text())
+    (copy / "config.json").chmod(0o644)
+    (copy / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
+    before, after = (BridgeModel.load(str(folder)).card.fingerprint for folder in (source, copy))
+    assert before != after
