@@ -149,7 +149,7 @@ def main() -> None:
     for name in names:
         print(name, flush=True)
         results[name] = importlib.import_module(name).measure()
-    RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     parts = [
         HEAD,
