@@ -8,8 +8,6 @@ from typing import Literal
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from sdelens.errors import UsageError
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -148,10 +146,3 @@ def counted(number: int, noun: str) -> str:
     ('1 thread', '1,200 threads')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def require_prompt(prompt: str | None, analyzer: str) -> str:
-    """The prompt; an error that says how to give one."""
-    if not prompt:
-        raise UsageError(f'the analyzer {analyzer} needs a prompt: add --prompt "…"')
-    return prompt
