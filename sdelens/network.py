@@ -81,8 +81,10 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if weight.ndim == 2:
         return x @ weight + bias
     if len(weight) == 1 and x.numel() == x.shape[-2] * x.shape[-1]:
-        # a stack of one is a plain product, which is faster than a batch of one
-        return torch.addmm(bias[0], x.reshape(x.shape[-2:]), weight[0])[None]
+        # a stack of one is a plain product, faster than a batch of one; squeezed, not indexed, for
+        # the gradient of an index is a tensor of zeros to be filled
+        bias, weight = bias.squeeze(0), weight.squeeze(0)
+        return torch.addmm(bias, x.reshape(x.shape[-2:]), weight).unsqueeze(0)
     return torch.baddbmm(bias, x.expand(len(weight), *x.shape[-2:]), weight)
 
 

@@ -158,6 +158,8 @@ def _taken(all_: Transitions, index: Int[Tensor, " chosen"]) -> Transitions:
 
 
 def _joined(parts: list[Transitions]) -> Transitions:
+    if len(parts) == 1:
+        return parts[0]
     return Transitions(
         torch.cat([part.t for part in parts]),
         torch.cat([part.x for part in parts]),

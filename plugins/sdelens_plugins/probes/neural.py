@@ -96,7 +96,7 @@ class NeuralProbe:
 
         def losses(batch: Transitions) -> dict[str, Tensor]:
             seen = features(batch.t, batch.x)
-            mean = start(batch.t, batch.x, batch.token) + seen @ direct[0]
+            mean = start(batch.t, batch.x, batch.token) + seen @ direct.squeeze(0)
             residual = batch.following - mean - network(seen)
             nats = -noise.log_density(seen, residual).mean(-1) / moments.dim
             squares = residual.square().mean((-2, -1))
