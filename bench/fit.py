@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from sdelens.noise import FLOOR
+from sdelens.estimation.noise import FLOOR
+from sdelens.paths.trajectories import Trajectories
 from sdelens.registry import load
-from sdelens.trajectories import Trajectories
 
 DIM, PATHS, LENGTH, BATCH, WIDTH, NOISE_WIDTH, WAVES = 128, 200, 206, 512, 384, 256, 4
 EPOCHS = 4

@@ -40,13 +40,13 @@ def work(tokens: int) -> dict[str, int]:
     """Capture and fit so many tokens of the embedded model, in this process."""
     import torch
 
-    from sdelens.basis_spec import BasisSpec
-    from sdelens.capturing import record, sites_of
-    from sdelens.documents import Document, Documents
-    from sdelens.fitting import fit_view
+    from sdelens.fitting.fitting import fit_view
     from sdelens.models import language_model
+    from sdelens.paths.basis_spec import BasisSpec
+    from sdelens.paths.documents import Document, Documents
+    from sdelens.paths.split import split
     from sdelens.registry import load
-    from sdelens.split import split
+    from sdelens.states.capturing import record, sites_of
 
     model = language_model("tiny")
     random = torch.Generator().manual_seed(0)

@@ -6,15 +6,15 @@
 import json
 from pathlib import Path
 
-from sdelens.basis_spec import BasisSpec
-from sdelens.capturing import capture
-from sdelens.documents import Documents
-from sdelens.fitting import contest
+from sdelens.fitting.fitting import contest
 from sdelens.models import language_model
-from sdelens.recording import trimmed
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.documents import Documents
+from sdelens.paths.split import first_new, split
 from sdelens.registry import load
-from sdelens.sampling import Sampler, sample
-from sdelens.split import first_new, split
+from sdelens.states.capturing import capture
+from sdelens.states.recording import trimmed
+from sdelens.states.sampling import Sampler, sample
 
 MODEL = Path(__file__).parents[2] / "shared" / "models" / "TinyStories-656K"
 

@@ -13,20 +13,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdelens.capturing import capture as capture
-    from sdelens.fitted import Fitted as Fitted
-    from sdelens.fitting import fit as fit
-    from sdelens.run import load as load
-    from sdelens.simulation import simulate as simulate
-    from sdelens.study import Study as Study
+    from sdelens.fitting.fitted import Fitted as Fitted
+    from sdelens.fitting.fitting import fit as fit
+    from sdelens.fitting.simulation import simulate as simulate
+    from sdelens.fitting.study import Study as Study
+    from sdelens.runs.run import load as load
+    from sdelens.states.capturing import capture as capture
 
 _HOMES = {
-    "Fitted": "fitted",
-    "Study": "study",
-    "capture": "capturing",
-    "fit": "fitting",
-    "load": "run",
-    "simulate": "simulation",
+    "Fitted": "fitting.fitted",
+    "Study": "fitting.study",
+    "capture": "states.capturing",
+    "fit": "fitting.fitting",
+    "load": "runs.run",
+    "simulate": "fitting.simulation",
 }
 __all__ = ["Fitted", "Study", "capture", "fit", "load", "simulate"]
 __version__ = "0.1.0"

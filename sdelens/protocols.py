@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.documents import Document
-from sdelens.law import Law
+from sdelens.laws.law import Law
 from sdelens.origin import ModelCard
+from sdelens.paths.documents import Document
+from sdelens.paths.trajectories import Paths
 from sdelens.report import Finding, Report
-from sdelens.trajectories import Paths
 
 if TYPE_CHECKING:
-    from sdelens.study import Study
+    from sdelens.fitting.study import Study
 
 
 @dataclass(frozen=True, order=True)
@@ -106,12 +106,22 @@ def unwatched(epoch: Epoch) -> None:
     del epoch
 
 
+Tell = Callable[[str], None]
+
+
+def untold(sentence: str) -> None:
+    """Nobody listens."""
+    del sentence
+
+
 @dataclass(frozen=True, eq=False)
 class Fit:
     """A fitted law and how it came about."""
 
     law: Law
     history: tuple[Epoch, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences on the fit that whoever uses it should read."""
 
 
 @runtime_checkable
@@ -119,8 +129,8 @@ class Probe(Protocol):
     """Group ``sdelens.probes``: a frozen dataclass whose fields are its settings.
 
     `densities` names what it can fit, the default for tokens first and for continuous data last. A
-    probe may have an attribute `effort`, a `sdelens.baselines.Effort`: how the noise of what it
-    must beat is made.
+    probe may have an attribute `effort`, a `sdelens.fitting.baselines.Effort`: how the noise of
+    what it must beat is made.
     """
 
     densities: ClassVar[tuple[str, ...]]
@@ -133,11 +143,29 @@ class Probe(Protocol):
         """The law that was saved with these tensors and this configuration."""
 
 
+@dataclass(frozen=True, eq=False)
+class FitTask:
+    """One of several fits that are made together: a layer, or a member of an ensemble."""
+
+    train: Paths
+    validation: Paths
+    seed: int
+
+
+@runtime_checkable
+class StackedProbe(Probe, Protocol):
+    """A probe that fits several laws in one batched computation."""
+
+    def fit_stack(self, tasks: Sequence[FitTask], *, watch: Watch) -> list[Fit]:
+        """A new law for each task, each as if it were fitted alone; all of the same shape."""
+
+
 @runtime_checkable
 class Analyzer(Protocol):
     """Group ``sdelens.analyzers``: asks one question of a fitted run.
 
-    `needs` holds any of sde, model, attention, prompt, ensemble; `scope` is view, run or runs.
+    `needs` holds any of sde, model, attention, prompt, ensemble; `scope` is view, run or runs. An
+    attribute `wants`, a set like `needs`, names what it uses where it is there.
     """
 
     needs: ClassVar[frozenset[str]]

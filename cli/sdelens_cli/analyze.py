@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from sdelens.errors import UsageError
-from sdelens.folder import require_run
 from sdelens.registry import plugin
+from sdelens.runs.folder import require_run
 from sdelens.settings import parse_assignments
 
 
@@ -32,9 +32,9 @@ def analyze(
     if analyzer and (idle := settings.keys() - set(analyzer)):
         raise UsageError(f"--set {min(idle)}.* is about an analyzer that --analyzer leaves out")
 
-    from sdelens.reporting import analyze as ask
-    from sdelens.reporting import finding_folder
-    from sdelens.run import Run
+    from sdelens.runs.reporting import analyze as ask
+    from sdelens.runs.reporting import finding_folder
+    from sdelens.runs.run import Run
     from sdelens_cli.screen import Screen, finding_json
 
     opened, screen = Run(run), Screen(quiet=quiet)

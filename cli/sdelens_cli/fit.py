@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from sdelens.errors import UsageError
-from sdelens.job import Job
 from sdelens.registry import plugin
+from sdelens.runs.job import Job
 from sdelens.settings import parse_assignments
 
 
@@ -65,6 +65,10 @@ def fit(
     center: Annotated[
         str | None, typer.Option(help="Subtract one mean (all) or one for each position. [all]")
     ] = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(min=0, help="Fits to resampled texts, for error bars of coefficients. [0]"),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: probe.width=256. Repeatable.")
     ] = None,
@@ -105,6 +109,7 @@ def fit(
         "offline": offline or None,
         "basis": basis,
         "center": center,
+        "ensemble": ensemble,
         "skip_first": skip_first,
         "seed": seed,
         "probe": probe,
@@ -220,7 +225,7 @@ def run_fit(
     """The work: from here on heavy libraries are imported."""
     job = Job.of(settings)
 
-    from sdelens.engine import execute
+    from sdelens.runs.engine import execute
     from sdelens_cli.screen import Screen
 
     screen = Screen(quiet=quiet, verbose=verbose)

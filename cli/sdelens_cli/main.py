@@ -14,6 +14,7 @@ from sdelens_cli.analyze import analyze
 from sdelens_cli.fit import fit
 from sdelens_cli.plugins import plugins
 from sdelens_cli.report import report
+from sdelens_cli.validate import validate
 
 INTERRUPTED = 130
 # the root of usage errors in the click that typer uses, which some versions bring themselves
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(fit)
 app.command()(analyze)
 app.command()(report)
+app.command()(validate)
 app.add_typer(plugins, name="plugins")
 
 

@@ -35,5 +35,6 @@ def list_(
     if as_json:
         print(json.dumps({"plugins": rows}))
         return
+    width = max(len(row["name"]) for row in rows) + 2
     for row in rows:
-        print(f"{row['kind']:<10}{row['name']:<20}{row['distribution']} {row['version']}")
+        print(f"{row['kind']:<10}{row['name']:<{width}}{row['distribution']} {row['version']}")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sdelens.folder import require_run
 from sdelens.registry import plugin
+from sdelens.runs.folder import require_run
 
 
 def report(
@@ -19,8 +19,8 @@ def report(
     plugin("reporter", reporter)
 
     from sdelens.registry import load
-    from sdelens.reporting import analyze, findings_of, report_of
-    from sdelens.run import Run
+    from sdelens.runs.reporting import analyze, findings_of, report_of
+    from sdelens.runs.run import Run
     from sdelens_cli.screen import Screen
 
     opened, screen = Run(run), Screen(quiet=quiet)

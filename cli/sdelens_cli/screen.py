@@ -23,13 +23,13 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from sdelens.observer import Progress as Advance
-from sdelens.plan import Plan
+from sdelens.evidence.verdict import verdict
 from sdelens.report import Estimate, Finding
 from sdelens.report import Table as ScoreTable
-from sdelens.run import Run
-from sdelens.score_table import score_table
-from sdelens.verdict import verdict
+from sdelens.runs.observer import Progress as Advance
+from sdelens.runs.plan import Plan
+from sdelens.runs.run import Run
+from sdelens.runs.score_table import score_table
 
 
 class Speed(ProgressColumn):
@@ -81,6 +81,10 @@ class Screen:
         for name, value in plan_rows(plan):
             rows.add_row(Text(name, style="dim"), Text(value))
         self.console.print(Panel(rows, title="plan", title_align="left", expand=False))
+
+    def told(self, sentence: str) -> None:
+        """One sentence, dim."""
+        self.console.print(sentence, style="dim")
 
     def plan_json(self) -> dict[str, Any]:
         """The plan as JSON values."""

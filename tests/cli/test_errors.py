@@ -117,7 +117,7 @@ def cache(tmp_path, monkeypatch):
 def test_a_full_disk_is_told_before_the_states_are_captured(
     monkeypatch, capsys, cache, model, tmp_path
 ):
-    monkeypatch.setattr("sdelens.engine.free_disk", lambda folder: 1000)
+    monkeypatch.setattr("sdelens.runs.engine.free_disk", lambda folder: 1000)
     arguments = words("", tmp_path, model, None)
     code, _, said = in_process(monkeypatch, capsys, *arguments)
     assert code == 5
@@ -150,7 +150,7 @@ def test_memory_that_runs_out_in_a_fit_is_one_sentence(
     def fit_view(*_, **__):
         raise error
 
-    monkeypatch.setattr("sdelens.engine.fit_view", fit_view)
+    monkeypatch.setattr("sdelens.runs.engine.fit_view", fit_view)
     code, _, said = in_process(monkeypatch, capsys, *words("", tmp_path, model, None))
     assert code == 5
     assert "memory ran out" in said

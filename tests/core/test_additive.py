@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sdelens.additive import (
-    RIDGES,
-    SHRINKAGES,
+from sdelens.estimation.additive import (
     AdditiveMean,
     Moments,
     Terms,
@@ -15,10 +13,10 @@ from sdelens.additive import (
     nearest,
     random_walk,
     second_moment,
-    selected,
     times_of,
 )
-from sdelens.trajectories import Trajectories, Transitions
+from sdelens.estimation.selection import RIDGES, SHRINKAGES, selected
+from sdelens.paths.trajectories import Trajectories, Transitions
 
 DIM, LENGTH, VOCABULARY = 3, 6, 5
 ALL_TERMS = [Terms(*flags) for flags in product([False, True], repeat=3)]
@@ -45,6 +43,18 @@ def one_hot(values, categories):
     return (values[:, None] == categories).double()
 
 
+def own_slopes(step, *, by_position):
+    """Slopes of each coordinate on itself and one intercept, or one for each time."""
+    x, y, time = step.x.double(), step.following.double(), one_hot(step.t, step.t.unique())
+    intercept = time if by_position else torch.ones(len(x), 1).double()
+    return torch.stack(
+        [
+            torch.linalg.lstsq(torch.cat([x[:, [i]], intercept], 1), y[:, i]).solution[0]
+            for i in range(DIM)
+        ]
+    )
+
+
 def brute_force(step, terms, ridge, shrinkage):
     """Matrix, effects of times and effects of tokens by a dense ridge regression."""
     x, y = step.x.double(), step.following.double()
@@ -58,7 +68,11 @@ def brute_force(step, terms, ridge, shrinkage):
         groups.append(("token", one_hot(step.token, tokens), shrinkage))
     features = torch.cat([columns for _, columns, _ in groups], dim=1)
     weight = torch.cat([torch.full((c.shape[1],), w).double() for _, c, w in groups])
-    solution = torch.linalg.solve(features.mT @ features + weight.diag(), features.mT @ y)
+    target = torch.zeros(features.shape[1], DIM).double()
+    if terms.state:
+        target[1 : 1 + DIM] = own_slopes(step, by_position=terms.position).diag()
+    cross = features.mT @ y + weight[:, None] * target
+    solution = torch.linalg.solve(features.mT @ features + weight.diag(), cross)
     sizes = [columns.shape[1] for _, columns, _ in groups]
     by_name = dict(zip([name for name, _, _ in groups], solution.split(sizes), strict=True))
     matrix = by_name.get("state", torch.zeros(DIM, DIM).double()).mT
@@ -262,3 +276,10 @@ def test_the_truth_is_recovered_within_four_standard_errors():
     # Cov of a sample covariance's entries: (S_ii S_jj + S_ij^2) / n
     assert (covariance.diagonal() - noise**2).abs().max() < 4 * noise**2 * (2 / count) ** 0.5
     assert (covariance - covariance.diagonal().diag()).abs().max() < 4 * noise**2 * count**-0.5
+
+
+def test_a_heavy_ridge_leaves_the_autoregression_of_each_coordinate():
+    block = paths()
+    mean = least_squares(moments_of(block), Terms(state=True), ridge=1e9)
+    truth = own_slopes(block.flat(), by_position=False).diag()
+    assert_close(mean.matrix, truth, atol=1e-6, rtol=1e-6)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import sdelens
-from sdelens.capturing import documents_of, opened, record, sites_of
-from sdelens.documents import Document, Documents
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError
 from sdelens.origin import ModelCard
+from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import LanguageModel, Site
+from sdelens.states.capturing import documents_of, opened, record, sites_of
 
 TEXTS = ["The cat sat on the mat.", "Oh!", "ROMEO: But soft, what light is it?", "a b c d e f"]
 # float32 sums in another order: 1e-6 of the largest state, and some for depth
@@ -208,7 +208,7 @@ def test_no_texts_and_a_bare_string_are_errors(char_gpt2):
 
 
 def test_long_documents_are_kept_in_smaller_shards(stories, monkeypatch):
-    monkeypatch.setattr("sdelens.capturing.SHARD_BYTES", 2 * 16 * stories.card.width * 4)
+    monkeypatch.setattr("sdelens.states.capturing.SHARD_BYTES", 2 * 16 * stories.card.width * 4)
     documents = documents_of(stories, [f"Once upon a time {i}" for i in range(5)], length=12)
     recording = record(stories, documents, [Site("block", 0)])
     assert recording.shards >= 2

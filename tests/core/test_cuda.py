@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import unwatched
-from sdelens.trajectories import Trajectories
 from sdelens_plugins.probes.linear import LinearProbe
 from sdelens_plugins.probes.neural import NeuralProbe
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sdelens.documents import Document, Documents
 from sdelens.errors import UsageError
+from sdelens.paths.documents import Document, Documents
 
 LISTED = [Document((5, 1, 2)), Document((5,)), Document((5, 3, 4, 9), start=2, group=0)]
 

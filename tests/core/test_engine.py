@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sdelens.engine import Quiet, Task, execute, require_disk
 from sdelens.errors import OutOfMemory, UnknownName, UsageError
-from sdelens.job import Job
-from sdelens.plan import free_disk
-from sdelens.run import Run
+from sdelens.runs.engine import Quiet, Task, execute, require_disk
+from sdelens.runs.job import Job
+from sdelens.runs.plan import free_disk
+from sdelens.runs.run import Run
 from tests.small import small_model
 
 
@@ -142,7 +142,7 @@ def test_a_jobs_settings_are_spelt_out():
 def test_states_that_cannot_fit_on_the_disk_are_not_captured(job, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         execute(job, tmp_path / "run", observer=Told(failing="capture"))
-    monkeypatch.setattr("sdelens.engine.free_disk", lambda folder: 10)
+    monkeypatch.setattr("sdelens.runs.engine.free_disk", lambda folder: 10)
     with pytest.raises(OutOfMemory, match="SDELENS_CACHE"):
         require_disk(Run(tmp_path / "run"))
 

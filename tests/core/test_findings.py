@@ -5,8 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from sdelens.errors import UsageError
-from sdelens.findings import load_finding, save_finding
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Strip
+from sdelens.runs.findings import load_finding, save_finding
 
 
 def finding():

@@ -4,15 +4,15 @@ from scipy.linalg import expm
 from torch.distributions import MultivariateNormal
 from torch.testing import assert_close
 
-from sdelens.additive import AdditiveMean
-from sdelens.basis import BasisSpec, fit_basis
 from sdelens.errors import UsageError
-from sdelens.fitted import Fitted, Record, log_density
-from sdelens.law import Kernel, Noise
-from sdelens.matrices import diffusion_from_step
-from sdelens.scale import FullScale
-from sdelens.sde import KernelSDE, LinearSDE
-from sdelens.trajectories import Trajectories
+from sdelens.estimation.additive import AdditiveMean
+from sdelens.fitting.fitted import Fitted, Record, log_density
+from sdelens.laws.law import Kernel, Noise
+from sdelens.laws.matrices import diffusion_from_step
+from sdelens.laws.scale import FullScale
+from sdelens.laws.sde import KernelSDE, LinearSDE
+from sdelens.paths.basis import BasisSpec, fit_basis
+from sdelens.paths.trajectories import Trajectories
 
 DIM, LENGTH, DT = 3, 8, 0.25
 SPECS = [
@@ -209,7 +209,14 @@ def test_a_law_of_tokens_has_no_sde_and_the_error_says_what_to_fit():
     kernel = Kernel(fitted.sde.mean, fitted.sde.noise)
     other = Fitted(kernel, fitted.basis, Record("token", {}, "discrete", DT, 0))
     with pytest.raises(
-        UsageError, match=r"'token' gives a law that depends on tokens.*--probe neural"
+        UsageError, match=r"'token' gives a law.* not an SDE: fit with --probe neural"
     ):
         other.drift(0.0, torch.zeros(DIM))
     assert_close(other.log_prob(paths().float()), fitted.log_prob(paths().float()))
+
+
+def test_states_of_another_dimension_are_refused_and_the_sizes_named():
+    made = true_fit(BasisSpec("raw"))
+    with pytest.raises(UsageError, match=r"must be \[\.\.\., 3\].*got \[2, 5\]"):
+        made.drift(0.0, randn(2, 5))
+    assert "3 coordinates" in repr(made)

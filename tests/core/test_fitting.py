@@ -5,12 +5,12 @@ import torch
 from torch.testing import assert_close
 
 import sdelens
-from sdelens.basis_spec import BasisSpec
 from sdelens.errors import BadNumbers, UnknownName, UsageError
-from sdelens.fitting import fit, fit_view
+from sdelens.fitting.fitting import fit, fit_view
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.split import split
+from sdelens.paths.trajectories import Trajectories
 from sdelens.registry import load
-from sdelens.split import split
-from sdelens.trajectories import Trajectories
 
 
 def randn(*shape, seed=0):
@@ -82,7 +82,9 @@ def test_defaults_follow_the_kind_of_time(states):
     assert sdelens.fit(small, probe="linear").record.density == "discrete"
     assert sdelens.fit(small, probe="linear").dt == 1.0
     quick = {"width": 4, "least_steps": 2, "epochs": 1}
-    assert sdelens.fit(small, dt=0.05, probe="neural", **quick).record.density == "euler"
+    assert (
+        sdelens.fit(small, dt=0.05, probe="neural", **quick).record.settings["density"] == "auto"
+    )
 
 
 def test_scores_beside_constant_noise_baselines_come_with_every_fit(fitted):

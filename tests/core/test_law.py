@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from sdelens.additive import AdditiveMean
-from sdelens.law import Gaussian, Kernel, Noise, group_of, prefixed
-from sdelens.scale import DiagonalScale, LowRankScale
-from sdelens.trajectories import Trajectories
+from sdelens.estimation.additive import AdditiveMean
+from sdelens.laws.law import Gaussian, Kernel, Noise, group_of, prefixed
+from sdelens.laws.scale import DiagonalScale, LowRankScale
+from sdelens.paths.trajectories import Trajectories
 
 DIM = 3
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-from sdelens.network import Clock, Network
+from sdelens.laws.network import Clock, Network
 
 SIZES = (3, 7, 5, 2)
 

@@ -5,19 +5,12 @@ import torch
 from torch.testing import assert_close
 
 from sdelens.errors import UsageError
-from sdelens.law import Mean
-from sdelens.moments import Moments, times_of
-from sdelens.noise import (
-    FLOOR,
-    ConstantNoise,
-    NoiseSpec,
-    StateDependentNoise,
-    factor_analysis,
-    features_of,
-    fit_noise,
-)
-from sdelens.optimise import Schedule
-from sdelens.trajectories import Trajectories
+from sdelens.estimation.noise import FLOOR, StateDependentNoise, features_of, fit_noise
+from sdelens.estimation.optimise import Schedule
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec, factor_analysis
+from sdelens.laws.law import Mean
+from sdelens.paths.moments import Moments, times_of
+from sdelens.paths.trajectories import Trajectories
 
 
 def randn(*shape, seed=0):
@@ -69,13 +62,14 @@ def fitted(spec, train, validation, steps=1500):
 
 @pytest.mark.parametrize("name", ["", "fully", "correlated", "correlated:0", "diagonal:2"])
 def test_a_name_that_is_no_noise_is_an_error(name):
-    with pytest.raises(UsageError, match="diagonal, correlated:K or full"):
+    with pytest.raises(UsageError, match="scalar, diagonal, correlated:K or full"):
         NoiseSpec(name)
 
 
 def test_the_rank_stays_below_the_dimension():
     assert NoiseSpec("correlated:64").rank(8) == 7
     assert NoiseSpec("diagonal").rank(8) is None
+    assert NoiseSpec("full").rank(8) is None
 
 
 def test_factor_analysis_recovers_loadings_and_unique_deviations():
@@ -97,6 +91,18 @@ def test_constant_correlated_noise_has_the_covariance_of_the_residuals():
     assert_close(found, truth, atol=0.03, rtol=0.02)
     diagonal = ConstantNoise.of(NoiseSpec("diagonal"), truth.double())
     assert_close(diagonal.std.square(), truth.diagonal())
+    scalar = ConstantNoise.of(NoiseSpec("scalar"), truth.double())
+    assert_close(scalar.std.square(), truth.diagonal().mean().expand(5))
+    full = ConstantNoise.of(NoiseSpec("full"), truth.double())
+    # a millionth of each variance is added, so that copies of a coordinate have a density
+    assert_close(full.scale.covariance(), truth, atol=1e-5, rtol=1e-5)
+
+
+def test_full_noise_of_a_copied_coordinate_still_has_a_density():
+    copied = torch.ones(2, 2).double()
+    noise = ConstantNoise.of(NoiseSpec("full"), copied)
+    assert float(noise.scale.log_density(torch.zeros(2))) > 0
+    assert not noise.diagonal
 
 
 def test_a_state_dependent_scale_is_recovered():
@@ -117,7 +123,8 @@ def test_state_dependent_noise_beats_constant_noise_and_starts_as_it():
         NoiseSpec("diagonal"), features_of(moments, 2), [covariance], [8], 0
     ).member(0)
     flat = held.flat()
-    widened = (1 + FLOOR) * constant.std.expand(flat.x.shape)
+    floor = FLOOR * start.features.std
+    widened = (floor + constant.std).expand(flat.x.shape)
     assert_close(start(flat.t, flat.x).std, widened)
     found = fitted("diagonal", train, held)
     better = found(flat.t, flat.x).log_density(flat.following)
@@ -126,11 +133,20 @@ def test_state_dependent_noise_beats_constant_noise_and_starts_as_it():
     assert float(gain.mean()) > 4 * float(gain.std()) / math.sqrt(len(gain))
 
 
-def test_correlated_state_dependent_noise_recovers_the_correlation():
+def test_a_scalar_scale_is_one_number_for_all_coordinates():
+    noise = fitted("scalar", heteroscedastic(), heteroscedastic(40, seed=1))
+    x = torch.tensor([[0.0, 0.0], [0.8, 0.0], [-0.8, 0.3]])
+    std = noise(torch.full((3,), 20.0), x).variance().sqrt()
+    assert torch.equal(std[:, 0], std[:, 1])
+    assert ((std / scale_at(x)).log().abs() < 0.2).all()
+
+
+@pytest.mark.parametrize("spec", ["correlated:2", "full"])
+def test_correlated_state_dependent_noise_recovers_the_correlation(spec):
     factor = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.5, 0.0, 0.8]])
     states = randn(200, 30, 3) @ factor.mT
     train = Trajectories.from_states(states[:160], 1.0)
-    noise = fitted("correlated:2", train, Trajectories.from_states(states[160:], 1.0), steps=200)
+    noise = fitted(spec, train, Trajectories.from_states(states[160:], 1.0), steps=200)
     truth = factor @ factor.mT
     found = noise(torch.full((1,), 9.0), torch.zeros(1, 3)).covariance()[0]
     scale = truth.diagonal().sqrt()
@@ -138,7 +154,7 @@ def test_correlated_state_dependent_noise_recovers_the_correlation():
     assert_close(found / scale[:, None] / scale, truth / scale[:, None] / scale, atol=0.12, rtol=0)
 
 
-@pytest.mark.parametrize("spec", ["diagonal", "correlated:1"])
+@pytest.mark.parametrize("spec", ["scalar", "diagonal", "correlated:1", "full"])
 def test_what_is_saved_comes_back_bit_for_bit(spec):
     noise = fitted(spec, heteroscedastic(40, 10), heteroscedastic(20, 10, seed=1), steps=5)
     again = StateDependentNoise.restore(noise.tensors(), waves=2)

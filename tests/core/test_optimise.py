@@ -5,8 +5,9 @@ import torch
 from torch.testing import assert_close
 
 from sdelens.errors import BadNumbers
-from sdelens.optimise import Group, Schedule, evaluate, minimise
-from sdelens.trajectories import Trajectories
+from sdelens.estimation.optimise import Group, Schedule, evaluate, minimise
+from sdelens.paths.stacked import StackedPaths
+from sdelens.paths.trajectories import Trajectories
 
 
 def paths(seed=0):
@@ -101,3 +102,39 @@ def test_two_runs_end_with_the_same_bytes_and_leave_the_global_random_state_alon
     run(other)
     assert torch.equal(one, other)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_members_with_data_of_their_own_are_those_that_are_fitted_alone():
+    data = (paths(2), paths(3))
+
+    def fit(parameter, number):
+        minimise(
+            [Group([parameter], decays=False)],
+            lambda b: {"diffusion": (b.following[..., 0] - parameter).square().mean(-1)},
+            StackedPaths(data[number : number + 1]),
+            StackedPaths((paths(1),)),
+            SCHEDULE,
+            seed=[number],
+            watch=lambda _: None,
+        )
+        return parameter
+
+    alone = torch.cat([fit(members(0.0), 0), fit(members(0.0), 1)])
+    together = members(0.0, 0.0)
+    minimise(
+        [Group([together], decays=False)],
+        lambda batch: {"diffusion": (batch.following[..., 0] - together).square().mean(-1)},
+        StackedPaths(data),
+        StackedPaths((paths(1), paths(1))),
+        SCHEDULE,
+        seed=[0, 1],
+        watch=lambda _: None,
+    )
+    assert_close(together, alone, atol=1e-6, rtol=1e-6)
+    assert abs(float(together[0] - together[1])) > 1e-3
+
+
+def test_an_epoch_of_a_stack_ends_with_the_member_of_fewest_transitions():
+    few = Trajectories.from_states(torch.randn(3, 11, 1), 1.0)
+    batches = list(StackedPaths((paths(), few)).transitions(16, (0, 1)))
+    assert [tuple(batch.x.shape) for batch in batches] == [(2, 16, 1), (2, 14, 1)]

@@ -5,12 +5,12 @@ import gc
 import pytest
 import torch
 
-from sdelens.capturing import capture, record
-from sdelens.documents import Document, Documents
 from sdelens.errors import OutOfMemory, UsageError
+from sdelens.paths.documents import Document, Documents
+from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Site
-from sdelens.recording import Recording, View, trimmed
-from sdelens.trajectories import Paths
+from sdelens.states.capturing import capture, record
+from sdelens.states.recording import Recording, View, trimmed
 
 LAYERS = (Site("embed"), Site("block", 1))
 

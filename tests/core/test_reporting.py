@@ -3,13 +3,13 @@ from typing import ClassVar
 
 import pytest
 
-from sdelens import reporting
-from sdelens.engine import execute
 from sdelens.errors import BrokenPlugin, UnknownName, UsageError
-from sdelens.job import Job
 from sdelens.registry import plugins
 from sdelens.report import Estimate, Finding
-from sdelens.reporting import analyze, failures_of, findings_of, report_of, score_table
+from sdelens.runs import reporting
+from sdelens.runs.engine import execute
+from sdelens.runs.job import Job
+from sdelens.runs.reporting import analyze, failures_of, findings_of, report_of, score_table
 from tests.small import small_model
 
 

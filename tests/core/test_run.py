@@ -4,14 +4,14 @@ import pytest
 import torch
 
 import sdelens
-from sdelens.engine import execute
 from sdelens.errors import UsageError
-from sdelens.folder import clear, holds_run, require_free, require_run
-from sdelens.history import history_of, history_text
-from sdelens.job import Job
 from sdelens.protocols import Epoch, Site
-from sdelens.recording import View
-from sdelens.run import Run
+from sdelens.runs.engine import execute
+from sdelens.runs.folder import clear, holds_run, require_free, require_run
+from sdelens.runs.history import history_of, history_text
+from sdelens.runs.job import Job
+from sdelens.runs.run import Run
+from sdelens.states.recording import View
 from tests.small import small_model
 
 TOP = View(Site("block", 2))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sdelens.errors import OutOfMemory, UsageError
-from sdelens.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler, sample
 
 
 def drawn(model, sampler=None, *, documents=128, length=12, seed=0):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
 
-from sdelens.scale import DiagonalScale, FullScale, LowRankScale, ScaledCorrelation
+from sdelens.laws.scale import DiagonalScale, FullScale, LowRankScale, ScaledCorrelation
 
 DIM = 4
 

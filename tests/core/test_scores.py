@@ -2,12 +2,12 @@ import pytest
 import torch
 
 import sdelens
-from sdelens.basis import BasisSpec, fit_basis
-from sdelens.fitted import log_density
-from sdelens.law import Kernel, Mean
-from sdelens.noise import ConstantNoise
-from sdelens.scores import Tally, sink_norm, survivors, tally
-from sdelens.trajectories import Trajectories
+from sdelens.estimation.noise import ConstantNoise
+from sdelens.fitting.fitted import log_density
+from sdelens.fitting.scores import Tally, sink_norm, survivors, tally
+from sdelens.laws.law import Kernel, Mean
+from sdelens.paths.basis import BasisSpec, fit_basis
+from sdelens.paths.trajectories import Trajectories
 
 
 def randn(*shape, seed=0):

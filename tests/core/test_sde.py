@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 from torch.testing import assert_close
 
-from sdelens.additive import AdditiveMean
 from sdelens.errors import BadNumbers
-from sdelens.law import Noise
-from sdelens.matrices import eigenbasis, integral_of_exponential, real_logarithm
-from sdelens.scale import DiagonalScale, LowRankScale, ScaledCorrelation
-from sdelens.sde import KernelSDE, LinearSDE
-from sdelens.trajectories import Trajectories
+from sdelens.estimation.additive import AdditiveMean
+from sdelens.laws.coefficient_sde import CoefficientSDE
+from sdelens.laws.law import Noise
+from sdelens.laws.matrices import eigenbasis, integral_of_exponential, real_logarithm
+from sdelens.laws.scale import DiagonalScale, LowRankScale, ScaledCorrelation
+from sdelens.laws.sde import KernelSDE, LinearSDE
+from sdelens.paths.trajectories import Trajectories
 
 DIM = 3
 
@@ -90,6 +91,22 @@ def test_torchsdes_methods_are_the_drift_and_the_diffusion(correlated):
     assert_close(sde.f(t, x), sde.drift(t, x))
     product = (sde.g(t, x) @ noise[..., None])[..., 0] if correlated else sde.g(t, x) * noise
     assert_close(sde.g_prod(t, x, noise), product)
+
+
+@pytest.mark.parametrize("density", ["kessler", "ozaki"])
+def test_coefficients_are_read_alike_whatever_the_density_of_a_step(density):
+    euler = kernel(0.5)
+    sde = CoefficientSDE(euler, density)
+    t, x = torch.ones(2, 1).double(), randn(2, 4, DIM, seed=3)
+    assert_close(sde.drift(t, x), euler.drift(t, x))
+    assert_close(sde.diffusion(t, x).variance(), euler.diffusion(t, x).variance())
+    assert_close(sde.g(t[0, 0], x[0]), euler.g(t[0, 0], x[0]))
+    assert (sde.dt, sde.density, sde.noise_type) == (0.5, density, "diagonal")
+    assert sde.tensors().keys() == euler.tensors().keys()
+    assert (sde.transition(t, x).mean - euler.transition(t, x).mean).abs().max() > 0.01
+    block = Trajectories.from_states(x, 0.5)
+    late = block.times.expand(2, 4)
+    assert_close(sde.predict(block).mean, sde.transition(late, x).mean)
 
 
 def test_torchsdes_time_may_be_a_double_where_states_are_floats():

@@ -7,15 +7,15 @@ import torchsde
 from torch.testing import assert_close
 
 import sdelens
-from sdelens.additive import AdditiveMean
-from sdelens.basis import Basis
 from sdelens.errors import UsageError
-from sdelens.fitted import Fitted, Record
-from sdelens.law import Noise
-from sdelens.scale import DiagonalScale, LowRankScale, ScaledCorrelation
-from sdelens.sde import KernelSDE, LinearSDE
+from sdelens.estimation.additive import AdditiveMean
+from sdelens.fitting.fitted import Fitted, Record
+from sdelens.fitting.simulation import brownian_interval, simulate, step_times
+from sdelens.laws.law import Noise
+from sdelens.laws.scale import DiagonalScale, LowRankScale, ScaledCorrelation
+from sdelens.laws.sde import KernelSDE, LinearSDE
+from sdelens.paths.basis import Basis
 from sdelens.seeds import derive
-from sdelens.simulation import brownian_interval, simulate, step_times
 
 DIM = 3
 
@@ -72,6 +72,8 @@ def basis_of(dim, shift=0.0, scale=1.0):
         decoder=torch.eye(dim) * scale,
         spread=torch.ones(dim),
         explained=torch.tensor(1.0),
+        left_encoder=torch.zeros(dim, 0),
+        left_decoder=torch.zeros(0, dim),
         dropped=0,
     )
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sdelens.errors import UsageError
-from sdelens.sites import parse_layers, resolve_layers
+from sdelens.states.sites import parse_layers, resolve_layers
 
 
 @pytest.mark.parametrize(

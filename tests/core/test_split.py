@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdelens.errors import UsageError
-from sdelens.split import first_new, prefix_keys, split
+from sdelens.paths.split import first_new, prefix_keys, split
 
 
 def test_every_document_is_on_exactly_one_side():

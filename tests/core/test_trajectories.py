@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdelens.errors import BadNumbers
-from sdelens.trajectories import (
+from sdelens.paths.trajectories import (
     NO_TOKEN,
     MappedPaths,
     Paths,

@@ -5,23 +5,28 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sdelens.additive import AdditiveMean, Terms, second_moment, selected
-from sdelens.basis import fit_basis
-from sdelens.basis_spec import BasisSpec
-from sdelens.capturing import record, sites_of
-from sdelens.documents import Document, Documents
 from sdelens.errors import UsageError
-from sdelens.findings import load_finding, save_finding
-from sdelens.fitted import Fitted, Record
-from sdelens.moments import Moments, times_of
-from sdelens.noise import ConstantNoise, NoiseSpec
+from sdelens.estimation.additive import (
+    AdditiveMean,
+    Terms,
+    second_moment,
+)
+from sdelens.estimation.noise import ConstantNoise, NoiseSpec
+from sdelens.estimation.selection import selected
+from sdelens.fitting.fitted import Fitted, Record
+from sdelens.fitting.study import Study, Viewed
+from sdelens.laws.sde import KernelSDE
+from sdelens.paths.basis import fit_basis
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.documents import Document, Documents
+from sdelens.paths.moments import Moments, times_of
+from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import Analyzer, Epoch, Site
-from sdelens.recording import View
-from sdelens.sampling import Sampler, sample
-from sdelens.sde import KernelSDE
+from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
-from sdelens.study import Study, Viewed
-from sdelens.trajectories import Trajectories
+from sdelens.states.capturing import record, sites_of
+from sdelens.states.recording import View
+from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.analyzers.losses import LossesAnalyzer
 from sdelens_plugins.analyzers.trajectory import TrajectoryAnalyzer
 

@@ -11,10 +11,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import sdelens
-from sdelens.capturing import sites_of
 from sdelens.errors import UnknownName, Unreachable, UsageError
 from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
+from sdelens.states.capturing import sites_of
 from sdelens_plugins.models.bridge import BridgeModel, resolve_device
 from sdelens_plugins.models.catalogue import blocks_of, locate
 

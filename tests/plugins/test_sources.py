@@ -8,10 +8,10 @@ import sys
 import pandas
 import pytest
 
-from sdelens.capturing import opened
-from sdelens.documents import Documents
 from sdelens.errors import UnknownName, UsageError
+from sdelens.paths.documents import Documents
 from sdelens.protocols import Source
+from sdelens.states.capturing import opened
 from sdelens_plugins.sources.dataset import DatasetSource
 from sdelens_plugins.sources.file import FileSource
 from sdelens_plugins.sources.sampled import SampledSource

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sdelens.fitted import Fitted
+from sdelens.evidence.verdict import student
+from sdelens.fitting.fitted import Fitted
+from sdelens.fitting.simulation import simulate
 from sdelens.seeds import derive
-from sdelens.simulation import simulate
-from sdelens.verdict import student
 from sdelens_plugins.analyzers.observed import Observed
 from sdelens_plugins.analyzers.plane import Plane
 

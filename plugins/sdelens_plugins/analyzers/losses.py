@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import torch
 
+from sdelens.fitting.study import Study
 from sdelens.protocols import Epoch
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
-from sdelens.study import Study
 
 NATS = "nats per dimension"
 UNITS = {

@@ -7,11 +7,11 @@ from itertools import islice
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.capturing import opened, record
-from sdelens.documents import Document, Documents
 from sdelens.errors import UsageError
-from sdelens.study import Study
-from sdelens.trajectories import NO_TOKEN, Paths, Trajectories
+from sdelens.fitting.study import Study
+from sdelens.paths.documents import Document, Documents
+from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
+from sdelens.states.capturing import opened, record
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.basis import Basis, fit_basis
-from sdelens.basis_spec import BasisSpec
 from sdelens.errors import BadNumbers
-from sdelens.trajectories import Paths
+from sdelens.paths.basis import Basis, fit_basis
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.trajectories import Paths
 
 
 @dataclass(frozen=True, eq=False)

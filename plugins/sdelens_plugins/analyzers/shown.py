@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.fitted import Fitted
+from sdelens.fitting.fitted import Fitted
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens_plugins.analyzers.freerun import Band, released
 from sdelens_plugins.analyzers.observed import Observed

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.fitted import Fitted
+from sdelens.evidence.verdict import student
+from sdelens.fitting.fitted import Fitted
+from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
-from sdelens.study import Study
-from sdelens.verdict import student
 from sdelens_plugins.analyzers.freerun import INSIDE, Horizons, Ratio
 from sdelens_plugins.analyzers.observed import observed, openings, words_of
 from sdelens_plugins.analyzers.plane import Plane

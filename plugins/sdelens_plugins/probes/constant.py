@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sdelens.additive import AdditiveMean, Moments, drifting, second_moment, times_of
-from sdelens.baselines import Effort
-from sdelens.law import group_of
-from sdelens.noise import ConstantNoise, NoiseSpec
+from sdelens.estimation.additive import AdditiveMean, Moments, drifting, second_moment, times_of
+from sdelens.fitting.baselines import Effort
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.law import group_of
+from sdelens.laws.sde import KernelSDE
+from sdelens.paths.trajectories import Paths, dt_of
 from sdelens.protocols import Fit, Watch
-from sdelens.sde import KernelSDE
-from sdelens.trajectories import Paths, dt_of
 
 
 @dataclass(frozen=True)
@@ -45,4 +45,4 @@ class ConstantProbe:
         return self._kernel(AdditiveMean(**mean), ConstantNoise(**noise), config["dt"])
 
     def _kernel(self, mean: AdditiveMean, noise: ConstantNoise, dt: float) -> KernelSDE:
-        return KernelSDE(mean, noise, dt=dt, density=self.density, diagonal=noise.columns is None)
+        return KernelSDE(mean, noise, dt=dt, density=self.density, diagonal=noise.diagonal)

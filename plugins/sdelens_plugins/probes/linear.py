@@ -7,23 +7,30 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, selected, times_of
-from sdelens.baselines import Effort
-from sdelens.law import group_of
-from sdelens.noise import ConstantNoise, NoiseSpec
+from sdelens.estimation.additive import (
+    AdditiveMean,
+    Moments,
+    Terms,
+    second_moment,
+    times_of,
+)
+from sdelens.estimation.selection import selected
+from sdelens.fitting.baselines import Effort
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.law import group_of
+from sdelens.laws.sde import SDE, KernelSDE, LinearSDE
+from sdelens.paths.trajectories import Paths, dt_of
 from sdelens.protocols import Fit, Watch
-from sdelens.sde import SDE, KernelSDE, LinearSDE
-from sdelens.trajectories import Paths, dt_of
 
 
 @dataclass(frozen=True)
 class LinearProbe:
     """``E[X'|x,t] = A x + c_t`` with constant noise, by float64 normal equations.
 
-    `discrete`: a kernel, with an intercept for each position and noise ``diagonal``,
-    ``correlated:k`` or ``full``. `exact`: the linear SDE with this transition law, by the matrix
-    logarithm; one intercept, full noise. `ridge` is the penalty per transition as a share of the
-    states' mean square; None chooses it on validation.
+    `discrete`: a kernel, with an intercept for each position and noise ``scalar``,
+    ``diagonal``, ``correlated:k`` or ``full``. `exact`: the linear SDE with this transition law,
+    by the matrix logarithm; one intercept, full noise. `ridge` is the penalty per transition as a
+    share of the states' mean square; None chooses it on validation.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")
@@ -61,4 +68,4 @@ class LinearProbe:
         return self._kernel(AdditiveMean(**mean), ConstantNoise(**noise), config["dt"])
 
     def _kernel(self, mean: AdditiveMean, noise: ConstantNoise, dt: float) -> KernelSDE:
-        return KernelSDE(mean, noise, dt=dt, density="discrete", diagonal=noise.columns is None)
+        return KernelSDE(mean, noise, dt=dt, density="discrete", diagonal=noise.diagonal)

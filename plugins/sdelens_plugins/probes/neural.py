@@ -1,50 +1,31 @@
-"""Drift and diffusion by neural networks, trained on the exact Gaussian transition likelihood."""
+"""Drift and diffusion by neural networks, trained on the likelihood of the next state."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, selected, times_of
-from sdelens.baselines import Effort
-from sdelens.law import Mean, group_of, prefixed
-from sdelens.network import Network
-from sdelens.noise import Features, NoiseSpec, StateDependentNoise, features_of
-from sdelens.optimise import Group, Schedule, minimise
-from sdelens.protocols import Fit, Watch
-from sdelens.sde import KernelSDE
+from sdelens.errors import UsageError
+from sdelens.estimation.additive import Moments, Terms, second_moment, times_of
+from sdelens.estimation.noise import StateDependentNoise, features_of
+from sdelens.estimation.optimise import Losses, Schedule, minimise
+from sdelens.estimation.selection import selected
+from sdelens.fitting.baselines import Effort
+from sdelens.laws.coefficient_sde import CoefficientSDE
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.expansion import EXACT, Precision, training
+from sdelens.laws.law import Noise, group_of
+from sdelens.laws.resolution import density_for, step_jacobian, warn_beyond
+from sdelens.laws.sde import SDE, Density, KernelSDE
+from sdelens.paths.stacked import StackedPaths
+from sdelens.paths.trajectories import Paths, Transitions, dt_of
+from sdelens.protocols import Epoch, Fit, FitTask, Watch
 from sdelens.seeds import derive
-from sdelens.trajectories import Paths, Transitions, dt_of
+from sdelens_plugins.probes.perceptrons import NeuralMean, Perceptrons, Size, size_for
 
-
-@dataclass(frozen=True, eq=False)
-class NeuralMean(Mean):
-    """A linear path and a network beside it: ``A x + c_t + B f + h(f)``, f features of x and t."""
-
-    linear: AdditiveMean
-    direct: Float[Tensor, "feature dim"]
-    """B: how far training moved the linear path."""
-    network: Network
-    features: Features
-
-    def __call__(
-        self,
-        t: Float[Tensor, "*batch"],
-        x: Float[Tensor, "*batch dim"],
-        token: Int[Tensor, "*batch"],
-    ) -> Float[Tensor, "*batch dim"]:
-        seen = self.features(t, x)
-        return self.linear(t, x, token) + seen @ self.direct + self.network(seen)
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"direct": self.direct} | prefixed(
-            linear=self.linear.tensors(),
-            network=self.network.tensors(),
-            features=self.features.tensors(),
-        )
+Choice = Literal["discrete", "euler", "kessler", "ozaki", "strang", "auto"]
 
 
 @dataclass(frozen=True)
@@ -53,99 +34,168 @@ class NeuralProbe:
 
     The drift has a linear path, which starts at the least-squares solution, so that the network
     begins as the linear probe and moves away only as far as validation documents gain by it. The
-    diffusion is a softplus scale with a floor, ``diagonal`` or around a constant correlation
-    (``correlated:k``). Both are trained together by maximising
-    :math:`\log N(X'; m(X,t), S(X,t))`. Under ``euler`` neither depends on time.
+    diffusion is a softplus scale with a floor, of the form `noise`; with `additive` it is the same
+    in all states. Both are trained together by maximising the density of the next state.
+
+    Under ``discrete`` they depend on time, under the other densities on the state alone
+    (`sdelens.laws.densities`). ``auto`` fits by ``euler``, measures how far the process turns
+    within a step (`sdelens.laws.resolution`), and goes on from there with the density for it.
+    Settings that are None follow from the data (`size_for`).
     """
 
-    densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
+    densities: ClassVar[tuple[str, ...]] = get_args(Choice)
 
-    density: Literal["discrete", "euler"] = "discrete"
+    density: Choice = "discrete"
     noise: str = "diagonal"
-    width: int = 384
-    noise_width: int = 256
+    additive: bool = False
+    width: int | None = None
+    noise_width: int | None = None
     depth: int = 2
     waves: int = 4
     epochs: int = 10
-    batch: int = 512
-    rate: float = 4e-3
-    weight_decay: float = 0.01
+    batch: int | None = None
+    rate: float | None = None
+    weight_decay: float | None = None
     least_steps: int = 2000
     patience: int = 5
 
     def __post_init__(self) -> None:
         NoiseSpec(self.noise)  # a form that is none is an error before any work
+        if self.density == "strang" and not self.additive:
+            raise UsageError(
+                "strang is for noise that is the same in all states: use it with --set "
+                "probe.additive=true, or --density kessler or ozaki"
+            )
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
+        dt, dim = dt_of(train), next(iter(train)).states.shape[-1]
+        parts = self._start(train, validation, seed)
+
+        def trained(density: Density, seed: int) -> tuple[SDE, tuple[Epoch, ...]]:
+            losses = self._losses(parts, dt, density)
+            history = self._minimise(parts, losses, train, validation, seed, watch)
+            return self._settled(parts, 0, dt, density), history
+
+        law, history = trained("euler" if self.density == "auto" else self.density, seed)
+        if self.density == "discrete":
+            return Fit(law, history)
+        turn = step_jacobian(law, validation)
+        finer = density_for(turn, dim, additive=self.additive)
+        if self.density == "auto" and finer != "euler":
+            law, more = trained(finer, derive(seed, "finer"))
+            history += tuple(replace(e, number=len(history) + e.number) for e in more)
+        warn_beyond(law.density, turn, dim)
+        return Fit(law, history)
+
+    def fit_stack(self, tasks: Sequence[FitTask], *, watch: Watch) -> list[Fit]:
+        """All in one batched product for ``discrete`` and ``euler``; the others in turn."""
+        if self.density not in ("discrete", "euler"):
+            return [self.fit(t.train, t.validation, seed=t.seed, watch=watch) for t in tasks]
+        parts = Perceptrons.joined([self._start(t.train, t.validation, t.seed) for t in tasks])
+        train = StackedPaths(tuple(task.train for task in tasks))
+        validation = StackedPaths(tuple(task.validation for task in tasks))
+        seeds = [task.seed for task in tasks]
+        history = self._minimise(parts, parts.kernel_losses, train, validation, seeds, watch)
+        steps = [dt_of(task.train) for task in tasks]
+        return [
+            Fit(self._settled(parts, index, dt, self.density), history)
+            for index, dt in enumerate(steps)
+        ]
+
+    def _minimise(
+        self,
+        parts: Perceptrons,
+        losses: Losses,
+        train: Paths | StackedPaths,
+        validation: Paths | StackedPaths,
+        seed: int | Sequence[int],
+        watch: Watch,
+    ) -> tuple[Epoch, ...]:
+        groups = parts.groups(additive=self.additive)
+        schedule = self._schedule(self._size(len(parts.features[0].mean)))
+        return minimise(groups, losses, train, validation, schedule, seed=seed, watch=watch)
+
+    def _start(self, train: Paths, validation: Paths, seed: int) -> Perceptrons:
+        """Networks that are still zero around the least-squares solution."""
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         linear = selected(moments, held, Terms(state=True, position=self.density == "discrete"))
-        features = features_of(moments, self.encoding)
-        place = features.mean.device
-        sizes = [features.size, *[self.width] * self.depth, moments.dim]
-        network = Network.stack(sizes, 1, derive(seed, "mean"), place)
+        features, size = features_of(moments, self.encoding), self._size(moments.dim)
         noise = StateDependentNoise.stack(
             NoiseSpec(self.noise),
             features,
             [second_moment(linear, moments)],
-            [self.noise_width] * self.depth,
+            [] if self.additive else [size.noise_width] * self.depth,
             derive(seed, "noise"),
         )
-        start = linear.to(torch.float32)
-        direct = torch.zeros(1, features.size, moments.dim, device=place)
+        hidden, smooth = [size.width] * self.depth, self.density != "discrete"
+        own = derive(seed, "mean")
+        return Perceptrons.start_at(linear, features, noise, hidden, smooth=smooth, seed=own)
+
+    def _losses(self, parts: Perceptrons, dt: float, density: Density) -> Losses:
+        """Minus the mean log density under the law that is fitted, per dimension."""
+        if density in ("discrete", "euler"):
+            return parts.kernel_losses
 
         def losses(batch: Transitions) -> dict[str, Tensor]:
-            seen = features(batch.t, batch.x)
-            mean = start(batch.t, batch.x, batch.token) + seen @ direct.squeeze(0)
-            residual = batch.following - mean - network(seen)
-            nats = -noise.log_density(seen, residual).mean(-1) / moments.dim
-            squares = residual.square().mean((-2, -1))
-            return {"drift": squares, "diffusion": nats}
+            sde = self._law(*parts.member(0), dt, density, training(batch.x.shape[-1]))
+            law = sde.transition(batch.t, batch.x)
+            nats = -law.log_density(batch.following).mean() / batch.x.shape[-1]
+            squares = (batch.following - law.mean).square().mean()
+            return {"drift": squares[None], "diffusion": nats[None]}
 
-        free = [*network.biases, direct]
-        groups = [Group(network.weights), Group(free, decays=False), *noise.groups()]
-        history = minimise(
-            groups, losses, train, validation, self.schedule, seed=seed, watch=watch
-        )
-        mean = NeuralMean(start, direct[0], network.member(0), features)
-        return Fit(self._law(mean, noise.member(0), dt_of(train)), history)
+        return losses
+
+    def _settled(self, parts: Perceptrons, index: int, dt: float, density: Density) -> SDE:
+        """The law of a trained member; its noise a constant where it is one."""
+        mean, noise = parts.member(index)
+        if not self.additive:
+            return self._law(mean, noise, dt, density)
+        here = noise(torch.zeros(()).to(noise.base), noise.features.mean).covariance()
+        return self._law(mean, ConstantNoise.of(NoiseSpec(self.noise), here), dt, density)
 
     @property
     def encoding(self) -> int:
-        """Waves in the encoding of time: none for ``euler``, whose coefficients are autonomous."""
+        """Waves in the encoding of time: none where coefficients are autonomous."""
         return self.waves if self.density == "discrete" else 0
 
     @property
     def effort(self) -> Effort:
         """The baselines' noise is of the same structure and size, and trained alike."""
-        hidden = (self.noise_width,) * self.depth
-        return Effort(NoiseSpec(self.noise), hidden, self.encoding, self.schedule)
+        size = self._size()
+        hidden = (size.noise_width,) * self.depth
+        return Effort(NoiseSpec(self.noise), hidden, self.encoding, self._schedule(size))
 
-    @property
-    def schedule(self) -> Schedule:
+    def _size(self, dim: int | None = None) -> Size:
+        """What was asked for, and else what is good for so many dimensions."""
+        asked = {field.name: getattr(self, field.name) for field in fields(Size)}
+        usual = size_for(discrete=self.density == "discrete", dim=dim)
+        return replace(usual, **{k: v for k, v in asked.items() if v is not None})
+
+    def _schedule(self, size: Size) -> Schedule:
         """How it is optimised."""
-        return Schedule(
-            epochs=self.epochs,
-            batch=self.batch,
-            rate=self.rate,
-            weight_decay=self.weight_decay,
-            least_steps=self.least_steps,
-            patience=self.patience,
-        )
+        most = {"least_steps": self.least_steps, "patience": self.patience}
+        return Schedule(self.epochs, size.batch, size.rate, size.weight_decay, **most)
 
-    def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:
+    def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SDE:
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        return self._law(
-            NeuralMean(
-                AdditiveMean(**group_of(mean, "linear")),
-                mean["direct"],
-                Network.restore(group_of(mean, "network")),
-                Features.restore(group_of(mean, "features"), self.encoding),
-            ),
-            StateDependentNoise.restore(noise, self.encoding),
-            config["dt"],
-        )
+        density = config.get("density", self.density)
+        made = NeuralMean.restore(mean, self.encoding)
+        if self.additive:
+            return self._law(made, ConstantNoise(**noise), config["dt"], density)
+        around = StateDependentNoise.restore(noise, self.encoding)
+        return self._law(made, around, config["dt"], density)
 
-    def _law(self, mean: NeuralMean, noise: StateDependentNoise, dt: float) -> KernelSDE:
-        diagonal = NoiseSpec(self.noise).name == "diagonal"
-        return KernelSDE(mean, noise, dt=dt, density=self.density, diagonal=diagonal)
+    def _law(
+        self,
+        mean: NeuralMean,
+        noise: Noise,
+        dt: float,
+        density: Density,
+        precision: Precision = EXACT,
+    ) -> SDE:
+        diagonal = NoiseSpec(self.noise).diagonal
+        if density in ("discrete", "euler"):
+            return KernelSDE(mean, noise, dt=dt, density=density, diagonal=diagonal)
+        euler = KernelSDE(mean, noise, dt=dt, density="euler", diagonal=diagonal)
+        return CoefficientSDE(euler, density, mean.linear_drift, self.additive, precision)

@@ -7,12 +7,19 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sdelens.additive import AdditiveMean, Moments, Terms, second_moment, selected, times_of
-from sdelens.baselines import Effort
-from sdelens.law import Kernel, group_of
-from sdelens.noise import ConstantNoise, NoiseSpec
+from sdelens.estimation.additive import (
+    AdditiveMean,
+    Moments,
+    Terms,
+    second_moment,
+    times_of,
+)
+from sdelens.estimation.selection import selected
+from sdelens.fitting.baselines import Effort
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.law import Kernel, group_of
+from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Fit, Watch
-from sdelens.trajectories import Paths
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _bars(axes: Axes, layer: Layer) -> None:
         ends = np.stack([y - column(layer, "low"), column(layer, "high") - y])
         axes.errorbar(x, y, ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2)
     if layer.words:
-        axes.set_xticks(x, [visible(word) for word in layer.words], rotation=45, ha="right")
+        axes.set_xticks(x, list(layer.words), rotation=45, ha="right")
 
 
 def _heat(axes: Axes, layer: Layer) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdelens.documents import Document
 from sdelens.errors import UsageError
+from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
 from sdelens_plugins.sources.rows import columns_of, documents_of_rows
 

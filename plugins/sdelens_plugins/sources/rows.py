@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sdelens.capturing import opened
-from sdelens.documents import Document
 from sdelens.errors import UsageError
+from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
+from sdelens.states.capturing import opened
 
 RESPONSES = ("response", "responses")
 SEPARATOR = "\n\n"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sdelens.documents import Document
+from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
-from sdelens.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler, sample
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,182 @@
+"""`sdelens validate`: a probe over systems whose truth is known."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
+from sdelens.registry import plugin as registered
+from sdelens.settings import parse_assignments
+
+if TYPE_CHECKING:
+    from sdelens.fitting.scores import Value
+    from sdelens.testing.validation import Row
+
+COLUMNS = (
+    ("drift", "drift_ratio", 2, True),
+    ("noise", "covariance_ratio", 2, True),
+    ("excess", "excess_ratio", 2, True),
+    ("nats", "excess", 4, False),
+    ("drift\nR2", "drift_r2", 3, False),
+    ("noise\nerror", "covariance_error", 3, False),
+    ("inside\n90%", "predicted", 3, False),
+    ("of coef-\nficients", "intervals", 3, True),
+)
+"""Heading, field of a row, digits, whether with its error."""
+NOTE = (
+    "drift, noise, excess: squared errors of drift and covariance and held-out nats, over those "
+    "of an efficient estimator, ± standard error over seeds. nats: excess over the true law. "
+    "noise error: relative, of the covariance. inside: share of 90% intervals that hold the next "
+    "state, and the coefficients."
+)
+
+
+def validate(
+    probe: Annotated[
+        str | None, typer.Option(help="A probe's name; with --plugin, a class.")
+    ] = None,
+    plugin: Annotated[
+        Path | None, typer.Option(help="A Python file that defines the probe.")
+    ] = None,
+    system: Annotated[
+        list[str] | None, typer.Option(help="Which system; repeatable. [all of them]")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many fits of each. [3]", min=1)] = None,
+    transitions: Annotated[
+        int | None, typer.Option(help="Transitions to fit to. [20000]", min=200)
+    ] = None,
+    ensemble: Annotated[
+        int, typer.Option(help="Members of an ensemble, for intervals of coefficients.", min=0)
+    ] = 0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting: probe.ridge=0.0")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="4000 transitions, 2 seeds, up to 16 dimensions.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Fit a probe to reference systems and hold it against the truth and the efficient bound."""
+    settings = parse_assignments(set_ or [])
+    if set(settings) - {"probe"}:
+        raise UsageError(f"--set knows probe.*, got {next(iter(set(settings) - {'probe'}))}.*")
+    if ensemble == 1:
+        raise UsageError("--ensemble must be 0 or at least 2: one member has no spread")
+    if plugin is None:
+        if probe is None:
+            raise UsageError("give --probe NAME, or --plugin FILE with a probe of your own")
+        registered("probe", probe)
+    elif not plugin.is_file():
+        raise UsageError(f"--plugin expects a Python file, got {plugin}: there is no such file")
+    chosen: Any = probe if plugin is None else from_file(plugin, probe)
+
+    from sdelens.testing import systems
+    from sdelens.testing.validation import validate as run
+    from sdelens_cli.screen import Screen
+
+    known = systems()
+    names = system or [name for name in known if not quick or known[name].dim <= 16]
+    for name in names:
+        if name not in known:
+            raise UnknownName.among("system", name, known)
+    fits = seeds or (2 if quick else 3)
+    with Screen(quiet=quiet or as_json).stage("validate", len(names) * fits, "fits") as advance:
+        rows = run(
+            chosen,
+            {name: known[name] for name in names},
+            seeds=range(fits),
+            transitions=transitions or (4_000 if quick else 20_000),
+            ensemble=ensemble,
+            done=lambda name, seed: advance(1, f"{name} {seed}"),
+            **settings.get("probe", {}),
+        )
+    label = chosen if isinstance(chosen, str) else chosen.__name__
+    show(label, rows, as_json=as_json)
+
+
+def from_file(file: Path, name: str | None) -> Any:
+    """The probe class in a file; an error where there is none, or more than one and no name."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--plugin expects a Python file, got {file}: call it *.py")
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BrokenPlugin(f"{file} does not load: {type(error).__name__}: {error}") from error
+    found = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and value.__module__ == file.stem
+        and all(hasattr(value, part) for part in ("densities", "fit", "restore"))
+    }
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name is None:
+        raise UsageError(
+            f"{file} must define one probe (a class with densities, fit and restore), but holds "
+            f"{', '.join(sorted(found)) or 'none'}: name one with --probe"
+        )
+    if name not in found:
+        raise UnknownName.among(f"probe in {file.name}", name, found)
+    return found[name]
+
+
+def show(probe: str, rows: "list[Row]", *, as_json: bool) -> None:
+    """A table, or one JSON object."""
+    if as_json:
+        from sdelens_cli.screen import finite
+
+        plain = [
+            {
+                key: {k: finite(v) for k, v in value.items()} if isinstance(value, dict) else value
+                for key, value in asdict(row).items()
+            }
+            for row in rows
+        ]
+        print(json.dumps({"probe": probe, "rows": plain}, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    drawn = Table(header_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    headings, cells = table(rows)
+    for place, heading in enumerate(headings):
+        drawn.add_column(heading, justify="right" if place else "left", no_wrap=place > 0)
+    for line in cells:
+        drawn.add_row(*line)
+    console.print(Text(f"{probe}: {rows[0].transitions} transitions", style="bold"))
+    console.print(drawn)
+    for row in rows:
+        if row.failure:
+            console.print(Text(f"left out: {row.system}: {row.failure}"), soft_wrap=True)
+    console.print(Text(NOTE, style="dim"))
+
+
+def table(rows: "list[Row]") -> tuple[list[str], list[list[str]]]:
+    """Headings and cells, of the columns that hold anything."""
+    used = [one for one in COLUMNS if any(getattr(row, one[1]) is not None for row in rows)]
+    headings = ["system", *(heading for heading, *_ in used)]
+    cells = [
+        [row.system, *(number(getattr(row, f), digits, error) for _, f, digits, error in used)]
+        for row in rows
+    ]
+    return headings, cells
+
+
+def number(value: "Value | None", digits: int, with_error: bool) -> str:
+    """A value in so many digits; nothing where there is none."""
+    if value is None:
+        return ""
+    error = f"±{value.stderr:.{digits}f}".replace("±0.", "±.")
+    shown = with_error and value.stderr < float("inf")
+    return f"{value.value:.{digits}f}{error if shown else ''}"

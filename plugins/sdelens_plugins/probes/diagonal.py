@@ -1,0 +1,103 @@
+"""An autoregression of every coordinate on itself, with constant noise."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.errors import BadNumbers
+from sdelens.estimation.additive import (
+    AdditiveMean,
+    second_moment,
+)
+from sdelens.estimation.centred import Centred
+from sdelens.estimation.selection import RIDGES, SHRINKAGES
+from sdelens.fitting.baselines import Effort
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.law import group_of
+from sdelens.laws.sde import SDE, KernelSDE, LinearSDE
+from sdelens.paths.moments import Moments, times_of
+from sdelens.paths.trajectories import Paths, dt_of
+from sdelens.protocols import Fit, Watch
+
+
+@dataclass(frozen=True)
+class DiagonalProbe:
+    r""":math:`E[X_i'|x,t] = a_i x_i + c_{i,t}` with constant noise: coordinates do not interact.
+
+    `discrete`: a kernel with an intercept for each position. `exact`: an Ornstein-Uhlenbeck
+    process per coordinate, with the rate :math:`\log a_i/dt` and one intercept (`BadNumbers`
+    where :math:`a_i \le 0`). `noise` is ``scalar``, ``diagonal``, ``correlated:k`` or ``full``.
+    `ridge` divides each :math:`a_i` of least squares by 1 + ridge; None chooses it on validation.
+    """
+
+    densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")
+
+    density: Literal["discrete", "exact"] = "discrete"
+    ridge: float | None = None
+    noise: str = "diagonal"
+
+    def __post_init__(self) -> None:
+        NoiseSpec(self.noise)  # a form that is none is an error before any work
+
+    @property
+    def effort(self) -> Effort:
+        """The baselines have noise of the same structure."""
+        return Effort(NoiseSpec(self.noise))
+
+    def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
+        del seed, watch  # closed form
+        times = times_of(train)
+        moments, held = Moments.of(train, times), Moments.of(validation, times)
+        mean = self._mean(moments, held)
+        noise = ConstantNoise.of(NoiseSpec(self.noise), second_moment(mean, moments))
+        dt = dt_of(train)
+        if self.density == "discrete":
+            return Fit(self._kernel(mean.to(torch.float32), noise, dt))
+        covariance = noise.scale.covariance()
+        require_positive(mean.matrix.diagonal())
+        exact = LinearSDE.from_step(mean.matrix, mean.by_time[0], covariance, dt).tensors()
+        return Fit(LinearSDE(**{name: t.float() for name, t in exact.items()}, dt=dt))
+
+    def _mean(self, train: Moments, validation: Moments) -> AdditiveMean:
+        """With the penalties, shared by all coordinates, that predict validation best."""
+        position = self.density == "discrete"
+        ridges = RIDGES if self.ridge is None else (self.ridge,)
+        fits = [
+            on_itself(Centred.of(train, position=position, shrinkage=shrinkage), ridge)
+            for shrinkage, ridge in product(SHRINKAGES if position else SHRINKAGES[:1], ridges)
+        ]
+        losses = [float(second_moment(m, validation).diagonal().log().sum()) for m in fits]
+        return fits[losses.index(min(losses))]
+
+    def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SDE:
+        if self.density == "exact":
+            return LinearSDE(**dict(tensors), dt=config["dt"])
+        mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
+        return self._kernel(AdditiveMean(**mean), ConstantNoise(**noise), config["dt"])
+
+    def _kernel(self, mean: AdditiveMean, noise: ConstantNoise, dt: float) -> KernelSDE:
+        return KernelSDE(mean, noise, dt=dt, density="discrete", diagonal=noise.diagonal)
+
+
+def on_itself(centred: Centred, ridge: float) -> AdditiveMean:
+    """Every coordinate on itself by least squares, its coefficient divided by 1 + ridge."""
+    square = centred.xx.diagonal()
+    least = 1e-12 * float(square.max())  # a constant coordinate has no coefficient
+    slope = centred.xy.diagonal() / square.clamp(min=least) / (1 + ridge)
+    return centred.mean(slope.diag())
+
+
+def require_positive(slope: Float[Tensor, " dim"]) -> None:
+    """An error where a coordinate jumps back and forth: no Ornstein-Uhlenbeck process does."""
+    bad = (slope <= 0).nonzero()[:, 0].tolist()
+    if bad:
+        raise BadNumbers(
+            "an exact density needs a positive coefficient in every coordinate, but coordinate "
+            f"{bad[0]} has {float(slope[bad[0]]):.3g} ({len(bad)} such coordinates); use "
+            "density=discrete, or observe the process more often"
+        )

@@ -1,0 +1,172 @@
+"""A switching linear dynamical system with observed states, by expectation maximisation."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.estimation.additive import (
+    AdditiveMean,
+    Moments,
+    Terms,
+    second_moment,
+    times_of,
+)
+from sdelens.estimation.noise import ConstantNoise, NoiseSpec
+from sdelens.estimation.regimes import Departures, Regimes, SwitchingLaw
+from sdelens.estimation.selection import selected
+from sdelens.estimation.starts import best_start, sampled
+from sdelens.estimation.switching import Expected, Prior, climb, expected
+from sdelens.fitting.baselines import Effort
+from sdelens.paths.trajectories import Paths
+from sdelens.protocols import Epoch, Fit, Watch
+from sdelens.seeds import derive
+
+GRID = (1, 2, 3, 4, 6, 8)
+"""Numbers of regimes, tried in this order."""
+LEAST = 1e-3
+"""The next number must gain so many nats per dimension on validation documents."""
+TRIAL = 3
+"""Numbers of regimes are compared after so many passes; only the chosen one goes on."""
+CLEAR = 10
+"""What intercepts by position must gain, in multiples of what estimating them costs."""
+
+
+@dataclass(frozen=True)
+class SwitchingProbe:
+    """``X' = A_z X + c_z + c_t + noise_z``, z a Markov chain of regimes: an autoregressive HMM.
+
+    Each regime departs from the linear probe's solution as far as the data ask for: Carson and
+    Reisizadeh, "A statistical physics of language model reasoning" (2025), fit such systems to
+    language models' states. `regimes` of None chooses their number on validation documents.
+    `ridge` weighs the penalty on a departure: as many observations of none as there are
+    coordinates, times this. No regime's variance falls below `floor` times the linear probe's.
+    Of `starts` drawn starts the best goes on, until a pass gains less than `tolerance` nats per
+    dimension and transition.
+    """
+
+    densities: ClassVar[tuple[str, ...]] = ("discrete",)
+
+    density: Literal["discrete"] = "discrete"
+    regimes: int | None = None
+    noise: str = "diagonal"
+    ridge: float = 1.0
+    floor: float = 1e-3
+    starts: int = 4
+    passes: int = 25
+    tolerance: float = 2e-5
+
+    def __post_init__(self) -> None:
+        NoiseSpec(self.noise)  # a form that is none is an error before any work
+        if self.regimes is not None and self.regimes < 1:
+            raise UsageError(f"regimes must be 1 or more, or none to choose, got {self.regimes}")
+        if not (self.floor > 0 and self.starts > 0 and self.passes > 0 and self.ridge >= 0):
+            raise UsageError(
+                "floor, starts and passes must be above 0 and ridge not below, got "
+                f"{self.floor}, {self.starts}, {self.passes} and {self.ridge}"
+            )
+
+    @property
+    def effort(self) -> Effort:
+        """The baselines have noise of the same structure."""
+        return Effort(NoiseSpec(self.noise))
+
+    def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
+        times = times_of(train)
+        moments, held = Moments.of(train, times), Moments.of(validation, times)
+        linear = _common(moments, held)
+        covariance = second_moment(linear, moments)
+        prior = self._prior(moments, covariance.diagonal())
+        noise = ConstantNoise.of(NoiseSpec(self.noise), covariance)
+        seen, unseen = (
+            Departures(paths, linear.to(torch.float32)) for paths in (train, validation)
+        )
+        sample = sampled(train, seen.common, moments.count)
+
+        def climbed(start: Regimes, passes: int) -> tuple[Regimes, tuple[Epoch, ...]]:
+            return self._climbed(start, seen, unseen, prior, passes, watch)
+
+        def tried(count: int, passes: int) -> tuple[Regimes, tuple[Epoch, ...]]:
+            part = derive(seed, "regimes", count)
+            start = best_start(sample, count, prior, noise, starts=self.starts, seed=part)
+            return climbed(start, passes)
+
+        if self.regimes is not None:
+            best, history = tried(self.regimes, self.passes)
+        else:
+            best, _ = _best(tried(count, min(TRIAL, self.passes)) for count in GRID)
+            best, history = climbed(best, self.passes)
+        return Fit(SwitchingLaw(seen.common, best[0].to(torch.float32)), history)
+
+    def _climbed(
+        self,
+        start: Regimes,
+        seen: Departures,
+        unseen: Departures,
+        prior: Prior,
+        passes: int,
+        watch: Watch,
+    ) -> tuple[Regimes, tuple[Epoch, ...]]:
+        """The regimes that a start leads to."""
+        history: list[Epoch] = []
+        before = -torch.inf
+        for regimes, sums in islice(climb(start, seen, prior), passes):
+            losses = _losses(sums), _losses(expected(regimes, unseen))
+            history.append(Epoch(len(history) + 1, passes, *losses))
+            watch(history[-1])
+            value = float(sums.log_likelihood + prior.log_density(regimes))
+            if value - before < self.tolerance * sums.cross.shape[-1] * int(sums.transitions):
+                break
+            before = value
+        return regimes, tuple(history)
+
+    def _prior(self, moments: Moments, variance: Float[Tensor, " dim"]) -> Prior:
+        square = moments.xx.trace() / (moments.dim * moments.count)
+        weight = self.ridge * moments.dim * square
+        penalty = torch.cat([weight.expand(moments.dim), torch.ones_like(weight)[None]])
+        variance = variance.clamp(min=1e-12 * float(variance.max()))
+        return Prior(penalty, variance, self.floor * variance)
+
+    def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SwitchingLaw:
+        del config  # everything is in the tensors
+        return SwitchingLaw.restore(dict(tensors))
+
+
+def _common(moments: Moments, held: Moments) -> AdditiveMean:
+    """The linear probe's mean, with intercepts by position where they matter.
+
+    The regimes leave it as it is, and an intercept's error weighs more beside their lesser noise.
+    So validation must gain clearly by them.
+    """
+    one, by_position = (
+        selected(moments, held, Terms(state=True, position=position)) for position in (False, True)
+    )
+    losses = (second_moment(mean, held).diagonal().log().mean() / 2 for mean in (one, by_position))
+    gain = float(next(losses) - next(losses))
+    cost = len(moments.times) / (2 * moments.count)
+    return by_position if gain > CLEAR * cost else one
+
+
+def _best(
+    tried: Iterator[tuple[Regimes, tuple[Epoch, ...]]],
+) -> tuple[Regimes, tuple[Epoch, ...]]:
+    """The last that gains by `LEAST` over the one before it; those after it are not tried."""
+    best = next(tried)
+    for other in tried:
+        before, after = (history[-1].validation["diffusion"] for _, history in (best, other))
+        if before - after < LEAST:
+            break
+        best = other
+    return best
+
+
+def _losses(sums: Expected) -> dict[str, float]:
+    """The losses of an epoch, per dimension and transition."""
+    count = sums.cross.shape[-1] * int(sums.transitions)
+    drift, nats = float(sums.squares) / count, -float(sums.log_likelihood) / count
+    return {"drift": drift, "diffusion": nats, "total": drift + nats}

@@ -1,0 +1,1 @@
+"""From paths to laws: least squares, likelihood, gradient descent."""

@@ -1,0 +1,198 @@
+r"""Closed-form means: :math:`E[X'|x,t,v] = Ax + c_t + e_v`, from one pass over the data.
+
+State x, position t and token v enter additively; leaving terms out gives every baseline. All that
+least squares needs is in the `Moments` of the transitions, so that penalties are chosen on
+validation documents without another pass over the data.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.laws.law import Mean
+from sdelens.paths.moments import Moments as Moments
+from sdelens.paths.moments import nearest as nearest
+from sdelens.paths.moments import times_of as times_of
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Which terms a mean has."""
+
+    state: bool = False
+    position: bool = False
+    token: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class AdditiveMean(Mean):
+    """The mean ``matrix @ x + by_time[t] + by_token[v]``.
+
+    Unseen tokens add nothing; a time that was not fitted takes the nearest one's effect.
+    """
+
+    matrix: Float[Tensor, "dim dim"]
+    times: Float[Tensor, " time"]
+    by_time: Float[Tensor, "time dim"]
+    known: Int[Tensor, " token"]
+    by_token: Float[Tensor, "token dim"]
+
+    def __call__(
+        self,
+        t: Float[Tensor, "*batch"],
+        x: Float[Tensor, "*batch dim"],
+        token: Int[Tensor, "*batch"],
+    ) -> Float[Tensor, "*batch dim"]:
+        mean = x @ self.matrix.mT + self.by_time[nearest(self.times, t)]
+        return mean + self.effect(token) if len(self.known) else mean
+
+    def effect(self, token: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
+        """What a token adds: zero if it was not seen."""
+        if len(self.known) == 0:
+            return self.by_token.new_zeros(*token.shape, self.by_token.shape[1])
+        row = torch.searchsorted(self.known, token.contiguous()).clamp(max=len(self.known) - 1)
+        found = (self.known[row] == token)[..., None]
+        return self.by_token[row].where(found, 0.0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        names = ("matrix", "times", "by_time", "known", "by_token")
+        return {name: getattr(self, name) for name in names}
+
+    def to(self, dtype: torch.dtype) -> "AdditiveMean":
+        """The same mean with coefficients of another type."""
+        return AdditiveMean(
+            self.matrix.to(dtype),
+            self.times.to(dtype),
+            self.by_time.to(dtype),
+            self.known,
+            self.by_token.to(dtype),
+        )
+
+
+def random_walk(moments: Moments) -> AdditiveMean:
+    """The mean X' = x: nothing is fitted."""
+    return _assembled(moments, torch.eye(moments.dim).to(moments.xx), None, None)
+
+
+def drifting(moments: Moments, *, by_position: bool, shrinkage: float = 16.0) -> AdditiveMean:
+    """The mean x + c, or x + c_t: a random walk with drift, the same for all states."""
+    increments = moments.position_y - moments.position_x
+    counts = moments.position_count[:, None]
+    overall = increments.sum(0) / moments.count
+    own = (increments - counts * overall) / (counts + shrinkage)
+    drift = overall + own if by_position else overall.repeat(len(own), 1)
+    return replace(random_walk(moments), by_time=drift)
+
+
+def least_squares(
+    moments: Moments, terms: Terms, *, ridge: float = 1e-6, shrinkage: float = 1.0
+) -> AdditiveMean:
+    r"""Penalised least squares by the normal equations, token effects eliminated (Schur).
+
+    The penalty on A is ``ridge * tr(E[xx'])/dim`` per transition, towards the autoregression of
+    each coordinate on itself: a persistent state is not pulled to zero, nor a fleeting one to the
+    identity. Effects of tokens and positions are shrunk as by `shrinkage` further observations of
+    no effect. The intercept is free.
+    """
+    phi = _Features(moments, terms)
+    gram, cross = phi.gram(), phi.cross()
+    if terms.token:
+        weight = 1 / (phi.token_count + shrinkage)
+        gram = gram - phi.token.mT @ (phi.token * weight[:, None])
+        cross = cross - phi.token.mT @ (moments.token_y * weight[:, None])
+    penalty = phi.penalty(ridge, shrinkage)
+    if terms.state:
+        own = autoregression(moments, by_position=terms.position)
+        cross[: moments.dim].diagonal().add_(penalty[: moments.dim] * own)
+    solution = torch.cholesky_solve(cross, torch.linalg.cholesky(gram + penalty.diag()))
+    by_token = None
+    if terms.token:
+        by_token = (moments.token_y - phi.token @ solution) * weight[:, None]
+    return phi.mean(solution, by_token)
+
+
+def autoregression(moments: Moments, *, by_position: bool) -> Float[Tensor, " dim"]:
+    """Slope of the next value of each coordinate on its own value, with an intercept."""
+    count, x, y = moments.position_count[:, None], moments.position_x, moments.position_y
+    if not by_position:
+        count, x, y = (sums.sum(0, keepdim=True) for sums in (count, x, y))
+    count = count.clamp(min=1)  # a time without transitions has sums of zero
+    products = moments.xy.diagonal() - (x * y / count).sum(0)
+    squares = moments.xx.diagonal() - (x * x / count).sum(0)
+    return products / squares.clamp(min=1e-12 * float(squares.max()) + 1e-300)
+
+
+def second_moment(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "dim dim"]:
+    """E[rr'] of the mean's residuals r, by the moments alone: on train, validation or test."""
+    by_time = mean.by_time[nearest(mean.times, moments.times)]
+    free = torch.zeros_like(by_time[:1])  # the intercept is part of by_time already
+    theta = torch.cat([mean.matrix.mT, free, by_time]).double()
+    everything = _Features(moments, Terms(state=True, position=True))
+    token = mean.effect(moments.tokens).double()
+    gram, cross = everything.gram(), everything.cross()
+    fitted_y = theta.mT @ cross + token.mT @ moments.token_y
+    mixed = theta.mT @ everything.token.mT @ token
+    fitted = theta.mT @ gram @ theta + mixed + mixed.mT
+    fitted = fitted + token.mT @ (token * everything.token_count[:, None])
+    total = moments.yy - fitted_y - fitted_y.mT + fitted
+    return (total + total.mT) / (2 * moments.count)
+
+
+class _Features:
+    """The dense features ``[x, one-hot position]``, or those of them that the terms ask for."""
+
+    def __init__(self, moments: Moments, terms: Terms) -> None:
+        self.moments, self.terms = moments, terms
+        positions = len(moments.times)
+        one = torch.ones(positions, 1, dtype=torch.float64, device=moments.times.device)
+        # without a position term all positions share one intercept; with it they have one each,
+        # and a free one besides, so that only differences between positions are shrunk
+        own = torch.eye(positions).to(one)
+        self.collapse = torch.cat([one, own], dim=1) if terms.position else one
+        self.token_count = moments.token_position.sum(1)
+        place = moments.token_position @ self.collapse
+        self.token = torch.cat([moments.token_x, place], 1) if terms.state else place
+
+    def gram(self) -> Tensor:
+        moments, collapse = self.moments, self.collapse
+        place = collapse.mT @ (moments.position_count[:, None] * collapse)
+        if not self.terms.state:
+            return place
+        mixed = moments.position_x.mT @ collapse
+        return torch.cat([torch.cat([moments.xx, mixed], 1), torch.cat([mixed.mT, place], 1)])
+
+    def cross(self) -> Tensor:
+        place = self.collapse.mT @ self.moments.position_y
+        return torch.cat([self.moments.xy, place]) if self.terms.state else place
+
+    def penalty(self, ridge: float, shrinkage: float) -> Tensor:
+        moments = self.moments
+        place = torch.full_like(self.collapse[0], shrinkage)
+        place[0] = 1e-9 * moments.count  # the free intercept
+        if not self.terms.state:
+            return place
+        level = float(moments.xx.trace()) / moments.dim
+        return torch.cat([torch.full_like(moments.xx[0], ridge * level), place])
+
+    def mean(self, solution: Tensor, by_token: Tensor | None) -> AdditiveMean:
+        split = self.moments.dim if self.terms.state else 0
+        by_time = self.collapse @ solution[split:]
+        matrix = solution[:split].mT.contiguous() if self.terms.state else None
+        return _assembled(self.moments, matrix, by_time, by_token)
+
+
+def _assembled(
+    moments: Moments, matrix: Tensor | None, by_time: Tensor | None, by_token: Tensor | None
+) -> AdditiveMean:
+    """A mean with zeros for the terms that it does not have."""
+    zeros = moments.xx.new_zeros
+    dim, positions = moments.dim, len(moments.times)
+    return AdditiveMean(
+        matrix=zeros(dim, dim) if matrix is None else matrix,
+        times=moments.times,
+        by_time=zeros(positions, dim) if by_time is None else by_time,
+        known=moments.tokens[:0] if by_token is None else moments.tokens,
+        by_token=zeros(0, dim) if by_token is None else by_token,
+    )

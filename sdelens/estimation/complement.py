@@ -1,0 +1,85 @@
+r"""The coordinates that a basis leaves out, given those that it keeps: a conditional Gaussian.
+
+With kept coordinates z and left-out ones c, :math:`p(x'|x) = p(z'|x)\,p(c'|z',x)`. The fitted law
+is the first factor; the second is :math:`c' = A_1 z' + A_2 c + c_t + \varepsilon` by least squares
+on training documents, with constant diagonal noise. It is the same beside every law, so that gains
+do not see it, and the likelihood is that of whole states.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.estimation.additive import (
+    AdditiveMean,
+    Terms,
+    second_moment,
+)
+from sdelens.estimation.selection import selected
+from sdelens.laws.law import group_of, prefixed
+from sdelens.laws.scale import DiagonalScale
+from sdelens.paths.basis import Basis
+from sdelens.paths.moments import Moments, times_of
+from sdelens.paths.trajectories import Paths, Trajectories
+
+
+@dataclass(frozen=True, eq=False)
+class Complement:
+    """The law of the left-out coordinates one step later."""
+
+    mean: AdditiveMean
+    std: Float[Tensor, " left"]
+
+    def log_density(self, basis: Basis, block: Trajectories) -> Float[Tensor, "path step"]:
+        """In nats, in the left-out standardised coordinates, of each step of raw states."""
+        both = _paired(basis, block)
+        times = both.times.expand(both.mask.shape)[:, :-1]
+        past, following = both.states[:, :-1], both.states[:, 1:]
+        seen = torch.cat([following[..., : basis.latent], past[..., basis.latent :]], -1)
+        mean = self.mean(times, seen, both.tokens[:, :-1])
+        left = (following - mean)[..., basis.latent :]
+        return DiagonalScale(self.std).log_density(left)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was fitted, by name."""
+        return prefixed(mean=self.mean.tensors()) | {"std": self.std}
+
+    @classmethod
+    def restore(cls, tensors: dict[str, Tensor]) -> "Complement | None":
+        """The inverse of `tensors`; None of none."""
+        if not tensors:
+            return None
+        return cls(AdditiveMean(**group_of(tensors, "mean")), tensors["std"])
+
+
+def fit_complement(basis: Basis, train: Paths, validation: Paths) -> Complement | None:
+    """The complement of a basis, in one pass; None where nothing is left out."""
+    if basis.left == 0:
+        return None
+    times = times_of(train)
+    moments, held = (_moments(basis, paths, times) for paths in (train, validation))
+    mean = selected(moments, held, Terms(state=True, position=True))
+    variance = second_moment(mean, moments).diagonal()[basis.latent :]
+    return Complement(mean.to(torch.float32), variance.clamp(min=1e-12).sqrt().float())
+
+
+def _paired(basis: Basis, block: Trajectories) -> Trajectories:
+    """Kept and left-out coordinates side by side."""
+    (kept,) = basis.view(block)
+    left = basis.encode_left(block.times.expand(block.mask.shape), block.states)
+    return replace(kept, states=torch.cat([kept.states, left], -1))
+
+
+def _moments(
+    basis: Basis, paths: Iterable[Trajectories], times: Float[Tensor, " time"]
+) -> Moments:
+    """Moments of the next [z', c'] given [z', c]: what is kept is known one step ahead."""
+    moments = Moments(basis.latent + basis.left, times)
+    for block in paths:
+        flat = _paired(basis, block).flat()
+        known = flat.following[:, : basis.latent]
+        moments.add(replace(flat, x=torch.cat([known, flat.x[:, basis.latent :]], -1)))
+    return moments

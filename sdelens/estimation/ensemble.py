@@ -1,0 +1,51 @@
+"""Fits to resampled documents: how much of a coefficient is the luck of the sample."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
+from sdelens.protocols import Fit, FitTask, Probe, StackedProbe, Watch, unwatched
+from sdelens.seeds import derive, generator
+
+
+def resampled(paths: Paths, groups: Mapping[int, int] | None, seed: int) -> MappedPaths:
+    """As many groups of documents as there are, drawn with replacement: a bootstrap sample.
+
+    A document's paths are repeated as often as its group was drawn; groups are what is independent
+    (Efron 1979; Field and Welsh 2007 for clusters).
+    """
+    documents = {number for block in paths for number in block.document.tolist()}
+    groups = groups or {document: document for document in documents}
+    names = sorted({groups[document] for document in documents})
+    random = generator(seed, "bootstrap")
+    drawn = torch.randint(len(names), (len(names),), generator=random)
+    counts = torch.bincount(drawn, minlength=len(names))
+    times = {name: int(count) for name, count in zip(names, counts.tolist(), strict=True)}
+
+    def repeat(block: Trajectories) -> Trajectories:
+        often = torch.tensor([times[groups[d]] for d in block.document.tolist()])
+        rows = torch.arange(len(often)).repeat_interleave(often)
+        return block.rows(rows.to(block.document.device))
+
+    return MappedPaths(paths, repeat)
+
+
+def fit_all(probe: Probe, tasks: Sequence[FitTask], *, watch: Watch = unwatched) -> list[Fit]:
+    """A fit for each task: in one batched computation where the probe can, else in turn."""
+    if isinstance(probe, StackedProbe) and len(tasks) > 1:
+        return probe.fit_stack(tasks, watch=watch)
+    return [probe.fit(task.train, task.validation, seed=task.seed, watch=watch) for task in tasks]
+
+
+def ensemble_tasks(
+    train: Paths,
+    validation: Paths,
+    groups: Mapping[int, int] | None,
+    *,
+    members: int,
+    seed: int,
+) -> list[FitTask]:
+    """As many fits as there are members, each to training documents resampled by its seed."""
+    seeds = [derive(seed, "member", number) for number in range(members)]
+    return [FitTask(resampled(train, groups, own), validation, own) for own in seeds]

@@ -1,0 +1,77 @@
+r"""Log-linear variance: :math:`w_i \sim N(0, e^{\phi^\top b_i})`, by Fisher scoring.
+
+The information of b is half of :math:`\Phi^\top\Phi`, whatever b is, so that one Cholesky factor
+serves all steps and coordinates (Harvey, "Estimating regression models with multiplicative
+heteroscedasticity", 1976).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.estimation.regression import Products
+from sdelens.laws.matrices import cholesky
+
+WIDEST = 4.0
+"""Bounds the logarithm of the variance: the features may be far out where the data are few."""
+SWEEPS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class LogScale:
+    """The variance of each coordinate given features."""
+
+    coefficients: Float[Tensor, "feature dim"]
+
+    def log_variance(self, features: Float[Tensor, "row feature"]) -> Float[Tensor, "row dim"]:
+        """Bounded."""
+        return (features @ self.coefficients.to(features)).clamp(-WIDEST, WIDEST)
+
+    def log_density(
+        self, features: Float[Tensor, "row feature"], white: Float[Tensor, "row dim"]
+    ) -> Float[Tensor, " row"]:
+        """In nats, less its constant."""
+        logs = self.log_variance(features)
+        return -0.5 * (white.square() * (-logs).exp() + logs).sum(-1)
+
+    def standardised(
+        self, features: Float[Tensor, "row feature"], white: Float[Tensor, "row dim"]
+    ) -> Float[Tensor, "row dim"]:
+        """Each coordinate by its standard deviation."""
+        return white * (-0.5 * self.log_variance(features)).exp()
+
+    @classmethod
+    def of(
+        cls,
+        features: Float[Tensor, "row feature"],
+        white: Float[Tensor, "row dim"],
+        penalty: Float[Tensor, " feature"],
+    ) -> "LogScale":
+        """By Fisher scoring from constant variance; the first feature is the constant."""
+        squares = white.square()
+        gram = Products.of(features, squares).gram
+        # times two, for the information is half of the gram
+        weight = 2 * penalty * gram.diagonal()
+        root = cholesky(gram + weight.diag())
+        fitted = cls(gram.new_zeros(len(gram), squares.shape[1]))
+        fitted.coefficients[0] = squares.double().mean(0).log()
+        for _ in range(SWEEPS):
+            excess = squares * (-fitted.log_variance(features)).exp() - 1
+            slope = (features.mT @ excess).double() - weight[:, None] * fitted.coefficients
+            fitted = cls(fitted.coefficients + torch.cholesky_solve(slope, root))
+        return fitted
+
+
+def chosen(
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    penalties: Sequence[Float[Tensor, " feature"]],
+) -> tuple[LogScale, Float[Tensor, " feature"]]:
+    """The scale, and its penalty, that predict validation best; features and residuals of both."""
+    fits = [LogScale.of(*train, penalty) for penalty in penalties]
+    losses = [-float(fit.log_density(*validation).mean()) for fit in fits]
+    best = losses.index(min(losses))
+    return fits[best], penalties[best]

@@ -1,0 +1,216 @@
+r"""Noise whose scale depends on the state, around any mean.
+
+:math:`S = \mathrm{diag}(s)\,R\,\mathrm{diag}(s)` with a constant correlation R (none, of low rank
+plus diagonal, or full), and :math:`s(x,t) = \epsilon + s_0\,\mathrm{softplus}(c + h(x,t))` with a
+network h; :math:`s_0` is the deviation of the mean's residuals. The floor epsilon keeps densities
+bounded.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from sdelens.estimation.additive import Moments
+from sdelens.estimation.optimise import Group, Schedule, minimise
+from sdelens.laws.constant_noise import ConstantNoise as ConstantNoise
+from sdelens.laws.constant_noise import NoiseSpec as NoiseSpec
+from sdelens.laws.correlation import Correlation, correlation_from, correlation_of, stacked
+from sdelens.laws.law import Mean, Noise, group_of, prefixed
+from sdelens.laws.network import Clock, Network
+from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
+from sdelens.paths.trajectories import Paths, Transitions
+from sdelens.protocols import Watch, unwatched
+from sdelens.seeds import derive
+
+FLOOR = 0.02
+"""The smallest scale, as a share of the states' own standard deviation: the same for all means."""
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the networks see: the standardised state and a Fourier encoding of the time."""
+
+    mean: Float[Tensor, "*member dim"]
+    std: Float[Tensor, "*member dim"]
+    clock: Clock
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return self.mean.shape[-1] + self.clock.size
+
+    @classmethod
+    def joined(cls, members: Sequence["Features"]) -> "Features":
+        """Those of several data sets, side by side; they are told apart by `member`."""
+        means = torch.stack([each.mean for each in members])
+        return cls(means, torch.stack([each.std for each in members]), members[0].clock)
+
+    def member(self, index: int) -> "Features":
+        """Those of one data set; all members of a stack may share them."""
+        if self.mean.ndim == 1:
+            return self
+        return Features(self.mean[index], self.std[index], self.clock)
+
+    def __call__(
+        self, t: Float[Tensor, "*batch"], x: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch feature"]:
+        return torch.cat([(x - self.mean) / self.std, self.clock(t)], dim=-1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name."""
+        span = torch.tensor([self.clock.first, self.clock.last], dtype=torch.float64)
+        return {"mean": self.mean, "std": self.std, "clock": span}
+
+    @classmethod
+    def restore(cls, tensors: dict[str, Tensor], waves: int) -> "Features":
+        """The inverse of `tensors`."""
+        first, last = tensors["clock"].tolist()
+        return cls(tensors["mean"], tensors["std"], Clock(first, last, waves))
+
+
+def features_of(moments: Moments, waves: int) -> Features:
+    """Standardised states and the encoding of the times seen in training."""
+    mean = moments.position_x.sum(0) / moments.count
+    variance = moments.xx.diagonal() / moments.count - mean.square()
+    std = variance.clamp(min=1e-12 * float(variance.max())).sqrt()
+    clock = Clock(float(moments.times[0]), float(moments.times[-1]), waves)
+    return Features(mean.float(), std.float(), clock)
+
+
+@dataclass(frozen=True, eq=False)
+class StateDependentNoise(Noise):
+    """A network's diagonal scale, around a constant correlation if there is one."""
+
+    features: Features
+    base: Float[Tensor, "*member dim"]
+    network: Network
+    correlation: Correlation | None = None
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether coordinates are independent."""
+        return self.correlation is None
+
+    def __call__(self, t: Float[Tensor, "*batch"], x: Float[Tensor, "*batch dim"]) -> Scale:
+        return self.around(self.std(self.features(t, x)))
+
+    def std(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*stacked dim"]:
+        """The scale before correlation; `base` and the floor where the network is zero."""
+        one = math.log(math.e - 1)  # softplus(one) = 1
+        base, floor = self.base, FLOOR * self.features.std
+        if base.shape[-1] == 1:  # one output for all coordinates: the noise is a scalar
+            floor = floor.square().mean(-1, keepdim=True).sqrt()
+        base, floor = (t if t.ndim == 1 else t[:, None] for t in (base, floor))
+        std = floor + base * softplus(self.network(features) + one)
+        return std.expand(*std.shape[:-1], self.features.std.shape[-1])
+
+    def around(self, std: Float[Tensor, "*stacked dim"]) -> Scale:
+        """A scale with these standard deviations and the constant correlation."""
+        if self.correlation is None:
+            return DiagonalScale(std)
+        return ScaledCorrelation(std, self.correlation.scale())
+
+    def member(self, index: int) -> "StateDependentNoise":
+        """One of a stack."""
+        correlation = self.correlation and self.correlation.member(index)
+        features, network = self.features.member(index), self.network.member(index)
+        return StateDependentNoise(features, self.base[index], network, correlation)
+
+    @classmethod
+    def joined(cls, stacks: Sequence["StateDependentNoise"]) -> "StateDependentNoise":
+        """Stacks of one member each, fitted to data of their own, as one."""
+        shapes = [stack.correlation.member(0) for stack in stacks if stack.correlation]
+        return cls(
+            Features.joined([stack.features for stack in stacks]),
+            torch.cat([stack.base for stack in stacks]),
+            Network.joined([stack.network for stack in stacks]),
+            stacked(shapes),
+        )
+
+    def log_density(
+        self,
+        features: Float[Tensor, "*member batch feature"],
+        residual: Float[Tensor, "stack batch dim"],
+    ) -> Float[Tensor, "stack batch"]:
+        """Of each member's own residuals, for a stack."""
+        std = self.std(features)
+        if self.correlation is None:
+            return DiagonalScale(std).log_density(residual)
+        members = range(len(residual))
+        return torch.stack(
+            [self.member(i).around(std[i]).log_density(residual[i]) for i in members]
+        )
+
+    def groups(self) -> list[Group]:
+        """What is optimised: the weights slowly, since a scale overfits before a mean does."""
+        shared = list(self.correlation.tensors().values()) if self.correlation else []
+        biases = [*self.network.biases, *shared]
+        return [Group(self.network.weights, rate=0.3), Group(biases, decays=False)]
+
+    def tensors(self) -> dict[str, Tensor]:
+        own = {"base": self.base} | (self.correlation.tensors() if self.correlation else {})
+        return own | prefixed(network=self.network.tensors(), features=self.features.tensors())
+
+    @classmethod
+    def restore(cls, tensors: dict[str, Tensor], waves: int) -> "StateDependentNoise":
+        """The inverse of `tensors`."""
+        return cls(
+            Features.restore(group_of(tensors, "features"), waves),
+            tensors["base"],
+            Network.restore(group_of(tensors, "network")),
+            correlation_of(tensors),
+        )
+
+    @classmethod
+    def stack(
+        cls,
+        spec: NoiseSpec,
+        features: Features,
+        covariances: Sequence[Float[Tensor, "dim dim"]],
+        hidden: Sequence[int],
+        seed: int,
+    ) -> "StateDependentNoise":
+        """One member for each residual covariance, all starting at its constant noise."""
+        starts = [ConstantNoise.of(spec, covariance).scale for covariance in covariances]
+        base = torch.stack([scale.variance().sqrt() for scale in starts])
+        if spec.name == "scalar":
+            base = base[:, :1]
+        sizes = [features.size, *hidden, base.shape[-1]]
+        network = Network.stack(sizes, len(starts), seed, features.mean.device)
+        around = zip(starts, base, strict=True)
+        shapes = [shape for shape in (correlation_from(*pair) for pair in around) if shape]
+        return cls(features, base, network, stacked(shapes))
+
+
+def fit_noise(
+    spec: NoiseSpec,
+    means: Sequence[Mean],
+    covariances: Sequence[Float[Tensor, "dim dim"]],
+    features: Features,
+    train: Paths,
+    validation: Paths,
+    *,
+    hidden: Sequence[int],
+    schedule: Schedule,
+    seed: int,
+    watch: Watch = unwatched,
+) -> list[StateDependentNoise]:
+    """State-dependent noise around each of several fixed means, in one batched computation."""
+    stack = StateDependentNoise.stack(spec, features, covariances, hidden, derive(seed, "noise"))
+    dim = len(features.mean)
+
+    def losses(batch: Transitions) -> dict[str, Tensor]:
+        with torch.no_grad():
+            residual = torch.stack(
+                [batch.following - mean(batch.t, batch.x, batch.token) for mean in means]
+            )
+        nats = stack.log_density(features(batch.t, batch.x), residual)
+        return {"diffusion": -nats.mean(-1) / dim}
+
+    minimise(stack.groups(), losses, train, validation, schedule, seed=seed, watch=watch)
+    return [stack.member(index) for index in range(len(means))]

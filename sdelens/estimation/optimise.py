@@ -1,0 +1,200 @@
+"""Stochastic gradient descent with early stopping, for a stack of independent members at once."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.errors import BadNumbers, UsageError
+from sdelens.paths.stacked import StackedPaths, in_order
+from sdelens.paths.trajectories import Paths, Transitions
+from sdelens.protocols import Epoch, Watch
+from sdelens.seeds import derive
+
+Losses = Callable[[Transitions], dict[str, Float[Tensor, " member"]]]
+"""Mean losses of a batch by name, one for each member.
+
+``diffusion``, the exact likelihood, is what is minimised.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that share a multiple of the learning rate, and whether they decay."""
+
+    parameters: Sequence[Float[Tensor, "member ..."]]
+    rate: float = 1.0
+    decays: bool = True
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with one cycle of the learning rate: a short rise, then a cosine to zero."""
+
+    epochs: int = 10
+    batch: int = 512
+    rate: float = 4e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    least_steps: int = 2000
+    """Small data are gone through more often, until so many steps are made."""
+    patience: int = 5
+    """Epochs, of `epochs`, without a better validation loss, then a member's training stops."""
+
+    def planned(self, batches: int) -> int:
+        """How many epochs of so many batches."""
+        return max(self.epochs, math.ceil(self.least_steps / max(1, batches)))
+
+    def scale(self, progress: float) -> float:
+        """The share of `rate` after this share of all steps."""
+        if progress < self.warmup:
+            return progress / self.warmup
+        return 0.5 + 0.5 * math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))
+
+
+def minimise(
+    groups: Sequence[Group],
+    losses: Losses,
+    train: Paths | StackedPaths,
+    validation: Paths | StackedPaths,
+    schedule: Schedule,
+    *,
+    seed: int | Sequence[int],
+    watch: Watch,
+) -> tuple[Epoch, ...]:
+    """Leave in the parameters (``[member, ...]``) each member's best values on validation.
+
+    The values at the start compete too, so that training never makes a member worse there. Members
+    share nothing: one that has waited too long keeps its best values while others go on. A stack
+    of data sets takes a seed for each. Raises `BadNumbers` where a loss is not finite; the best
+    values so far are kept.
+    """
+    parameters = [parameter for group in groups for parameter in group.parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    stepper = _stepper(groups, schedule)
+    best = _Best(parameters, evaluate(losses, validation, schedule.batch)["diffusion"])
+    batches = sum(1 for _ in _shuffled(train, schedule.batch, seed, 0))
+    epochs = schedule.planned(batches)
+    patience = schedule.patience * epochs / schedule.epochs
+    history: list[Epoch] = []
+    for number in range(epochs):
+        trained = _Running()
+        for step, batch in enumerate(_shuffled(train, schedule.batch, seed, number)):
+            scale = schedule.scale((number + (step + 1) / batches) / epochs)
+            for group in stepper.param_groups:
+                group["lr"] = group["own_rate"] * scale
+            found = losses(batch)
+            stepper.zero_grad(set_to_none=True)
+            found["diffusion"].sum().backward()  # type: ignore[no-untyped-call]
+            stepper.step()
+            trained.add(found, batch.t.shape[-1])
+        scores = evaluate(losses, validation, schedule.batch)
+        if not (scores["diffusion"].isfinite().all() and trained.finite()):
+            best.restore()
+            raise BadNumbers(
+                f"the fit diverged in epoch {number + 1}: its loss is no longer finite; set a "
+                "lower learning rate (--set probe.rate=0.001), or --basis standard if the states "
+                "are raw"
+            )
+        history.append(Epoch(number + 1, epochs, trained.means(), _firsts(scores)))
+        watch(history[-1])
+        best.update(scores["diffusion"], patience)
+        if (best.waiting >= patience).all():
+            break
+    best.restore()
+    return tuple(history)
+
+
+def _shuffled(
+    train: Paths | StackedPaths, size: int, seed: int | Sequence[int], epoch: int
+) -> Iterator[Transitions]:
+    """The batches of an epoch."""
+    if isinstance(train, StackedPaths):
+        seeds = [seed] * len(train.members) if isinstance(seed, int) else seed
+        return train.transitions(size, [derive(own, "epoch", epoch) for own in seeds])
+    if not isinstance(seed, int):
+        raise TypeError("several seeds are for several data sets")
+    return train.transitions(size, derive(seed, "epoch", epoch))
+
+
+def _stepper(groups: Sequence[Group], schedule: Schedule) -> torch.optim.AdamW:
+    options = [
+        {
+            "params": list(group.parameters),
+            "own_rate": group.rate * schedule.rate,
+            "weight_decay": schedule.weight_decay if group.decays else 0.0,
+        }
+        for group in groups
+    ]
+    return torch.optim.AdamW(options, lr=schedule.rate, betas=(0.9, 0.99), fused=True)
+
+
+@torch.no_grad()
+def evaluate(losses: Losses, paths: Paths | StackedPaths, batch: int) -> dict[str, Tensor]:
+    """Mean losses over all transitions, by name, one for each member."""
+    sums: dict[str, Tensor] = {}
+    count = 0
+    size = 4 * batch
+    parts = paths.in_order(size) if isinstance(paths, StackedPaths) else in_order(paths, size)
+    for part in parts:
+        steps = part.t.shape[-1]
+        for name, value in losses(part).items():
+            sums[name] = sums.get(name, 0) + value.double() * steps
+        count += steps
+    if count == 0:
+        raise UsageError("validation documents must hold a transition: give more or longer texts")
+    return {name: value / count for name, value in sums.items()}
+
+
+class _Best:
+    """Each member's parameters where its validation loss was lowest."""
+
+    def __init__(self, parameters: Sequence[Tensor], losses: Float[Tensor, " member"]) -> None:
+        self.parameters = parameters
+        self.values = [parameter.detach().clone() for parameter in parameters]
+        self.losses = losses
+        self.waiting = torch.zeros_like(losses)
+
+    def update(self, losses: Float[Tensor, " member"], patience: float) -> None:
+        better = (losses < self.losses) & (self.waiting < patience)
+        self.losses = torch.where(better, losses, self.losses)
+        for value, parameter in zip(self.values, self.parameters, strict=True):
+            value[better] = parameter.detach()[better]
+        self.waiting = torch.where(better, 0, self.waiting + 1)
+
+    def restore(self) -> None:
+        for value, parameter in zip(self.values, self.parameters, strict=True):
+            parameter.requires_grad_(False).copy_(value)
+
+
+class _Running:
+    """Means over the batches of an epoch, of the first member."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, losses: dict[str, Tensor], size: int) -> None:
+        for name, value in losses.items():
+            # kept on the device: reading a number here would wait for it at every step
+            self.sums[name] = self.sums.get(name, 0) + value.detach()[0].double() * size
+        self.count += size
+
+    def means(self) -> dict[str, float]:
+        return _with_total({name: float(v) / self.count for name, v in self.sums.items()})
+
+    def finite(self) -> bool:
+        return all(bool(value.isfinite()) for value in self.sums.values())
+
+
+def _firsts(losses: dict[str, Tensor]) -> dict[str, float]:
+    return _with_total({name: float(value[0]) for name, value in losses.items()})
+
+
+def _with_total(losses: dict[str, float]) -> dict[str, float]:
+    """The paper's total loss beside its parts; it is recorded, not minimised."""
+    return losses | {"total": sum(losses.values())}

@@ -1,0 +1,61 @@
+"""Which penalties of a closed-form mean predict validation documents best."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.estimation.additive import AdditiveMean, Terms, least_squares, second_moment
+from sdelens.paths.moments import Moments
+
+RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
+"""Penalties on A, as a share of the mean squared state, per transition."""
+SHRINKAGES = (1.0, 4.0, 16.0, 64.0)
+"""Penalties on token and position effects: pseudo-observations of no effect."""
+
+
+def selected(
+    train: Moments, validation: Moments, terms: Terms, ridge: float | None = None
+) -> AdditiveMean:
+    """Least squares with the penalties that predict the validation transitions best.
+
+    Best is the highest Gaussian likelihood under constant diagonal noise. A heavier ridge must be
+    better than the lightest by more than one standard error of the difference: where a ridge is
+    not needed, what the luck of few validation documents prefers would cost more than it saves.
+    """
+    ridges = RIDGES if ridge is None else (ridge,)
+    shrinkages = SHRINKAGES if terms.token or terms.position else SHRINKAGES[:1]
+    lightest, *heavier = [
+        _best([least_squares(train, terms, ridge=r, shrinkage=s) for s in shrinkages], validation)
+        for r in (ridges if terms.state else ridges[:1])
+    ]
+    better = [fit for fit in heavier if _shown(fit, lightest, validation)]
+    return _best([lightest, *better], validation)
+
+
+def _best(fits: Sequence[AdditiveMean], validation: Moments) -> AdditiveMean:
+    """The one of the lowest loss."""
+    if len(fits) == 1:
+        return fits[0]
+    losses = [float(_loss(fit, validation).sum()) for fit in fits]
+    return fits[losses.index(min(losses))]
+
+
+def _loss(fit: AdditiveMean, validation: Moments) -> Float[Tensor, " dim"]:
+    """Nats of each coordinate, up to a constant."""
+    return validation.count / 2 * second_moment(fit, validation).diagonal().log()
+
+
+def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments) -> bool:
+    """Whether it is better by more than a standard error.
+
+    The variance of a difference of log likelihoods is the mean square of what the predictions
+    differ by, in units of the residuals' deviation.
+    """
+    variance = second_moment(other, validation).diagonal()
+    apart = (fit.matrix - other.matrix).double()
+    total = validation.position_x.sum(0)
+    spread = validation.xx - total[:, None] * total / validation.count
+    squares = ((apart @ spread) * apart).sum(1).clamp(min=0) / variance
+    gain = float((_loss(other, validation) - _loss(fit, validation)).sum())
+    return gain > float(squares.sum().sqrt())

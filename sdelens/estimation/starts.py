@@ -1,0 +1,108 @@
+"""Where expectation maximisation starts: regressions on a few transitions, as k-means++ draws."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.estimation.additive import AdditiveMean
+from sdelens.estimation.noise import ConstantNoise
+from sdelens.estimation.regimes import Chain, Departures, Piece, Regimes
+from sdelens.estimation.switching import Prior, climb
+from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
+from sdelens.seeds import derive, generator
+
+SAMPLE = 8192
+"""About how many transitions starts are drawn from and compared on."""
+PASSES = 10
+"""How far starts are improved before they are compared."""
+
+
+def sampled(paths: Paths, common: AdditiveMean, transitions: int) -> list[Piece]:
+    """Every so many paths, so that about `SAMPLE` of so many transitions are left."""
+    stride = max(1, transitions // SAMPLE)
+
+    def some(block: Trajectories) -> Trajectories:
+        return block.rows(torch.arange(0, len(block.mask), stride, device=block.mask.device))
+
+    return list(Departures(MappedPaths(paths, some), common))
+
+
+def best_start(
+    pieces: Sequence[Piece],
+    count: int,
+    prior: Prior,
+    noise: ConstantNoise,
+    *,
+    starts: int,
+    seed: int,
+) -> Regimes:
+    """Of several drawn starts, improved together on these pieces, the most likely one.
+
+    `noise` is that of the common mean. Half of the starts are drawn from single transitions, for
+    regimes that change at every step, half from runs of them, for regimes that stay.
+    """
+    x = torch.cat([piece.features for piece in pieces])
+    r = torch.cat([piece.residual for piece in pieces])
+    runs = min(16 + x.shape[1] // 4, len(x))
+    widths = [runs] * (starts - starts // 2) + [1] * (starts // 2)
+    drawn = [
+        _around(_drawn(x, r, width, count, prior, derive(seed, number)), noise, 1 - 1 / width)
+        for number, width in enumerate(widths)
+    ]
+    *_, (regimes, sums) = islice(climb(stacked(drawn), pieces, prior), PASSES)
+    best = int((sums.log_likelihood + prior.log_density(regimes)).argmax())
+    return regimes[best : best + 1]
+
+
+def _drawn(
+    x: Float[Tensor, "transition feature"],
+    r: Float[Tensor, "transition dim"],
+    width: int,
+    count: int,
+    prior: Prior,
+    seed: int,
+) -> Float[Tensor, "regime feature dim"]:
+    """Regressions on windows, each drawn where those before it predict badly.
+
+    As k-means++ draws its centres (Arthur and Vassilvitskii 2007): the square that is left of a
+    window is its probability.
+    """
+    windows, std = len(x) // width, prior.variance.sqrt().to(r)
+    x, r = (part[: windows * width].reshape(windows, width, -1) for part in (x, r / std))
+    random, penalty = generator(seed, "starts"), prior.penalty.to(x).diag()
+    left, found = torch.ones(windows), list[Tensor]()
+    for _ in range(count):
+        chosen = int(torch.multinomial(left.clamp(min=1e-12).cpu(), 1, generator=random))
+        near = x[chosen]
+        root = torch.linalg.cholesky(near.mT @ near + penalty)
+        found.append(torch.cholesky_solve(near.mT @ r[chosen], root))
+        own = (r - x @ found[-1]).square().mean((-2, -1))
+        left = own if len(found) == 1 else torch.minimum(left, own)
+    return torch.stack(found) * std
+
+
+def _around(
+    coefficients: Float[Tensor, "regime feature dim"], noise: ConstantNoise, stay: float
+) -> Regimes:
+    """Regimes with these coefficients and one noise, each likely to go on."""
+    count, _, dim = coefficients.shape
+    columns = coefficients.new_zeros(dim, 0) if noise.columns is None else noise.columns
+    even = torch.full((count,), 1 / count, dtype=torch.float64, device=coefficients.device)
+    moves = stay * torch.eye(count).to(even) + (1 - stay) * even
+    return Regimes(
+        coefficients,
+        noise.std.square().expand(count, dim),
+        columns.expand(count, *columns.shape),
+        Chain(even.log(), moves.log()),
+    )
+
+
+def stacked(starts: Sequence[Regimes]) -> Regimes:
+    """Several starts as members."""
+    names = ("coefficients", "variance", "columns")
+    own = {name: torch.stack([getattr(start, name) for start in starts]) for name in names}
+    chains = (torch.stack([getattr(s.chain, name) for s in starts]) for name in ("start", "moves"))
+    return Regimes(**own, chain=Chain(*chains))

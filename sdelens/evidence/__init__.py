@@ -1,0 +1,1 @@
+"""What a fit shows and does not show: calibration, memory, nulls, verdicts."""

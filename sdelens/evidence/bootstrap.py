@@ -1,0 +1,78 @@
+"""Intervals for ratios of sums over documents, by resampling whole documents."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.evidence.verdict import student
+from sdelens.seeds import generator
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """Estimates with standard errors and 95% intervals; NaN where one document gives none."""
+
+    value: Float[Tensor, "*series"]
+    stderr: Float[Tensor, "*series"]
+    low: Float[Tensor, "*series"]
+    high: Float[Tensor, "*series"]
+
+    def __getitem__(self, index: int | slice | tuple[int, ...]) -> "Interval":
+        return Interval(*(getattr(self, name)[index] for name in vars(self)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """How often each document is drawn in each replicate: the same draws for all estimates."""
+
+    weights: Float[Tensor, "replicate document"]
+    documents: int
+    """How many can be drawn: the effective sample size."""
+
+    @classmethod
+    def of(
+        cls, counts: Float[Tensor, " document"], *, seed: int, replicates: int = 2000
+    ) -> "Bootstrap":
+        """Draws, with replacement, from the documents that have something to count."""
+        seen = counts.nonzero()[:, 0]
+        random = generator(seed, "bootstrap")
+        drawn = torch.randint(len(seen), (replicates, len(seen)), generator=random)
+        weights = torch.zeros(replicates, len(counts), dtype=torch.float64)
+        weights.scatter_add_(1, seen[drawn], torch.ones_like(drawn, dtype=torch.float64))
+        return cls(weights, len(seen))
+
+    def ratio(
+        self, above: Float[Tensor, "*series document"], below: Float[Tensor, "*#series document"]
+    ) -> Interval:
+        """Of two sums over documents, for every series.
+
+        The interval is the expanded percentile interval: its tails are those at which a normal
+        interval is as long as Student's, which matters where documents are few (Hesterberg, "What
+        teachers should know about the bootstrap", 2015).
+        """
+        value = above.sum(-1) / below.sum(-1)
+        drawn = (above @ self.weights.mT) / (below @ self.weights.mT)
+        if self.documents < 2:
+            nothing = torch.full_like(value, math.nan)
+            return Interval(value, nothing, nothing, nothing)
+        n = self.documents
+        tail = 0.5 * math.erfc(math.sqrt(n / (n - 1)) * student(n) / math.sqrt(2))
+        shares = torch.tensor([tail, 1 - tail], dtype=drawn.dtype)
+        low, high = drawn.nanquantile(shares, dim=-1)
+        spread = (drawn - drawn.nanmean(-1, keepdim=True)).square().nanmean(-1).sqrt()
+        return Interval(value, spread * math.sqrt(n / (n - 1)), low, high)
+
+
+def by_unit(
+    values: Float[Tensor, "*series row"], unit: Int[Tensor, " row"], units: int
+) -> Float[Tensor, "*series unit"]:
+    """Sums of the values of each unit (a document, or a position of one)."""
+    sums = torch.zeros(*values.shape[:-1], units, dtype=torch.float64)
+    return sums.index_add_(-1, unit.cpu(), values.double().cpu())

@@ -1,0 +1,96 @@
+"""All that a verdict rests on, gathered from a fit and the paths that it was made from."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.evidence.classes import GAIN, Evidence
+from sdelens.evidence.effects import Effect
+from sdelens.evidence.embedding import embeddable_share
+from sdelens.evidence.gaussianity import mixture_gain
+from sdelens.evidence.jumps import jump_effect, tails
+from sdelens.evidence.lagged import lagged
+from sdelens.evidence.lagged_moments import COORDINATES, Axes, lagged_moments
+from sdelens.evidence.markov import Sides, memory
+from sdelens.evidence.verdict import LABELS, NOISES
+from sdelens.fitting.fitted import Fitted
+from sdelens.fitting.study import Viewed
+from sdelens.paths.documents import Documents
+from sdelens.paths.trajectories import Paths
+from sdelens.seeds import derive
+
+RIVALS = ("random_walk", "constant", "iid_position")
+EMBEDDED = 32
+"""Leading principal coordinates in which embeddability is asked for."""
+
+
+def gather(viewed: Viewed, documents: Documents, *, seed: int) -> Evidence:
+    """Every property that the data allow to ask for.
+
+    Gains, memory and mixture are those of test documents, regressions being fitted to training and
+    chosen on validation ones; lagged moments are of validation and test documents, which no
+    coefficient has seen; embeddability and tails need no such care. Errors are over the groups of
+    documents that are kept on one side of the split.
+    """
+    fitted = viewed.fitted
+    groups = torch.unique(documents.group, return_inverse=True)[1]
+    train, validation, test = map(fitted.encoded, (viewed.train, viewed.validation, viewed.test))
+    gain = gain_over_best(fitted)
+    sides = Sides(
+        lagged(fitted.law, train, groups),
+        lagged(fitted.law, validation, groups),
+        lagged(fitted.law, test, groups),
+        groups=int(groups.max()) + 1,
+    )
+    standard, remembered = memory(sides)
+    axes = Axes.of(train, EMBEDDED)
+    return Evidence(
+        gain=gain,
+        memory=remembered,
+        jump=_jump(fitted, (train, validation, test), groups),
+        mixture=mixture_gain(sides, standard, seed=derive(seed, "mixture")),
+        embeddable=embeddable_share(train, groups, axes.encoder, seed=derive(seed, "embeddable")),
+        lagged=lagged_moments(
+            fitted.sde,
+            (validation, test),
+            groups,
+            axes.leading(COORDINATES),
+            seed=derive(seed, "lagged"),
+        ),
+    )
+
+
+def _jump(
+    fitted: Fitted, paths: Sequence[Paths], groups: Int[Tensor, " document"]
+) -> Effect | None:
+    """Only where the step is an interval that could have been shorter, and paths allow three."""
+    if fitted.record.density == "discrete":
+        return None
+    return jump_effect(tails(fitted.law, paths, groups))
+
+
+def gain_over_best(fitted: Fitted) -> Effect:
+    """The held-out gain over the best baseline that is not of the fit's own family.
+
+    As recorded when it was fitted, under noise of the same kind for both.
+    """
+    scores, probe = fitted.record.scores, fitted.record.probe
+    if not scores:
+        raise UsageError("a verdict needs a fit with held-out scores: fit it with sdelens.fit")
+    key = f"gain_of_fit{NOISES[scores['noise_column']]}"
+    rows = {name: scores["baselines"][name] for name in RIVALS if name != probe}
+    gains = [
+        Effect(
+            f"gain over {LABELS[name]}",
+            row[key],
+            row[f"{key}_stderr"],
+            scores["held_out_documents"],
+            GAIN,
+        )
+        for name, row in rows.items()
+        if key in row
+    ]
+    return min(gains, key=lambda gain: gain.value)

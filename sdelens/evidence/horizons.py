@@ -1,0 +1,132 @@
+"""Several steps ahead: the kernel iterated from observed states, and data seen every h-th step."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.laws.law import Law
+from sdelens.paths.trajectories import NO_TOKEN, MappedPaths, Paths, Trajectories
+from sdelens.seeds import derive
+
+
+def thinned(paths: Paths, every: int) -> MappedPaths:
+    """Paths seen every h-th step, one for each phase: their steps are all h-step transitions."""
+
+    def thin(block: Trajectories) -> Trajectories:
+        count, time = block.mask.shape
+        index = torch.arange(-(-time // every) * every, device=block.mask.device)
+        column = index.clamp(max=time - 1)  # the last phases may end one step earlier
+
+        def phases(values: Tensor) -> Tensor:
+            rest = values.shape[2:]
+            apart = values[:, column].reshape(count, -1, every, *rest)
+            return apart.transpose(1, 2).reshape(count * every, -1, *rest)
+
+        inside = (index < time).expand(count, -1).reshape(count, -1, every)
+        return Trajectories(
+            states=phases(block.states),
+            mask=phases(block.mask) & inside.transpose(1, 2).reshape(count * every, -1),
+            times=phases(block.times.expand(count, time)),
+            tokens=phases(block.tokens),
+            document=block.document.repeat_interleave(every),
+        )
+
+    return MappedPaths(paths, thin)
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """States from which to look ahead, and what was observed at each horizon after them."""
+
+    t: Float[Tensor, " start"]
+    x: Float[Tensor, "start dim"]
+    document: Int[Tensor, " start"]
+    following: Float[Tensor, "horizon start dim"]
+
+    @classmethod
+    def of(
+        cls, paths: Iterable[Trajectories], horizons: Sequence[int], *, each: int
+    ) -> "Starts | None":
+        """At most `each` of every path, evenly spread where the farthest horizon is observed.
+
+        None where no path is long enough.
+        """
+        parts = [part for block in paths if (part := _starts(block, horizons, each))]
+        if not parts:
+            return None
+        return cls(
+            t=torch.cat([part.t for part in parts]),
+            x=torch.cat([part.x for part in parts]),
+            document=torch.cat([part.document for part in parts]),
+            following=torch.cat([part.following for part in parts], dim=1),
+        )
+
+
+def _starts(block: Trajectories, horizons: Sequence[int], each: int) -> Starts | None:
+    ahead = max(horizons)
+    open_ = block.mask[:, :-ahead] & block.mask[:, ahead:]
+    if not open_.any():
+        return None
+    rank, total = open_.long().cumsum(1), open_.sum(1, keepdim=True)
+    wanted = total.clamp(min=1, max=each)
+    # the k-th of n is taken where k m/n passes a whole number: m of them, evenly spread
+    steps = (rank * wanted).div(total.clamp(min=1), rounding_mode="floor")
+    before = ((rank - 1) * wanted).div(total.clamp(min=1), rounding_mode="floor")
+    row, column = (open_ & (steps > before)).nonzero().unbind(1)
+    return Starts(
+        t=block.times.expand(block.mask.shape)[row, column],
+        x=block.states[row, column],
+        document=block.document[row],
+        following=torch.stack([block.states[row, column + h] for h in horizons]),
+    )
+
+
+@torch.no_grad()
+def iterated(
+    law: Law,
+    t: Float[Tensor, " start"],
+    x: Float[Tensor, "start dim"],
+    *,
+    dt: float,
+    steps: int,
+    draws: int,
+    seed: int,
+) -> Iterator[Float[Tensor, "start draw dim"]]:
+    """The states of `draws` paths from each start after 1, 2, …, `steps` steps of the law.
+
+    The law must be memoryless: it is told the last state and the time, no token.
+    """
+    state, now = x.repeat_interleave(draws, dim=0), t.repeat_interleave(draws)
+    for step in range(steps):
+        predicted = law.predict(alone(now + step * dt, state))
+        state = predicted.sample(derive(seed, "step", step))[:, 0]
+        yield state.reshape(len(x), draws, -1)
+
+
+@torch.no_grad()
+def memoryless(law: Law, block: Trajectories, tolerance: float = 1e-3) -> bool:
+    """Whether a law predicts the same from the last state alone, without its token.
+
+    It is asked, at the last observation of each path; a filter or a table of tokens fails.
+    """
+    last = (block.mask.long() * torch.arange(1, block.mask.shape[1] + 1)).argmax(1)
+    row = torch.arange(len(last))
+    t, x = block.times.expand(block.mask.shape)[row, last], block.states[row, last]
+    whole, told = law.predict(block), law.predict(alone(t, x))
+    mean, variance = whole.mean[row, last], whole.covariance().variance()
+    size = variance.expand(whole.mean.shape)[row, last].sqrt()
+    return bool(((mean - told.mean[:, 0]).abs() <= tolerance * size).all())
+
+
+def alone(t: Float[Tensor, " start"], x: Float[Tensor, "start dim"]) -> Trajectories:
+    """Every state as a path of one observation."""
+    return Trajectories(
+        states=x[:, None],
+        mask=torch.ones_like(t, dtype=torch.bool)[:, None],
+        times=t[:, None],
+        tokens=torch.full_like(t, NO_TOKEN, dtype=torch.long)[:, None],
+        document=torch.arange(len(t), device=t.device),
+    )

@@ -1,0 +1,89 @@
+r"""Whether the tails of a process thin out with the sampling interval as those of jumps do.
+
+Of increments over an interval k, freed of their linear mean and of the law's own scale at the
+start, :math:`\kappa_k = M_4/3M_2^2 - 1` grows with k for a diffusion, stays for noise whose scale
+varies slowly, and falls as 1/k where there are jumps: their fourth moment is proportional to the
+interval, M_2^2 to its square. The effect is :math:`\kappa_1 - 2\kappa_4`: of 1/k half of
+:math:`\kappa_1` is left, of a decay slower than :math:`k^{-1/2}` nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.estimation.regression import Products
+from sdelens.evidence.classes import TAILS
+from sdelens.evidence.effects import Effect
+from sdelens.laws.law import Law
+from sdelens.paths.trajectories import Trajectories
+
+INTERVALS = (1, 2, 4)
+
+
+@torch.no_grad()
+def tails(
+    law: Law, paths: Sequence[Iterable[Trajectories]], groups: Int[Tensor, " document"]
+) -> Float[Tensor, "interval group moment dim"]:
+    """Count, sum of squares and of fourth powers of the increments of each group of documents."""
+    maps = [_linear(chain.from_iterable(paths), interval) for interval in INTERVALS]
+    shape = (len(INTERVALS), int(groups.max()) + 1, 3, maps[0].shape[1])
+    sums = torch.zeros(shape, dtype=torch.float64)
+    for block in chain.from_iterable(paths):
+        spread = law.predict(block).covariance().variance().sqrt().expand(block.states.shape)
+        group = groups[block.document.cpu()]
+        for number, (interval, linear) in enumerate(zip(INTERVALS, maps, strict=True)):
+            seen, target = _pairs(block, interval)
+            left = (target - seen @ linear.to(seen)) / spread[:, :-interval]
+            usable = _usable(block, interval)[..., None]
+            powers = [torch.ones_like(left), left.square(), left.square().square()]
+            moments = torch.stack([p.double().where(usable, 0.0).sum(1) for p in powers], dim=1)
+            sums[number].index_add_(0, group, moments.cpu())
+    return sums
+
+
+def excess(sums: Float[Tensor, "*batch moment dim"]) -> Float[Tensor, "*batch"]:
+    """M4 / 3 M2^2 - 1, the mean over coordinates."""
+    count, second, fourth = sums.unbind(-2)
+    return (fourth * count / (3 * second.square()) - 1).mean(-1)
+
+
+def jump_effect(sums: Float[Tensor, "interval group moment dim"]) -> Effect:
+    """By how much the tails at the shortest interval exceed a slower decay; jackknifed."""
+    sums = sums[:, (sums[:, :, 0] > 0).all(-1).all(0)]
+    groups = sums.shape[1]
+    total = sums.sum(1)
+    value, without = _contrast(excess(total)), _contrast(excess(total[:, None] - sums))
+    stderr = ((without - without.mean()).square().sum() * (groups - 1) / groups).sqrt()
+    return Effect(
+        "tails beyond a diffusion's", float(value), float(stderr), groups, TAILS, unit="M4/3M2²"
+    )
+
+
+def _contrast(kappa: Float[Tensor, "interval *group"]) -> Float[Tensor, "*group"]:
+    return kappa[0] - 2 * kappa[-1].clamp(min=0)
+
+
+def _usable(block: Trajectories, interval: int) -> Tensor:
+    return block.mask[:, :-interval] & block.mask[:, interval:]
+
+
+def _pairs(block: Trajectories, interval: int) -> tuple[Tensor, Tensor]:
+    """``[1, x]``, and the state an interval later."""
+    x = block.states[:, :-interval]
+    return torch.cat([torch.ones_like(x[..., :1]), x], dim=-1), block.states[:, interval:]
+
+
+def _linear(paths: Iterable[Trajectories], interval: int) -> Float[Tensor, "feature dim"]:
+    """Least squares of the state an interval later on ``[1, x]``."""
+    total: Products | None = None
+    for block in paths:
+        usable = _usable(block, interval)
+        seen, target = (side[usable] for side in _pairs(block, interval))
+        part = Products.of(seen, target)
+        total = part if total is None else total + part
+    if total is None:
+        raise ValueError("at least one block of paths is needed")
+    return total.solve(torch.full((len(total.gram),), 1e-6).to(total.gram))

@@ -1,0 +1,166 @@
+r"""A test of Chapman and Kolmogorov's equation that holds for nonlinear kernels.
+
+A fitted kernel is run k steps from observed states; :math:`E[f(z_k)]` and :math:`E[f(z_0)f(z_k)]`
+of its paths are held against those of the data from the same starts, for f(z) = z and f(z) =
+z^2 - 1 in leading principal coordinates of unit variance. (The comparison of :math:`c_k` with
+:math:`c_1^k` holds for a single exponential only.)
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, product
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.evidence.classes import LAGGED
+from sdelens.evidence.effects import PROPERTIES, Effect, Ratio
+from sdelens.laws.sde import SDE
+from sdelens.paths.trajectories import Trajectories
+from sdelens.seeds import derive
+
+LAGS = (2, 4, 8, 16)
+COORDINATES = 4
+STARTS = 20_000
+"""More states than so many are thinned evenly along their paths."""
+DRAWS = 8
+NAMES = ("mean of x", "mean of x²", "product of x", "product of x²")
+UNIT = "standardised"
+FARTHEST = 3.0
+"""A coordinate counts as no further out, in deviations: moments of it exist and have an error."""
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Leading principal coordinates of the training states, each of unit variance."""
+
+    mean: Float[Tensor, " dim"]
+    encoder: Float[Tensor, "dim kept"]
+
+    @classmethod
+    def of(cls, paths: Iterable[Trajectories], most: int) -> "Axes":
+        """By the covariance of all observed states."""
+        count, first, second = 0, torch.zeros(1), torch.zeros(1, 1)
+        for block in paths:
+            x = block.states[block.mask].double().cpu()
+            count, first, second = count + len(x), first + x.sum(0), second + x.mT @ x
+        mean = first / count
+        values, vectors = torch.linalg.eigh(second / count - mean[:, None] * mean)
+        values, vectors = values.flip(0)[:most], vectors.flip(1)[:, :most]
+        kept = values > 1e-6 * values[0]
+        return cls(mean.float(), (vectors[:, kept] / values[kept].sqrt()).float())
+
+    def leading(self, count: int) -> "Axes":
+        """The first of them."""
+        return Axes(self.mean, self.encoder[:, :count])
+
+    def __call__(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch kept"]:
+        """Bounded; what a diverging kernel made of a state counts as far out."""
+        z = (x - self.mean.to(x)) @ self.encoder.to(x)
+        return z.nan_to_num(nan=FARTHEST).clamp(-FARTHEST, FARTHEST)
+
+
+@dataclass(frozen=True, eq=False)
+class Gaps:
+    """Sums over starts of data less simulation, as it is and times f(z_0)."""
+
+    product: Float[Tensor, "lag moment group kept"]
+    """The moments of `NAMES`."""
+    square: Float[Tensor, "function kept"]
+    """Sums of f(z_0)^2 over the starts."""
+    count: Float[Tensor, "lag group"]
+
+    def __add__(self, other: "Gaps") -> "Gaps":
+        mine, theirs = vars(self).values(), vars(other).values()
+        return Gaps(*(a + b for a, b in zip(mine, theirs, strict=True)))
+
+    def effects(self) -> tuple[Effect, ...]:
+        """In units of the deviation or variance of f; for lags that two documents reach."""
+        reached = [i for i in range(len(LAGS)) if (self.count[i] > 0).sum() > 1]
+        variance = self.square / self.count[0].sum()
+        level = torch.cat([variance.sqrt(), variance])
+        tests = PROPERTIES * len(reached) * level.numel()
+        found = []
+        for lag, moment, axis in product(reached, range(len(NAMES)), range(level.shape[1])):
+            above = self.product[lag, moment, :, axis] / level[moment, axis]
+            ratio = Ratio.of(above, self.count[lag])
+            name = f"{NAMES[moment]} of PC {axis + 1} at lag {LAGS[lag]}"
+            size = abs(ratio.value)
+            found.append(Effect(name, size, ratio.stderr, ratio.groups, LAGGED, tests, UNIT))
+        return tuple(found)
+
+
+@torch.no_grad()
+def lagged_moments(
+    sde: SDE,
+    paths: Sequence[Iterable[Trajectories]],
+    groups: Int[Tensor, " document"],
+    axes: Axes,
+    *,
+    seed: int,
+) -> tuple[Effect, ...]:
+    """How far the moments of latent paths lie from simulated ones, by lag, function, coordinate.
+
+    Nothing for lags that are longer than all paths. Errors are over documents, those of the
+    simulation among them.
+    """
+    states = sum(int(block.mask.sum()) for block in chain.from_iterable(paths))
+    stride = max(1, math.ceil(states / STARTS))
+    total: Gaps | None = None
+    for number, block in enumerate(chain.from_iterable(paths)):
+        part = _gaps(sde, block, groups, axes, stride, derive(seed, number))
+        total = part if total is None else total + part
+    return () if total is None else total.effects()
+
+
+def _gaps(
+    sde: SDE,
+    block: Trajectories,
+    groups: Int[Tensor, " document"],
+    axes: Axes,
+    stride: int,
+    seed: int,
+) -> Gaps:
+    """Of one block: from every `stride`-th state that has a further one at the first lag."""
+    path, time = _starts(block, stride)
+    z = axes(block.states)
+    first, size = _functions(z[path, time]), int(groups.max()) + 1
+    group = groups.to(path.device)[block.document[path]]
+    products, counts = [], []
+    for lag, simulated in zip(LAGS, _simulated(sde, block, path, time, axes, seed), strict=True):
+        later = (time + lag).clamp(max=block.mask.shape[1] - 1)
+        there = block.mask[path, later] & (time + lag < block.mask.shape[1])
+        gap = (_functions(z[path, later]) - simulated).double()
+        gap = torch.cat([gap, first * gap]).where(there[:, None], 0.0)
+        zeros = gap.new_zeros(len(NAMES), size, gap.shape[-1])
+        products.append(zeros.index_add(1, group, gap))
+        counts.append(gap.new_zeros(size).index_add(0, group, there.double()))
+    square = first.double().square().sum(1)
+    return Gaps(torch.stack(products).cpu(), square.cpu(), torch.stack(counts).cpu())
+
+
+def _starts(block: Trajectories, stride: int) -> tuple[Tensor, Tensor]:
+    """Path and time of the starts; the first of a path is at its first usable state."""
+    usable = block.mask[:, : -LAGS[0]] & block.mask[:, LAGS[0] :]
+    order = usable.long().cumsum(1) - 1
+    path, time = (usable & (order % stride == 0)).nonzero(as_tuple=True)
+    return path, time
+
+
+def _functions(z: Float[Tensor, "*batch kept"]) -> Float[Tensor, "2 *batch kept"]:
+    return torch.stack([z, z.square() - 1])
+
+
+def _simulated(
+    sde: SDE, block: Trajectories, path: Tensor, time: Tensor, axes: Axes, seed: int
+) -> Iterator[Float[Tensor, "2 start kept"]]:
+    """Means over the draws of both functions, at each lag in turn."""
+    t = block.times.expand(block.mask.shape)[path, time].repeat(DRAWS)
+    x = block.states[path, time].repeat(DRAWS, 1)
+    for step in range(1, LAGS[-1] + 1):
+        x = sde.transition(t, x).sample(derive(seed, step))
+        t = t + sde.dt
+        if step in LAGS:
+            yield _functions(axes(x).reshape(DRAWS, len(path), axes.encoder.shape[1])).mean(1)

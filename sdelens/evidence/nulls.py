@@ -1,0 +1,111 @@
+"""Data sets in which a fit should find little or nothing, made from those that were fitted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sdelens.estimation.additive import (
+    Terms,
+)
+from sdelens.estimation.selection import selected
+from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.fitting.baselines import constant_laws
+from sdelens.fitting.scores import tally
+from sdelens.laws.constant_noise import NoiseSpec
+from sdelens.paths.basis import fit_basis
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.documents import Documents
+from sdelens.paths.moments import Moments, times_of
+from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
+from sdelens.protocols import LanguageModel, Site
+from sdelens.seeds import generator
+from sdelens.states.capturing import record
+from sdelens.states.recording import trimmed
+
+TERMS = {
+    "iid_position": Terms(position=True),
+    "linear": Terms(state=True, position=True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Training, validation and test paths of one data set, in the coordinates of its states."""
+
+    train: Paths
+    validation: Paths
+    test: Paths
+
+    def permuted(self, seed: int) -> "Sides":
+        """The states of every path in random order: its states, and no dynamics."""
+        sides = (self.train, self.validation, self.test)
+        return Sides(*(permuted_states(side, seed) for side in sides))
+
+    def linear_gain(
+        self, spec: BasisSpec, groups: Int[Tensor, " document"], *, seed: int
+    ) -> Interval:
+        """Nats per dimension by which `linear` beats i.i.d. per position, fitted to these paths.
+
+        Both with constant diagonal noise, in a basis of their own; the interval is over the groups
+        of test documents.
+        """
+        basis = fit_basis(spec, self.train)
+        seen, held = basis.view(self.train), basis.view(self.validation)
+        times = times_of(seen)
+        moments, kept = Moments.of(seen, times), Moments.of(held, times)
+        means = {name: selected(moments, kept, terms) for name, terms in TERMS.items()}
+        laws = constant_laws(means, moments, NoiseSpec())
+        found, _ = tally(laws, basis, self.test, dict(enumerate(groups.tolist())))
+        iid, linear = found.nats
+        return Bootstrap.of(found.count, seed=seed).ratio((iid - linear) / found.dim, found.count)
+
+
+def permuted_states(paths: Paths, seed: int) -> MappedPaths:
+    """Each path's observed states in random order, its times and tokens where they were."""
+
+    def permute(block: Trajectories) -> Trajectories:
+        random = generator(seed, "permute", int(block.document[0]))
+        keys = torch.rand(block.mask.shape, generator=random).to(block.states.device)
+        # observed places first, in order; observed states first, in random order
+        place = (~block.mask).to(torch.uint8).argsort(dim=1, stable=True)
+        source = keys.where(block.mask, 2.0).argsort(dim=1, stable=True)
+        wide = (-1, -1, block.states.shape[-1])
+        taken = block.states.gather(1, source[..., None].expand(wide))
+        states = torch.zeros_like(block.states).scatter(1, place[..., None].expand(wide), taken)
+        return replace(block, states=states)
+
+    return MappedPaths(paths, permute)
+
+
+def permuted_tokens(documents: Documents, seed: int, *, keep: int) -> Documents:
+    """The tokens of each document in random order, all but the first `keep`."""
+    lengths = documents.lengths
+    row = torch.repeat_interleave(torch.arange(len(documents)), lengths)
+    position = torch.arange(len(documents.tokens)) - documents.offsets[:-1][row]
+    keys = torch.rand(len(row), generator=generator(seed, "permute"), dtype=torch.float64)
+    order = torch.where(position < keep, position - keep, keys).argsort()
+    order = order[row[order].argsort(stable=True)]
+    return replace(documents, tokens=documents.tokens[order])
+
+
+def captured(
+    model: LanguageModel,
+    documents: Documents,
+    site: Site,
+    counts: Sequence[int],
+    first: dict[int, int],
+    *,
+    skip_first: int,
+) -> Sides:
+    """The states of a model along documents: so many to train, then to validate, then to test.
+
+    `first` says from which position on each test document is scored.
+    """
+    paths = record(model, documents, [site], skip_first=skip_first).view(site)
+    ends = torch.tensor([0, *counts]).cumsum(0).tolist()
+    train, validation, test = (paths.select(range(a, b)) for a, b in pairwise(ends))
+    return Sides(train, validation, trimmed(test, first))

@@ -1,0 +1,61 @@
+r"""Proper scores of a predicted law at what then happened: lower is better, the truth is best.
+
+Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation" (2007).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.laws.scale import LOG_2PI
+
+
+def gaussian_crps(
+    mean: Float[Tensor, "*batch dim"],
+    std: Float[Tensor, "*#batch dim"],
+    following: Float[Tensor, "*batch dim"],
+) -> Float[Tensor, "*batch dim"]:
+    r"""The continuous ranked probability score of each coordinate, in that coordinate's unit.
+
+    For :math:`N(m, s^2)` and :math:`z = (y-m)/s` it is
+    :math:`s\,(z(2\Phi(z)-1) + 2\varphi(z) - 1/\sqrt\pi)` (Gneiting et al. 2005, equation 5).
+    """
+    z = (following - mean) / std
+    inside: Tensor = z * torch.special.erf(z / math.sqrt(2))
+    density = math.sqrt(2 / math.pi) * torch.exp(-z.square() / 2)
+    return std * (inside + density - 1 / math.sqrt(math.pi))
+
+
+def energy_score(
+    draws: Float[Tensor, "*batch draw dim"], following: Float[Tensor, "*batch dim"]
+) -> Float[Tensor, "*batch"]:
+    r""":math:`E|X-y| - \tfrac12E|X-X'|`, without bias, from draws of the law (a U-statistic).
+
+    In one dimension it is the continuous ranked probability score. The unit is that of states.
+    """
+    count = draws.shape[-2]
+    off: Tensor = (draws - following[..., None, :]).norm(dim=-1).mean(-1)
+    # by products of matrices, nearby draws would lose their distance to rounding
+    apart = torch.cdist(draws, draws, compute_mode="donot_use_mm_for_euclid_dist")
+    return off - apart.sum((-2, -1)) / (2 * count * (count - 1))
+
+
+def moment_matched_nll(
+    draws: Float[Tensor, "*batch draw dim"], following: Float[Tensor, "*batch dim"]
+) -> Float[Tensor, "*batch dim"]:
+    r"""Minus the log density of each coordinate under the Gaussian of the law's two moments.
+
+    With the mean and variance of M draws in their place it would be too large by about 1/M nats.
+    This is without bias where the draws are Gaussian, since then mean and variance are independent
+    and :math:`(M-1)\hat s^2/s^2` is chi-square with M - 1 degrees of freedom:
+    :math:`E\log\hat s^2 = \log s^2 + \psi(\tfrac{M-1}2) - \log\tfrac{M-1}2` and
+    :math:`E\,\hat s^{-2} = s^{-2}\,\tfrac{M-1}{M-3}`. At least four draws are needed.
+    """
+    count = draws.shape[-2]
+    mean, variance = draws.mean(-2), draws.var(-2)
+    half = torch.tensor((count - 1) / 2, dtype=torch.float64)
+    excess = float(torch.digamma(half) - half.log())
+    squares = (following - mean).square() / variance * ((count - 3) / (count - 1)) - 1 / count
+    return (variance.log() - excess + squares + LOG_2PI) / 2

@@ -1,0 +1,83 @@
+r"""Standardised residuals :math:`r = L^{-1}(x'-m)`, which a true Gaussian law makes N(0, I)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.laws.law import Law
+from sdelens.laws.scale import DiagonalScale, FullScale, Scale, ScaledCorrelation
+from sdelens.paths.trajectories import Trajectories
+from sdelens.seeds import generator
+
+FARTHEST = 8.0
+"""Scores further out than this are of no known size: their tail probability is below 1e-15."""
+
+
+def whitened(scale: Scale, residual: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+    r""":math:`L^{-1}(x'-m)` with the lower Cholesky factor of the covariance.
+
+    Its coordinates are Rosenblatt's transform (1952): each is standardised given those before it,
+    hence independent of them under the true law. Also of a batch of scales.
+    """
+    if isinstance(scale, DiagonalScale):
+        return residual / scale.std
+    if isinstance(scale, ScaledCorrelation):  # a diagonal leaves a factor triangular
+        return whitened(scale.correlation, residual / scale.std)
+    if isinstance(scale, FullScale):
+        return _solved(scale.root, residual)
+    root = torch.linalg.cholesky(scale.covariance().double())
+    return _solved(root.to(residual.dtype), residual)
+
+
+def _solved(
+    root: Float[Tensor, "*batch dim dim"], residual: Float[Tensor, "*paths dim"]
+) -> Float[Tensor, "*paths dim"]:
+    one = root.ndim == 2  # one factor for the whole batch: one solve
+    columns = residual.reshape(-1, residual.shape[-1]).mT if one else residual[..., None]
+    solved: Tensor = torch.linalg.solve_triangular(root, columns, upper=False).mT
+    return solved.reshape(residual.shape)
+
+
+def chi_square_score(squares: Float[Tensor, "*batch"], dim: int) -> Float[Tensor, "*batch"]:
+    r"""The standard normal score of :math:`|r|^2` under chi-square: :math:`\Phi^{-1}(F(|r|^2))`.
+
+    It is at most :math:`\Phi^{-1}(q)` where x' lies in the ellipsoid that holds the share q of the
+    law. From the nearer tail, so that far ones keep their digits.
+    """
+    half = torch.full_like(squares, dim / 2)
+    below = torch.special.gammainc(half, squares / 2)
+    above = torch.special.gammaincc(half, squares / 2)
+    score: Tensor = torch.where(
+        below < above, torch.special.ndtri(below), -torch.special.ndtri(above)
+    )
+    return score.clamp(-FARTHEST, FARTHEST)
+
+
+@torch.no_grad()
+def is_normal(law: Law, block: Trajectories, few: int = 32, tolerance: float = 0.01) -> bool:
+    """Whether a law is the normal one with its mean and covariance, to so many nats per dimension.
+
+    It is asked, at the first observations of the longest path of a latent block.
+    """
+    row = int(block.mask.sum(1).argmax())
+    first = int(block.mask[row].long().argmax())
+    part = slice(row, row + 1), slice(first, first + few)
+    path = Trajectories(
+        states=block.states[part],
+        mask=block.mask[part],
+        times=block.times.expand(block.mask.shape)[part],
+        tokens=block.tokens[part],
+        document=block.document[part[0]],
+    )
+    predicted, following = law.predict(path), path.states.roll(-1, 1)
+    normal = predicted.covariance().log_density(following - predicted.mean)
+    off = (predicted.log_density(following) - normal)[:, :-1][path.steps].abs()
+    return bool(off.mean() <= tolerance * following.shape[-1])
+
+
+def directions(dim: int, count: int, seed: int) -> Float[Tensor, "dim direction"]:
+    """Unit vectors drawn evenly from the sphere, as columns."""
+    random = generator(seed, "directions")
+    drawn = torch.randn(dim, count, generator=random, dtype=torch.float64)
+    unit: Tensor = drawn / drawn.norm(dim=0)
+    return unit

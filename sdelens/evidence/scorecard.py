@@ -1,0 +1,108 @@
+"""Proper scores of several laws on the same transitions, by document and position."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.evidence.bootstrap import by_unit
+from sdelens.evidence.proper_scores import energy_score, gaussian_crps
+from sdelens.laws.law import Gaussian, Law, Predictive
+from sdelens.paths.trajectories import Trajectories
+from sdelens.seeds import derive
+
+SCORES = ("nats", "crps", "energy")
+"""Minus the log density and the continuous ranked probability score, both per dimension, and the
+energy score of the whole state."""
+PIECE = 2**20
+"""Numbers in a piece of a block: with draws of each state, memory is a few hundred megabytes."""
+
+
+def pieces(paths: Iterable[Trajectories], numbers: int = PIECE) -> Iterator[Trajectories]:
+    """The blocks cut between paths, so that none holds many more numbers than that."""
+    for block in paths:
+        count, size = len(block.document), max(1, numbers // max(1, block.states[0].numel()))
+        for first in range(0, count, size):
+            rows = torch.arange(first, min(first + size, count), device=block.document.device)
+            piece = block.rows(rows)
+            if piece.steps.any():
+                yield piece
+
+
+def past(block: Trajectories) -> Trajectories:
+    """What is known before each next state: all but the last observation."""
+    return replace(
+        block,
+        states=block.states[:, :-1],
+        mask=block.mask[:, :-1],
+        times=block.times[:, :-1],
+        tokens=block.tokens[:, :-1],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Scorecard:
+    """Sums of the scores of each law, by group of documents and bin of positions."""
+
+    laws: tuple[str, ...]
+    sums: Float[Tensor, "score law document bin"]
+    count: Float[Tensor, "document bin"]
+
+    def of(self, score: str, law: str) -> Float[Tensor, "document bin"]:
+        """The sums of one score of one law."""
+        return self.sums[SCORES.index(score), self.laws.index(law)]
+
+    def lead(self, score: str, law: str, over: str) -> Float[Tensor, "document bin"]:
+        """By how much one law is better than another, summed over the same transitions."""
+        return self.of(score, over) - self.of(score, law)
+
+
+@torch.no_grad()
+def scorecard(
+    laws: Mapping[str, Law],
+    paths: Iterable[Trajectories],
+    groups: Int[Tensor, " document"],
+    edges: Float[Tensor, " edge"],
+    *,
+    draws: int,
+    seed: int,
+) -> Scorecard:
+    """Score all laws on all transitions of latent paths, block by block.
+
+    `groups` numbers the group of each document from 0; `edges` are the times between bins of
+    positions. Energy scores are of `draws` draws, whose noise the laws share.
+    """
+    bins, units = len(edges) + 1, int(groups.max()) + 1
+    sums = torch.zeros(len(SCORES), len(laws), units * bins, dtype=torch.float64)
+    count = torch.zeros(units * bins, dtype=torch.float64)
+    for number, block in enumerate(pieces(paths)):
+        own, steps = derive(seed, number), block.steps
+        known, following = past(block), block.states[:, 1:]
+        bin_ = torch.bucketize(known.times.expand(steps.shape).contiguous(), edges.to(block.times))
+        unit = groups.to(block.document.device)[block.document][:, None] * bins + bin_
+        count += torch.bincount(unit[steps].cpu(), minlength=units * bins)
+        for law, asked in enumerate(laws.values()):
+            found = _scores(asked.predict(known), following, draws, own)
+            sums[:, law] += by_unit(found[:, steps], unit[steps], units * bins)
+    return Scorecard(
+        tuple(laws),
+        sums.reshape(len(SCORES), len(laws), units, bins),
+        count.reshape(units, bins),
+    )
+
+
+def _scores(
+    predicted: Predictive, following: Float[Tensor, "path step dim"], draws: int, seed: int
+) -> Float[Tensor, "score path step"]:
+    """All scores of one law; where it is no Gaussian, the CRPS is of its draws too."""
+    drawn = [predicted.sample(derive(seed, draw)) for draw in range(draws)]
+    sampled = torch.stack(drawn, dim=-2)
+    if isinstance(predicted, Gaussian):
+        std = predicted.scale.variance().sqrt()
+        crps = gaussian_crps(predicted.mean, std.expand(following.shape), following)
+    else:
+        crps = energy_score(sampled.mT[..., None], following[..., None])
+    nats = -predicted.log_density(following) / following.shape[-1]
+    return torch.stack([nats, crps.mean(-1), energy_score(sampled, following)])

@@ -1,0 +1,1 @@
+"""A fit beside what it must beat, with held-out scores."""

@@ -1,0 +1,130 @@
+"""What a fit must beat: every simple mean, under every noise, fitted to the same documents."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.estimation.additive import (
+    AdditiveMean,
+    Moments,
+    Terms,
+    drifting,
+    random_walk,
+    second_moment,
+)
+from sdelens.estimation.noise import features_of, fit_noise
+from sdelens.estimation.optimise import Schedule
+from sdelens.estimation.selection import selected
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.law import Gaussian, Kernel, Law, Noise, prefixed
+from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
+from sdelens.protocols import Watch, unwatched
+
+TERMS = {
+    "iid": Terms(),
+    "iid_position": Terms(position=True),
+    "token": Terms(position=True, token=True),
+    "linear": Terms(state=True, position=True),
+    "linear_token": Terms(state=True, position=True, token=True),
+}
+NAMES = ("random_walk", "constant", *TERMS)
+"""In the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The noise of the baselines: of the same structure as the fit's, and made with as much work.
+
+    A probe says it by an attribute `effort`; without one the baselines get the defaults.
+    """
+
+    noise: NoiseSpec = NoiseSpec()  # noqa: RUF009 (frozen)
+    hidden: tuple[int, ...] = (256, 256)
+    waves: int = 4
+    schedule: Schedule = Schedule()  # noqa: RUF009 (frozen)
+
+
+def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMean]:
+    """All closed-form means; those of tokens only where there are tokens."""
+    known = bool((train.tokens != NO_TOKEN).any())
+    fitted = {
+        name: selected(train, validation, terms)
+        for name, terms in TERMS.items()
+        if known or not terms.token
+    }
+    walk = random_walk(train)
+    drift = drifting(train, by_position=known)
+    return {"random_walk": walk, "constant": drift} | fitted
+
+
+def constant_laws(
+    means: dict[str, AdditiveMean], train: Moments, spec: NoiseSpec
+) -> dict[str, Kernel]:
+    """Each mean with constant noise, fitted to its training residuals."""
+    return {
+        name: Kernel(mean.to(torch.float32), ConstantNoise.of(spec, second_moment(mean, train)))
+        for name, mean in means.items()
+    }
+
+
+def state_dependent_laws(
+    means: dict[str, AdditiveMean],
+    moments: Moments,
+    effort: Effort,
+    train: Paths,
+    validation: Paths,
+    *,
+    seed: int,
+    watch: Watch = unwatched,
+) -> dict[str, Kernel]:
+    """Each mean with state-dependent noise of the same structure, all trained in one stack."""
+    ready = [mean.to(torch.float32) for mean in means.values()]
+    noises = fit_noise(
+        effort.noise,
+        ready,
+        [second_moment(mean, moments) for mean in means.values()],
+        features_of(moments, effort.waves),
+        train,
+        validation,
+        hidden=effort.hidden,
+        schedule=effort.schedule,
+        seed=seed,
+        watch=watch,
+    )
+    return {
+        name: Kernel(mean, noise) for name, mean, noise in zip(means, ready, noises, strict=True)
+    }
+
+
+@torch.no_grad()
+def residual_moment(law: Law, train: Paths) -> Float[Tensor, "dim dim"]:
+    """E[rr'] of any law's residuals on training paths, in one pass."""
+    total: Tensor | float = 0.0
+    count = 0
+    for block in train:
+        residual = (block.states[:, 1:] - law.predict(block).mean[:, :-1])[block.steps].double()
+        total = total + residual.mT @ residual
+        count += len(residual)
+    return torch.as_tensor(total) / count
+
+
+@dataclass(frozen=True, eq=False)
+class Renoised(Law):
+    """The mean of one law under another noise."""
+
+    law: Law
+    noise: Noise
+
+    def predict(self, past: Trajectories) -> Gaussian:
+        t = past.times.expand(past.mask.shape)
+        return Gaussian(self.law.predict(past).mean, self.noise(t, past.states))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return prefixed(law=self.law.tensors(), noise=self.noise.tensors())
+
+
+def refitted(law: Law, train: Paths, spec: NoiseSpec) -> Renoised:
+    """A law's mean with constant noise fitted to its training residuals."""
+    return Renoised(law, ConstantNoise.of(spec, residual_moment(law, train)))

@@ -1,0 +1,177 @@
+"""A fitted law with its basis: in the coordinates and the time unit of the data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.estimation.complement import Complement
+from sdelens.laws.law import Law
+from sdelens.laws.sde import SDE
+from sdelens.origin import Origin
+from sdelens.paths.basis import Basis
+from sdelens.paths.trajectories import Paths, Trajectories
+from sdelens.protocols import Epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The law of the state one step later, in the data's coordinates."""
+
+    mean: Float[Tensor, "*batch dim"]
+    covariance: Float[Tensor, "*batch dim dim"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a fit came about, and what it is worth."""
+
+    probe: str
+    settings: Mapping[str, Any]
+    density: str
+    dt: float
+    seed: int
+    history: tuple[Epoch, ...] = ()
+    scores: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fitted:
+    """A law fitted in latent coordinates, read in the data's.
+
+    A time `t` may be a number or a tensor that broadcasts against the states' batch. States may be
+    of any float type; what comes back is of the basis's. Where the basis leaves directions out, a
+    state is first projected onto those that it keeps.
+    """
+
+    law: Law
+    basis: Basis
+    record: Record
+    origin: Origin | None = None
+    complement: Complement | None = None
+    """The law of the coordinates that the basis leaves out, if it does."""
+    members: tuple[Law, ...] = ()
+    """The same probe fitted to resampled documents: what coefficients owe to the sample."""
+
+    def __repr__(self) -> str:
+        made = self.record
+        return f"<{made.probe} fit ({made.density}) of {len(self.basis.encoder)} coordinates>"
+
+    @property
+    def sde(self) -> SDE:
+        """The SDE in latent coordinates, as torchsde takes it."""
+        if not isinstance(self.law, SDE):
+            raise UsageError(
+                f"the probe {self.record.probe!r} gives a law of the next state that is not an "
+                "SDE: fit with --probe neural or linear"
+            )
+        return self.law
+
+    @property
+    def dt(self) -> float:
+        """The step between observations, in the data's unit of time."""
+        return self.record.dt
+
+    def transition(self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]) -> Step:
+        """Mean and covariance of the state at t + dt, given x at t."""
+        t, z = self._latent(t, x)
+        step = self.sde.transition(t, z)
+        return Step(
+            mean=self.basis.decode(t + self.dt, step.mean),
+            covariance=self._widened(step.covariance().covariance(), x),
+        )
+
+    def drift(
+        self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch dim"]:
+        r""":math:`\mu(x, t)`, the coefficient of dt."""
+        t, z = self._latent(t, x)
+        moving = (self.basis.mean_at(t + self.dt) - self.basis.mean_at(t)) / self.dt
+        return self.sde.drift(t, z) @ self.basis.decoder + moving
+
+    def covariance(
+        self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch dim dim"]:
+        r""":math:`\sigma\sigma^\top(x, t)`, the coefficient of dt in the covariance."""
+        scale = self.sde.diffusion(*self._latent(t, x))
+        return self._widened(scale.covariance(), x)
+
+    def drift_stderr(
+        self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch dim"]:
+        """The standard error of `drift`: its deviation between the members of the ensemble.
+
+        With M members an interval at 90% is ± the 95% quantile of Student's t with M - 1 degrees
+        of freedom times this. Raises `UsageError` without an ensemble of two members or more.
+        """
+        return torch.stack([one.drift(t, x) for one in self._replicates()]).std(0)
+
+    def covariance_stderr(
+        self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch dim dim"]:
+        """The standard error of `covariance`, as `drift_stderr` is that of the drift."""
+        return torch.stack([one.covariance(t, x) for one in self._replicates()]).std(0)
+
+    def _replicates(self) -> list["Fitted"]:
+        """Each member in the place of the law."""
+        if len(self.members) < 2:
+            raise UsageError(
+                "standard errors of coefficients need an ensemble of at least two: fit with "
+                "--ensemble 5 (in Python: ensemble=5)"
+            )
+        return [replace(self, law=law, members=()) for law in self.members]
+
+    def _latent(
+        self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch latent"]]:
+        """A time for each state, and the states in latent coordinates."""
+        if x.shape[-1:] != self.basis.encoder.shape[:1]:
+            raise UsageError(
+                f"states must be [..., {len(self.basis.encoder)}], as those that were fitted, got "
+                f"{list(x.shape)}"
+            )
+        t = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1])
+        z = self.basis.encode(t, x)
+        return t.to(z.dtype), z
+
+    def _widened(
+        self, latent: Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
+    ) -> Float[Tensor, "*batch dim dim"]:
+        wide = self.basis.decoder.mT @ latent @ self.basis.decoder
+        return wide.expand(*x.shape, x.shape[-1])
+
+    def log_prob(
+        self, states: Float[Tensor, "path time dim"] | Trajectories
+    ) -> Float[Tensor, "path step"]:
+        """Log density of each observed next state, in nats, in the data's coordinates.
+
+        What the basis leaves out enters by its conditional law given what it keeps. Transitions
+        that a mask leaves out are NaN.
+        """
+        block = states
+        if not isinstance(block, Trajectories):
+            block = Trajectories.from_states(block, self.dt)
+        nats = log_density(self.law, next(iter(self.basis.view(block))))
+        if self.complement is not None:
+            nats = nats + self.complement.log_density(self.basis, block)
+        return (nats - self.basis.log_volume()).masked_fill(~block.steps, torch.nan)
+
+    def encoded(self, paths: Paths) -> Paths:
+        """Paths in the latent coordinates of the law."""
+        return self.basis.view(paths)
+
+
+def log_density(law: Law, block: Trajectories) -> Float[Tensor, "path step"]:
+    """Log density of each next state of a latent block, in nats."""
+    past = Trajectories(
+        block.states[:, :-1],
+        block.mask[:, :-1],
+        block.times[:, :-1],
+        block.tokens[:, :-1],
+        block.document,
+    )
+    return law.predict(past).log_density(block.states[:, 1:])

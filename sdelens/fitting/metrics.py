@@ -1,0 +1,96 @@
+"""Held-out scores of a fit and of what it must beat, as they go into metrics.json."""
+
+from typing import Any
+
+from sdelens.fitting.baselines import NAMES
+from sdelens.fitting.scores import Tally
+from sdelens.paths.basis import Basis
+
+STATE_DEPENDENT = " | state-dependent"
+"""Added to a baseline's name for its law with state-dependent noise."""
+CONSTANT = "fit | constant"
+"""The name of the fit's mean under constant noise."""
+VARIANT = "fit | "
+"""Before the names of further laws that a fit brings along to be scored: `law.variants`."""
+
+
+def scores_of(
+    every: Tally, clean: Tally, basis: Basis, *, state_dependent: bool
+) -> dict[str, Any]:
+    """All held-out scores as JSON: nats per dimension, training-standardised coordinates.
+
+    `state_dependent` tells whether the fit is compared in that column: where its own noise is of
+    that kind and the baselines were given the same. Else it is its mean under constant noise that
+    is compared.
+    """
+    dim = basis.latent + basis.left
+    standard = basis.log_volume_standard() / dim
+    suffix = STATE_DEPENDENT if state_dependent else ""
+    fighter = "fit" if state_dependent else CONSTANT
+    gain = every.gain(fighter, "iid_position" + suffix)
+    nll, r2 = every.nll("fit"), every.increment_r2("fit")
+    baselines = [name for name in NAMES if name in every.names]
+    return {
+        "held_out_nll_per_dim": nll.value + standard,
+        "held_out_nll_stderr": nll.stderr,
+        "held_out_nll_raw_per_dim": nll.value + basis.log_volume() / dim,
+        "held_out_nll_per_dim_without_sinks": clean.nll("fit").value + standard,
+        "gain_over_iid_position": gain.value,
+        "gain_over_iid_position_stderr": gain.stderr,
+        "increment_r2": r2.value,
+        "increment_r2_stderr": r2.stderr,
+        "noise_column": "state-dependent" if state_dependent else "constant",
+        "transitions": every.transitions,
+        "transitions_with_sinks": every.transitions - clean.transitions,
+        "held_out_documents": every.groups,
+        "baselines": {
+            name: _row(name, every, clean, standard, compared=state_dependent)
+            for name in baselines
+        },
+        "fit": _row("fit", every, clean, standard, compared=state_dependent),
+        "variants": {
+            name.removeprefix(VARIANT): _variant(name, every, standard)
+            for name in every.names
+            if name.startswith(VARIANT) and name != CONSTANT
+        },
+    }
+
+
+def _variant(name: str, every: Tally, shift: float) -> dict[str, float]:
+    """A law beside the fit that differs from it in one setting, such as a variance floor."""
+    gain = every.gain(name, "fit")
+    return {
+        "nll_per_dim": every.nll(name).value + shift,
+        "gain_over_fit": gain.value,
+        "gain_over_fit_stderr": gain.stderr,
+    }
+
+
+def _row(
+    name: str, every: Tally, clean: Tally, shift: float, *, compared: bool
+) -> dict[str, float]:
+    """One mean under both noises, and how much better than it the fit is in the same column."""
+    own = CONSTANT if name == "fit" else name
+    r2 = every.increment_r2(own)
+    row = {"increment_r2": r2.value, "increment_r2_stderr": r2.stderr}
+    row |= _column("", own, every, clean, shift) | _gain("", own, CONSTANT, every)
+    dependent = "fit" if name == "fit" else name + STATE_DEPENDENT
+    if dependent in every.names and (compared or name != "fit"):
+        row |= _column("_state_dependent", dependent, every, clean, shift)
+    if compared:
+        row |= _gain("_state_dependent", dependent, "fit", every)
+    return row
+
+
+def _column(suffix: str, name: str, every: Tally, clean: Tally, shift: float) -> dict[str, float]:
+    nll = every.nll(name)
+    return {
+        f"nll_per_dim{suffix}": nll.value + shift,
+        f"nll_per_dim{suffix}_stderr": nll.stderr,
+        f"nll_per_dim{suffix}_without_sinks": clean.nll(name).value + shift,
+    }
+
+
+def _gain(suffix: str, name: str, fighter: str, every: Tally) -> dict[str, float]:
+    gain = every.gain(fighter, name)
+    return {f"gain_of_fit{suffix}": gain.value, f"gain_of_fit{suffix}_stderr": gain.stderr}

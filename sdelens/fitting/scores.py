@@ -1,0 +1,141 @@
+"""Held-out scores of several laws on the same transitions, with errors over documents."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sdelens.estimation.complement import Complement
+from sdelens.fitting.fitted import log_density
+from sdelens.laws.law import Law
+from sdelens.paths.basis import Basis
+from sdelens.paths.trajectories import Paths, Trajectories
+
+
+@dataclass(frozen=True)
+class Value:
+    """An estimate and its standard error over documents."""
+
+    value: float
+    stderr: float
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Sums over the test transitions of each group of documents, for each law."""
+
+    names: tuple[str, ...]
+    dim: int
+    nats: Float[Tensor, "law group"]
+    """Minus the log density in the coordinates of the basis, left-out ones included."""
+    squares: Float[Tensor, "law group"]
+    """Squared distance of the predicted mean from the next state, in the kept coordinates."""
+    motion: Float[Tensor, " group"]
+    """Squared length of the increments: the random walk's own squares."""
+    count: Float[Tensor, " group"]
+
+    @property
+    def transitions(self) -> int:
+        """How many transitions were scored."""
+        return int(self.count.sum())
+
+    @property
+    def groups(self) -> int:
+        """How many groups of documents they come from: the effective sample size."""
+        return int((self.count > 0).sum())
+
+    def nll(self, name: str) -> Value:
+        """Negative log likelihood in nats per dimension and transition."""
+        return self._ratio(self.nats[self.names.index(name)] / self.dim, self.count)
+
+    def gain(self, name: str, over: str) -> Value:
+        """Nats per dimension by which one law is better than another, paired by document."""
+        mine, other = self.names.index(name), self.names.index(over)
+        return self._ratio((self.nats[other] - self.nats[mine]) / self.dim, self.count)
+
+    def increment_r2(self, name: str) -> Value:
+        """The share of the increments' squared length that the mean explains."""
+        lost = self._ratio(self.squares[self.names.index(name)], self.motion)
+        return Value(1 - lost.value, lost.stderr)
+
+    def _ratio(self, above: Float[Tensor, " group"], below: Float[Tensor, " group"]) -> Value:
+        """A ratio of sums, and its error by linearisation over groups (Cochran 1977, 6.4)."""
+        ratio = float(above.sum() / below.sum())
+        groups = max(self.groups, 2)
+        spread = float((above - ratio * below).square().sum()) * groups / (groups - 1)
+        return Value(ratio, spread**0.5 / float(below.sum()))
+
+
+@torch.no_grad()
+def tally(
+    laws: Mapping[str, Law],
+    basis: Basis,
+    test: Paths,
+    groups: Mapping[int, int],
+    *,
+    sink: float = torch.inf,
+    complement: Complement | None = None,
+) -> tuple[Tally, Tally]:
+    """Score all laws on all test transitions, and on those without a sink at either end.
+
+    `groups` tells each document's group; a state whose norm exceeds `sink` is a sink. The
+    `complement` is the law of what the basis leaves out, the same beside every law.
+    """
+    numbers = {group: i for i, group in enumerate(sorted(set(groups.values())))}
+    shape = (2, len(laws), len(numbers))
+    nats, squares = torch.zeros(shape, dtype=torch.double), torch.zeros(shape, dtype=torch.double)
+    motion, count = (torch.zeros(2, len(numbers), dtype=torch.double) for _ in range(2))
+    for raw in test:
+        group = torch.tensor([numbers[groups[d]] for d in raw.document.tolist()])
+        block = next(iter(basis.view(raw)))
+        increments = block.states.diff(dim=1).square().sum(-1)
+        rest = complement.log_density(basis, raw) if complement else torch.zeros_like(increments)
+        for subset, steps in enumerate((raw.steps, _without_sinks(raw, sink))):
+            count[subset].index_add_(0, group, steps.cpu().double().sum(1))
+            motion[subset].index_add_(0, group, _sums(increments, steps))
+            for number, law in enumerate(laws.values()):
+                density, distance = _scored(law, block, steps)
+                nats[subset, number].index_add_(0, group, -density - _sums(rest, steps))
+                squares[subset, number].index_add_(0, group, distance)
+    names = tuple(laws)
+    every, clean = (
+        Tally(names, basis.latent + basis.left, nats[i], squares[i], motion[i], count[i])
+        for i in range(2)
+    )
+    return every, clean
+
+
+def _scored(
+    law: Law, block: Trajectories, steps: Bool[Tensor, "path step"]
+) -> tuple[Float[Tensor, " path"], Float[Tensor, " path"]]:
+    """Summed log density and squared distance of each path."""
+    mean = law.predict(block).mean[:, :-1]
+    distance = (block.states[:, 1:] - mean).square().sum(-1)
+    return _sums(log_density(law, block), steps), _sums(distance, steps)
+
+
+def _sums(
+    values: Float[Tensor, "path step"], steps: Bool[Tensor, "path step"]
+) -> Float[Tensor, " path"]:
+    return values.masked_fill(~steps, 0).double().sum(1).cpu()
+
+
+def _without_sinks(raw: Trajectories, sink: float) -> Bool[Tensor, "path step"]:
+    quiet: Tensor = raw.states.norm(dim=-1) <= sink
+    return raw.steps & quiet[:, :-1] & quiet[:, 1:]
+
+
+def sink_norm(train: Paths) -> float:
+    """The norm above which a state is a sink: Tukey's outer fence Q3 + 3 (Q3 - Q1) on training."""
+    norms = torch.cat([block.states.norm(dim=-1)[block.mask].cpu() for block in train])
+    ordered = norms.sort().values
+    low, high = float(ordered[len(norms) // 4]), float(ordered[3 * len(norms) // 4])
+    return high + 3 * (high - low)
+
+
+def survivors(lengths: Int[Tensor, " document"]) -> list[int]:
+    """How many documents still go on at each position."""
+    longest = int(lengths.max())
+    return [int(n) for n in (lengths[:, None] > torch.arange(longest)).sum(0)]

@@ -1,0 +1,51 @@
+"""A run, ready for questions: fits, the data they were made from, the model if there is one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sdelens.fitting.fitted import Fitted
+from sdelens.paths.documents import Documents
+from sdelens.paths.split import Split
+from sdelens.paths.trajectories import Paths
+from sdelens.protocols import LanguageModel
+from sdelens.states.recording import View
+
+
+@dataclass(frozen=True, eq=False)
+class Viewed:
+    """A fit of one view, and its documents' paths in the data's coordinates."""
+
+    fitted: Fitted
+    train: Paths
+    validation: Paths
+    test: Paths
+
+    @classmethod
+    def of(cls, fitted: Fitted, paths: Paths, sides: Split) -> "Viewed":
+        """The paths of each side beside the fit."""
+        parts = (paths.select(side) for side in (sides.train, sides.validation, sides.test))
+        return cls(fitted, *parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What analyzers are given."""
+
+    name: str
+    views: Mapping[View, Viewed]
+    documents: Documents
+    model: LanguageModel | None = None
+    prompt: str | None = None
+    folder: Path | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def only(self, view: View) -> "Study":
+        """The study of one view."""
+        return replace(self, views={view: self.views[view]})
+
+    @property
+    def single(self) -> tuple[View, Viewed]:
+        """The one view that an analyzer of scope view is given."""
+        ((view, viewed),) = self.views.items()
+        return view, viewed

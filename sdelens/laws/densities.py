@@ -1,0 +1,103 @@
+r"""Laws of one step of :math:`dX = \mu(X)\,dt + \sigma(X)\,dW` beyond Euler and Maruyama's.
+
+- ``kessler``: mean and covariance to second order, at any dimension;
+- ``ozaki``: the law of the linear SDE tangent at x, exact where the drift is linear.
+
+For ``strang`` see `sdelens.laws.splitting`, for units and symbols `sdelens.laws.expansion`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.laws.expansion import Coefficients, Expansion
+from sdelens.laws.jets import Jacobian
+from sdelens.laws.law import Gaussian, Predictive
+from sdelens.laws.scale import FullScale, Scale
+
+WIDEST = {"ozaki": 16, "strang": 64}
+"""The largest dimension of a density that takes functions of whole Jacobians."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sheared(Predictive):
+    r"""The normal law :math:`N(m, e^{J/2} S e^{J^\top/2})`, by products with J only."""
+
+    centre: Float[Tensor, "*batch dim"]
+    scale: Scale
+    jacobian: Jacobian
+
+    @property
+    def mean(self) -> Float[Tensor, "*batch dim"]:
+        return self.centre
+
+    def covariance(self) -> Scale:
+        shear = torch.linalg.matrix_exp(self.jacobian.matrix() / 2)
+        return FullScale(torch.linalg.cholesky(shear @ self.scale.covariance() @ shear.mT))
+
+    def log_density(self, following: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+        straight = self.jacobian.flow(-0.5, following - self.centre)
+        return self.scale.log_density(straight) - 0.5 * self.jacobian.trace()
+
+    def sample(self, seed: int) -> Float[Tensor, "*batch dim"]:
+        inner = Gaussian(torch.zeros_like(self.centre), self.scale).sample(seed)
+        return self.centre + self.jacobian.flow(0.5, inner)
+
+
+def kessler(coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> Sheared:
+    r"""Mean and covariance of a step to second order: Kessler (1997).
+
+    .. math:: m = x + \mu + \tfrac12(J\mu + \tfrac12 a:\nabla^2\mu), \quad
+        S = e^{J/2}(a + \tfrac12 La)e^{J^\top/2}
+    """
+    local = Expansion.at(coefficients, x)
+    slope = local.jacobian.times(local.drift)
+    centre = x + local.drift + 0.5 * (slope + local.bend)
+    return Sheared(centre, local.scale, local.held(apart=coefficients.precision.apart))
+
+
+def ozaki(coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> Gaussian:
+    r"""Local linearisation: Shoji and Ozaki (1998).
+
+    The increment's mean solves :math:`\dot m = Jm + \mu + \tfrac12 s\,a:\nabla^2\mu` over a step,
+    and :math:`S = \int_0^1 e^{Js} a\, e^{J^\top s}ds` (a with its second-order correction); both
+    come from exponentials of block matrices (Van Loan 1978), so that J may be singular.
+    """
+    require_narrow("ozaki", x)
+    local = Expansion.at(coefficients, x)
+    dim = x.shape[-1]
+    slope = local.jacobian.matrix()
+    block = slope.new_zeros(*x.shape[:-1], dim + 2, dim + 2)
+    block[..., :dim, :dim] = slope
+    block[..., :dim, dim] = local.bend
+    block[..., :dim, dim + 1] = local.drift
+    block[..., dim, dim + 1] = 1.0
+    centre = x + torch.linalg.matrix_exp(block)[..., :dim, dim + 1]
+    noise = local.scale.covariance().expand(slope.shape)
+    held = local.held(apart=coefficients.precision.apart).matrix()
+    return Gaussian(centre, FullScale(torch.linalg.cholesky(noise_of_step(held, noise))))
+
+
+def noise_of_step(
+    rate: Float[Tensor, "*batch dim dim"], noise: Float[Tensor, "*batch dim dim"]
+) -> Float[Tensor, "*batch dim dim"]:
+    r""":math:`\int_0^1 e^{As} a\, e^{A^\top s} ds`, by Van Loan's block matrix."""
+    dim = rate.shape[-1]
+    upper = torch.cat([-rate, noise], -1)
+    lower = torch.cat([torch.zeros_like(rate), rate.mT], -1)
+    exponential = torch.linalg.matrix_exp(torch.cat([upper, lower], -2))
+    total: Tensor = exponential[..., dim:, dim:].mT @ exponential[..., :dim, dim:]
+    return (total + total.mT) / 2
+
+
+def require_narrow(density: str, x: Float[Tensor, "*batch dim"]) -> None:
+    """An error where there are too many dimensions for a density."""
+    widest = WIDEST[density]
+    if x.shape[-1] > widest:
+        raise UsageError(
+            f"the density {density} is for at most {widest} dimensions, got {x.shape[-1]}: use "
+            f"--density kessler, or a basis of fewer directions such as pca:{widest}"
+        )

@@ -1,0 +1,145 @@
+r"""Drift and noise of one step around a state, to second order in the step.
+
+The unit of time is the step, so that dt = 1 in every formula: :math:`\mu` and
+:math:`a = \sigma\sigma^\top` are those of one step, J is the Jacobian of :math:`\mu`, and
+:math:`L = \mu\cdot\nabla + \tfrac12 a:\nabla^2` the generator.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.laws.jets import (
+    DenseJacobian,
+    FixedJacobian,
+    ImplicitJacobian,
+    Jacobian,
+    Jets,
+    differences,
+    jet,
+    pushed,
+    signs,
+)
+from sdelens.laws.scale import DiagonalScale, FullScale, Scale, ScaledCorrelation
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How derivatives are taken."""
+
+    jets: Jets = jet
+    widest: int = 64
+    """Up to this dimension the whole Jacobian is formed, above it traces are estimated."""
+    estimates: int = 16
+    """From so many random directions for each state."""
+    apart: bool = False
+    r"""Whether gradients of the drift come from the mean alone, and of the noise from the rest.
+
+    A covariance weighs far more in a likelihood than a drift. If J is free to serve it, J makes up
+    for any misfit of the noise, and the drift is lost. With J and the noise's part in the mean
+    held fixed, :math:`\partial m/\partial\theta\,S^{-1}(x' - m)` has expectation zero at the true
+    drift whatever the noise, at the cost of what S tells of J (an estimating function: Bibby and
+    Sorensen 1995).
+    """
+
+
+EXACT = Precision()
+
+
+def training(dim: int) -> Precision:
+    """Cheap, and robust where the noise may be of the wrong form: in more than one dimension."""
+    return Precision(differences, widest=8, estimates=2, apart=dim > 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Coefficients:
+    """Drift and noise of one step, as functions of a batch of states."""
+
+    drift: Callable[[Tensor], Tensor]
+    noise: Callable[[Tensor], Scale]
+    additive: bool = False
+    """Whether the noise is the same in all states."""
+    precision: Precision = EXACT
+
+    def both(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
+        """The drift, and the noise's variances behind it where they depend on the state."""
+        drift = self.drift(x)
+        if self.additive:
+            return drift
+        variance = self.noise(x).variance().expand(drift.shape)
+        return torch.cat([drift, variance], -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    r"""What a law of second order needs to know of the coefficients at x."""
+
+    drift: Float[Tensor, "*batch dim"]
+    jacobian: Jacobian
+    bend: Float[Tensor, "*batch dim"]
+    r""":math:`\tfrac12 a:\nabla^2\mu`."""
+    scale: Scale
+    r"""The noise with :math:`a\,e^{La/2a}` on the covariance's diagonal, equal to
+    :math:`a + \tfrac12 La` to second order and positive. Around a constant correlation C the
+    off-diagonal part is scaled alike, which is exact for additive or diagonal noise."""
+
+    @classmethod
+    def at(cls, coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> "Expansion":
+        """The expansion at each state of a batch."""
+        drift, noise = coefficients.drift(x), coefficients.noise(x)
+        narrow = x.shape[-1] <= coefficients.precision.widest
+        found = _dense if narrow else _estimated
+        still = drift.detach() if coefficients.precision.apart else drift
+        jacobian, along, half = found(coefficients, x, still, noise)
+        if coefficients.additive:
+            return cls(drift, jacobian, half, noise)
+        dim = x.shape[-1]
+        change = (along + half)[..., dim:] / noise.variance()
+        scale = ScaledCorrelation((change / 4).exp(), noise)
+        return cls(drift, jacobian, half[..., :dim], scale)
+
+    def held(self, *, apart: bool) -> Jacobian:
+        """J for the covariance."""
+        return FixedJacobian(self.jacobian) if apart else self.jacobian
+
+
+def _dense(
+    coefficients: Coefficients, x: Tensor, drift: Tensor, noise: Scale
+) -> tuple[Jacobian, Tensor, Tensor]:
+    r"""J, and :math:`Df\,\mu` and :math:`\tfrac12 a:\nabla^2f` for f the drift and variances.
+
+    Directions are the columns of a triangular root R of a, so that one set serves for both.
+    """
+    dim = x.shape[-1]
+    root = factor(noise).expand(*x.shape, dim)
+    root = root.detach() if coefficients.precision.apart else root
+    first, second = coefficients.precision.jets(coefficients.both, x, root.movedim(-1, 0))
+    slopes: Tensor = torch.linalg.solve_triangular(
+        root, first.movedim(0, -1), upper=False, left=False
+    )
+    along = (slopes @ drift[..., None])[..., 0]
+    return DenseJacobian(slopes[..., :dim, :]), along, 0.5 * second.sum(0)
+
+
+def _estimated(
+    coefficients: Coefficients, x: Tensor, drift: Tensor, noise: Scale
+) -> tuple[Jacobian, Tensor, Tensor]:
+    r"""The same by products: :math:`a:\nabla^2f = E\,D^2f[\sigma\xi, \sigma\xi]`, signs xi."""
+    count = coefficients.precision.estimates
+    directions = noise.apply(signs(count, x.new_empty(*x.shape[:-1], noise.channels)))
+    directions = directions.detach() if coefficients.precision.apart else directions
+    _, second = coefficients.precision.jets(coefficients.both, x, directions)
+    jacobian = ImplicitJacobian(coefficients.drift, x, signs(count, x))
+    along = pushed(coefficients.both, x, drift)[1]
+    return jacobian, along, 0.5 * second.mean(0)
+
+
+def factor(scale: Scale) -> Float[Tensor, "*batch dim dim"]:
+    """A square, lower triangular factor of a scale's covariance."""
+    if isinstance(scale, DiagonalScale | FullScale):
+        return scale.factor()
+    root: Tensor = torch.linalg.cholesky(scale.covariance())
+    return root

@@ -1,0 +1,1 @@
+"""Observed paths: blocks, documents, splits, coordinates, sums."""

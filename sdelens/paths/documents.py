@@ -1,0 +1,92 @@
+"""Token sequences, in the order in which a model reads them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from sdelens.errors import UsageError
+from sdelens.paths.trajectories import NO_TOKEN
+
+
+@dataclass(frozen=True)
+class Document:
+    """One context: all its token ids, and from where on its states are recorded."""
+
+    tokens: tuple[int, ...]
+    start: int = 0
+    """The first position that belongs to the path: after a prompt, say."""
+    group: int | None = None
+    """Documents of one group are kept on one side of the split; None is a group of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """Many documents, end to end."""
+
+    tokens: Int[Tensor, " token"]
+    offsets: Int[Tensor, " bound"]
+    """Document i is ``tokens[offsets[i] : offsets[i + 1]]``."""
+    start: Int[Tensor, " document"]
+    group: Int[Tensor, " document"]
+
+    @classmethod
+    def of(cls, documents: Iterable[Document]) -> "Documents":
+        """All documents; one without a group is a group of its own."""
+        listed = list(documents)
+        if not listed:
+            raise UsageError("at least one document is needed, got none: is the source empty?")
+        lengths = torch.tensor([0, *(len(document.tokens) for document in listed)])
+        fresh = 1 + max((d.group for d in listed if d.group is not None), default=-1)
+        groups = [fresh + i if d.group is None else d.group for i, d in enumerate(listed)]
+        return cls(
+            tokens=torch.tensor([t for document in listed for t in document.tokens]).long(),
+            offsets=lengths.cumsum(0),
+            start=torch.tensor([document.start for document in listed]),
+            group=torch.tensor(groups),
+        )
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __iter__(self) -> Iterator[Document]:
+        ids = self.tokens.tolist()
+        bounds = self.offsets.tolist()
+        rows = zip(bounds, bounds[1:], self.start.tolist(), self.group.tolist(), strict=False)
+        return (Document(tuple(ids[a:b]), start, group) for a, b, start, group in rows)
+
+    def slice(self, first: int, last: int) -> "Documents":
+        """Documents first to last - 1."""
+        low, high = int(self.offsets[first]), int(self.offsets[last])
+        return Documents(
+            tokens=self.tokens[low:high],
+            offsets=self.offsets[first : last + 1] - low,
+            start=self.start[first:last],
+            group=self.group[first:last],
+        )
+
+    @property
+    def lengths(self) -> Int[Tensor, " document"]:
+        """Token counts."""
+        return self.offsets.diff()
+
+    def padded(self) -> Int[Tensor, "document time"]:
+        """One row for each document from the start of its context, padded at the right with -1."""
+        rows = torch.split(self.tokens, self.lengths.tolist())
+        padded = pad_sequence(list(rows), batch_first=True, padding_value=NO_TOKEN)
+        # at least one column, where all documents are empty
+        return padded if padded.shape[1] else torch.full((len(self), 1), NO_TOKEN)
+
+    def digest(self) -> str:
+        """sha256 over ids, bounds, starts and groups."""
+        parts = (self.tokens, self.offsets, self.start, self.group)
+        return sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name, as they are saved."""
+        names = ("tokens", "offsets", "start", "group")
+        return {name: getattr(self, name) for name in names}

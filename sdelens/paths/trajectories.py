@@ -1,0 +1,212 @@
+"""Observed paths: one block in memory, and what is streamed block by block."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sdelens.errors import BadNumbers, UsageError
+from sdelens.seeds import generator
+
+NO_TOKEN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """A batch of single steps, out of order: from state `x` at time `t` to `following`."""
+
+    t: Float[Tensor, "*batch"]
+    x: Float[Tensor, "*batch dim"]
+    token: Int[Tensor, "*batch"]
+    following: Float[Tensor, "*batch dim"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Paths of unequal length in one rectangle, left-aligned, padded where the mask is false."""
+
+    states: Float[Tensor, "path time dim"]
+    mask: Bool[Tensor, "path time"]
+    times: Float[Tensor, "#path time"]
+    tokens: Int[Tensor, "path time"]
+    document: Int[Tensor, " path"]
+
+    @classmethod
+    def from_states(cls, states: Float[Tensor, "path time dim"], dt: float) -> "Trajectories":
+        """Paths of equal length, observed every `dt` from time 0, each a document of its own."""
+        paths, length, _ = states.shape
+        device = states.device
+        return cls(
+            states=states,
+            mask=torch.ones(paths, length, dtype=torch.bool, device=device),
+            times=torch.arange(length, dtype=states.dtype, device=device)[None] * dt,
+            tokens=torch.full((paths, length), NO_TOKEN, device=device),
+            document=torch.arange(paths, device=device),
+        )
+
+    def __iter__(self) -> Iterator["Trajectories"]:
+        yield self
+
+    @property
+    def steps(self) -> Bool[Tensor, "path step"]:
+        """Which transitions have both ends observed."""
+        return self.mask[:, :-1] & self.mask[:, 1:]
+
+    def select(self, documents: Sequence[int]) -> "Trajectories":
+        """The paths of these documents, in their own order."""
+        chosen = torch.tensor(documents, dtype=torch.long, device=self.document.device)
+        return self.rows(torch.isin(self.document, chosen).nonzero()[:, 0])
+
+    def rows(self, index: Int[Tensor, " chosen"]) -> "Trajectories":
+        """Some of the paths."""
+        return Trajectories(
+            states=self.states[index],
+            mask=self.mask[index],
+            times=self.times if len(self.times) == 1 else self.times[index],
+            tokens=self.tokens[index],
+            document=self.document[index],
+        )
+
+    def to(self, device: torch.device | str) -> "Trajectories":
+        """The same block on another device."""
+        fields = ("states", "mask", "times", "tokens", "document")
+        return replace(self, **{name: getattr(self, name).to(device) for name in fields})
+
+    def flat(self) -> Transitions:
+        """All observed transitions, path by path."""
+        steps = self.steps
+        times = self.times.expand(self.mask.shape)
+        return Transitions(
+            t=times[:, :-1][steps],
+            x=self.states[:, :-1][steps],
+            token=self.tokens[:, :-1][steps],
+            following=self.states[:, 1:][steps],
+        )
+
+    def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
+        """All observed transitions once, shuffled, in batches of `size`; the last may be short."""
+        return shuffled([self], size, seed)
+
+
+@runtime_checkable
+class Paths(Protocol):
+    """Blocks of paths in a fixed order, as often as asked; a `Trajectories` is one block."""
+
+    def __iter__(self) -> Iterator[Trajectories]: ...
+
+    def select(self, documents: Sequence[int]) -> "Paths":
+        """The paths of these documents only."""
+
+    def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
+        """All transitions once, shuffled, in batches."""
+
+
+@dataclass(frozen=True, eq=False)
+class MappedPaths:
+    """Paths seen through a function of each block: encoded, trimmed, on another device."""
+
+    paths: Paths
+    function: Callable[[Trajectories], Trajectories]
+
+    def __iter__(self) -> Iterator[Trajectories]:
+        return map(self.function, self.paths)
+
+    def select(self, documents: Sequence[int]) -> "MappedPaths":
+        """The paths of these documents, through the same function."""
+        return MappedPaths(self.paths.select(documents), self.function)
+
+    def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
+        """All transitions once, shuffled within a pool of blocks."""
+        return shuffled(self, size, seed)
+
+
+def shuffled(
+    blocks: Iterable[Trajectories], size: int, seed: int, pool: int = 4
+) -> Iterator[Transitions]:
+    """Batches of transitions shuffled within pools of `pool` blocks.
+
+    What does not fill a batch is carried into the next pool, so that only the last batch is short.
+    """
+    random = generator(seed, "shuffle")
+    held: list[Transitions] = []
+    for count, block in enumerate(blocks, start=1):
+        held.append(block.flat())
+        if count % pool == 0:
+            held = [(yield from _batches(held, size, random, last=False))]
+    if held:
+        yield from _batches(held, size, random, last=True)
+
+
+def _batches(
+    held: list[Transitions], size: int, random: torch.Generator, *, last: bool
+) -> Generator[Transitions, None, Transitions]:
+    """Shuffle what is held and cut it into batches; return what is left over."""
+    joined = _joined(held)
+    count = len(joined.t)
+    order = torch.randperm(count, generator=random).to(joined.t.device)
+    end = count if last else count - count % size
+    for start in range(0, end, size):
+        yield _taken(joined, order[start : min(start + size, end)])
+    return _taken(joined, order[end:])
+
+
+def _taken(all_: Transitions, index: Int[Tensor, " chosen"]) -> Transitions:
+    return Transitions(all_.t[index], all_.x[index], all_.token[index], all_.following[index])
+
+
+def _joined(parts: list[Transitions]) -> Transitions:
+    if len(parts) == 1:
+        return parts[0]
+    return Transitions(
+        torch.cat([part.t for part in parts]),
+        torch.cat([part.x for part in parts]),
+        torch.cat([part.token for part in parts]),
+        torch.cat([part.following for part in parts]),
+    )
+
+
+def require_finite(block: Trajectories) -> Trajectories:
+    """The same block; an error if an observed state holds NaN or infinity."""
+    bad = ~block.states.isfinite().all(-1) & block.mask
+    if bad.any():
+        path, time = bad.nonzero()[0].tolist()
+        raise BadNumbers(
+            f"states must be finite: document {int(block.document[path])} holds NaN or infinity "
+            f"at its observation {time} ({int(bad.sum())} such states in this block); leave such "
+            "documents out, or capture in float32"
+        )
+    return block
+
+
+def step_of(times: Float[Tensor, "#path time"]) -> float:
+    """The one step between observation times, in the data's unit; an error if it varies."""
+    count = times.shape[1] - 1
+    if times.numel() == 0 or count < 1:
+        raise BadNumbers("a path needs at least two observations to have a step")
+    exact = times.double()
+    step = float(exact[0, -1] - exact[0, 0]) / count
+    slack = 1e-3 * step + 2 * torch.finfo(times.dtype).eps * float(exact.abs().max())
+    if not step > 0 or (exact.diff(dim=-1) - step).abs().max() > slack:
+        first = ", ".join(f"{t:.6g}" for t in times[0, :5].tolist())
+        raise BadNumbers(
+            f"observation times must increase in equal steps, got {first}, …: give paths "
+            "observed at a constant interval, or interpolate them to one"
+        )
+    return float(f"{step:.7g}")  # a float32 time carries seven digits
+
+
+def dt_of(paths: Iterable[Trajectories]) -> float:
+    """The one step between observations of all paths."""
+    return step_of(next(block for block in paths if block.steps.any()).times)
+
+
+def require_transitions(paths: Iterable[Trajectories], side: str) -> None:
+    """An error where no path has two observations in a row."""
+    if not any(bool(block.steps.any()) for block in paths):
+        raise UsageError(
+            f"{side} documents hold no transition to use: give more or longer texts (held-out "
+            "transitions whose whole prefix occurs in training do not count)"
+        )

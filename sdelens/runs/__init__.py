@@ -1,0 +1,1 @@
+"""A job, its folder, its analyses and its report."""

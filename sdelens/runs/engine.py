@@ -1,0 +1,253 @@
+"""From a job to a finished run: documents, capture, fits; it can be interrupted anywhere."""
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sdelens.errors import OutOfMemory, UsageError
+from sdelens.fitting.fitting import fit_view
+from sdelens.fitting.scores import survivors
+from sdelens.models import language_model
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.documents import Documents
+from sdelens.paths.split import LEAST, split
+from sdelens.paths.trajectories import MappedPaths, Paths
+from sdelens.protocols import Epoch, LanguageModel, Probe, Source
+from sdelens.registry import plugin
+from sdelens.runs.folder import clear, require_free, sweep
+from sdelens.runs.job import Job
+from sdelens.runs.manifest import fingerprints, manifest_of
+from sdelens.runs.observer import Observer, Quiet
+from sdelens.runs.plan import free_disk, plan_of
+from sdelens.runs.run import Run
+from sdelens.seeds import derive
+from sdelens.settings import build, described
+from sdelens.states.capturing import key_of, origin_of, require_recorded
+from sdelens.states.recording import Recording, View
+from sdelens.states.sites import resolve_layers
+from sdelens.store import cache_folder
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job with every setting spelt out, and the plugins that it names."""
+
+    job: Job
+    source: Source
+    probe: Probe
+    spec: BasisSpec
+
+    @classmethod
+    def of(cls, job: Job) -> "Task":
+        """All that can be checked without a model: names, settings, forms."""
+        source = build(plugin("source", job.source).load(), job.source_settings, job.source)
+        probe = build(plugin("probe", job.probe).load(), job.probe_settings, job.probe)
+        wanted = getattr(source, "documents_wanted", LEAST)
+        if wanted < LEAST:
+            raise UsageError(
+                f"at least {LEAST} documents are needed, so that some can be held out, got "
+                f"{wanted}: give a larger --documents"
+            )
+        resolved = replace(job, source_settings=described(source), probe_settings=described(probe))
+        return cls(resolved, source, probe, BasisSpec(job.basis, job.center))
+
+
+def execute(
+    job: Job,
+    folder: Path | None = None,
+    *,
+    observer: Observer | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    argv: tuple[str, ...] = (),
+) -> Run:
+    """Do a job in a folder, or go on where it was left; a finished one is returned as it is.
+
+    Whatever was finished is kept: documents, cached states, fits with DONE. An unfinished fit
+    starts again. Raises `UsageError` where the folder holds another job, or an unfinished one and
+    neither `resume` nor `overwrite` is set. Without a folder it is ``runs/<name of the job>``.
+    """
+    watcher = observer or Quiet()
+    task = Task.of(job)
+    run = Run(folder or Path("runs") / task.job.name)
+    if not dry_run and finished(run, task.job, resume=resume, overwrite=overwrite):
+        return run
+    with watcher.stage("model", None, ""):
+        model = load_model(task.job)
+    watcher.planned(plan_of(task.job, model, task.source, run.folder, states_folder(task.job)))
+    if not dry_run:
+        begin(run, task.job, model, argv, overwrite=overwrite)
+        _work(run, task, watcher)
+    return run
+
+
+def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
+    """Whether the job is done already; an error where the folder cannot be used for it."""
+    if not run.exists:
+        require_free(run.folder)
+        return False
+    if overwrite:
+        return False
+    if run.job.hash8 != job.hash8:
+        raise UsageError(
+            f"{run.folder} holds another run ({job.differences(run.job)}): give another --out, or "
+            "--overwrite to start anew"
+        )
+    # a run that failed before it had texts holds nothing to lose: it may just be begun again
+    if run.manifest["state"] != "done" and not resume and run.documents_file.exists():
+        raise UsageError(
+            f"{run.folder} holds an unfinished run: add --resume to go on, or --overwrite to "
+            "start anew"
+        )
+    return bool(run.manifest["state"] == "done")
+
+
+def load_model(job: Job) -> LanguageModel:
+    """The model of a job, with the layers asked for."""
+    model = language_model(
+        job.model,
+        revision=job.revision,
+        dtype=job.dtype,
+        device=job.device,
+        offline=job.offline,
+    )
+    resolve_layers(job.layers, model.card.blocks, model.card.name)
+    return model
+
+
+def begin(
+    run: Run, job: Job, model: LanguageModel, argv: tuple[str, ...], *, overwrite: bool
+) -> None:
+    """Leave a folder whose manifest and config.json are those of this job."""
+    if run.exists and not overwrite:
+        run.require_same(model)
+    else:
+        if run.exists:
+            run.note(state="running")  # whatever happens now, it is not done
+        clear(run.folder)
+        run.write_manifest(manifest_of(job, model, argv))
+    sweep(run.folder)
+    run.write_config(job)
+    run.job, run.model = job, model
+
+
+def _work(run: Run, task: Task, watcher: Observer) -> None:
+    """Everything that is not done yet."""
+    clock = time.perf_counter()
+    if not run.documents_file.exists():
+        _write_documents(run, task, watcher)
+        run.note_time("documents", time.perf_counter() - clock)
+    require_recorded(run.documents, run.job.skip_first)
+    run.note(fingerprints=fingerprints(run.model, run.documents))
+    views = [view for view in run.wanted if not run.is_done(view)]
+    if views:
+        _capture(run, watcher)
+    for view in views:
+        _fit(run, view, task, watcher)
+    run.note(state="done")
+
+
+def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
+    seed, wanted = task.job.seed, getattr(task.source, "documents_wanted", None)
+    collected = []
+    with watcher.stage("texts", wanted, "documents") as done:
+        for document in task.source.documents(run.model, seed=derive(seed, "source")):
+            collected.append(document)
+            done(1)
+    documents = Documents.of(collected)
+    run.write_documents(documents, split(documents.group.tolist(), seed=derive(seed, "split")))
+
+
+def _capture(run: Run, watcher: Observer) -> None:
+    require_disk(run)
+    clock = time.perf_counter()
+    with watcher.stage("capture", int(run.documents.lengths.sum()), "tokens") as done:
+        run.recording = run.record(done)
+    run.note_time("capture", time.perf_counter() - clock)
+
+
+def _fit(run: Run, view: View, task: Task, watcher: Observer) -> None:
+    """Fit and score one view, and write it."""
+    clock = time.perf_counter()
+    paths = moved(run.recording.view(view), getattr(run.model, "device", torch.device("cpu")))
+    with watcher.stage(f"fit {view}", getattr(task.probe, "epochs", None), "epochs") as done:
+
+        def watch(epoch: Epoch) -> None:
+            loss = epoch.validation.get("diffusion", torch.nan)
+            done(1, f"validation {loss:.4f} nats/dim", 2 * epoch.planned)
+
+        def watch_baselines(epoch: Epoch) -> None:
+            done(1, f"baselines with state-dependent noise, epoch {epoch.number}")
+
+        fitted = fit_view(
+            paths,
+            run.split,
+            dict(enumerate(run.documents.group.tolist())),
+            task.probe,
+            kind=task.job.probe,
+            spec=task.spec,
+            seed=derive(task.job.seed, "fit", view),
+            test=run.test_paths(paths),
+            origin=run.recording.origin,
+            state_dependent=True,
+            ensemble=task.job.ensemble,
+            watch=watch,
+            watch_baselines=watch_baselines,
+            tell=watcher.told,
+        )
+    record = replace(fitted.record, scores={**fitted.record.scores, **counts(run)})
+    run.note_time(str(view), time.perf_counter() - clock)
+    run.write_fitted(view, replace(fitted, record=record))
+
+
+def moved(paths: Paths, device: torch.device) -> Paths:
+    """The paths on another device, block by block."""
+    if device.type != "cuda":  # mps has no float64, which closed forms need
+        return paths
+    return MappedPaths(paths, lambda block: block.to(device))
+
+
+def counts(run: Run) -> dict[str, Any]:
+    """How much there was: tokens, documents, what was dropped, who reached which position."""
+    lengths = run.documents.lengths
+    return {
+        "tokens": int(lengths.sum()),
+        "documents": len(run.documents),
+        "paths_going_on": survivors(lengths),
+        "dropped_prefix_in_training": dropped(run),
+    }
+
+
+def dropped(run: Run) -> int:
+    """Test transitions that are not scored since their whole prefix occurs in training."""
+    lengths, start = run.documents.lengths, run.documents.start.clamp(min=run.job.skip_first)
+    return sum(
+        max(0, min(first, int(lengths[d]) - 1) - int(start[d]))
+        for d, first in run.first_new.items()
+    )
+
+
+def states_folder(job: Job) -> Path:
+    """Where captured states will lie."""
+    return cache_folder() / "states" if job.cache else Path(tempfile.gettempdir())
+
+
+def require_disk(run: Run) -> None:
+    """An error where the states, not yet in the cache, will not fit on the disk."""
+    job, place = run.job, states_folder(run.job)
+    origin = origin_of(run.model, run.documents, run.sites, skip_first=job.skip_first)
+    if job.cache and Recording.load(place / key_of(origin)):
+        return
+    tokens, free = int(run.documents.lengths.sum()), free_disk(place)
+    needed = 4 * tokens * run.model.card.width * len(run.sites)
+    if needed > free:
+        raise OutOfMemory(
+            f"the states of {tokens} tokens take {needed / 2**30:.1f} GiB, but {place} has "
+            f"{free / 2**30:.1f} GiB free: choose another disk with SDELENS_CACHE (or TMPDIR with "
+            "--no-cache), or take fewer documents or layers"
+        )

@@ -1,0 +1,103 @@
+"""What a run is asked to do: plain values, resolved, and their hash. Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdelens.digest import digest
+from sdelens.errors import UsageError
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.settings import build
+from sdelens.states.sites import parse_layers
+
+ELSEWHERE = ("device", "cache", "offline")
+"""Settings that say where, not what: they do not enter the hash."""
+CHOICES = {
+    "dtype": ("float32", "bfloat16", "float16"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All settings of a fit: `config.json` of a run holds them, and `--config` reads them."""
+
+    model: str = "tiny"
+    revision: str | None = None
+    dtype: str = "float32"
+    device: str = "auto"
+    offline: bool = False
+    layers: str | None = None
+    source: str = "sampled"
+    source_settings: Mapping[str, Any] = field(default_factory=dict)
+    probe: str = "neural"
+    probe_settings: Mapping[str, Any] = field(default_factory=dict)
+    basis: str = "standard"
+    center: str = "all"
+    ensemble: int = 0
+    skip_first: int = 1
+    seed: int = 0
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        if self.layers is not None:
+            parse_layers(self.layers)
+        BasisSpec(self.basis, self.center)
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"--{name} must be {', '.join(known)}; got {getattr(self, name)!r}"
+                )
+        if self.ensemble < 0 or self.ensemble == 1:
+            raise UsageError(
+                f"an ensemble has two members or more, or none (0), got {self.ensemble}"
+            )
+        if self.skip_first < 0:
+            raise UsageError(f"skip-first must be 0 or more, got {self.skip_first}")
+
+    @property
+    def hash8(self) -> str:
+        """Eight hex digits that equal jobs share."""
+        return digest(self._what())[:8]
+
+    def _what(self) -> dict[str, Any]:
+        """The settings that results depend on."""
+        settings = {k: v for k, v in asdict(self).items() if k not in ELSEWHERE}
+        inner = settings["source_settings"].items()
+        return settings | {"source_settings": {k: v for k, v in inner if k not in ELSEWHERE}}
+
+    @property
+    def name(self) -> str:
+        """The run's folder name: model, layers, hash."""
+        layers = "middle" if self.layers is None else f"L{self.layers}"
+        return f"{Path(self.model).name}-{layers.replace(',', '+').replace(' ', '')}-{self.hash8}"
+
+    def json(self) -> dict[str, Any]:
+        """As it goes into config.json."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Job":
+        """From config.json; an error that names a setting that is none, or of another type."""
+        found: Job = build(cls, settings, "config")
+        return found
+
+    def differences(self, other: "Job") -> str:
+        """What differs, for a message."""
+        mine, theirs = _flat(self.json()), _flat(other.json())
+        return "; ".join(
+            f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
+            for name in sorted({*mine, *theirs})
+            if name not in ELSEWHERE and mine.get(name) != theirs.get(name)
+        )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the source and of the probe beside the others, as --set names them."""
+    own = {
+        f"{kind}.{name}": value
+        for kind in ("source", "probe")
+        for name, value in settings[f"{kind}_settings"].items()
+    }
+    return {k: v for k, v in settings.items() if not k.endswith("_settings")} | own

@@ -1,0 +1,45 @@
+"""Who is told how far the work is."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, runtime_checkable
+
+from sdelens.runs.plan import Plan
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """What a stage gives: called with steps done, a remark, and the total where it turns out."""
+
+    def __call__(self, steps: int, remark: str = "", total: int | None = None) -> None: ...
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Who is told how far the work is."""
+
+    def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Progress]:
+        """A stage of so many units."""
+
+    def planned(self, plan: Plan) -> None:
+        """Called once, before the work."""
+
+    def told(self, sentence: str) -> None:
+        """Something worth knowing before it goes on."""
+
+
+def _ignored(steps: int, remark: str = "", total: int | None = None) -> None:
+    del steps, remark, total
+
+
+class Quiet:
+    """An observer that shows nothing."""
+
+    def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Progress]:
+        del name, total, unit
+        return nullcontext(_ignored)
+
+    def planned(self, plan: Plan) -> None:
+        del plan
+
+    def told(self, sentence: str) -> None:
+        del sentence

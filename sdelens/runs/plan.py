@@ -1,0 +1,69 @@
+"""What a run will do and about what it will take, told before any of it is done."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdelens.origin import ModelCard
+from sdelens.protocols import LanguageModel, Source
+from sdelens.runs.job import Job
+from sdelens.states.sites import resolve_layers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Estimates from above: every document at its full length."""
+
+    model: ModelCard
+    device: str
+    layers: tuple[str, ...]
+    texts: str
+    tokens: int
+    memory_bytes: int
+    disk_bytes: int
+    """Captured states, in the cache or in a temporary folder."""
+    disk_free_bytes: int
+    folder: Path
+    probe: str
+    basis: str
+
+
+def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache: Path) -> Plan:
+    """The plan of a job whose model is there already; `cache` is where its states will lie."""
+    card = model.card
+    layers = resolve_layers(job.layers, card.blocks, card.name)
+    documents = int(getattr(source, "documents_wanted", 0))
+    length = min(int(getattr(source, "length", card.context)), card.context - 1)
+    weights = card.width * (12 * card.blocks * card.width + card.vocabulary)
+    pool = 4 * 64 * length * card.width  # shards that are shuffled together
+    return Plan(
+        model=card,
+        device=str(getattr(model, "device", "cpu")),
+        layers=tuple(map(str, layers)),
+        texts=described_texts(job, documents),
+        tokens=documents * length,
+        memory_bytes=600 * 2**20 + 4 * (weights + (3 + len(layers)) * pool),
+        disk_bytes=4 * documents * length * card.width * len(layers),
+        disk_free_bytes=free_disk(cache),
+        folder=folder,
+        probe=job.probe if job.ensemble == 0 else f"{job.probe}, ensemble of {job.ensemble}",
+        basis=job.basis if job.center == "all" else f"{job.basis}, centred per position",
+    )
+
+
+def described_texts(job: Job, documents: int) -> str:
+    """Where the texts come from, in words."""
+    settings: dict[str, Any] = dict(job.source_settings)
+    if job.source == "sampled":
+        heat = settings.get("temperature", 1.0)
+        return f"{documents} sampled from the model at temperature {heat}"
+    return f"up to {documents} of {settings.get('path') or settings.get('name') or job.source}"
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes free where a folder is, or will be."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free

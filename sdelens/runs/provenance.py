@@ -1,0 +1,78 @@
+"""Where a run's numbers come from, in words."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sdelens.fitting.fitted import Fitted
+from sdelens.laws.sde import SDE
+from sdelens.report import counted
+from sdelens.runs.run import Run
+from sdelens.states.recording import View
+
+
+def provenance(run: Run) -> dict[str, str]:
+    """Model, texts, seeds, versions."""
+    manifest, job = run.manifest, run.job
+    model = manifest["model"]
+    centre = "each position" if job.center == "position" else "all states"
+    command = {"command": shlex.join(("sdelens", *manifest["argv"]))} if manifest["argv"] else {}
+    return (
+        {"run": str(run.folder)}
+        | command
+        | {
+            "model": f"{model['name']}, revision {model['revision']}",
+            "weights": f"{model['fingerprint'][:16]}… ({model['weights']}, {model['dtype']})",
+            "texts": _with(job.source, job.source_settings),
+            "probe": _with(job.probe, job.probe_settings),
+            "basis": f"{job.basis}, centred on the training mean of {centre}",
+            "skipped": f"{counted(job.skip_first, 'position')} at the start of each context",
+            "seed": str(job.seed),
+            "versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),
+            "device": f"{manifest['device']}, {counted(manifest['threads'], 'thread')}",
+        }
+    )
+
+
+def _with(name: str, settings: Mapping[str, Any]) -> str:
+    """A plugin with its settings in words.
+
+    >>> _with("sampled", {"top_p": 1.0, "ignore_eos": False})
+    'sampled: top p 1, ignore eos no'
+    """
+    parts = [f"{key.replace('_', ' ')} {_word(value)}" for key, value in settings.items()]
+    return f"{name}: {', '.join(parts)}" if parts else name
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
+
+
+def law_words(fitted: Fitted) -> str:
+    """The probe and what it fits: "neural SDE", "token law"."""
+    return f"{fitted.record.probe} {'SDE' if isinstance(fitted.law, SDE) else 'law'}"
+
+
+def layer_words(views: Sequence[View]) -> str:
+    """The sites in words, runs of three layers or more by their ends.
+
+    >>> from sdelens.protocols import Site
+    >>> layer_words([View(Site("embed")), *(View(Site("block", k)) for k in (0, 1, 2, 6))])
+    'embedding, layers 0 to 2, 6'
+    """
+    numbers = sorted(view.site.layer for view in views if view.site.kind != "embed")
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    spans = [f"{p[0]} to {p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts]
+    words = ["embedding"] if len(numbers) < len(views) else []
+    if numbers:
+        words.append(f"layer{'s' if len(numbers) > 1 else ''} {', '.join(spans)}")
+    return ", ".join(words)

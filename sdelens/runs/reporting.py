@@ -1,0 +1,174 @@
+"""From a run to its analyses and its report."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, UsageError, ran_out
+from sdelens.evidence.verdict import verdict
+from sdelens.fitting.study import Study
+from sdelens.laws.sde import SDE
+from sdelens.protocols import Analyzer, Reporter
+from sdelens.registry import load, plugin, plugins
+from sdelens.report import Finding, Report
+from sdelens.runs.findings import load_finding, save_finding
+from sdelens.runs.provenance import law_words, layer_words, provenance
+from sdelens.runs.run import Run
+from sdelens.runs.score_table import score_table
+from sdelens.seeds import derive
+from sdelens.settings import build
+from sdelens.states.recording import View
+from sdelens.store import read_json, write_json
+
+Watch = Callable[[str, str], None]
+MODEL = {"model", "attention", "prompt"}
+"""Needs that take the model itself."""
+FAILURES = "analysis/left_out.json"
+
+
+def analyze(
+    run: Run,
+    names: Sequence[str] = (),
+    *,
+    prompt: str | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    watch: Watch = lambda *_: None,
+) -> tuple[tuple[Finding, ...], dict[str, str]]:
+    """Ask analyzers (all of them, if none is named) about every view, and save what they found.
+
+    An analyzer that was named and cannot answer is an error; one that was not named is left out,
+    and the reason given back beside the findings.
+    """
+    left_out: dict[str, str] = {}
+    chosen: dict[str, Analyzer] = {}
+    for name in names or plugins("analyzer"):
+        with _tolerant(name, left_out, named=bool(names)):
+            chosen[name] = _analyzer(name, settings or {})
+    needed = any(MODEL & set(a.needs) for a in chosen.values())
+    wanted = needed or any(MODEL & set(getattr(a, "wants", ())) for a in chosen.values())
+    study = run.study(None)
+    with _tolerant("the model", left_out, named=bool(prompt or (names and needed))):
+        study = run.study(prompt, with_model=wanted)
+    asked: list[tuple[str, Study]] = []
+    for name, analyzer in chosen.items():
+        for part in _parts(analyzer, study):
+            with _tolerant(_label(name, part), left_out, named=bool(names)):
+                require_needs(analyzer, name, part)
+                asked.append((name, part))
+    findings: list[Finding] = []
+    for name, part in asked:
+        watch(name, _where(part))
+        with _tolerant(_label(name, part), left_out, named=bool(names)):
+            seed = derive(run.job.seed, "analyze", name, _where(part))
+            finding = chosen[name].analyze(part, seed=seed)
+            write_finding(run, finding)
+            findings.append(finding)
+    if not names:
+        write_json(run.folder / FAILURES, left_out)
+    return tuple(findings), left_out
+
+
+@contextmanager
+def _tolerant(label: str, left_out: dict[str, str], *, named: bool) -> Iterator[None]:
+    """What goes wrong is an error for an analyzer that was named, else noted with its reason."""
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, SdelensError)
+        said = str(error) if known else f"{type(error).__name__}: {error}"
+        if named and not known and not ran_out(error):
+            raise BrokenPlugin(f"the analyzer {label} failed: {said}") from error
+        if named or isinstance(error, OutOfMemory):
+            raise
+        left_out[label] = said
+
+
+def _parts(analyzer: Analyzer, study: Study) -> list[Study]:
+    """What an analyzer is asked about, one after the other."""
+    return [study.only(view) for view in study.views] if analyzer.scope == "view" else [study]
+
+
+def _where(study: Study) -> str:
+    return "+".join(map(str, study.views))
+
+
+def _label(name: str, study: Study) -> str:
+    return f"{name} {_where(study)}"
+
+
+def _analyzer(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Analyzer:
+    built: Analyzer = build(plugin("analyzer", name).load(), settings.get(name, {}), name)
+    return built
+
+
+def require_needs(analyzer: Analyzer, name: str, study: Study) -> None:
+    """An error where the study has not what the analyzer needs; before any work."""
+    if "prompt" in analyzer.needs and not study.prompt:
+        raise UsageError(f'the analyzer {name} needs a prompt: add --prompt "…"')
+    if "model" in analyzer.needs and study.model is None:
+        raise UsageError(f"the analyzer {name} needs the model of the run, which is not here")
+    for view, viewed in study.views.items():
+        if "sde" in analyzer.needs and not isinstance(viewed.fitted.law, SDE):
+            raise UsageError(
+                f"the analyzer {name} needs an SDE, but the fit of {view} by "
+                f"{viewed.fitted.record.probe!r} is no SDE"
+            )
+
+
+def finding_folder(run: Run, finding: Finding) -> Path:
+    """analysis/<analyzer>/<view>, with a hash of the prompt where there was one."""
+    suffix = f"-{sha256(finding.prompt.encode()).hexdigest()[:8]}" if finding.prompt else ""
+    return run.folder / "analysis" / finding.analyzer / f"{finding.view}{suffix}"
+
+
+def write_finding(run: Run, finding: Finding) -> None:
+    """The finding, its arrays, its figures with their data."""
+    folder = finding_folder(run, finding)
+    save_finding(finding, folder)
+    reporter: Reporter = load("reporter", "figures")()
+    reporter.render(Report(title=finding.headline, verdict=(), findings=(finding,)), folder)
+
+
+def findings_of(run: Run) -> tuple[Finding, ...]:
+    """All findings that a run holds."""
+    files = sorted(run.folder.glob("analysis/*/*/finding.json"))
+    return tuple(load_finding(file.parent) for file in files)
+
+
+def failures_of(run: Run) -> dict[str, str]:
+    """Analyzers that were left out when all were asked, and why."""
+    file = run.folder / FAILURES
+    found: dict[str, str] = read_json(file) if file.exists() else {}
+    return found
+
+
+def report_of(run: Run) -> Report:
+    """Scores, verdict and all findings of a run."""
+    views = run.views
+    fits = {view: run.fitted(view) for view in views}
+    laws = sorted({law_words(fitted) for fitted in fits.values()})
+    said = {
+        view: verdict(fitted.record.scores, fitted.record.probe, fitted.record.density)
+        for view, fitted in fits.items()
+    }
+    return Report(
+        title=f"{run.manifest['model']['name']}, {layer_words(views)}: {', '.join(laws)}",
+        subtitle=run.folder.name,
+        verdict=verdict_of(said),
+        tables=tuple(score_table(run.metrics(view), view, run.job.probe) for view in views),
+        findings=findings_of(run),
+        failures=failures_of(run),
+        provenance=provenance(run),
+    )
+
+
+def verdict_of(said: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:
+    """All sentences of one view; of several the first of each, and the last, which they share."""
+    if len(said) < 2:
+        return tuple(chain.from_iterable(said.values()))
+    firsts = [f"{view}: {sentences[0]}" for view, sentences in said.items()]
+    lasts = dict.fromkeys(sentences[-1] for sentences in said.values())
+    return (*firsts, *lasts)

@@ -1,0 +1,294 @@
+"""A run on disk: where its parts lie, and how they are read back."""
+
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.estimation.complement import Complement
+from sdelens.fitting.fitted import Fitted, Record
+from sdelens.fitting.study import Study, Viewed
+from sdelens.laws.law import Law, group_of, prefixed
+from sdelens.models import language_model
+from sdelens.origin import ModelCard, Origin
+from sdelens.paths.basis import Basis
+from sdelens.paths.documents import Documents
+from sdelens.paths.split import Split, first_new
+from sdelens.paths.trajectories import Paths
+from sdelens.protocols import LanguageModel, Site
+from sdelens.registry import load as load_plugin
+from sdelens.runs.folder import MANIFEST, holds_run, require_run
+from sdelens.runs.history import history_of, history_text
+from sdelens.runs.job import Job
+from sdelens.settings import build
+from sdelens.states.capturing import record, sites_of
+from sdelens.states.deferred import DeferredPaths
+from sdelens.states.recording import Recording, View, trimmed
+from sdelens.store import (
+    cache_folder,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+    write_text,
+)
+
+SCHEMA = 1
+SIDES = ("train", "validation", "test")
+
+
+class Run:
+    """The folder of one run; its model and its states are loaded when they are first needed."""
+
+    def __init__(self, folder: Path | str, model: Any = None) -> None:
+        self.folder = Path(folder)
+        self._given = model
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here: its manifest is the first file that is written."""
+        return holds_run(self.folder)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What happened: state, seeds, timings, versions."""
+        found: dict[str, Any] = read_json(self.folder / MANIFEST)
+        if found["schema"] > SCHEMA:
+            raise UsageError(f"{self.folder} was written by a newer sdelens: upgrade this one")
+        return found
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Replace it whole."""
+        write_json(self.folder / MANIFEST, manifest)
+
+    def note(self, **items: Any) -> None:
+        """Put items into the manifest."""
+        self.write_manifest(self.manifest | items)
+
+    def note_time(self, stage: str, seconds: float) -> None:
+        """Put the time that a stage took into the manifest."""
+        self.note(timings=self.manifest["timings"] | {stage: round(seconds, 3)})
+
+    @cached_property
+    def job(self) -> Job:
+        """What was asked for, every setting spelt out."""
+        return Job.of(self.manifest["settings"])
+
+    def write_config(self, job: Job) -> None:
+        """What ``sdelens fit --config`` reads; left as it is where it is there already."""
+        if not (self.folder / "config.json").exists():
+            write_json(self.folder / "config.json", job.json())
+
+    # --- the model and its documents
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        """The model, its weights the same as those of the run."""
+        job = self.job
+        model = self._given
+        if model is None or isinstance(model, str):
+            model = language_model(
+                model or job.model,
+                revision=job.revision,
+                dtype=job.dtype,
+                device=job.device,
+                offline=job.offline,
+            )
+        model = language_model(model)
+        self.require_same(model)
+        return model
+
+    def require_same(self, model: LanguageModel) -> None:
+        """An error where a model's weights are not those of the run."""
+        expected, card = self.manifest["model"], model.card
+        if expected["fingerprint"] != card.fingerprint:
+            raise UsageError(
+                f"{self.folder} was made with the {expected['dtype']} model {expected['name']}, "
+                f"weights {expected['fingerprint'][:12]}, but this {card.dtype} {card.name} has "
+                f"{card.fingerprint[:12]}: give the model of the run, or fit again"
+            )
+
+    @property
+    def documents_file(self) -> Path:
+        """Token ids, bounds, starts, groups and sides of the split."""
+        return self.folder / "documents.safetensors"
+
+    @cached_property
+    def documents(self) -> Documents:
+        """All documents of the run."""
+        tensors = read_tensors(self.documents_file)
+        tensors.pop("side")
+        return Documents(**tensors)
+
+    @cached_property
+    def split(self) -> Split:
+        """Which document is on which side."""
+        side = read_tensors(self.documents_file)["side"]
+        return Split(*(tuple((side == i).nonzero()[:, 0].tolist()) for i in range(len(SIDES))))
+
+    def write_documents(self, documents: Documents, split: Split) -> None:
+        """Documents and split in one file."""
+        side = torch.zeros(len(documents), dtype=torch.long)
+        for number, name in enumerate(SIDES):
+            side[list(getattr(split, name))] = number
+        write_tensors(self.documents_file, documents.tensors() | {"side": side})
+
+    # --- states
+
+    @cached_property
+    def recording(self) -> Recording:
+        """The captured states: from the cache, or captured again."""
+        return self.record()
+
+    def record(self, watch: Any = lambda _: None) -> Recording:
+        """Capture the states of all sites, or find them in the cache."""
+        cache = cache_folder() / "states" if self.job.cache else None
+        return record(
+            self.model,
+            self.documents,
+            self.sites,
+            skip_first=self.job.skip_first,
+            cache=cache,
+            watch=watch,
+        )
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """What was asked for."""
+        return sites_of(self.job.layers, self.model)
+
+    @property
+    def wanted(self) -> tuple[View, ...]:
+        """The views of all sites, fitted or not."""
+        return tuple(View(site) for site in self.sites)
+
+    @cached_property
+    def first_new(self) -> dict[int, int]:
+        """For each test document the first position whose prefix is in no training document."""
+        return first_new(self.documents.padded(), self.split.train, self.split.test)
+
+    # --- fits
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Those whose fit is complete."""
+        done = sorted((self.folder / "fits").glob("*/DONE"))
+        return tuple(view_of(read_json(file.parent / "config.json")) for file in done)
+
+    def fit_folder(self, view: View) -> Path:
+        """Where the fit of a view lies."""
+        return self.folder / "fits" / str(view)
+
+    def is_done(self, view: View) -> bool:
+        """Whether the fit of a view is complete."""
+        return (self.fit_folder(view) / "DONE").exists()
+
+    def write_fitted(self, view: View, fitted: Fitted) -> None:
+        """The law, how it came about, its scores; DONE is written last."""
+        folder, made = self.fit_folder(view), fitted.record
+        rest = fitted.complement.tensors() if fitted.complement else {}
+        tensors = prefixed(law=fitted.law.tensors(), basis=fitted.basis.tensors(), complement=rest)
+        # parts of a law may share tensors, which safetensors refuses
+        write_tensors(folder / "sde.safetensors", {name: t.clone() for name, t in tensors.items()})
+        if fitted.members:
+            write_tensors(folder / "members.safetensors", _members(fitted.members))
+        config = {
+            "site": asdict(view.site),
+            "probe": made.probe,
+            "settings": dict(made.settings),
+            "density": made.density,
+            "dt": made.dt,
+            "members": len(fitted.members),
+            "seed": made.seed,
+            "basis": {"name": self.job.basis, "center": self.job.center},
+            "basis_dropped": fitted.basis.dropped,
+            "origin": asdict(fitted.origin) if fitted.origin else None,
+        }
+        write_json(folder / "config.json", config)
+        write_json(folder / "metrics.json", made.scores)
+        write_text(folder / "train.jsonl", history_text(made.history))
+        write_text(folder / "DONE", "")
+
+    def fitted(self, view: View) -> Fitted:
+        """The fit of a view, rebuilt by its probe; no code of the run is executed."""
+        folder = self.fit_folder(view)
+        config = read_json(folder / "config.json")
+        tensors = read_tensors(folder / "sde.safetensors")
+        probe = build(load_plugin("probe", config["probe"]), config["settings"], config["probe"])
+        members: tuple[Law, ...] = ()
+        if config.get("members"):
+            saved = read_tensors(folder / "members.safetensors")
+            each = (group_of(saved, f"member{i}") for i in range(config["members"]))
+            members = tuple(probe.restore(config, own) for own in each)
+        origin = config["origin"]
+        if origin:
+            origin = Origin(**{**origin, "model": ModelCard(**origin["model"])})
+        return Fitted(
+            law=probe.restore(config, group_of(tensors, "law")),
+            basis=Basis(**group_of(tensors, "basis"), dropped=config["basis_dropped"]),
+            record=Record(
+                probe=config["probe"],
+                settings=config["settings"],
+                density=config["density"],
+                dt=config["dt"],
+                seed=config["seed"],
+                history=history_of(folder / "train.jsonl"),
+                scores=self.metrics(view),
+            ),
+            origin=origin,
+            complement=Complement.restore(group_of(tensors, "complement")),
+            members=members,
+        )
+
+    def metrics(self, view: View) -> dict[str, Any]:
+        """The scores of a view."""
+        found: dict[str, Any] = read_json(self.fit_folder(view) / "metrics.json")
+        return found
+
+    def test_paths(self, paths: Paths) -> Paths:
+        """The test documents, without transitions whose whole prefix is in training."""
+        return trimmed(paths.select(self.split.test), self.first_new)
+
+    def study(self, prompt: str | None = None, *, with_model: bool = False) -> Study:
+        """Ready for questions; states are read, or captured again, when they are asked for."""
+        return Study(
+            name=self.folder.name,
+            views={view: self._viewed(view) for view in self.views},
+            documents=self.documents,
+            model=self.model if with_model or prompt or self._given is not None else None,
+            prompt=prompt,
+            folder=self.folder,
+        )
+
+    def _viewed(self, view: View) -> Viewed:
+        paths = DeferredPaths(lambda: self.recording.view(view))
+        return Viewed(
+            fitted=self.fitted(view),
+            train=paths.select(self.split.train),
+            validation=paths.select(self.split.validation),
+            test=self.test_paths(paths),
+        )
+
+
+def _members(laws: tuple[Law, ...]) -> dict[str, Tensor]:
+    """The tensors of an ensemble, each member's under its number."""
+    named = prefixed(**{f"member{number}": law.tensors() for number, law in enumerate(laws)})
+    return {name: tensor.clone() for name, tensor in named.items()}
+
+
+def view_of(config: dict[str, Any]) -> View:
+    """The view that a fit's config.json names."""
+    return View(Site(**config["site"]))
+
+
+def load(folder: Path | str, model: Any = None) -> Study:
+    """What `sdelens fit` wrote, as a study: `sdelens.load("runs/…")`.
+
+    `model` may be the model itself, already in memory; its weights must be those of the fit.
+    """
+    require_run(Path(folder))
+    return Run(folder, model).study()

@@ -1,0 +1,104 @@
+"""Held-out scores as a table, and the note below it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sdelens.evidence.verdict import LABELS, NOISES
+from sdelens.report import Table, counted
+from sdelens.states.recording import View
+
+
+def score_table(
+    scores: Mapping[str, Any], view: View, probe: str, *, short: bool = False
+) -> Table:
+    """Means by noise: nats per dimension, lower is better, and the fit's paired gain.
+
+    A fit with constant noise has no place in the column of state-dependent noise. The short form
+    leaves out the errors of single scores, not those of the gains, and breaks its headings.
+    """
+    rows = {name: scores["baselines"][name] for name in LABELS if name in scores["baselines"]}
+    rows |= {"fit": scores["fit"]}
+    both = "nll_per_dim_state_dependent" in scores["fit"]
+    noises = dict(NOISES) if both else {"constant": ""}
+    own = NOISES if scores["noise_column"] == "state-dependent" else {"constant": ""}
+    body = []
+    for name, row in rows.items():
+        label = f"{probe} (the fit)" if name == "fit" else LABELS[name]
+        known = own if name == "fit" else noises
+        cells = [
+            _pm(row, f"nll_per_dim{key}", short=short) if noise in known else "-"
+            for noise, key in noises.items()
+        ]
+        paired = ["" if name == "fit" else _pm(row, f"gain_of_fit{own[n]}", sign="+") for n in own]
+        body.append((label, *cells, *paired, _pm(row, "increment_r2", short=short)))
+    return Table(
+        title=f"Held-out scores, {view}: nats per dimension by mean and noise",
+        columns=("mean", *_headings(noises, own, short=short), "R²"),
+        rows=tuple(body),
+        note=_note(scores),
+        own=len(body) - 1,
+    )
+
+
+def _headings(noises: Iterable[str], own: Iterable[str], *, short: bool) -> Iterator[str]:
+    """The short ones on two lines, so that the table fits 80 columns."""
+    words = {"state-dependent": "state-dep."} if short else {}
+    gap = "\n" if short else " "
+    yield from (f"{words.get(noise, noise)}{gap}noise" for noise in noises)
+    yield from (f"gain,{gap}{words.get(noise, noise)}" for noise in own)
+
+
+def _pm(row: Mapping[str, float], key: str, *, sign: str = "-", short: bool = False) -> str:
+    if key not in row:
+        return "-"
+    value = f"{row[key]:{sign}.3f}"
+    return value if short else f"{value} ± {row[f'{key}_stderr']:.3f}"
+
+
+def _note(scores: Mapping[str, Any]) -> str:
+    return " ".join(
+        (
+            "Coordinates standardised on training; ± is one standard error over "
+            f"{counted(scores['held_out_documents'], 'held-out document')} "
+            f"({counted(scores['transitions'], 'transition')}); lower is better.",
+            "Gains are paired by document, positive where the fit is better under the same noise.",
+            "R² is the share of the increments' squared length that the mean explains.",
+            f"The fit in raw coordinates: {scores['held_out_nll_raw_per_dim']:.3f}.",
+            _sinks(scores),
+            _dropped(scores.get("dropped_prefix_in_training", 0)),
+            _going(scores.get("paths_going_on", [])),
+        )
+    ).rstrip()
+
+
+def _sinks(scores: Mapping[str, Any]) -> str:
+    sinks, clean = scores["transitions_with_sinks"], scores["held_out_nll_per_dim_without_sinks"]
+    if not sinks:
+        return "No state has an outlying norm (a sink)."
+    return f"Without {counted(sinks, 'transition')} at outlying norms (sinks): {clean:.3f}."
+
+
+def _dropped(count: int) -> str:
+    if not count:
+        return "No whole prefix of a held-out transition occurs in training."
+    return f"Left out since their whole prefix occurs in training: {counted(count, 'transition')}."
+
+
+def _going(counts: Sequence[int], most: int = 4) -> str:
+    """How many documents still go on, at a few positions.
+
+    >>> _going([9, 9, 9])
+    'All 9 documents go on to position 2.'
+    >>> _going([9, 9, 7, 7, 2])
+    'Documents still going: 9 at position 1, 7 at 3, 2 at 4.'
+    """
+    if not counts:
+        return ""
+    last = len(counts) - 1
+    if counts[last] == counts[0]:
+        return f"All {counts[0]:,} documents go on to position {last}."
+    # the last position of each number that is shown: from there on there are fewer
+    shown = {counts[round(i * last / (most - 1))]: 0 for i in range(most)}
+    last_of = {count: position for position, count in enumerate(counts) if count in shown}
+    parts = [f"{count:,} at {position}" for count, position in last_of.items()]
+    return f"Documents still going: {', '.join(parts).replace(' at ', ' at position ', 1)}."

@@ -1,0 +1,1 @@
+"""Documents through a language model: states on disk."""

@@ -1,0 +1,234 @@
+"""Residual-stream states of a language model, recorded along its documents."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.digest import digest
+from sdelens.errors import BadNumbers, UsageError
+from sdelens.models import language_model
+from sdelens.origin import Origin
+from sdelens.paths.documents import Document, Documents
+from sdelens.paths.trajectories import NO_TOKEN
+from sdelens.protocols import LanguageModel, Site
+from sdelens.states.passes import BATCH_TOKENS, passes
+from sdelens.states.recording import Recording, Shard, Temporary, shard_file
+from sdelens.states.sites import Layers, resolve_layers
+
+VERSION = 1
+"""Part of the cache's key: raise it when the same origin would give other states."""
+SHARD = 64
+"""Documents in a shard: a fixed block, so that memory does not grow with the corpus."""
+SHARD_BYTES = 2**26
+"""A shard holds no more than this for each site; fewer documents where they are long or wide."""
+
+
+def sites_of(layers: Layers, model: LanguageModel) -> tuple[Site, ...]:
+    """The sites that a layer setting names."""
+    numbers = resolve_layers(layers, model.card.blocks, model.card.name)
+    return tuple(Site("embed") if k == "embed" else Site("block", int(k)) for k in numbers)
+
+
+def documents_of(
+    model: LanguageModel, texts: Sequence[str], *, length: int | None = None
+) -> Documents:
+    """One document for each text: BOS once if there is one, then at most `length` tokens."""
+    return Documents.of(Document(tuple(opened(model, text, length=length))) for text in texts)
+
+
+def opened(model: LanguageModel, text: str, *, length: int | None = None) -> list[int]:
+    """Ids of a text with BOS in front, cut at the context's end; never slid past it."""
+    bos = [] if model.card.bos is None else [model.card.bos]
+    ids = model.encode(text)
+    if ids[:1] == bos:
+        ids = ids[1:]
+    return (bos + (ids if length is None else ids[:length]))[: model.card.context]
+
+
+def origin_of(
+    model: LanguageModel, documents: Documents, sites: Sequence[Site], *, skip_first: int
+) -> Origin:
+    """Everything that shapes the states of these documents at these sites."""
+    bos = model.card.bos
+    return Origin(
+        model=model.card,
+        hook=" ".join(map(str, sites)),
+        skip_first=skip_first,
+        bos_prepended=bos is not None and bool((documents.padded()[:, 0] == bos).all()),
+        tokens=documents.digest(),
+    )
+
+
+def key_of(origin: Origin) -> str:
+    """The name of a recording in the cache: the same for equal origins."""
+    return digest([VERSION, SHARD, SHARD_BYTES, asdict(origin)])[:24]
+
+
+def record(
+    model: LanguageModel,
+    documents: Documents,
+    sites: Sequence[Site],
+    *,
+    skip_first: int = 1,
+    cache: Path | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    watch: Callable[[int], None] = lambda _: None,
+) -> Recording:
+    """Capture in one pass for all sites, shard by shard; from the cache where it is there already.
+
+    `cache` is a folder that holds recordings by key; without it, the states live in a temporary
+    folder. Where memory runs out the batch is halved, down to one document.
+    """
+    require_context(model, documents)
+    origin = origin_of(model, documents, sites, skip_first=skip_first)
+    key = key_of(origin)
+    found = Recording.load(cache / key) if cache else None
+    if found:
+        return found
+    temporary = None if cache else Temporary()
+    folder = temporary.folder if temporary else (cache or Path()) / key
+    states = _shards(model, documents, sites, skip_first, batch_tokens, watch)
+    try:
+        shards = _written(states, folder)
+        recording = Recording(folder, origin, tuple(sites), shards, temporary)
+        recording.write_index()
+    except BaseException:  # half a recording would only take up the disk
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return recording
+
+
+def _shards(
+    model: LanguageModel,
+    documents: Documents,
+    sites: Sequence[Site],
+    skip_first: int,
+    batch_tokens: int,
+    watch: Callable[[int], None],
+) -> Iterator[Shard]:
+    """Fixed blocks of documents; which, does not depend on the sites asked for."""
+    row = int(documents.lengths.max()) * model.card.width * 4
+    size = min(SHARD, max(1, SHARD_BYTES // max(1, row)))
+    for first in range(0, len(documents), size):
+        last = min(first + size, len(documents))
+        yield _shard(model, documents, first, last, sites, skip_first, batch_tokens, watch)
+
+
+def _written(shards: Iterator[Shard], folder: Path) -> int:
+    """Write the shards and count them; the next is computed while one is written."""
+    with ThreadPoolExecutor(1) as writer:
+        count, pending = 0, None
+        for count, shard in enumerate(shards, start=1):
+            if pending:
+                pending.result()
+            pending = writer.submit(shard.write, shard_file(folder, count - 1))
+        if pending:
+            pending.result()
+    return count
+
+
+def require_context(model: LanguageModel, documents: Documents) -> None:
+    """An error where a document is longer than the context: some models run past it silently."""
+    longest = int(documents.lengths.max())
+    if longest > model.card.context:
+        raise UsageError(
+            f"documents must fit the context of {model.card.context} tokens of {model.card.name}, "
+            f"but one has {longest}: give a smaller length"
+        )
+
+
+def _shard(
+    model: LanguageModel,
+    documents: Documents,
+    first: int,
+    last: int,
+    sites: Sequence[Site],
+    skip_first: int,
+    batch_tokens: int,
+    watch: Callable[[int], None],
+) -> Shard:
+    """The states of documents first to last - 1, each along its recorded positions."""
+    block = documents.slice(first, last)
+    padded, lengths = block.padded(), block.lengths
+    starts = block.start.clamp(min=skip_first).minimum(lengths)
+    kept = lengths - starts
+    columns = torch.arange(max(1, int(kept.max())))
+    mask = columns < kept[:, None]
+    positions = starts[:, None] + columns
+    index = positions.clamp(max=padded.shape[1] - 1)
+    width = model.card.width
+    states = {site: torch.zeros(len(block), len(columns), width) for site in sites}
+    read_to = torch.where(kept > 0, lengths, 0)
+    for rows, values in passes(model, padded, read_to, sites, batch_tokens):
+        for site, value in values.items():
+            row = torch.arange(len(rows))[:, None]
+            taken = value.float().cpu()[row, index[rows].clamp(max=value.shape[1] - 1)]
+            states[site][rows] = taken.where(mask[rows][..., None], 0)
+            _require_finite(states[site][rows], site, rows + first, positions[rows])
+        watch(int(lengths[rows].sum()))
+    return Shard(
+        states=states,
+        mask=mask,
+        positions=positions,
+        tokens=padded.gather(1, index).masked_fill(~mask, NO_TOKEN),
+        document=torch.arange(first, last),
+    )
+
+
+def _require_finite(
+    states: Float[Tensor, "path time dim"],
+    site: Site,
+    document: Int[Tensor, " path"],
+    positions: Int[Tensor, "path time"],
+) -> None:
+    """An error that names the first state which holds NaN or infinity."""
+    bad = ~states.isfinite().all(-1)
+    if bad.any():
+        row, column = bad.nonzero()[0].tolist()
+        raise BadNumbers(
+            f"states must be finite, but {site} of document {int(document[row])} is not at "
+            f"position {int(positions[row, column])}: use --dtype float32, or leave that text out"
+        )
+
+
+def capture(
+    model: Any,
+    texts: Sequence[str] | Documents,
+    *,
+    layers: Layers = None,
+    length: int | None = None,
+    skip_first: int = 1,
+    cache: Path | str | None = None,
+) -> Recording:
+    """Record the states of a model along texts: `sdelens.capture(model, texts, layers="0-7")`.
+
+    `model` is a name or folder, a `LanguageModel`, or an object of a library that an adapter
+    knows, a `TransformerBridge` say, used as it stands. The first `skip_first` positions of each
+    context are left out. The states of all layers come from one pass, which stops at the deepest.
+    """
+    adapted = language_model(model)
+    documents = texts
+    if not isinstance(documents, Documents):
+        if isinstance(documents, str):
+            raise UsageError("texts must be a list of strings, got one string: put it in a list")
+        documents = documents_of(adapted, documents, length=length)
+    require_recorded(documents, skip_first)
+    sites = sites_of(layers, adapted)
+    folder = Path(cache) if cache is not None else None
+    return record(adapted, documents, sites, skip_first=skip_first, cache=folder)
+
+
+def require_recorded(documents: Documents, skip_first: int) -> None:
+    """An error where no document has two recorded states, which make one transition."""
+    if int((documents.lengths - documents.start.clamp(min=skip_first)).max()) < 2:
+        raise UsageError(
+            "at least one text must have two tokens after the start and those skipped, but all "
+            "are shorter: give longer texts or a smaller skip_first"
+        )

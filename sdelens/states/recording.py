@@ -1,0 +1,183 @@
+"""Captured states on disk, in token order, streamed shard by shard."""
+
+import shutil
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import mkdtemp
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import safe_open
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.origin import ModelCard, Origin
+from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, Transitions, shuffled
+from sdelens.protocols import Site
+from sdelens.seeds import generator
+from sdelens.store import read_json, write_json, write_tensors
+
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class View:
+    """What a fit looks at: one site along the token axis."""
+
+    site: Site
+
+    def __str__(self) -> str:
+        return "embed" if self.site.kind == "embed" else f"L{self.site.layer:02d}"
+
+    @property
+    def label(self) -> str:
+        """As the command line writes it."""
+        return "embed" if self.site.kind == "embed" else str(self.site.layer)
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """The captured states of a fixed block of documents, all sites, left-aligned."""
+
+    states: dict[Site, Float[Tensor, "path time dim"]]
+    mask: Bool[Tensor, "path time"]
+    positions: Int[Tensor, "path time"]
+    tokens: Int[Tensor, "path time"]
+    document: Int[Tensor, " path"]
+
+    def write(self, file: Path) -> None:
+        """As safetensors, replaced whole."""
+        named = {str(site): states for site, states in self.states.items()}
+        rest = {name: getattr(self, name) for name in ("mask", "positions", "tokens", "document")}
+        write_tensors(file, named | rest)
+
+
+class Temporary:
+    """A folder that is gone when nothing that reads from it is left."""
+
+    def __init__(self) -> None:
+        self.folder = Path(mkdtemp(prefix="sdelens-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The states of all captured sites of a run, and where they came from.
+
+    A recording that is not in the cache lives in a temporary folder, gone with it and its paths.
+    """
+
+    folder: Path
+    origin: Origin
+    sites: tuple[Site, ...]
+    shards: int
+    temporary: Temporary | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> "Recording | None":
+        """The complete recording in a folder; None if there is none."""
+        if not (folder / INDEX).exists():
+            return None
+        index = read_json(folder / INDEX)
+        card = ModelCard(**index["origin"].pop("model"))
+        if not all(shard_file(folder, number).exists() for number in range(index["shards"])):
+            return None
+        return cls(
+            folder=folder,
+            origin=Origin(model=card, **index["origin"]),
+            sites=tuple(Site(**site) for site in index["sites"]),
+            shards=index["shards"],
+        )
+
+    def write_index(self) -> None:
+        """The last thing that is written: a folder with an index is complete."""
+        index = {
+            "origin": asdict(self.origin),
+            "sites": [asdict(site) for site in self.sites],
+            "shards": self.shards,
+        }
+        write_json(self.folder / INDEX, index)
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """One for each site."""
+        return tuple(View(site) for site in self.sites)
+
+    def view(self, view: View | Site | int) -> "ShardPaths":
+        """The paths of one site; an int is the output of that block."""
+        site = Site("block", view) if isinstance(view, int) else getattr(view, "site", view)
+        if site not in self.sites:
+            known = ", ".join(map(str, self.sites))
+            raise UsageError(f"{site} was not captured: this recording holds {known}")
+        files = tuple(shard_file(self.folder, number) for number in range(self.shards))
+        return ShardPaths(files, str(site), kept=self.temporary)
+
+
+def shard_file(folder: Path, number: int) -> Path:
+    """Where a shard lies."""
+    return folder / f"shard-{number:05d}.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class ShardPaths:
+    """The paths of one site, read from shards as they are asked for."""
+
+    files: tuple[Path, ...]
+    site: str
+    documents: frozenset[int] | None = None
+    kept: Temporary | None = None
+    """What the files lie in, if it is not to stay."""
+
+    def __iter__(self) -> Iterator[Trajectories]:
+        return self._read(self.files)
+
+    def select(self, documents: Sequence[int]) -> "ShardPaths":
+        """The paths of these documents only."""
+        return replace(self, documents=frozenset(documents))
+
+    def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
+        """All transitions once, shuffled within pools of shards in shuffled order."""
+        order = torch.randperm(len(self.files), generator=generator(seed, "shards")).tolist()
+        return shuffled(self._read([self.files[i] for i in order]), size, seed)
+
+    def _read(self, files: Sequence[Path]) -> Iterator[Trajectories]:
+        blocks = map(self._block, files)
+        return (block for block in blocks if len(block.document))
+
+    def _block(self, file: Path) -> Trajectories:
+        with safe_open(file, "pt") as shard:
+            document = shard.get_tensor("document")
+            rows = self._rows(document)
+            # get_slice reads what is asked for, where a mapped file would stay in memory whole
+            states, mask, positions, tokens = (
+                shard.get_slice(name)[:][rows]
+                for name in (self.site, "mask", "positions", "tokens")
+            )
+        return Trajectories(
+            states=states,
+            mask=mask,
+            times=positions.float(),
+            tokens=tokens,
+            document=document[rows],
+        )
+
+    def _rows(self, document: Int[Tensor, " path"]) -> Int[Tensor, " chosen"]:
+        if self.documents is None:
+            return torch.arange(len(document))
+        wanted = torch.tensor(sorted(self.documents))
+        return torch.isin(document, wanted).nonzero()[:, 0]
+
+
+def trimmed(paths: Paths, first: dict[int, int]) -> MappedPaths:
+    """The paths without observations before time `first[document]`."""
+
+    def trim(block: Trajectories) -> Trajectories:
+        starts = torch.tensor([first.get(d, 0) for d in block.document.tolist()])
+        later = block.times.expand(block.mask.shape) >= starts[:, None].to(block.times.device)
+        return Trajectories(
+            block.states, block.mask & later, block.times, block.tokens, block.document
+        )
+
+    return MappedPaths(paths, trim)

@@ -1,0 +1,123 @@
+"""Text drawn from the model itself, token by token through its key-value cache."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.errors import BadNumbers, OutOfMemory, UsageError
+from sdelens.paths.documents import Document
+from sdelens.protocols import LanguageModel
+from sdelens.seeds import generator
+
+BATCH = 128
+"""Rows drawn together. A fixed number, so that the text depends on the seed alone."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How the next token is drawn from the logits."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    ignore_eos: bool = False
+    """Ban the end-of-text token, so that every text reaches the full length."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise UsageError(f"temperature must be above 0, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p must be above 0 and at most 1, got {self.top_p}")
+
+    def probabilities(
+        self, logits: Float[Tensor, "*batch vocabulary"], eos: int | None
+    ) -> Float[Tensor, "*batch vocabulary"]:
+        """The law of the next token.
+
+        Nucleus sampling keeps the smallest set of likeliest tokens that holds `top_p` (Holtzman et
+        al. 2020), so the likeliest is always kept.
+        """
+        logits = logits.float() / self.temperature
+        if self.ignore_eos and eos is not None:
+            logits = logits.index_fill(-1, torch.tensor(eos, device=logits.device), -torch.inf)
+        law = logits.softmax(-1)
+        if self.top_p == 1:
+            return law
+        ordered, index = law.sort(-1, descending=True)
+        outside = ordered.cumsum(-1) - ordered >= self.top_p
+        kept = torch.zeros_like(law).scatter(-1, index, ordered.masked_fill(outside, 0))
+        return kept / kept.sum(-1, keepdim=True)
+
+
+@torch.no_grad()
+def sample(
+    model: LanguageModel,
+    sampler: Sampler,
+    *,
+    documents: int,
+    length: int,
+    seed: int,
+    watch: Callable[[int], None] = lambda _: None,
+) -> Iterator[Document]:
+    """Texts of up to `length` tokens after BOS, each ended by its EOS or by the context's end.
+
+    A text that ends early is shorter: all are kept, so that length is not selected for.
+    """
+    card = model.card
+    start = card.bos if card.bos is not None else card.eos
+    if start is None:
+        raise UsageError(f"{card.name} has no BOS or EOS token to begin a text with: give --texts")
+    steps = min(length, card.context - 1)
+    for first in range(0, documents, BATCH):
+        rows = min(BATCH, documents - first)
+        random = generator(seed, "sample", first)
+        drawn = _draw(model, sampler, start, rows, steps, random, watch)
+        yield from (Document((start, *_until(row, card.eos))) for row in drawn.tolist())
+
+
+def _draw(
+    model: LanguageModel,
+    sampler: Sampler,
+    start: int,
+    rows: int,
+    steps: int,
+    random: torch.Generator,
+    watch: Callable[[int], None],
+) -> Int[Tensor, "row step"]:
+    """Rows of `steps` tokens; after a row's EOS comes what is not read."""
+    token = torch.full((rows, 1), start)
+    ended = torch.zeros(rows, dtype=torch.bool)
+    past: Any = None
+    columns: list[Tensor] = []
+    for _ in range(steps):
+        try:
+            out = model.run(token, past=past, keep=True, logits=True)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemory(
+                f"memory ran out on sampling {rows} texts together, {len(columns)} tokens long: "
+                "give a smaller --length, --dtype bfloat16, or texts with --texts"
+            ) from error
+        if out.logits is None:
+            raise TypeError("run(logits=True) must give logits")
+        law = sampler.probabilities(out.logits[:, -1], model.card.eos).cpu()
+        if not law.isfinite().all():
+            raise BadNumbers(
+                f"logits must be finite, but after {len(columns)} tokens those of "
+                f"{model.card.name} are not: use --dtype float32, or another model"
+            )
+        token = torch.multinomial(law, 1, generator=random)
+        columns.append(token)
+        past = out.past
+        watch(int((~ended).sum()))
+        ended |= token[:, 0] == model.card.eos
+        if ended.all():
+            break
+    return torch.cat(columns, dim=1)
+
+
+def _until(ids: list[int], eos: int | None) -> list[int]:
+    """The ids up to and including the first EOS."""
+    return ids[: ids.index(eos) + 1] if eos in ids else ids

@@ -1,0 +1,150 @@
+"""A probe over the reference systems: how near it comes to the truth, and to what is possible."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean, stdev
+from time import perf_counter
+from typing import Any
+
+from sdelens.errors import SdelensError, UsageError
+from sdelens.fitting.scores import Value
+from sdelens.protocols import Probe
+from sdelens.registry import load
+from sdelens.settings import build
+from sdelens.testing import systems as all_systems
+from sdelens.testing.efficient import Bound, efficient
+from sdelens.testing.ornstein_uhlenbeck import OrnsteinUhlenbeck
+from sdelens.testing.recovery import Recovery, recover
+from sdelens.testing.system import System
+
+Done = Callable[[str, int], None]
+"""Called with a system's name and a seed after each fit."""
+
+
+def unobserved(system: str, seed: int) -> None:
+    """Nobody looks."""
+    del system, seed
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a probe reached on one system: means over seeds with their standard errors.
+
+    None stands where there is no truth, no bound, or nothing that the probe says.
+    """
+
+    system: str
+    dim: int
+    transitions: int
+    seeds: int
+    seconds: float
+    """For one fit with its scores."""
+    drift_ratio: Value | None = None
+    """Mean squared error of the drift over that of an efficient estimator."""
+    covariance_ratio: Value | None = None
+    r"""The same of :math:`\sigma\sigma^\top`."""
+    excess_ratio: Value | None = None
+    """Held-out excess over p/2N."""
+    excess: Value | None = None
+    """Held-out nats per transition beyond the true law."""
+    drift_r2: Value | None = None
+    """The share of the true drift's variance that is recovered; one minus the NMSE."""
+    covariance_error: Value | None = None
+    r"""Relative root mean squared error of :math:`\sigma\sigma^\top`."""
+    predicted: Value | None = None
+    """The share of 90% predictive intervals that hold the next state."""
+    intervals: Value | None = None
+    """The share of 90% intervals of coefficients that hold them."""
+    failure: str | None = None
+    """Why there is nothing to show."""
+
+
+def validate(
+    probe: str | type[Any] | Probe,
+    systems: Mapping[str, System] | None = None,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    transitions: int = 20_000,
+    ensemble: int = 0,
+    done: Done = unobserved,
+    **settings: Any,
+) -> list[Row]:
+    """One row for each system: the probe fitted to it with each seed, beside the truth.
+
+    A probe by name or class is fitted with the density that it prefers for the system's kind of
+    time; a probe itself is taken as it is. Linear systems are compared with the Cramér-Rao bound
+    of discrete observation (`sdelens.testing.efficient`). A probe that refuses a system gets a row
+    that says why.
+
+    >>> from sdelens.testing import ornstein_uhlenbeck
+    >>> one = {"simple": ornstein_uhlenbeck()}
+    >>> [row] = validate("linear", one, transitions=2000)
+    >>> row.drift_ratio is not None and row.drift_ratio.value < 10
+    True
+    """
+    if transitions < 200 or not seeds:
+        raise UsageError(
+            f"at least 200 transitions and one seed are needed, got {transitions} and {len(seeds)}"
+        )
+    chosen = all_systems() if systems is None else systems
+    rows = []
+    for name, system in chosen.items():
+        built = _built(probe, system, settings)
+        clock, found, failure = perf_counter(), [], None
+        try:
+            for seed in seeds:
+                found.append(
+                    recover(built, system, transitions=transitions, seed=seed, ensemble=ensemble)
+                )
+                done(name, seed)
+        except SdelensError as error:
+            failure = str(error)
+        seconds = (perf_counter() - clock) / max(len(found), 1)
+        means: dict[str, Any] = {} if failure else _means(found, system, transitions)
+        head = (name, system.dim, transitions, len(found), seconds)
+        rows.append(Row(*head, **means, failure=failure))
+    return rows
+
+
+def _built(probe: str | type[Any] | Probe, system: System, settings: Mapping[str, Any]) -> Probe:
+    """The probe with its default density for the system's kind of time."""
+    if not isinstance(probe, str | type):
+        if settings:
+            raise UsageError(f"settings belong to a probe by name, got {settings} beside {probe}")
+        return probe
+    kind: Any = load("probe", probe) if isinstance(probe, str) else probe
+    density = kind.densities[-1 if system.continuous else 0]
+    label = probe if isinstance(probe, str) else probe.__name__
+    built: Probe = build(kind, {"density": density} | dict(settings), label)
+    return built
+
+
+def _means(found: Sequence[Recovery], system: System, transitions: int) -> dict[str, Any]:
+    """All columns that there are numbers for."""
+    known = [one.coefficients for one in found if one.coefficients is not None]
+    columns = {
+        "predicted": [one.predicted for one in found],
+        "excess": [one.excess for one in found if one.excess is not None],
+        "drift_r2": [1 - one.drift / one.drift_scale for one in known],
+        "covariance_error": [math.sqrt(one.relative) for one in known],
+        "intervals": [fmean(one.intervals) for one in known if one.intervals],
+    }
+    if isinstance(system, OrnsteinUhlenbeck):
+        bound, n = _bound(system), transitions
+        columns["excess_ratio"] = [2 * n * x / bound.parameters for x in columns["excess"]]
+        columns["drift_ratio"] = [n * one.drift / bound.drift for one in known]
+        columns["covariance_ratio"] = [n * one.covariance / bound.covariance for one in known]
+    return {name: _mean(values) for name, values in columns.items() if values}
+
+
+def _mean(values: Sequence[float]) -> Value:
+    """Their mean and its standard error, infinite for a single one."""
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    return Value(fmean(values), error)
+
+
+@cache
+def _bound(system: OrnsteinUhlenbeck) -> Bound:
+    return efficient(system)
