@@ -1,13 +1,13 @@
 # make demo    a report about the dynamics of the embedded language model, in a few minutes
 # make test    the whole check: ruff, mypy, import-linter, pytest (with shape checking and doctests)
-# make test-full, make bench, make screenshots, make model: see CONTRIBUTING.md
+# make test-full, validate, evidence, bench, peers, screenshots, model: see CONTRIBUTING.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export PYTHONWARNINGS ?= ignore
 
-.PHONY: demo test lint test-full bench screenshots model clean
+.PHONY: demo test lint test-full validate evidence bench peers screenshots model clean
 
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
@@ -26,8 +26,17 @@ lint: .venv/installed-dev
 test-full: .venv/installed-dev lint
 	$(BIN)/python -m pytest --durations=20
 
+validate: .venv/installed-dev
+	$(BIN)/python tools/validate.py
+
+evidence: .venv/installed-dev
+	$(BIN)/python tools/evidence.py make
+
 bench: .venv/installed-dev
 	$(BIN)/python bench/run.py
+
+peers: .venv/installed-dev
+	$(BIN)/python bench/peers.py
 
 screenshots: .venv/installed
 	$(BIN)/python tools/screenshots.py

@@ -52,6 +52,16 @@ def fit(row) -> str:
     )
 
 
+def scale(rows) -> str:
+    """Log densities by the form of the noise."""
+    lines = [f"| {row['noise']} | {row['ms']:.2f} | {row['ratio']:.2f} |" for row in rows]
+    return (
+        "## Noise\n\nA log density of 256 residuals in 768 dimensions, float32, medians of "
+        "interleaved rounds.\n\n| noise | ms | ratio to diagonal |\n|---|---|---|\n"
+        + "\n".join(lines)
+    )
+
+
 def startup(row) -> str:
     """The command line before torch is needed."""
     return (
@@ -135,6 +145,7 @@ SECTIONS = {
     "startup": startup,
     "capture": capture,
     "fit": fit,
+    "scale": scale,
     "memory": memory,
     "tinystories": tinystories,
 }

@@ -1,0 +1,159 @@
+"""sdelens beside what else one could fit the same data with: the same arrays, in one run.
+
+python bench/peers.py                        everything: an hour or more, into docs/peers.md
+python bench/peers.py double-well --seeds 1  some of it: what was measured of the rest stays
+python bench/peers.py --only sdelens         its rows alone, beside what was measured of others
+python bench/peers.py --page                 write the page anew from bench/peers.json
+
+Each peer has an environment of its own, made on first use under ~/.cache/sdelens-peers.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import normal_equations
+import numpy as np
+import torch
+from peers_page import page
+from rivals import HOME, LINEAR, NONLINEAR, RIVALS, Rival, interpreter
+
+from sdelens.testing import System, diffeomorphic, double_well, ornstein_uhlenbeck
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "peers.json"
+PAGE = HERE.parent / "docs" / "peers.md"
+TRANSITIONS, POINTS = 20_000, 500
+LIMIT = 240
+"""Seconds that a fit may take."""
+AGAIN = 30
+"""Seconds up to which a fit is made for further seeds too."""
+
+
+def system_of(name: str) -> System:
+    """The reference system of this name, at its default parameters."""
+    if name == "double-well":
+        return double_well()
+    if name == "diffeomorphic-8":
+        return diffeomorphic()
+    return ornstein_uhlenbeck(int(name.rpartition("-")[2]))
+
+
+def attempt(rival: Rival, system: System, seed: int) -> dict:
+    """One fit in a process of its own: accuracy, seconds and memory, or why there is none."""
+    try:
+        python = interpreter(rival)
+    except subprocess.CalledProcessError as error:
+        return {"failed": f"does not install: {error.stderr.strip().splitlines()[-1]}"}
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "states.npy", path_of(system, seed))
+        points = system.simulate(POINTS, 1, seed=1000 + seed)[:, 0]
+        np.save(folder / "points.npy", points.numpy())
+        degree = 1 if system.name in LINEAR else 3
+        task = {"setting": rival.setting, "dt": system.dt, "degree": degree}
+        (folder / "task.json").write_text(json.dumps(task))
+        worker = HERE / "peers" / f"with_{rival.worker}.py"
+        try:
+            # the limit is on the whole process: libraries have half a minute to be read
+            subprocess.run(
+                [python, worker, folder],
+                timeout=LIMIT + 30,
+                capture_output=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+            )
+        except subprocess.TimeoutExpired:
+            return {"failed": f"not done after {LIMIT} s"}
+        if not (folder / "found.json").exists():
+            return {"failed": "its process died: most likely out of memory"}
+        found = json.loads((folder / "found.json").read_text())
+        if "failed" in found:
+            return found
+        with np.load(folder / "found.npz") as fields:
+            return found | accuracy(system, points, fields["drift"], fields["covariance"])
+
+
+def path_of(system: System, seed: int) -> np.ndarray:
+    """One path [time, dim], kept for the next rival."""
+    file = HOME / "data" / f"{system.name}-{seed}-{TRANSITIONS}.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, system.simulate(1, TRANSITIONS + 1, seed)[0].numpy())
+    return np.load(file)
+
+
+def accuracy(system: System, points, drift, covariance) -> dict[str, float]:
+    """Errors on the data's law: drift as a share of its mean square, covariance of its norm."""
+    x = points.double()
+    true_drift, true_covariance = system.drift(x), system.covariance(x)
+    if true_covariance.stride(0) == 0 and len(covariance) == 1:
+        true_covariance = true_covariance[:1]  # constant, as the estimate is: no need of copies
+    errors = torch.from_numpy(drift).double() - true_drift
+    misses = torch.from_numpy(covariance).double() - true_covariance
+    return {
+        "drift_nmse": float(errors.square().mean() / true_drift.square().mean()),
+        "covariance_error": math.sqrt(misses.square().mean() / true_covariance.square().mean()),
+    }
+
+
+def rows_of(name: str, seeds: int, systems: dict[str, list[dict]], only: str | None) -> list[dict]:
+    """All rivals on one system; with `only`, the others as they were measured before."""
+    before = {(row["peer"], row["setting"]): row for row in systems.get(name, [])}
+    rows = []
+    for rival in RIVALS:
+        if name not in rival.systems:
+            continue
+        row = before.get((rival.worker, rival.setting))
+        if row is None or only in (None, rival.worker):
+            row = measured(rival, name, seeds, systems)
+            print(name, rival.worker, rival.setting, row["tries"][0], flush=True)
+        rows.append(row)
+    return rows
+
+
+def measured(rival: Rival, name: str, seeds: int, systems: dict[str, list[dict]]) -> dict:
+    """One rival on one system; further seeds where the first was quick."""
+    hopeless = exhausted(rival, name, systems)
+    tries = [{"failed": hopeless} if hopeless else attempt(rival, system_of(name), 0)]
+    if tries[0].get("seconds", AGAIN) < AGAIN:
+        tries += [attempt(rival, system_of(name), seed) for seed in range(1, seeds)]
+    return {"peer": rival.worker, "setting": rival.setting, "told": rival.told, "tries": tries}
+
+
+def exhausted(rival: Rival, name: str, systems: dict[str, list[dict]]) -> str:
+    """Why there is no point in trying: the time was not enough for the process in fewer dims."""
+    for other in LINEAR[: LINEAR.index(name)] if name in LINEAR else ():
+        for row in systems.get(other, []):
+            same = (row["peer"], row["setting"]) == (rival.worker, rival.setting)
+            if same and row["tries"][0].get("failed") == f"not done after {LIMIT} s":
+                return f"not tried: not done after {LIMIT} s at d = {other.rpartition('-')[2]}"
+    return ""
+
+
+def main() -> None:
+    """Measure what is named, keep the rest, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*LINEAR, *NONLINEAR, []])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", choices=[*{rival.worker: 0 for rival in RIVALS}])
+    parser.add_argument("--page", action="store_true")
+    chosen = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"systems": {}}
+    results |= {"transitions": TRANSITIONS, "limit": LIMIT, "again": AGAIN}
+    if not chosen.page:
+        results["normal_equations"] = normal_equations.measure()
+    for name in [] if chosen.page else chosen.names or [*LINEAR, *NONLINEAR]:
+        results["systems"][name] = rows_of(name, chosen.seeds, results["systems"], chosen.only)
+        results["machine"] = f"{platform.system()}, Python {platform.python_version()}"
+        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    PAGE.write_text(page(results))
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

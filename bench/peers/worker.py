@@ -1,0 +1,58 @@
+"""What every worker does: read the arrays, fit once against the clock, say what was found."""
+
+import json
+import sys
+import time
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+
+def work(distribution, settings):
+    """Run one of `settings`: functions of (states, dt, degree) that return a fitted SDE.
+
+    A fitted SDE is a function of points that gives the drift there and the covariance per unit of
+    time, there or once for all of them.
+    """
+    folder = Path(sys.argv[1])
+    task = json.loads((folder / "task.json").read_text())
+    states, points = np.load(folder / "states.npy"), np.load(folder / "points.npy")
+    fit = settings[task["setting"]]
+    try:
+        start = time.process_time()  # all threads of this process, and nobody else's
+        fitted = fit(states, task["dt"], task["degree"])
+        seconds = time.process_time() - start
+        drift, covariance = fitted(points)
+    except Exception as error:  # a peer that fails is a row of the table, whatever it raised
+        traceback.print_exc()
+        said = str(error).strip() or "no message"
+        found = {"failed": f"{type(error).__name__}: {said.splitlines()[0]}"}
+    else:
+        np.savez(folder / "found.npz", drift=drift, covariance=covariance)
+        found = {"seconds": seconds}
+    found["memory"] = _peak()
+    found["version"] = version(distribution)
+    (folder / "found.json").write_text(json.dumps(found))
+
+
+def _peak():
+    """The largest resident memory of this process in bytes, interpreter and libraries included.
+
+    Not getrusage's: that starts from the parent's.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def linear(rate, offset, covariance):
+    """The SDE with drift ``rate @ x + offset`` and a constant covariance."""
+    return lambda points: (points @ rate.T + offset, covariance[None])
+
+
+def one_dimension(states):
+    """The only coordinate of states."""
+    if states.shape[1] > 1:
+        raise ValueError(f"made for one dimension, got {states.shape[1]}")
+    return states[:, 0].astype(float)
