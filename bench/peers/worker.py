@@ -1,6 +1,8 @@
 """What every worker does: read the arrays, fit once against the clock, say what was found."""
 
 import json
+import math
+import resource
 import sys
 import time
 import traceback
@@ -20,6 +22,8 @@ def work(distribution, settings):
     task = json.loads((folder / "task.json").read_text())
     states, points = np.load(folder / "states.npy"), np.load(folder / "points.npy")
     fit = settings[task["setting"]]
+    end = math.ceil(time.process_time() + task["limit"])
+    resource.setrlimit(resource.RLIMIT_CPU, (end, end + 5))  # SIGXCPU ends the process there
     try:
         start = time.process_time()  # all threads of this process, and nobody else's
         fitted = fit(states, task["dt"], task["degree"])

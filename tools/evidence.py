@@ -1,0 +1,128 @@
+"""The page docs/evidence.md: every number in it is drawn from runs.
+
+python tools/evidence.py make              fit and analyze, then collect and write
+python tools/evidence.py collect FOLDER... finished runs into docs/evidence.json
+python tools/evidence.py write             docs/evidence.md from docs/evidence.json
+python tools/evidence.py check FOLDER...   fail where a run says something else than the page
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+DOCS = Path(__file__).parents[1] / "docs"
+DATA, PAGE = DOCS / "evidence.json", DOCS / "evidence.md"
+TEMPLATE = Path(__file__).with_name("evidence.md.jinja")
+SHARED = Path(__file__).parents[2] / "shared" / "models"
+RUNS = {
+    "tiny": ("--layer", "6"),
+    "TinyStories-656K": ("--layer", "1"),
+    "stories260K": ("--layer", "2"),
+    "char-gpt2-shakespeare": ("--layer", "2", "--documents", "2048"),
+}
+"""The embedded model, and three small ones where there are."""
+NULLS = ("these data", "states permuted in time", "tokens permuted", "untrained model")
+ANALYZERS = ("goodness_of_fit", "verdict")
+SCORES = (
+    "increment_r2",
+    "noise_column",
+    "held_out_documents",
+    "transitions",
+    "tokens",
+    "linear_drift_error",
+    "fit",
+    "baselines",
+)
+
+
+def collected(folder: Path) -> dict[str, Any]:
+    """What a run's metrics.json and finding.json files say, of its one layer."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (fit,) = (folder / "fits").glob("*/metrics.json")
+    metrics = json.loads(fit.read_text())
+    found: dict[str, Any] = {
+        "model": Path(manifest["model"]["name"]).name,
+        "width": manifest["model"]["width"],
+        "view": fit.parent.name,
+        "metrics": {name: metrics[name] for name in SCORES},
+    }
+    for analyzer in ANALYZERS:
+        (file,) = (folder / "analysis" / analyzer).glob("*/finding.json")
+        finding = json.loads(file.read_text())
+        numbers = {e["name"]: [e["value"], e["stderr"]] for e in finding["estimates"]}
+        found[analyzer] = {"headline": finding["headline"], "estimates": numbers}
+    return found
+
+
+def made() -> list[Path]:
+    """The runs, fitted and analyzed where they are not yet."""
+    folders = []
+    for model, options in RUNS.items():
+        name = model if model == "tiny" else str(SHARED / model)
+        folder = Path("runs") / "evidence" / model
+        if model == "tiny" or Path(name).is_dir():
+            _sdelens("fit", "--model", name, *options, "--out", str(folder), "--resume")
+            asked = [word for analyzer in ANALYZERS for word in ("--analyzer", analyzer)]
+            _sdelens("analyze", str(folder), *asked)
+            folders.append(folder)
+    return folders
+
+
+def _sdelens(*words: str) -> None:
+    subprocess.run([Path(sys.executable).with_name("sdelens"), *words], check=True)
+
+
+def rendered(runs: list[dict[str, Any]]) -> str:
+    """The page."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["pm"] = lambda pair: _with_error(*pair)
+    environment.globals["gain"] = _gain
+    template = environment.from_string(TEMPLATE.read_text())
+    first, *others = (run["verdict"]["estimates"] for run in runs)
+    shared = [name for name in first if all(name in other for other in others)]
+    return template.render(
+        runs=runs,
+        names=[name for name in shared if name != "held-out documents"],
+        nulls=NULLS,
+        marginal="inside each coordinate's interval, 90%",
+        joint="inside the ellipsoid of all, 90%",
+    ).replace("\n\n\n", "\n\n")
+
+
+def _with_error(value: float, stderr: float | None) -> str:
+    return f"{value:.3f}" if stderr is None else f"{value:.3f} ± {stderr:.3f}"
+
+
+def _gain(run: dict[str, Any], name: str, column: str = "") -> list[float]:
+    """The fit's gain over a baseline in a column, and its error."""
+    row = run["metrics"]["baselines"][name]
+    return [row[f"gain_of_fit{column}"], row[f"gain_of_fit{column}_stderr"]]
+
+
+def main(words: list[str]) -> None:
+    """One of the four."""
+    verb, folders = words[0], [Path(word) for word in words[1:]]
+    if verb == "make":
+        folders = made()
+    if verb in ("make", "collect"):
+        runs = [collected(folder) for folder in folders]
+        DATA.write_text(json.dumps(runs, indent=1, sort_keys=True) + "\n")
+    if verb in ("make", "collect", "write"):
+        PAGE.write_text(rendered(json.loads(DATA.read_text())))
+    elif verb == "check":
+        kept = {run["model"]: run for run in json.loads(DATA.read_text())}
+        for run in map(collected, folders):
+            if run != kept.get(run["model"]):
+                sys.exit(f"docs/evidence.json is stale for {run['model']}: run make evidence")
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["help"])
