@@ -34,7 +34,7 @@ def simulate(
     times = step_times(t, sde.dt, steps)
     flat = start.reshape(-1, start.shape[-1])
     first = basis.encode(times[:1].to(flat).expand(len(flat)), flat)
-    draw = _exact if sde.density == "exact" else _euler
+    draw = _euler if sde.density in ("discrete", "euler") else _exact
     latent = draw(sde, first, times, seed)
     at = times.to(latent)[:, None].expand(latent.shape[:2])
     return basis.decode(at, latent).reshape(steps + 1, *start.shape)
