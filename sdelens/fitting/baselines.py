@@ -19,7 +19,7 @@ from sdelens.estimation.optimise import Schedule
 from sdelens.estimation.selection import selected
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Gaussian, Kernel, Law, Noise, prefixed
-from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
+from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.protocols import Watch, unwatched
 
 TERMS = {
@@ -48,7 +48,7 @@ class Effort:
 
 def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMean]:
     """All closed-form means; those of tokens only where there are tokens."""
-    known = bool((train.tokens != NO_TOKEN).any())
+    known = len(train.tokens) > 0
     fitted = {
         name: selected(train, validation, terms)
         for name, terms in TERMS.items()

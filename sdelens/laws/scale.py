@@ -113,9 +113,11 @@ class LowRankScale(Scale):
         whitened = self.columns / self.std[:, None]
         identity = torch.eye(rank, dtype=whitened.dtype, device=whitened.device)
         root: Tensor = torch.linalg.cholesky(identity + whitened.mT @ whitened)
-        # D^-1 (D^-1 U) L^-T, so that one product per residual gives the Woodbury correction
-        projector: Tensor = torch.linalg.solve_triangular(root, whitened.mT, upper=False).mT
-        corrections = (residual @ (projector / self.std[:, None])).square().sum(-1)
+        # D^-2 U L^-T, so that one product per residual gives the Woodbury correction; the small
+        # factor is inverted, since a solve with all of U costs as much as that product
+        inverse: Tensor = torch.linalg.solve_triangular(root, identity, upper=False)
+        projector = (whitened / self.std[:, None]) @ inverse.mT
+        corrections = (residual @ projector).square().sum(-1)
         # a product with D^-2 instead of a division: one pass less over the residuals
         squares = residual.square() @ self.std.square().reciprocal() - corrections
         log_det = 2 * (self.std.log().sum() + root.diagonal().log().sum())

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
-from sdelens.paths.trajectories import Trajectories, Transitions, require_finite
+from sdelens.paths.trajectories import NO_TOKEN, Trajectories, Transitions, require_finite
 
 
 def _no_tokens() -> Tensor:
@@ -25,8 +26,8 @@ class Moments:
 
     Accumulated in float64, block by block, so that memory does not grow with the corpus. A row of
     `position_x` or `token_y`, say, is the sum of x or y over the transitions from that position or
-    token; `times` and `tokens` name the rows. With one-hot positions and tokens these are all that
-    the normal equations need.
+    token; `times` and `tokens` name the rows. States without a token have no row. With one-hot
+    positions and tokens these are all that the normal equations need.
     """
 
     dim: int
@@ -60,28 +61,66 @@ class Moments:
         for block in blocks:
             if moments is None:
                 moments = cls(block.states.shape[-1], times.to(block.states.device))
-            moments.add(require_finite(block).flat())
+            moments.add_paths(block)
         if moments is None:
             raise ValueError("at least one block of paths is needed")
         return moments
 
+    def add_paths(self, block: Trajectories) -> None:
+        """Add all observed transitions of a block, each state read once for both of its parts.
+
+        What is only the last of a path is taken off for x, what is only the first for y.
+        """
+        steps = block.steps
+        starts, ends = pad(steps, (0, 2)), pad(steps, (1, 1))
+        # a column of zeros after each path: rows that follow one another are transitions
+        states = torch.empty(*starts.shape, self.dim, dtype=torch.float64, device=steps.device)
+        states[:, :-1], states[:, -1] = block.states, 0
+        states.masked_fill_(~(starts | ends)[..., None], 0)
+        rows = states.flatten(0, 1)
+        first, last = states[starts & ~ends], states[ends & ~starts]
+        squares = rows.mT @ rows
+        if not squares.diagonal().isfinite().all():
+            require_finite(block)
+        self.xx += squares - last.mT @ last
+        self.xy += rows[:-1].mT @ rows[1:]
+        self.yy += squares - first.mT @ first
+        times = pad(block.times.expand(block.mask.shape), (0, 1))
+        labels = (each.flatten()[:-1] for each in (times, pad(block.tokens, (0, 1)), starts))
+        self._add_groups(rows[:-1], rows[1:], *labels)
+
     def add(self, batch: Transitions) -> None:
         """Add the products of a batch of transitions."""
         x, y = batch.x.double(), batch.following.double()
-        one = torch.ones_like(x[:, 0])
-        position = nearest(self.times, batch.t)
-        self._admit(batch.token)
-        token = torch.searchsorted(self.tokens, batch.token)
-        self.count += len(x)
         self.xx += x.mT @ x
         self.xy += x.mT @ y
         self.yy += y.mT @ y
-        self.position_count.index_add_(0, position, one)
-        self.position_x.index_add_(0, position, x)
-        self.position_y.index_add_(0, position, y)
-        self.token_x.index_add_(0, token, x)
-        self.token_y.index_add_(0, token, y)
-        self.token_position.index_put_((token, position), one, accumulate=True)
+        self._add_groups(x, y, batch.t, batch.token, torch.ones_like(batch.token).bool())
+
+    def _add_groups(
+        self,
+        x: Float[Tensor, "row dim"],
+        y: Float[Tensor, "row dim"],
+        t: Float[Tensor, " row"],
+        token: Int[Tensor, " row"],
+        observed: Bool[Tensor, " row"],
+    ) -> None:
+        """Add to the sums by position and by token; rows that have none go to one dropped."""
+        place = nearest(self.times, t).where(observed, len(self.times))
+        self.position_x += _grouped(x, place, self.position_x)
+        self.position_y += _grouped(y, place, self.position_y)
+        self.position_count += torch.bincount(place, minlength=len(self.times) + 1)[:-1]
+        self.count += int(observed.sum())
+        said = observed & (token != NO_TOKEN)
+        if not said.any():
+            return
+        self._admit(token[said])
+        kind = torch.searchsorted(self.tokens, token).where(said, len(self.tokens))
+        self.token_x += _grouped(x, kind, self.token_x)
+        self.token_y += _grouped(y, kind, self.token_y)
+        pairs = (kind * len(self.times) + place)[said]
+        counts = torch.bincount(pairs, minlength=self.token_position.numel())
+        self.token_position += counts.view(self.token_position.shape)
 
     def _admit(self, tokens: Int[Tensor, " batch"]) -> None:
         """Make rows for tokens not seen before."""
@@ -97,6 +136,14 @@ class Moments:
         self.tokens = known
 
 
+def _grouped(
+    rows: Float[Tensor, "row dim"], group: Int[Tensor, " row"], like: Float[Tensor, "group dim"]
+) -> Float[Tensor, "group dim"]:
+    """The sums of rows by group, without those of the group one past the last."""
+    sums: Tensor = pad(torch.zeros_like(like), (0, 0, 0, 1)).index_add_(0, group, rows)
+    return sums[:-1]
+
+
 def nearest(times: Float[Tensor, " time"], t: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
     """The index of the nearest of increasing times."""
     middles = (times[1:] + times[:-1]) / 2
@@ -105,7 +152,9 @@ def nearest(times: Float[Tensor, " time"], t: Float[Tensor, "*batch"]) -> Int[Te
 
 def times_of(blocks: Iterable[Trajectories]) -> Float[Tensor, " time"]:
     """The times at which transitions start, increasing; evenly thinned to at most `MOST_TIMES`."""
-    seen = [torch.unique(block.flat().t) for block in blocks]
+    seen = [
+        torch.unique(block.times.expand(block.mask.shape)[:, :-1][block.steps]) for block in blocks
+    ]
     times: Tensor = torch.unique(torch.cat(seen))
     if len(times) <= MOST_TIMES:
         return times

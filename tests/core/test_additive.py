@@ -1,9 +1,11 @@
+from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from sdelens.errors import BadNumbers
 from sdelens.estimation.additive import (
     AdditiveMean,
     Moments,
@@ -16,7 +18,7 @@ from sdelens.estimation.additive import (
     times_of,
 )
 from sdelens.estimation.selection import RIDGES, SHRINKAGES, selected
-from sdelens.paths.trajectories import Trajectories, Transitions
+from sdelens.paths.trajectories import NO_TOKEN, Trajectories, Transitions
 
 DIM, LENGTH, VOCABULARY = 3, 6, 5
 ALL_TERMS = [Terms(*flags) for flags in product([False, True], repeat=3)]
@@ -163,6 +165,33 @@ def test_rows_of_tokens_hold_the_sums_of_their_own_transitions():
         assert_close(moments.token_y[row], step.following[mine].double().sum(0))
         counts = one_hot(step.t[mine], moments.times).sum(0)
         assert torch.equal(moments.token_position[row], counts)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_paths_with_holes_have_the_moments_of_their_transitions(seed):
+    block, random = paths(tokens=(0, 9)), torch.Generator().manual_seed(seed)
+    mask = torch.rand(block.mask.shape, generator=random) < 0.7
+    mask[0] = True
+    states = block.states.where(mask[..., None], torch.nan)
+    times = block.times + (torch.randint(0, 2, (12, 1), generator=random) * 2)
+    block = replace(block, mask=mask, states=states, times=times)
+    block.tokens[::3] = NO_TOKEN
+    whole = moments_of(block)
+    one_by_one = Moments(DIM, whole.times)
+    one_by_one.add(block.flat())
+    assert whole.count == one_by_one.count == int(block.steps.sum())
+    assert NO_TOKEN not in whole.tokens
+    assert torch.equal(whole.tokens, one_by_one.tokens)
+    for name in SUMS + TOKEN_SUMS:
+        assert_close(getattr(whole, name), getattr(one_by_one, name), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite_are_refused(bad):
+    block = paths()
+    block.states[3, 1, 2] = bad
+    with pytest.raises(BadNumbers, match="document 3 holds NaN or infinity at its observation 1"):
+        moments_of(block)
 
 
 def test_no_blocks_are_an_error():
