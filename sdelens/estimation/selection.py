@@ -20,7 +20,7 @@ def selected(
     """Least squares with the penalties that predict the validation transitions best.
 
     Best is the highest Gaussian likelihood under constant diagonal noise. A heavier ridge must be
-    better than the lightest by more than one standard error of the difference: where a ridge is
+    better than the lightest by more than two standard errors of the difference: where a ridge is
     not needed, what the luck of few validation documents prefers would cost more than it saves.
     """
     ridges = RIDGES if ridge is None else (ridge,)
@@ -47,7 +47,7 @@ def _loss(fit: AdditiveMean, validation: Moments) -> Float[Tensor, " dim"]:
 
 
 def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments) -> bool:
-    """Whether it is better by more than a standard error.
+    """Whether it is better by more than two standard errors.
 
     The variance of a difference of log likelihoods is the mean square of what the predictions
     differ by, in units of the residuals' deviation.
@@ -58,4 +58,4 @@ def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments) -> bool:
     spread = validation.xx - total[:, None] * total / validation.count
     squares = ((apart @ spread) * apart).sum(1).clamp(min=0) / variance
     gain = float((_loss(other, validation) - _loss(fit, validation)).sum())
-    return gain > float(squares.sum().sqrt())
+    return gain > 2 * float(squares.sum().sqrt())
