@@ -6,11 +6,12 @@
 import json
 from pathlib import Path
 
-from sdelens.fitting.fitting import contest
+from sdelens.fitting.contest import contests
 from sdelens.models import language_model
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import first_new, split
+from sdelens.protocols import FitTask
 from sdelens.registry import load
 from sdelens.states.capturing import capture
 from sdelens.states.recording import trimmed
@@ -32,12 +33,10 @@ def scored(documents: Documents, recording, noise: str, *, tables: bool):
     groups = dict(enumerate(documents.group.tolist()))
     sides = split(list(groups.values()), seed=0)
     paths = recording.view(1)
-    fought = contest(
-        paths.select(sides.train),
-        paths.select(sides.validation),
+    [fought] = contests(
+        [FitTask(paths.select(sides.train), paths.select(sides.validation), 0)],
         load("probe", "neural")(noise=noise),
         spec=BasisSpec(),
-        seed=0,
         state_dependent=tables,
         watch=lambda epoch: print(
             f"  epoch {epoch.number}: {epoch.validation['diffusion']:.4f}", flush=True

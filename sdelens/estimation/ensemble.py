@@ -33,7 +33,8 @@ def resampled(paths: Paths, groups: Mapping[int, int] | None, seed: int) -> Mapp
 
 def fit_all(probe: Probe, tasks: Sequence[FitTask], *, watch: Watch = unwatched) -> list[Fit]:
     """A fit for each task: in one batched computation where the probe can, else in turn."""
-    if isinstance(probe, StackedProbe) and len(tasks) > 1:
+    widths = {next(iter(task.train)).states.shape[-1] for task in tasks}
+    if isinstance(probe, StackedProbe) and len(tasks) > 1 and len(widths) == 1:
         return probe.fit_stack(tasks, watch=watch)
     return [probe.fit(task.train, task.validation, seed=task.seed, watch=watch) for task in tasks]
 

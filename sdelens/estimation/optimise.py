@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from jaxtyping import Float
@@ -64,13 +65,13 @@ def minimise(
     *,
     seed: int | Sequence[int],
     watch: Watch,
-) -> tuple[Epoch, ...]:
+) -> list[tuple[Epoch, ...]]:
     """Leave in the parameters (``[member, ...]``) each member's best values on validation.
 
     The values at the start compete too, so that training never makes a member worse there. Members
-    share nothing: one that has waited too long keeps its best values while others go on. A stack
-    of data sets takes a seed for each. Raises `BadNumbers` where a loss is not finite; the best
-    values so far are kept.
+    share nothing: one that has waited too long keeps its best values, and its history ends, while
+    others go on. A stack of data sets takes a seed for each. `watch` is shown the means over
+    members. Raises `BadNumbers` where a loss is not finite; the best values so far are kept.
     """
     parameters = [parameter for group in groups for parameter in group.parameters]
     for parameter in parameters:
@@ -80,7 +81,7 @@ def minimise(
     batches = sum(1 for _ in _shuffled(train, schedule.batch, seed, 0))
     epochs = schedule.planned(batches)
     patience = schedule.patience * epochs / schedule.epochs
-    history: list[Epoch] = []
+    histories: list[list[Epoch]] = [[] for _ in best.losses]
     for number in range(epochs):
         trained = _Running()
         for step, batch in enumerate(_shuffled(train, schedule.batch, seed, number)):
@@ -100,13 +101,16 @@ def minimise(
                 "lower learning rate (--set probe.rate=0.001), or --basis standard if the states "
                 "are raw"
             )
-        history.append(Epoch(number + 1, epochs, trained.means(), _firsts(scores)))
-        watch(history[-1])
+        training = (best.waiting < patience).tolist()
+        for member in compress(range(len(histories)), training):
+            of_member = (_member(losses, member) for losses in (trained.means(), scores))
+            histories[member].append(Epoch(number + 1, epochs, *of_member))
+        watch(Epoch(number + 1, epochs, _member(trained.means()), _member(scores)))
         best.update(scores["diffusion"], patience)
         if (best.waiting >= patience).all():
             break
     best.restore()
-    return tuple(history)
+    return [tuple(history) for history in histories]
 
 
 def _shuffled(
@@ -172,7 +176,7 @@ class _Best:
 
 
 class _Running:
-    """Means over the batches of an epoch, of the first member."""
+    """Means over the batches of an epoch."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -181,20 +185,17 @@ class _Running:
     def add(self, losses: dict[str, Tensor], size: int) -> None:
         for name, value in losses.items():
             # kept on the device: reading a number here would wait for it at every step
-            self.sums[name] = self.sums.get(name, 0) + value.detach()[0].double() * size
+            self.sums[name] = self.sums.get(name, 0) + value.detach().double() * size
         self.count += size
 
-    def means(self) -> dict[str, float]:
-        return _with_total({name: float(v) / self.count for name, v in self.sums.items()})
+    def means(self) -> dict[str, Tensor]:
+        return {name: total / self.count for name, total in self.sums.items()}
 
     def finite(self) -> bool:
-        return all(bool(value.isfinite()) for value in self.sums.values())
+        return all(bool(value.isfinite().all()) for value in self.sums.values())
 
 
-def _firsts(losses: dict[str, Tensor]) -> dict[str, float]:
-    return _with_total({name: float(value[0]) for name, value in losses.items()})
-
-
-def _with_total(losses: dict[str, float]) -> dict[str, float]:
-    """The paper's total loss beside its parts; it is recorded, not minimised."""
-    return losses | {"total": sum(losses.values())}
+def _member(losses: dict[str, Tensor], member: int | None = None) -> dict[str, float]:
+    """One member's losses, or their means; with the paper's total, recorded but not minimised."""
+    own = {k: float(v.mean() if member is None else v[member]) for k, v in losses.items()}
+    return own | {"total": sum(own.values())}

@@ -1,8 +1,8 @@
 """A fit and everything that it must beat, made from the same documents."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sdelens.estimation.additive import Moments, times_of
@@ -23,7 +23,7 @@ from sdelens.laws.law import Law
 from sdelens.laws.sde import LinearSDE
 from sdelens.paths.basis import Basis, BasisSpec, fit_basis
 from sdelens.paths.trajectories import Paths
-from sdelens.protocols import Fit, Probe, Tell, Watch, untold, unwatched
+from sdelens.protocols import Fit, FitTask, Probe, Tell, Watch, untold, unwatched
 from sdelens.seeds import derive
 
 
@@ -56,50 +56,79 @@ class Contest:
         }
 
 
-def contest(
-    train: Paths,
-    validation: Paths,
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What one view's fits are made from: its paths in the view's own coordinates."""
+
+    task: FitTask
+    basis: Basis
+    seen: Paths
+    held: Paths
+    moments: tuple[Moments, Moments]
+
+    @classmethod
+    def of(cls, task: FitTask, spec: BasisSpec) -> "Entry":
+        """A basis, the paths in it, and their sums of products."""
+        basis = fit_basis(spec, task.train)
+        seen, held = basis.view(task.train), basis.view(task.validation)
+        times = times_of(seen)
+        return cls(task, basis, seen, held, (Moments.of(seen, times), Moments.of(held, times)))
+
+
+def contests(
+    tasks: Sequence[FitTask],
     probe: Probe,
     *,
     spec: BasisSpec,
-    seed: int,
     state_dependent: bool = False,
     ensemble: int = 0,
     groups: Mapping[int, int] | None = None,
     watch: Watch = unwatched,
     watch_baselines: Watch = unwatched,
     tell: Tell = untold,
-) -> Contest:
-    """Fit a probe and its baselines.
+) -> list[Contest]:
+    """Fit a probe and its baselines to each task, the probe to all of them together if it can.
 
     With `state_dependent`, baselines are fitted under that noise too, which takes training. An
     `ensemble` of so many members is fitted to resampled `groups` of training documents (without
     groups each document is one). What can be known of a linear drift at all is told first.
     """
-    basis = fit_basis(spec, train)
-    seen, held = basis.view(train), basis.view(validation)
-    times = times_of(seen)
-    moments, unseen = Moments.of(seen, times), Moments.of(held, times)
-    known = Identifiability.of(moments)
-    tell(str(known))
-    found = probe.fit(seen, held, seed=derive(seed, "probe"), watch=watch)
-    tasks = ensemble_tasks(seen, held, groups, members=ensemble, seed=seed)
-    members = tuple(fit.law for fit in fit_all(probe, tasks, watch=watch))
-    rivals = _baselines(
-        probe,
-        found.law,
-        (moments, unseen),
-        seen,
-        held,
-        seed=seed,
-        state_dependent=state_dependent,
-        watch=watch_baselines,
-    )
-    equal = hasattr(probe, "effort") and not _constant(found.law)
-    complement = fit_complement(basis, train, validation)
-    variants = getattr(found.law, "variants", {})
-    laws = {"fit": found.law} | {VARIANT + name: law for name, law in variants.items()} | rivals
-    return Contest(basis, found, laws, sink_norm(train), complement, equal, members, known)
+    entries = [Entry.of(task, spec) for task in tasks]
+    known = [Identifiability.of(entry.moments[0]) for entry in entries]
+    for sentence in dict.fromkeys(map(str, known)):
+        tell(sentence)
+    own = [FitTask(e.seen, e.held, derive(e.task.seed, "probe")) for e in entries]
+    found = fit_all(probe, own, watch=watch)
+    made = []
+    for entry, fit, bound in zip(entries, found, known, strict=True):
+        seed = entry.task.seed
+        resamples = ensemble_tasks(entry.seen, entry.held, groups, members=ensemble, seed=seed)
+        members = fit_all(alike(probe, fit.law), resamples, watch=watch)
+        rivals = _baselines(
+            probe, fit.law, entry, state_dependent=state_dependent, watch=watch_baselines
+        )
+        variants = getattr(fit.law, "variants", {})
+        made.append(
+            Contest(
+                entry.basis,
+                fit,
+                {"fit": fit.law} | {VARIANT + k: law for k, law in variants.items()} | rivals,
+                sink_norm(entry.task.train),
+                fit_complement(entry.basis, entry.task.train, entry.task.validation),
+                hasattr(probe, "effort") and not _constant(fit.law),
+                tuple(member.law for member in members),
+                bound,
+            )
+        )
+    return made
+
+
+def alike(probe: Probe, law: Law) -> Probe:
+    """The probe with the density that it chose for a law, so that all members are of one kind."""
+    chosen = getattr(law, "density", probe.density)
+    if chosen == probe.density or chosen not in probe.densities:
+        return probe
+    return replace(probe, density=chosen)  # type: ignore[type-var]
 
 
 def finite(value: float) -> float | None:
@@ -113,26 +142,23 @@ def _constant(law: Law) -> bool:
 
 
 def _baselines(
-    probe: Probe,
-    law: Law,
-    sums: tuple[Moments, Moments],
-    train: Paths,
-    validation: Paths,
-    *,
-    seed: int,
-    state_dependent: bool,
-    watch: Watch,
+    probe: Probe, law: Law, entry: Entry, *, state_dependent: bool, watch: Watch
 ) -> dict[str, Law]:
     """All baselines by name, and the fit's own mean under constant noise."""
-    moments, held = sums
+    moments, held = entry.moments
     means = baseline_means(moments, held)
     effort: Effort = getattr(probe, "effort", Effort())
     laws: dict[str, Law] = dict(constant_laws(means, moments, effort.noise))
-    laws[CONSTANT] = refitted(law, train, effort.noise)
+    laws[CONSTANT] = refitted(law, entry.seen, effort.noise)
     if state_dependent:
-        part = derive(seed, "baselines")
         trained = state_dependent_laws(
-            means, moments, effort, train, validation, seed=part, watch=watch
+            means,
+            moments,
+            effort,
+            entry.seen,
+            entry.held,
+            seed=derive(entry.task.seed, "baselines"),
+            watch=watch,
         )
         laws |= {name + STATE_DEPENDENT: law for name, law in trained.items()}
     return laws

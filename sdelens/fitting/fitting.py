@@ -1,6 +1,7 @@
 """From paths to a `Fitted` law with its scores: split, basis, probe, baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.fitting.contest import contest as contest
+from sdelens.fitting.contest import contests
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.metrics import CONSTANT as CONSTANT
 from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
@@ -17,7 +18,7 @@ from sdelens.origin import Origin
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.split import Split, split
 from sdelens.paths.trajectories import Paths, Trajectories, dt_of, require_transitions
-from sdelens.protocols import Probe
+from sdelens.protocols import FitTask, Probe
 from sdelens.registry import load
 from sdelens.settings import build, described
 
@@ -82,36 +83,74 @@ def _paths(states: Tensor, dt: float | None) -> Trajectories:
     return Trajectories.from_states(precise, 1.0 if dt is None else dt)
 
 
+@dataclass(frozen=True, eq=False)
+class ViewTask:
+    """One view to fit: its paths, its seed, and what its states are.
+
+    `test` takes the place of the test documents' paths where some of them must not be scored.
+    """
+
+    paths: Paths
+    seed: int
+    test: Paths | None = None
+    origin: Origin | None = None
+
+    def fit_task(self, sides: Split) -> FitTask:
+        """Its training and validation paths; an error where a side holds no transition."""
+        train, validation = self.paths.select(sides.train), self.paths.select(sides.validation)
+        named = {"training": train, "validation": validation, "held-out": self.held_out(sides)}
+        for side, part in named.items():
+            require_transitions(part, side)
+        return FitTask(train, validation, self.seed)
+
+    def held_out(self, sides: Split) -> Paths:
+        """What is scored."""
+        return self.paths.select(sides.test) if self.test is None else self.test
+
+
+def fit_views(
+    views: Sequence[ViewTask],
+    sides: Split,
+    groups: Mapping[int, int],
+    probe: Probe,
+    *,
+    kind: str,
+    **how: Any,
+) -> list[Fitted]:
+    """Fit each view on its training documents and score it on its test documents.
+
+    A probe that can fit several laws in one computation does so. The rest goes to `contests`.
+    """
+    tasks = [view.fit_task(sides) for view in views]
+    fitted = []
+    for view, task, fought in zip(
+        views, tasks, contests(tasks, probe, groups=groups, **how), strict=True
+    ):
+        law = fought.found.law
+        record = Record(
+            probe=kind,
+            settings=described(probe),
+            density=getattr(law, "density", probe.density),
+            dt=dt_of(task.train),
+            seed=view.seed,
+            history=fought.found.history,
+            scores=fought.scores(view.held_out(sides), groups),
+        )
+        fitted.append(
+            Fitted(law, fought.basis, record, view.origin, fought.complement, fought.members)
+        )
+    return fitted
+
+
 def fit_view(
     paths: Paths,
     sides: Split,
     groups: Mapping[int, int],
     probe: Probe,
     *,
-    kind: str,
     seed: int,
-    test: Paths | None = None,
-    origin: Origin | None = None,
     **how: Any,
 ) -> Fitted:
-    """Fit one view on its training documents and score it on its test documents.
-
-    `test` takes the place of the test documents' paths where some of them must not be scored; the
-    rest goes to `contest`.
-    """
-    train, validation = paths.select(sides.train), paths.select(sides.validation)
-    held_out = paths.select(sides.test) if test is None else test
-    for side, part in (("training", train), ("validation", validation), ("held-out", held_out)):
-        require_transitions(part, side)
-    fought = contest(train, validation, probe, seed=seed, groups=groups, **how)
-    record = Record(
-        probe=kind,
-        settings=described(probe),
-        density=getattr(fought.found.law, "density", probe.density),
-        dt=dt_of(train),
-        seed=seed,
-        history=fought.found.history,
-        scores=fought.scores(held_out, groups),
-    )
-    law, basis = fought.found.law, fought.basis
-    return Fitted(law, basis, record, origin, fought.complement, fought.members)
+    """`fit_views` of one."""
+    [fitted] = fit_views([ViewTask(paths, seed)], sides, groups, probe, **how)
+    return fitted

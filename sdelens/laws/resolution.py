@@ -8,11 +8,14 @@ import warnings
 
 import torch
 
-from sdelens.laws.densities import WIDEST
-from sdelens.laws.jets import spectral_norms
+from sdelens.laws.coefficient_sde import CoefficientSDE
+from sdelens.laws.densities import WIDEST, Sheared
+from sdelens.laws.jets import ImplicitJacobian, spectral_norms
 from sdelens.laws.sde import SDE, Density
 from sdelens.paths.trajectories import Paths
 
+SOME = 256
+"""States over which the error of a trace is taken."""
 REACH = {"euler": 0.05, "kessler": 0.6, "ozaki": 1.0, "strang": 1.0}
 """Up to which value of the statistic a density's coefficients can be trusted.
 
@@ -37,6 +40,28 @@ def step_jacobian(sde: SDE, paths: Paths) -> float:
 
         norms.append(spectral_norms(step, flat.x).cpu())
     return float(torch.cat(norms).quantile(0.95))
+
+
+def described(density: Density, turn: float) -> str:
+    """The statistic and what it was measured for, in a sentence."""
+    return (
+        f"|J|dt is {turn:.2g} (95% of states lie below); coefficients of the {density} density "
+        f"can be trusted up to {REACH[density]:g}"
+    )
+
+
+@torch.no_grad()
+def trace_error(sde: CoefficientSDE, paths: Paths) -> float | None:
+    """Nats per transition by which estimated traces move a density: the median standard error.
+
+    None where traces are exact (`Precision.widest`). A kessler density holds half of a trace.
+    """
+    flat = next(block for block in paths if block.steps.any()).flat()
+    t, x = flat.t[:SOME], flat.x[:SOME]
+    law = sde.transition(t, x)
+    if not (isinstance(law, Sheared) and isinstance(law.jacobian, ImplicitJacobian)):
+        return None
+    return float(law.jacobian.trace_error().median()) / 2
 
 
 def density_for(turn: float, dim: int, *, additive: bool) -> Density:

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import torch
 
 from sdelens.errors import OutOfMemory, UsageError
-from sdelens.fitting.fitting import fit_view
+from sdelens.fitting.fitting import ViewTask, fit_views
 from sdelens.fitting.scores import survivors
 from sdelens.models import language_model
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import LEAST, split
 from sdelens.paths.trajectories import MappedPaths, Paths
-from sdelens.protocols import Epoch, LanguageModel, Probe, Source
+from sdelens.protocols import Epoch, LanguageModel, Probe, Source, StackedProbe
 from sdelens.registry import plugin
 from sdelens.runs.folder import clear, require_free, sweep
 from sdelens.runs.job import Job
@@ -30,6 +31,9 @@ from sdelens.states.capturing import key_of, origin_of, require_recorded
 from sdelens.states.recording import Recording, View
 from sdelens.states.sites import resolve_layers
 from sdelens.store import cache_folder
+
+TOGETHER = 4
+"""So many views are fitted in one batched computation: an interruption loses no more of them."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,9 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     views = [view for view in run.wanted if not run.is_done(view)]
     if views:
         _capture(run, watcher)
-    for view in views:
-        _fit(run, view, task, watcher)
+    together = TOGETHER if isinstance(task.probe, StackedProbe) else 1
+    for start in range(0, len(views), together):
+        _fit(run, views[start : start + together], task, watcher)
     run.note(state="done")
 
 
@@ -171,11 +176,11 @@ def _capture(run: Run, watcher: Observer) -> None:
     run.note_time("capture", time.perf_counter() - clock)
 
 
-def _fit(run: Run, view: View, task: Task, watcher: Observer) -> None:
-    """Fit and score one view, and write it."""
+def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None:
+    """Fit and score some views together, and write them."""
     clock = time.perf_counter()
-    paths = moved(run.recording.view(view), getattr(run.model, "device", torch.device("cpu")))
-    with watcher.stage(f"fit {view}", getattr(task.probe, "epochs", None), "epochs") as done:
+    name = ", ".join(map(str, views))
+    with watcher.stage(f"fit {name}", getattr(task.probe, "epochs", None), "epochs") as done:
 
         def watch(epoch: Epoch) -> None:
             loss = epoch.validation.get("diffusion", torch.nan)
@@ -184,25 +189,30 @@ def _fit(run: Run, view: View, task: Task, watcher: Observer) -> None:
         def watch_baselines(epoch: Epoch) -> None:
             done(1, f"baselines with state-dependent noise, epoch {epoch.number}")
 
-        fitted = fit_view(
-            paths,
+        found = fit_views(
+            [_view_task(run, view) for view in views],
             run.split,
             dict(enumerate(run.documents.group.tolist())),
             task.probe,
             kind=task.job.probe,
             spec=task.spec,
-            seed=derive(task.job.seed, "fit", view),
-            test=run.test_paths(paths),
-            origin=run.recording.origin,
             state_dependent=True,
             ensemble=task.job.ensemble,
             watch=watch,
             watch_baselines=watch_baselines,
             tell=watcher.told,
         )
-    record = replace(fitted.record, scores={**fitted.record.scores, **counts(run)})
-    run.note_time(str(view), time.perf_counter() - clock)
-    run.write_fitted(view, replace(fitted, record=record))
+    run.note_time(name, time.perf_counter() - clock)
+    for view, fitted in zip(views, found, strict=True):
+        record = replace(fitted.record, scores={**fitted.record.scores, **counts(run)})
+        run.write_fitted(view, replace(fitted, record=record))
+
+
+def _view_task(run: Run, view: View) -> ViewTask:
+    """The paths of a view, where they are fitted, and its seed."""
+    paths = moved(run.recording.view(view), getattr(run.model, "device", torch.device("cpu")))
+    seed = derive(run.job.seed, "fit", view)
+    return ViewTask(paths, seed, run.test_paths(paths), run.recording.origin)
 
 
 def moved(paths: Paths, device: torch.device) -> Paths:

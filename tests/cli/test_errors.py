@@ -147,10 +147,10 @@ def test_a_disk_that_fills_up_while_writing_leaves_a_run_that_can_be_resumed(
 def test_memory_that_runs_out_in_a_fit_is_one_sentence(
     monkeypatch, capsys, cache, model, tmp_path, error
 ):
-    def fit_view(*_, **__):
+    def fit_views(*_, **__):
         raise error
 
-    monkeypatch.setattr("sdelens.runs.engine.fit_view", fit_view)
+    monkeypatch.setattr("sdelens.runs.engine.fit_views", fit_views)
     code, _, said = in_process(monkeypatch, capsys, *words("", tmp_path, model, None))
     assert code == 5
     assert "memory ran out" in said

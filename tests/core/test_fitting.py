@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -6,11 +7,12 @@ from torch.testing import assert_close
 
 import sdelens
 from sdelens.errors import BadNumbers, UnknownName, UsageError
-from sdelens.fitting.fitting import fit, fit_view
+from sdelens.fitting.fitting import ViewTask, fit, fit_view, fit_views
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import Trajectories
 from sdelens.registry import load
+from sdelens.testing import double_well, ornstein_uhlenbeck
 
 
 def randn(*shape, seed=0):
@@ -176,3 +178,64 @@ def test_a_numpy_array_is_fitted_like_the_tensor_that_it_holds():
     states = torch.randn(20, 10, 2, generator=torch.Generator().manual_seed(0))
     same = fit(states.numpy(), probe="constant"), fit(states, probe="constant")
     assert torch.equal(*(fitted.drift(0.0, torch.zeros(2)) for fitted in same))
+
+
+def test_views_that_are_fitted_together_are_as_if_each_were_fitted_alone():
+    noise = torch.randn(40, 21, 3, generator=torch.Generator().manual_seed(0))
+    views = [
+        ViewTask(Trajectories.from_states(x, 1.0), seed)
+        for seed, x in enumerate((noise.cumsum(1), noise, 5 * noise.cumsum(1).tanh()))
+    ]
+    sides, groups = split(list(range(40)), seed=0), {number: number for number in range(40)}
+    probe = load("probe", "neural")(width=8, noise_width=8, epochs=2, least_steps=30)
+    how = {"kind": "neural", "spec": BasisSpec(), "state_dependent": True}
+    together = fit_views(views, sides, groups, probe, **how)
+    for view, fitted in zip(views, together, strict=True):
+        alone = fit_view(view.paths, sides, groups, probe, seed=view.seed, **how)
+        ours, theirs = fitted.record.scores, alone.record.scores
+        assert ours["held_out_nll_per_dim"] == pytest.approx(
+            theirs["held_out_nll_per_dim"], abs=2e-3
+        )
+        # baselines are fitted one view after another: the same numbers
+        assert ours["baselines"]["linear"]["nll_per_dim_state_dependent"] == pytest.approx(
+            theirs["baselines"]["linear"]["nll_per_dim_state_dependent"]
+        )
+        assert fitted.record.history[0].train == pytest.approx(
+            alone.record.history[0].train, rel=1e-3
+        )
+
+
+def test_views_of_unlike_widths_are_fitted_in_turn():
+    noise = torch.randn(40, 21, 3, generator=torch.Generator().manual_seed(0))
+    views = [ViewTask(Trajectories.from_states(noise[..., :d], 1.0), 0) for d in (2, 3)]
+    sides, groups = split(list(range(40)), seed=0), {number: number for number in range(40)}
+    probe = load("probe", "neural")(width=8, noise_width=8, epochs=1, least_steps=5)
+    found = fit_views(views, sides, groups, probe, kind="neural", spec=BasisSpec())
+    assert [
+        len(fitted.drift(0.0, torch.zeros(d))) for fitted, d in zip(found, (2, 3), strict=True)
+    ] == [2, 3]
+
+
+def test_members_of_an_ensemble_have_the_density_that_the_fit_chose():
+    states = double_well().simulate(20, 51, seed=0)
+    fitted = fit(states, dt=0.1, ensemble=2, least_steps=60, epochs=1)
+    assert fitted.record.settings["density"] == "auto"
+    assert {member.density for member in fitted.members} == {fitted.record.density}
+    assert fitted.record.density in ("kessler", "ozaki")
+
+
+def test_a_continuous_fit_says_how_far_the_process_turns_within_a_step():
+    system = ornstein_uhlenbeck(1)  # dX = -X dt + dW
+    fitted = fit(system.simulate(60, 101, seed=0), dt=system.dt, least_steps=300, epochs=2)
+    [note] = fitted.record.scores["notes"]
+    turn = float(re.match(r"\|J\|dt is ([.\d]+) ", note)[1])
+    truth = float((system.drift(torch.zeros(1, 1)) - system.drift(torch.ones(1, 1))) * system.dt)
+    # the slope has a standard error of sqrt(2 / T) = 0.06 of itself; the network bends it
+    assert turn == pytest.approx(truth, rel=0.35)
+
+
+def test_traces_above_64_dimensions_are_estimated_and_their_error_is_told():
+    system = ornstein_uhlenbeck(66)
+    states = system.simulate(20, 31, seed=0)
+    fitted = fit(states, dt=system.dt, density="kessler", least_steps=5, epochs=1)
+    assert any("random directions: ±" in note for note in fitted.record.scores["notes"])

@@ -66,10 +66,25 @@ def test_the_best_values_on_validation_are_kept_and_not_the_last():
 
 
 def test_small_data_are_gone_through_until_the_steps_are_made():
-    history = run(members(0.0), Schedule(epochs=2, batch=100, least_steps=10))
+    [history] = run(members(0.0), Schedule(epochs=2, batch=100, least_steps=10))
     assert len(history) == 5  # 200 transitions are two batches
     assert {epoch.planned for epoch in history} == {5}
     assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5]
+
+
+def test_the_history_of_a_member_ends_when_it_stops_and_is_its_own():
+    parameter = members(0.0, 3.0)
+    schedule = Schedule(epochs=20, batch=32, rate=0.02, least_steps=0, patience=2)
+    seen = []
+    far, near = run(parameter, schedule, watch=seen.append)
+    [alone] = run(members(3.0), schedule)
+    # the second starts where it should end, and waits no longer than it must
+    assert len(near) < len(far) == len(seen)
+    assert [epoch.validation["diffusion"] for epoch in near] == pytest.approx(
+        [epoch.validation["diffusion"] for epoch in alone], rel=1e-6
+    )
+    both = [far[0].train["diffusion"], near[0].train["diffusion"]]
+    assert seen[0].train["diffusion"] == pytest.approx(sum(both) / 2)
 
 
 def test_divergence_is_an_error_that_says_what_to_do_and_keeps_the_best():

@@ -115,7 +115,7 @@ class MixtureProbe:
             Group(stack.network.weights),
             Group([*stack.network.biases, stack.direct], decays=False),
         ]
-        history = minimise(
+        history, _ = minimise(
             groups, losses, train, validation, self.schedule, seed=seed, watch=watch
         )
         lower = MixtureLaw(start, stack.member(1))

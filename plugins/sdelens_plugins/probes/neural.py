@@ -1,6 +1,6 @@
 """Drift and diffusion by neural networks, trained on the likelihood of the next state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -17,7 +17,13 @@ from sdelens.laws.coefficient_sde import CoefficientSDE
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.expansion import EXACT, Precision, training
 from sdelens.laws.law import Noise, group_of
-from sdelens.laws.resolution import density_for, step_jacobian, warn_beyond
+from sdelens.laws.resolution import (
+    density_for,
+    described,
+    step_jacobian,
+    trace_error,
+    warn_beyond,
+)
 from sdelens.laws.sde import SDE, Density, KernelSDE
 from sdelens.paths.stacked import StackedPaths
 from sdelens.paths.trajectories import Paths, Transitions, dt_of
@@ -73,7 +79,7 @@ class NeuralProbe:
 
         def trained(density: Density, seed: int) -> tuple[SDE, tuple[Epoch, ...]]:
             losses = self._losses(parts, dt, density)
-            history = self._minimise(parts, losses, train, validation, seed, watch)
+            [history] = self._minimise(parts, losses, train, validation, seed, watch)
             return self._settled(parts, 0, dt, density), history
 
         law, history = trained("euler" if self.density == "auto" else self.density, seed)
@@ -85,7 +91,7 @@ class NeuralProbe:
             law, more = trained(finer, derive(seed, "finer"))
             history += tuple(replace(e, number=len(history) + e.number) for e in more)
         warn_beyond(law.density, turn, dim)
-        return Fit(law, history)
+        return Fit(law, history, tuple(_notes(law, turn, validation)))
 
     def fit_stack(self, tasks: Sequence[FitTask], *, watch: Watch) -> list[Fit]:
         """All in one batched product for ``discrete`` and ``euler``; the others in turn."""
@@ -95,11 +101,11 @@ class NeuralProbe:
         train = StackedPaths(tuple(task.train for task in tasks))
         validation = StackedPaths(tuple(task.validation for task in tasks))
         seeds = [task.seed for task in tasks]
-        history = self._minimise(parts, parts.kernel_losses, train, validation, seeds, watch)
+        histories = self._minimise(parts, parts.kernel_losses, train, validation, seeds, watch)
         steps = [dt_of(task.train) for task in tasks]
         return [
             Fit(self._settled(parts, index, dt, self.density), history)
-            for index, dt in enumerate(steps)
+            for index, (dt, history) in enumerate(zip(steps, histories, strict=True))
         ]
 
     def _minimise(
@@ -110,7 +116,7 @@ class NeuralProbe:
         validation: Paths | StackedPaths,
         seed: int | Sequence[int],
         watch: Watch,
-    ) -> tuple[Epoch, ...]:
+    ) -> list[tuple[Epoch, ...]]:
         groups = parts.groups(additive=self.additive)
         schedule = self._schedule(self._size(len(parts.features[0].mean)))
         return minimise(groups, losses, train, validation, schedule, seed=seed, watch=watch)
@@ -199,3 +205,13 @@ class NeuralProbe:
             return KernelSDE(mean, noise, dt=dt, density=density, diagonal=diagonal)
         euler = KernelSDE(mean, noise, dt=dt, density="euler", diagonal=diagonal)
         return CoefficientSDE(euler, density, mean.linear_drift, self.additive, precision)
+
+
+def _notes(law: SDE, turn: float, validation: Paths) -> Iterator[str]:
+    """How far the process turns within a step, and what estimated traces cost."""
+    yield described(law.density, turn)
+    if not isinstance(law, CoefficientSDE):
+        return
+    error, count = trace_error(law, validation), law.precision.estimates
+    if error is not None:
+        yield f"traces of J come from {count} random directions: ±{error:.2g} nats per transition"
