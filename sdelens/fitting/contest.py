@@ -89,8 +89,8 @@ def contests(
 ) -> list[Contest]:
     """Fit a probe and its baselines to each task, the probe to all of them together if it can.
 
-    With `state_dependent`, baselines are fitted under that noise too, which takes training. An
-    `ensemble` of so many members is fitted to resampled `groups` of training documents (without
+    With `state_dependent`, baselines are fitted under that noise too, which takes training, where
+    the fit's own noise is of the kind that they can be given. An `ensemble` of so many members is fitted to resampled `groups` of training documents (without
     groups each document is one). What can be known of a linear drift at all is told first.
     """
     entries = [Entry.of(task, spec) for task in tasks]
@@ -104,8 +104,9 @@ def contests(
         seed = entry.task.seed
         resamples = ensemble_tasks(entry.seen, entry.held, groups, members=ensemble, seed=seed)
         members = fit_all(alike(probe, fit.law), resamples, watch=watch)
+        equal = hasattr(probe, "effort") and not _constant(fit.law)
         rivals = _baselines(
-            probe, fit.law, entry, state_dependent=state_dependent, watch=watch_baselines
+            probe, fit.law, entry, state_dependent=state_dependent and equal, watch=watch_baselines
         )
         variants = getattr(fit.law, "variants", {})
         made.append(
@@ -115,7 +116,7 @@ def contests(
                 {"fit": fit.law} | {VARIANT + k: law for k, law in variants.items()} | rivals,
                 sink_norm(entry.task.train),
                 fit_complement(entry.basis, entry.task.train, entry.task.validation),
-                hasattr(probe, "effort") and not _constant(fit.law),
+                equal,
                 tuple(member.law for member in members),
                 bound,
             )

@@ -33,7 +33,7 @@ from sdelens.states.sites import resolve_layers
 from sdelens.store import cache_folder
 
 TOGETHER = 4
-"""So many views are fitted in one batched computation: an interruption loses no more of them."""
+"""So many views are fitted in one batched computation, and all again if it is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,13 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
         run.note_time("documents", time.perf_counter() - clock)
     require_recorded(run.documents, run.job.skip_first)
     run.note(fingerprints=fingerprints(run.model, run.documents))
-    views = [view for view in run.wanted if not run.is_done(view)]
-    if views:
+    size = TOGETHER if isinstance(task.probe, StackedProbe) else 1
+    stacks = [run.wanted[start : start + size] for start in range(0, len(run.wanted), size)]
+    open_ = [stack for stack in stacks if not all(map(run.is_done, stack))]
+    if open_:
         _capture(run, watcher)
-    together = TOGETHER if isinstance(task.probe, StackedProbe) else 1
-    for start in range(0, len(views), together):
-        _fit(run, views[start : start + together], task, watcher)
+    for stack in open_:  # always the same ones together, so that no bit depends on a stop
+        _fit(run, stack, task, watcher)
     run.note(state="done")
 
 
@@ -202,8 +203,11 @@ def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None
             watch_baselines=watch_baselines,
             tell=watcher.told,
         )
-    run.note_time(name, time.perf_counter() - clock)
+    share = (time.perf_counter() - clock) / len(views)
     for view, fitted in zip(views, found, strict=True):
+        if run.is_done(view):
+            continue
+        run.note_time(str(view), share)
         record = replace(fitted.record, scores={**fitted.record.scores, **counts(run)})
         run.write_fitted(view, replace(fitted, record=record))
 
