@@ -90,8 +90,9 @@ def contests(
     """Fit a probe and its baselines to each task, the probe to all of them together if it can.
 
     With `state_dependent`, baselines are fitted under that noise too, which takes training, where
-    the fit's own noise is of the kind that they can be given. An `ensemble` of so many members is fitted to resampled `groups` of training documents (without
-    groups each document is one). What can be known of a linear drift at all is told first.
+    the fit's own noise is of the kind that they can be given. An `ensemble` of so many members is
+    fitted to resampled `groups` of training documents (without groups each document is one). What
+    can be known of a linear drift at all is told first.
     """
     entries = [Entry.of(task, spec) for task in tasks]
     known = [Identifiability.of(entry.moments[0]) for entry in entries]
