@@ -1,0 +1,1 @@
+"""What a fitted law does by itself: its fields, fixed points, stability and moments."""
