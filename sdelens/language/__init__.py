@@ -1,1 +1,1 @@
-"""What a fitted law says of a language model's words: readout, generation, attribution, surprise."""
+"""What a fitted law says of words: readout, generation, attribution, surprise."""
