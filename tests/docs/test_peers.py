@@ -29,9 +29,8 @@ def test_the_page_is_what_was_measured(results):
 
 
 def test_every_rival_was_measured_on_every_system_shown(results):
-    wanted = {f"ornstein-uhlenbeck-{dim}" for dim in (1, 2, 16, 64, 768)}
-    assert set(results["systems"]) <= wanted | {"double-well", "diffeomorphic-8"}
-    assert len(results["systems"]) >= 5
+    linear = {f"ornstein-uhlenbeck-{dim}" for dim in (1, 2, 16, 64, 768)}
+    assert set(results["systems"]) == linear | {"double-well", "diffeomorphic-8"}
     for rows in results["systems"].values():
         assert {"sdelens", "torchsde", "sfi", "kramersmoyal", "pydaddy", "pymle"} <= {
             row["peer"] for row in rows
