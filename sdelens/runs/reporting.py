@@ -27,6 +27,8 @@ Watch = Callable[[str, str], None]
 MODEL = {"model", "attention", "prompt"}
 """Needs that take the model itself."""
 FAILURES = "analysis/left_out.json"
+CLASS = "verdict"
+"""The analyzer whose headlines a report begins with."""
 
 
 def analyze(
@@ -133,9 +135,10 @@ def write_finding(run: Run, finding: Finding) -> None:
 
 
 def findings_of(run: Run) -> tuple[Finding, ...]:
-    """All findings that a run holds."""
+    """All findings that a run holds, those on the class of the process first."""
     files = sorted(run.folder.glob("analysis/*/*/finding.json"))
-    return tuple(load_finding(file.parent) for file in files)
+    findings = (load_finding(file.parent) for file in files)
+    return tuple(sorted(findings, key=lambda finding: finding.analyzer != CLASS))
 
 
 def failures_of(run: Run) -> dict[str, str]:
@@ -150,6 +153,7 @@ def report_of(run: Run) -> Report:
     views = run.views
     fits = {view: run.fitted(view) for view in views}
     laws = sorted({law_words(fitted) for fitted in fits.values()})
+    findings = findings_of(run)
     said = {
         view: verdict(fitted.record.scores, fitted.record.probe, fitted.record.density)
         for view, fitted in fits.items()
@@ -157,12 +161,18 @@ def report_of(run: Run) -> Report:
     return Report(
         title=f"{run.manifest['model']['name']}, {layer_words(views)}: {', '.join(laws)}",
         subtitle=run.folder.name,
-        verdict=verdict_of(said),
+        verdict=(*classes_of(findings, several=len(views) > 1), *verdict_of(said)),
         tables=tuple(score_table(run.metrics(view), view, run.job.probe) for view in views),
-        findings=findings_of(run),
+        findings=findings,
         failures=failures_of(run),
         provenance=provenance(run),
     )
+
+
+def classes_of(findings: Sequence[Finding], *, several: bool) -> tuple[str, ...]:
+    """What class of process each view was found to be."""
+    found = [finding for finding in findings if finding.analyzer == CLASS]
+    return tuple(f"{f.view}: {f.headline}" if several else f.headline for f in found)
 
 
 def verdict_of(said: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:

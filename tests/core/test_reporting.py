@@ -121,6 +121,16 @@ def test_the_table_shows_every_mean_and_the_documents_still_going(run):
     assert "±" not in short.rows[0][1]
 
 
+def test_a_report_begins_with_the_class_of_each_view(run):
+    for view in ("L00", "L01"):
+        reporting.write_finding(run, Finding("verdict", view, f"Of {view} one cannot tell.", ""))
+    report = report_of(run)
+    said = ["L00: Of L00 one cannot tell.", "L01: Of L01 one cannot tell."]
+    assert list(report.verdict[:2]) == said
+    assert [finding.analyzer for finding in report.findings[:2]] == ["verdict", "verdict"]
+    assert len(report.findings) > 2
+
+
 def test_a_report_says_where_its_numbers_come_from(run):
     provenance = report_of(run).provenance
     assert provenance["seed"] == "0"
