@@ -38,7 +38,7 @@ bench: .venv/installed-dev
 peers: .venv/installed-dev
 	$(BIN)/python bench/peers.py
 
-screenshots: .venv/installed
+screenshots: .venv/installed-dev
 	$(BIN)/python tools/screenshots.py
 
 model: .venv/installed-dev

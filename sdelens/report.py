@@ -117,6 +117,8 @@ class Table:
     note: str = ""
     own: int | None = None
     """The row that the others are compared with; it stands out."""
+    source: str = ""
+    """The file of the run that its numbers are from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,8 @@ class Report:
     verdict: tuple[str, ...]
     tables: tuple[Table, ...] = ()
     findings: tuple[Finding, ...] = ()
+    places: tuple[str, ...] = ()
+    """The folder of each finding, as seen from where the report lies; none if not saved."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Analyzers that could not answer, and why."""
     provenance: Mapping[str, str] = field(default_factory=dict)

@@ -1,43 +1,25 @@
 """Pictures of a run's report and of the command line, by headless Chromium.
 
-    python tools/screenshots.py [RUN] [--out screenshots]
-
-Chromium is spoken to through a pair of pipes, in its own protocol (Chrome DevTools), so that a
-page has the width asked for, however narrow, and its picture the whole height.
+python tools/screenshots.py [RUN] [--out screenshots]
 """
 
 import argparse
-import base64
-import fcntl
 import json
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from contextlib import suppress
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from browser import PROGRAM, chromium
+from playwright.sync_api import Browser
 from rich.console import Console
 from rich.text import Text
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
-)
 WIDTHS = (400, 1400)
 THEMES = ("light", "dark")
 COLUMNS = 100
@@ -47,86 +29,16 @@ SDELENS = Path(sys.executable).with_name("sdelens")
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|(\r)|(\n)")
 
 
-class Browser:
-    """One page of a headless Chromium."""
-
-    def __init__(self, program: str, profile: Path) -> None:
-        read, self._write = map(_high, os.pipe())
-        reply, write = map(_high, os.pipe())
-        self._replies = os.fdopen(reply, "rb")
-        silent = os.open(os.devnull, os.O_WRONLY)
-        # the protocol's pipes are the file descriptors 3 and 4
-        moves = [(os.POSIX_SPAWN_DUP2, a, b) for a, b in ((read, 3), (write, 4), (silent, 2))]
-        command = [program, *FLAGS, f"--user-data-dir={profile}"]
-        self._process = os.posix_spawn(program, command, os.environ, file_actions=moves)
-        for end in (read, write, silent):
-            os.close(end)
-        self._count, self._session = 0, None
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        opened = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = opened["sessionId"]
-        self.call("Page.enable")
-
-    def call(self, method: str, **params):
-        """The result of a method of the protocol."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
-        while (answer := self._received()).get("id") != self._count:
-            pass  # an event
-        if "error" in answer:
-            raise RuntimeError(f"{method}: {answer['error']['message']}")
-        return answer["result"]
-
-    def _received(self) -> dict:
-        text = bytearray()
-        while (byte := self._replies.read(1)) != b"\0":
-            if not byte:
-                raise RuntimeError("Chromium ended before it answered")
-            text += byte
-        return json.loads(text)
-
-    def picture(self, page: Path, file: Path, *, width: int, theme: str) -> tuple[int, int]:
-        """The whole page as PNG; its width and height, as the page needs them."""
-        feature = {"name": "prefers-color-scheme", "value": theme}
-        self.call("Emulation.setEmulatedMedia", features=[feature])
-        self._resize(width, 200)
-        self.call("Page.navigate", url=page.resolve().as_uri())
-        while self._evaluated("document.readyState") != "complete":
-            time.sleep(0.05)
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        self._resize(width, int(size["height"]))
-        shot = self.call("Page.captureScreenshot", format="png")
-        file.write_bytes(base64.b64decode(shot["data"]))
-        return int(size["width"]), int(size["height"])
-
-    def _evaluated(self, expression: str):
-        return self.call("Runtime.evaluate", expression=expression)["result"]["value"]
-
-    def _resize(self, width: int, height: int) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
-
-    def close(self) -> None:
-        """End the browser and wait until it is gone."""
-        self._session = None
-        with suppress(RuntimeError, OSError):  # it may be gone before it answers
-            self.call("Browser.close")
-        os.waitpid(self._process, 0)
-
-
-def _high(descriptor: int) -> int:
-    """The same file under a number that is not 3 or 4."""
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
-    os.close(descriptor)
-    return moved
+def picture(
+    browser: Browser, page: Path, file: Path, *, width: int, theme: str
+) -> tuple[int, int]:
+    """The whole page as PNG; its width and height, as the page needs them."""
+    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
+    tab.goto(page.resolve().as_uri())
+    tab.screenshot(path=file, full_page=True)
+    size = tab.evaluate("[document.documentElement.scrollWidth, document.body.scrollHeight]")
+    tab.close()
+    return tuple(size)
 
 
 def terminal(command: list[str]) -> str:
@@ -204,14 +116,14 @@ def pictures(run: Path, out: Path, browser: Browser, folder: Path) -> None:
     for theme in THEMES:
         for width in WIDTHS:
             file = out / f"report-{theme}-{width}.png"
-            needs, height = browser.picture(run / "report.html", file, width=width, theme=theme)
+            needs, height = picture(browser, run / "report.html", file, width=width, theme=theme)
             wide = f": the page is {needs} wide" if needs > width else ""
             print(f"{file} {width} x {height}{wide}")
     for name, words in commands(run).items():
         page = folder / f"{name}.html"
         page.write_text(drawing(["sdelens", *words], terminal([str(SDELENS), *words])))
         file = out / f"cli-{name}.png"
-        _, height = browser.picture(page, file, width=1000, theme="light")
+        _, height = picture(browser, page, file, width=1000, theme="light")
         print(f"{file} 1000 x {height}")
 
 
@@ -221,20 +133,15 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"))
     parser.add_argument("--out", type=Path, default=Path("screenshots"))
     options = parser.parse_args()
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
+    if PROGRAM is None:
         print("no chromium is installed: the pictures are skipped")
         return
     if not (options.run / "report.html").is_file():
         raise SystemExit(f"{options.run} holds no report.html: run make demo first")
     signal.alarm(PATIENCE)
     options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        browser = Browser(program, Path(temporary) / "profile")
-        try:
-            pictures(options.run, options.out, browser, Path(temporary))
-        finally:
-            browser.close()
+    with TemporaryDirectory() as temporary, chromium() as browser:
+        pictures(options.run, options.out, browser, Path(temporary))
 
 
 if __name__ == "__main__":

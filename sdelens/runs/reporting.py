@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from sdelens.fitting.study import Study
 from sdelens.laws.sde import SDE
 from sdelens.protocols import Analyzer, Reporter
 from sdelens.registry import load, plugin, plugins
-from sdelens.report import Finding, Report
+from sdelens.report import Finding, Report, Table
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.runs.provenance import law_words, layer_words, provenance
 from sdelens.runs.run import Run
@@ -162,11 +163,18 @@ def report_of(run: Run) -> Report:
         title=f"{run.manifest['model']['name']}, {layer_words(views)}: {', '.join(laws)}",
         subtitle=run.folder.name,
         verdict=(*classes_of(findings, several=len(views) > 1), *verdict_of(said)),
-        tables=tuple(score_table(run.metrics(view), view, run.job.probe) for view in views),
+        tables=tuple(_scores(run, view) for view in views),
         findings=findings,
+        places=tuple(str(finding_folder(run, f).relative_to(run.folder)) for f in findings),
         failures=failures_of(run),
         provenance=provenance(run),
     )
+
+
+def _scores(run: Run, view: View) -> Table:
+    """The score table of a view, with the file that its numbers are from."""
+    table = score_table(run.metrics(view), view, run.job.probe)
+    return replace(table, source=f"fits/{view}/metrics.json")
 
 
 def classes_of(findings: Sequence[Finding], *, several: bool) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from sdelens.report import Figure, Panel
+from sdelens_plugins.reporters.hover import overlay
 from sdelens_plugins.reporters.marks import INK, MARKS, column, label_words
 
 WIDE, NARROW = 7.0, 3.45
@@ -85,15 +86,18 @@ def _range(panels: Sequence[Panel]) -> tuple[tuple[float, float], tuple[float, f
     return found[0], found[1]
 
 
-def rendered(figure: Figure, limits: Limits, **options: Any) -> str:
-    """As SVG, without a date or the name of a program."""
+def rendered(figure: Figure, limits: Limits, *, titles: bool = False, **options: Any) -> str:
+    """As SVG, without a date or the name of a program; with `titles`, cells tell their values."""
     with _style():
         canvas = _drawn(figure, limits)
         FigureCanvasSVG(canvas)
         sink = BytesIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         canvas.savefig(sink, format="svg", metadata=nothing, **options)
-    return sink.getvalue().decode()
+    text = sink.getvalue().decode()
+    if not titles:
+        return text
+    return text.replace("</svg>", f"{overlay(canvas, figure.panels)}</svg>")
 
 
 @contextmanager

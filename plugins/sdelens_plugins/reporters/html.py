@@ -8,14 +8,17 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from sdelens.report import Figure, Finding, Report, visible
+from sdelens.report import Figure, Finding, Report, Strip
 from sdelens.store import write_text
 from sdelens_plugins.reporters.drawing import has_words
+from sdelens_plugins.reporters.figures import stem_of
 from sdelens_plugins.reporters.marks import DARK, PALETTE
 from sdelens_plugins.reporters.strips import Coloured
 from sdelens_plugins.reporters.themed import themed_panels
 
 HERE = Path(__file__).parent
+MOST = 24
+"""Quantities that one view of tokens can have buttons for."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,21 @@ def css() -> Markup:
         " ".join(f"--series-{k}: {colour};" for k, colour in enumerate(colours))
         for colours in (PALETTE, DARK)
     )
+    chosen = ", ".join(
+        f'.strip:has(input[value="{k}"]:checked) .quantity:nth-of-type({k})'
+        for k in range(1, MOST + 1)
+    )
+    buttons = (
+        f".strip:has(.quantities) .quantity {{ display: none; }} {chosen} {{ display: block; }}"
+    )
     text = (HERE / "report.css").read_text(encoding="utf-8")
-    return Markup(text.replace("/* series, light */", light).replace("/* series, dark */", dark))
+    for place, rules in (
+        ("series, light", light),
+        ("series, dark", dark),
+        ("quantities", buttons),
+    ):
+        text = text.replace(f"/* {place} */", rules)
+    return Markup(text)
 
 
 @cache
@@ -54,14 +70,22 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"anchor": anchor, "coloured": Coloured, "shown": visible}
-    environment.globals |= {"panels": panels, "has_words": has_words}
+    environment.filters |= {"anchor": anchor, "coloured": Coloured, "token_views": token_views}
+    environment.globals |= {"panels": panels, "has_words": has_words, "stem": stem_of}
     return environment
 
 
 def anchor(finding: Finding) -> str:
     """A name for links to a finding."""
     return re.sub(r"\W+", "-", f"{finding.analyzer}-{finding.view}").lower()
+
+
+def token_views(finding: Finding) -> list[list[Strip]]:
+    """Strips over the same tokens together: one view with a button for each quantity."""
+    views: dict[tuple[str, ...], list[Strip]] = {}
+    for strip in finding.strips:
+        views.setdefault(strip.tokens, []).append(strip)
+    return list(views.values())
 
 
 def panels(finding: Finding, number: int, figure: Figure) -> tuple[Markup, ...]:

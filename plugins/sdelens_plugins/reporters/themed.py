@@ -16,7 +16,7 @@ def themed_panels(figure: Figure, *, prefix: str) -> tuple[str, ...]:
     """
     limits = shared_limits(figure)
     alone = (replace(figure, panels=(panel,)) for panel in figure.panels)
-    drawn = (rendered(single, limits, transparent=True) for single in alone)
+    drawn = (rendered(single, limits, titles=True, transparent=True) for single in alone)
     return tuple(_themed(text, f"{prefix}-{number}-") for number, text in enumerate(drawn))
 
 
