@@ -44,9 +44,9 @@ SYSTEMS = """## All reference systems
 above. *nats*: held-out excess over the true law, per transition; *drift R2*: the share of the true
 drift's variance that is recovered; *noise error*: relative root mean squared error of the
 covariance; *inside 90%*: the share of predictive intervals that hold the next state. A gap means
-that there is no truth to compare with, or that the probe gives no such thing. `neural` stands with
-its defaults, and these include diagonal noise: where the true noise is correlated, as of the linear
-systems in two dimensions or more, its noise and excess are what that costs (`noise=full` or
+that there is no truth to compare with, or that the probe gives no such thing. `neural` stands
+with its defaults, and these include diagonal noise: where the true noise is correlated, as of the
+linear systems in two dimensions or more, its noise and excess are what that costs (`noise=full` or
 `correlated:k` carries correlations).
 
 """

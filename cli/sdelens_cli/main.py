@@ -11,6 +11,7 @@ import typer
 
 from sdelens.errors import OutOfMemory, SdelensError, UsageError, ran_out
 from sdelens_cli.analyze import analyze
+from sdelens_cli.compare import compare
 from sdelens_cli.fit import fit
 from sdelens_cli.plugins import plugins
 from sdelens_cli.report import report
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(fit)
 app.command()(analyze)
 app.command()(report)
+app.command()(compare)
 app.command()(validate)
 app.add_typer(plugins, name="plugins")
 

@@ -1,0 +1,28 @@
+"""`sdelens compare`: one page about several runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdelens.registry import plugin
+from sdelens.runs.folder import require_run
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders that sdelens fit wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("comparison"),
+    reporter: Annotated[str, typer.Option(help="How it is written.")] = "html",
+) -> None:
+    """Write one report on several runs: scores, paired gains over the first, findings."""
+    for run in runs:
+        require_run(run)
+    plugin("reporter", reporter)
+
+    from sdelens.registry import load
+    from sdelens.runs.comparing import comparison
+    from sdelens.runs.run import Run
+
+    found = comparison([Run(run) for run in runs], out)
+    out.mkdir(parents=True, exist_ok=True)
+    print(load("reporter", reporter)().render(found, out))

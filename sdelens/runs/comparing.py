@@ -1,0 +1,140 @@
+"""Several runs side by side: their scores, and what each gains over the first, paired."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sdelens.errors import UsageError
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.fitting.study import Viewed
+from sdelens.report import Estimate, Finding, Report, Table, counted
+from sdelens.runs.reporting import CLASS, finding_folder, findings_of
+from sdelens.runs.run import Run
+from sdelens.seeds import derive
+from sdelens.states.recording import View
+
+COLUMNS = (
+    "run",
+    "probe",
+    "nats per dimension",
+    "gain over i.i.d. per position",
+    "gain over linear",
+    "R²",
+    "gain over the first run",
+    "class",
+)
+NOTE = (
+    "Nats per dimension are in coordinates standardised on each run's own training states, so "
+    "that they can be compared between runs of one model, layer and texts only. The gain over the "
+    "first run is in nats per dimension, paired by held-out document, on the same raw states, "
+    "whatever basis each fit is in. ± is a standard error over documents."
+)
+
+
+def comparison(runs: Sequence[Run], folder: Path) -> Report:
+    """One report on several runs, to lie in a folder; findings of one analyzer are neighbours."""
+    names = [run.folder.name for run in runs]
+    if len(runs) < 2 or len(set(names)) < len(names):
+        raise UsageError(
+            f"a comparison needs two runs or more, in folders of different names, got {names}"
+        )
+    rows = tuple(_row(run, view, runs[0]) for run in runs for view in run.views)
+    found = sorted(
+        (
+            (finding.analyzer != CLASS, finding.analyzer, run, finding)
+            for run, finding in _all(runs)
+        ),
+        key=lambda item: item[:2],
+    )
+    return Report(
+        title=" and ".join(names) if len(names) == 2 else f"{len(names)} runs",
+        verdict=tuple(_sentence(run) for run in runs),
+        tables=(Table("Held-out scores", COLUMNS, rows, NOTE),),
+        findings=tuple(_named(run, finding) for *_, run, finding in found),
+        places=tuple(relpath(finding_folder(run, f), folder) for *_, run, f in found),
+        provenance={run.folder.name: str(run.folder) for run in runs},
+    )
+
+
+def _all(runs: Sequence[Run]) -> Iterator[tuple[Run, Finding]]:
+    return chain.from_iterable(((run, finding) for finding in findings_of(run)) for run in runs)
+
+
+def _named(run: Run, finding: Finding) -> Finding:
+    """A finding that says which run it is about."""
+    return replace(finding, view=f"{run.folder.name} {finding.view}")
+
+
+def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
+    """The cells of one view of one run."""
+    scores = run.metrics(view)
+    key = "_state_dependent" if scores["noise_column"] == "state-dependent" else ""
+    gains = (
+        _pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
+        for name in ("iid_position", "linear")
+    )
+    own = {f.view: f.headline.partition(":")[0] for f in findings_of(run) if f.analyzer == CLASS}
+    return (
+        f"{run.folder.name} {view}",
+        run.job.probe,
+        _pm(
+            {"nll": scores["held_out_nll_per_dim"], "nll_stderr": scores["held_out_nll_stderr"]},
+            "nll",
+        ),
+        *gains,
+        _pm(scores, "increment_r2"),
+        "" if run is first else _paired(run, view, first),
+        own.get(str(view), "not asked"),
+    )
+
+
+def _pm(row: Mapping[str, Any], key: str, sign: str = "-") -> str:
+    return f"{row[key]:{sign}.3f} ± {row[f'{key}_stderr']:.3f}"
+
+
+def _sentence(run: Run) -> str:
+    """What is gained in the view where most is."""
+    gain, view = max((run.metrics(view)["gain_over_iid_position"], view) for view in run.views)
+    error = run.metrics(view)["gain_over_iid_position_stderr"]
+    most = f", most in {view} of {counted(len(run.views), 'layer')}" if len(run.views) > 1 else ""
+    return (
+        f"{run.folder.name}: the {run.job.probe} fit gains {gain:.3f} ± {error:.3f} nats per "
+        f"dimension over i.i.d. states per position{most}."
+    )
+
+
+def _paired(run: Run, view: View, first: Run) -> str:
+    """The gain over the first run on the same states, where there are such."""
+    if not _alike(run, view, first):
+        return "other states"
+    gain = paired_gain(run.study().views[view], first.study().views[view], seed=run.job.seed)
+    return Estimate("gain", gain.value, gain.stderr).number
+
+
+def _alike(run: Run, view: View, first: Run) -> bool:
+    """Whether both are about the same states: model, layer, texts, and what is held out."""
+    same = [each.manifest["fingerprints"] for each in (run, first)]
+    return (
+        view in first.views
+        and same[0] == same[1]
+        and run.split == first.split
+        and run.job.skip_first == first.job.skip_first
+    )
+
+
+@torch.no_grad()
+def paired_gain(one: Viewed, other: Viewed, *, seed: int) -> Estimate:
+    """Nats per dimension by which one fit is better than another on the same test paths."""
+    gains, counts = [], []
+    for block in one.test:
+        better = one.fitted.log_prob(block) - other.fitted.log_prob(block)
+        gains.append(better.nansum(1).double().cpu())
+        counts.append(better.isfinite().sum(1).double().cpu() * block.states.shape[-1])
+    above, below = torch.cat(gains), torch.cat(counts)
+    found = Bootstrap.of(below, seed=derive(seed, "compare")).ratio(above, below)
+    return Estimate("gain", float(found.value), float(found.stderr), "nats per dimension")
