@@ -129,7 +129,7 @@ class Probe(Protocol):
     """Group ``sdelens.probes``: a frozen dataclass whose fields are its settings.
 
     `densities` names what it can fit, the default for tokens first and for continuous data last. A
-    probe may have an attribute `effort`, a `sdelens.fitting.baselines.Effort`: how the noise of
+    probe may have a method ``effort(dim)``, a `sdelens.fitting.baselines.Effort`: how the noise of
     what it must beat is made.
     """
 

@@ -61,7 +61,8 @@ def fit_complement(basis: Basis, train: Paths, validation: Paths) -> Complement 
         return None
     times = times_of(train)
     moments, held = (_moments(basis, paths, times) for paths in (train, validation))
-    mean = selected(moments, held, Terms(state=True, position=True))
+    terms, left = Terms(state=True, position=True), slice(basis.latent, None)
+    mean = selected(moments, held, terms, asked=left)
     variance = second_moment(mean, moments).diagonal()[basis.latent :]
     return Complement(mean.to(torch.float32), variance.clamp(min=1e-12).sqrt().float())
 

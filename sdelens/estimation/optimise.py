@@ -15,6 +15,8 @@ from sdelens.paths.trajectories import Paths, Transitions
 from sdelens.protocols import Epoch, Watch
 from sdelens.seeds import derive
 
+SLACK = 2.0
+"""Nats, of all validation transitions together, by which a loss must be lower to mean anything."""
 Losses = Callable[[Transitions], dict[str, Float[Tensor, " member"]]]
 """Mean losses of a batch by name, one for each member.
 
@@ -70,14 +72,17 @@ def minimise(
 
     The values at the start compete too, so that training never makes a member worse there. Members
     share nothing: one that has waited too long keeps its best values, and its history ends, while
-    others go on. A stack of data sets takes a seed for each. `watch` is shown the means over
-    members. Raises `BadNumbers` where a loss is not finite; the best values so far are kept.
+    others go on. Of epochs that validation does not tell apart (`SLACK`) the last counts as best:
+    its weights have settled, where those of an early one that was lucky have not. A stack of data
+    sets takes a seed for each. `watch` is shown the means over members. Raises `BadNumbers` where
+    a loss is not finite; the best values so far are kept.
     """
     parameters = [parameter for group in groups for parameter in group.parameters]
     for parameter in parameters:
         parameter.requires_grad_(True)
     stepper = _stepper(groups, schedule)
-    best = _Best(parameters, evaluate(losses, validation, schedule.batch)["diffusion"])
+    start = evaluate(losses, validation, schedule.batch)["diffusion"]
+    best = _Best(parameters, start, SLACK / _numbers(validation, schedule.batch))
     batches = sum(1 for _ in _shuffled(train, schedule.batch, seed, 0))
     epochs = schedule.planned(batches)
     patience = schedule.patience * epochs / schedule.epochs
@@ -154,18 +159,27 @@ def evaluate(losses: Losses, paths: Paths | StackedPaths, batch: int) -> dict[st
     return {name: value / count for name, value in sums.items()}
 
 
-class _Best:
-    """Each member's parameters where its validation loss was lowest."""
+def _numbers(paths: Paths | StackedPaths, batch: int) -> int:
+    """Transitions times dimensions of one member."""
+    size = 4 * batch
+    parts = paths.in_order(size) if isinstance(paths, StackedPaths) else in_order(paths, size)
+    return max(1, sum(part.t.shape[-1] * part.x.shape[-1] for part in parts))
 
-    def __init__(self, parameters: Sequence[Tensor], losses: Float[Tensor, " member"]) -> None:
+
+class _Best:
+    """Each member's parameters where its validation loss was lowest, or as good as lowest."""
+
+    def __init__(
+        self, parameters: Sequence[Tensor], losses: Float[Tensor, " member"], slack: float
+    ) -> None:
         self.parameters = parameters
         self.values = [parameter.detach().clone() for parameter in parameters]
-        self.losses = losses
+        self.losses, self.slack = losses, slack
         self.waiting = torch.zeros_like(losses)
 
     def update(self, losses: Float[Tensor, " member"], patience: float) -> None:
-        better = (losses < self.losses) & (self.waiting < patience)
-        self.losses = torch.where(better, losses, self.losses)
+        better = (losses < self.losses + self.slack) & (self.waiting < patience)
+        self.losses = torch.where(better, torch.minimum(losses, self.losses), self.losses)
         for value, parameter in zip(self.values, self.parameters, strict=True):
             value[better] = parameter.detach()[better]
         self.waiting = torch.where(better, 0, self.waiting + 1)

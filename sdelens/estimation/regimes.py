@@ -41,7 +41,8 @@ class Chain:
 
         `evidence` is the log density of each transition under each regime, 0 where unobserved.
         """
-        weights = [self.start[..., None, :].expand(evidence[..., 0, :].shape)]
+        paths = (*evidence.shape[:-2], evidence.shape[-1])  # there may be no step at all
+        weights = [self.start[..., None, :].expand(paths)]
         for now in evidence.unbind(-2):
             seen = (weights[-1] + now).log_softmax(-1)
             weights.append(torch.logsumexp(seen[..., None] + self.moves[..., None, :, :], -2))
@@ -51,6 +52,8 @@ class Chain:
         self, evidence: Float[Tensor, "*member path step regime"]
     ) -> Float[Tensor, "*member path step regime"]:
         """Log p(later states | regime of each transition), up to a constant for each."""
+        if evidence.shape[-2] == 0:
+            return torch.zeros_like(evidence)
         later = [torch.zeros_like(evidence[..., 0, :])]
         for now in evidence[..., 1:, :].flip(-2).unbind(-2):
             after = (later[-1] + now).log_softmax(-1)[..., None, :]

@@ -8,36 +8,46 @@ from torch import Tensor
 from sdelens.estimation.additive import AdditiveMean, Terms, least_squares, second_moment
 from sdelens.paths.moments import Moments
 
-RIDGES = (1e-6, 1e-4, 1e-2, 1.0)
+RIDGES = (1e-6, 1e-4, 1e-2, 1.0, 10.0, 100.0)
 """Penalties on A, as a share of the mean squared state, per transition."""
 SHRINKAGES = (1.0, 4.0, 16.0, 64.0)
 """Penalties on token and position effects: pseudo-observations of no effect."""
 
 
 def selected(
-    train: Moments, validation: Moments, terms: Terms, ridge: float | None = None
+    train: Moments,
+    validation: Moments,
+    terms: Terms,
+    ridge: float | None = None,
+    *,
+    asked: slice = slice(None),
 ) -> AdditiveMean:
     """Least squares with the penalties that predict the validation transitions best.
 
-    Best is the highest Gaussian likelihood under constant diagonal noise. A heavier ridge must be
+    Best is the highest Gaussian likelihood of the coordinates that are `asked` for under constant
+    diagonal noise. A heavier ridge must be
     better than the lightest by more than two standard errors of the difference: where a ridge is
     not needed, what the luck of few validation documents prefers would cost more than it saves.
     """
     ridges = RIDGES if ridge is None else (ridge,)
     shrinkages = SHRINKAGES if terms.token or terms.position else SHRINKAGES[:1]
     lightest, *heavier = [
-        _best([least_squares(train, terms, ridge=r, shrinkage=s) for s in shrinkages], validation)
+        _best(
+            [least_squares(train, terms, ridge=r, shrinkage=s) for s in shrinkages],
+            validation,
+            asked,
+        )
         for r in (ridges if terms.state else ridges[:1])
     ]
-    better = [fit for fit in heavier if _shown(fit, lightest, validation)]
-    return _best([lightest, *better], validation)
+    better = [fit for fit in heavier if _shown(fit, lightest, validation, asked)]
+    return _best([lightest, *better], validation, asked)
 
 
-def _best(fits: Sequence[AdditiveMean], validation: Moments) -> AdditiveMean:
+def _best(fits: Sequence[AdditiveMean], validation: Moments, asked: slice) -> AdditiveMean:
     """The one of the lowest loss."""
     if len(fits) == 1:
         return fits[0]
-    losses = [float(_loss(fit, validation).sum()) for fit in fits]
+    losses = [float(_loss(fit, validation)[asked].sum()) for fit in fits]
     return fits[losses.index(min(losses))]
 
 
@@ -46,7 +56,7 @@ def _loss(fit: AdditiveMean, validation: Moments) -> Float[Tensor, " dim"]:
     return validation.count / 2 * second_moment(fit, validation).diagonal().log()
 
 
-def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments) -> bool:
+def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments, asked: slice) -> bool:
     """Whether it is better by more than two standard errors.
 
     The variance of a difference of log likelihoods is the mean square of what the predictions
@@ -57,5 +67,5 @@ def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments) -> bool:
     total = validation.position_x.sum(0)
     spread = validation.xx - total[:, None] * total / validation.count
     squares = ((apart @ spread) * apart).sum(1).clamp(min=0) / variance
-    gain = float((_loss(other, validation) - _loss(fit, validation)).sum())
-    return gain > 2 * float(squares.sum().sqrt())
+    gain = float((_loss(other, validation) - _loss(fit, validation))[asked].sum())
+    return gain > 2 * float(squares[asked].sum().sqrt())

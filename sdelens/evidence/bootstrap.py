@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.verdict import student
+from sdelens.evidence.student import student
 from sdelens.seeds import generator
 
 
@@ -59,15 +59,24 @@ class Bootstrap:
         """
         value = above.sum(-1) / below.sum(-1)
         drawn = (above @ self.weights.mT) / (below @ self.weights.mT)
-        if self.documents < 2:
-            nothing = torch.full_like(value, math.nan)
-            return Interval(value, nothing, nothing, nothing)
-        n = self.documents
-        tail = 0.5 * math.erfc(math.sqrt(n / (n - 1)) * student(n) / math.sqrt(2))
-        shares = torch.tensor([tail, 1 - tail], dtype=drawn.dtype)
-        low, high = drawn.nanquantile(shares, dim=-1)
-        spread = (drawn - drawn.nanmean(-1, keepdim=True)).square().nanmean(-1).sqrt()
-        return Interval(value, spread * math.sqrt(n / (n - 1)), low, high)
+        counts = (below > 0).sum(-1).expand(value.shape)
+        found = [torch.full_like(value, math.nan) for _ in range(3)]
+        for n in torch.unique(counts).tolist():  # a series may be of a few of the documents only
+            if n > 1:
+                for whole, part in zip(found, _spread(drawn[counts == n], n), strict=True):
+                    whole[counts == n] = part
+        return Interval(value, *found)
+
+
+def _spread(
+    drawn: Float[Tensor, "series replicate"], n: int
+) -> tuple[Float[Tensor, " series"], Float[Tensor, " series"], Float[Tensor, " series"]]:
+    """Standard errors and ends of intervals of what was drawn from n documents."""
+    tail = 0.5 * math.erfc(math.sqrt(n / (n - 1)) * student(0.975, n) / math.sqrt(2))
+    shares = torch.tensor([tail, 1 - tail], dtype=drawn.dtype)
+    low, high = drawn.nanquantile(shares, dim=-1)
+    spread = (drawn - drawn.nanmean(-1, keepdim=True)).square().nanmean(-1).sqrt()
+    return spread * math.sqrt(n / (n - 1)), low, high
 
 
 def by_unit(

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdelens.evidence.student import student
+
 SIZE = 0.01
 """How often, over all properties together, chance alone may show what is not there."""
 PROPERTIES = 6
@@ -74,25 +76,6 @@ class Effect:
 
     def __str__(self) -> str:
         return f"{self.name} {self.value:.3f} {self.interval}"
-
-
-def student(probability: float, groups: int) -> float:
-    """The quantile of Student's t with `groups` - 1 degrees of freedom.
-
-    By the expansion around the normal one (Abramowitz and Stegun 26.7.5).
-
-    >>> [round(student(0.975, n), 2) for n in (6, 20, 1000)]
-    [2.57, 2.09, 1.96]
-    """
-    z, v = NormalDist().inv_cdf(probability), max(1, groups - 1)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    series: float = sum(term / v**power for power, term in enumerate(terms, start=1))
-    return z + series
 
 
 @dataclass(frozen=True)

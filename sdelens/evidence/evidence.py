@@ -1,6 +1,7 @@
 """All that a verdict rests on, gathered from a fit and the paths that it was made from."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from jaxtyping import Int
@@ -11,7 +12,7 @@ from sdelens.evidence.classes import GAIN, Evidence
 from sdelens.evidence.effects import Effect
 from sdelens.evidence.embedding import embeddable_share
 from sdelens.evidence.gaussianity import mixture_gain
-from sdelens.evidence.jumps import jump_effect, tails
+from sdelens.evidence.jumps import INTERVALS, jump_effect, tails
 from sdelens.evidence.lagged import lagged
 from sdelens.evidence.lagged_moments import COORDINATES, Axes, lagged_moments
 from sdelens.evidence.markov import Sides, memory
@@ -67,13 +68,15 @@ def _jump(
     fitted: Fitted, paths: Sequence[Paths], groups: Int[Tensor, " document"]
 ) -> Effect | None:
     """Only where the step is an interval that could have been shorter, and paths allow three."""
-    if fitted.record.density == "discrete":
+    blocks = chain.from_iterable(paths)
+    longest = max((int(block.steps.sum(1).max()) for block in blocks), default=0)
+    if fitted.record.density == "discrete" or longest <= max(INTERVALS):
         return None
     return jump_effect(tails(fitted.law, paths, groups))
 
 
 def gain_over_best(fitted: Fitted) -> Effect:
-    """The held-out gain over the best baseline that is not of the fit's own family.
+    """The held-out gain over the best of `RIVALS` that is not of the fit's own family.
 
     As recorded when it was fitted, under noise of the same kind for both.
     """

@@ -58,7 +58,7 @@ class Sides:
         times = times_of(seen)
         moments, kept = Moments.of(seen, times), Moments.of(held, times)
         means = {name: selected(moments, kept, terms) for name, terms in TERMS.items()}
-        laws = constant_laws(means, moments, NoiseSpec())
+        laws = constant_laws(means, moments, kept, NoiseSpec())
         found, _ = tally(laws, basis, self.test, dict(enumerate(groups.tolist())))
         iid, linear = found.nats
         return Bootstrap.of(found.count, seed=seed).ratio((iid - linear) / found.dim, found.count)

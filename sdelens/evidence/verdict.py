@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sdelens.evidence.student import student
+
 LABELS = {
     "random_walk": "random walk",
     "constant": "random walk, drift",
@@ -18,22 +20,6 @@ MUST_BEAT = ("random_walk", "constant", "iid", "iid_position", "token", "linear"
 """Means that know no more than the state, the time or the token alone."""
 NOISES = {"constant": "", "state-dependent": "_state_dependent"}
 """The columns of the scores, and how their keys end."""
-
-
-def student(groups: int) -> float:
-    """The 97.5% quantile of Student's t with `groups` - 1 degrees of freedom.
-
-    By the expansion around the normal one (Abramowitz and Stegun 26.7.5): held-out documents are
-    often few, and with six of them the interval is a third wider than the normal one.
-
-    >>> [round(student(n), 2) for n in (6, 20, 1000)]
-    [2.57, 2.09, 1.96]
-    """
-    z, v = 1.959964, max(1, groups - 1)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / v + second / v**2 + third / v**3
 
 
 @dataclass(frozen=True)
@@ -59,7 +45,7 @@ class Gain:
     @classmethod
     def of(cls, row: Mapping[str, float], key: str, groups: int) -> "Gain":
         """From the scores; from one document there is no interval, hence nothing is shown."""
-        margin = student(groups) * row[f"{key}_stderr"] if groups > 1 else math.inf
+        margin = student(0.975, groups) * row[f"{key}_stderr"] if groups > 1 else math.inf
         return cls(row[key], margin)
 
 
@@ -100,24 +86,29 @@ def _headline(gains: Mapping[str, Gain], probe: str, scores: Mapping[str, Any]) 
     documents, steps = scores["held_out_documents"], scores["transitions"]
     sample = f"{documents:,} held-out documents ({steps:,} transitions)"
     rivals = {name: gains[name] for name in MUST_BEAT if name in gains}
+    noise = scores["noise_column"]
+    # the one that it is beaten by most surely, or else is least surely beaten by it
+    worst = min(rivals, key=lambda name: rivals[name].value + rivals[name].margin)
+    doubtful = min(rivals, key=lambda name: rivals[name].value - rivals[name].margin)
     best = min(rivals, key=lambda name: rivals[name].value)
-    by, noise = rivals[best], scores["noise_column"]
-    if by.refuted:
+    if rivals[worst].refuted:
         return (
             f"An SDE on this state is a poor description here: on {sample} the {probe} fit is no "
-            f"better than: {_listed(rivals)}; by {LABELS[best]} it is beaten (gain of the fit "
-            f"{by} nats per dimension, 95% interval over documents, both with {noise} noise)."
+            f"better than: {_listed(rivals)}; by {LABELS[worst]} it is beaten (gain of the fit "
+            f"{rivals[worst]} nats per dimension, 95% interval over documents, both with {noise} "
+            "noise)."
         )
-    if not by.shown:
+    if not rivals[doubtful].shown:
         return (
             f"An SDE is not shown to describe this state better than simpler laws: on {sample} "
             f"the {probe} fit does not clearly beat: {_listed(rivals)}; its gain over "
-            f"{LABELS[best]} is {by} nats per dimension (95% interval over documents, both with "
-            f"{noise} noise)."
+            f"{LABELS[doubtful]} is {rivals[doubtful]} nats per dimension (95% interval over "
+            f"documents, both with {noise} noise)."
         )
     return (
         f"The {probe} fit beats every simpler law on {sample}: the best of them with the same "
-        f"{noise} noise, {LABELS[best]}, by {by} nats per dimension (95% interval over documents)."
+        f"{noise} noise, {LABELS[best]}, by {rivals[best]} nats per dimension "
+        "(95% interval over documents)."
     )
 
 

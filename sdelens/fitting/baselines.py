@@ -20,7 +20,7 @@ from sdelens.estimation.selection import selected
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Gaussian, Kernel, Law, Noise, prefixed
 from sdelens.paths.trajectories import Paths, Trajectories
-from sdelens.protocols import Watch, unwatched
+from sdelens.protocols import Probe, Watch, unwatched
 
 TERMS = {
     "iid": Terms(),
@@ -31,19 +31,27 @@ TERMS = {
 }
 NAMES = ("random_walk", "constant", *TERMS)
 """In the order in which they are shown."""
+DOUBT = 16
+"""So many validation transitions count as much as the belief that residuals are as in training."""
 
 
 @dataclass(frozen=True)
 class Effort:
     """The noise of the baselines: of the same structure as the fit's, and made with as much work.
 
-    A probe says it by an attribute `effort`; without one the baselines get the defaults.
+    A probe says it by a method ``effort(dim)``; without one the baselines get the defaults.
     """
 
     noise: NoiseSpec = NoiseSpec()  # noqa: RUF009 (frozen)
     hidden: tuple[int, ...] = (256, 256)
     waves: int = 4
     schedule: Schedule = Schedule()  # noqa: RUF009 (frozen)
+
+
+def effort_of(probe: Probe, dim: int) -> Effort:
+    """What a probe says of it, or the defaults."""
+    said = getattr(probe, "effort", None)
+    return Effort() if said is None else said(dim)
 
 
 def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMean]:
@@ -59,19 +67,43 @@ def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMea
     return {"random_walk": walk, "constant": drift} | fitted
 
 
+def covariance_of(
+    mean: AdditiveMean, train: Moments, validation: Moments
+) -> Float[Tensor, "dim dim"]:
+    """Of a mean's residuals: its form from training, its size from validation.
+
+    A mean of many parameters has small residuals where it was fitted. With noise of that size it
+    would lose for being too sure and not for what it predicts.
+    """
+    covariance, held = second_moment(mean, train), second_moment(mean, validation)
+    return covariance * outgrown(covariance.diagonal(), held.diagonal(), validation.count)
+
+
+def outgrown(train: Float[Tensor, " dim"], validation: Float[Tensor, " dim"], count: int) -> float:
+    """How much larger residuals' variance is on validation, of which few tell little."""
+    varies = train > 1e-12 * train.max()
+    if not varies.any():
+        return 1.0
+    ratio = float((validation[varies] / train[varies]).mean())
+    return (count * ratio + DOUBT) / (count + DOUBT)
+
+
 def constant_laws(
-    means: dict[str, AdditiveMean], train: Moments, spec: NoiseSpec
+    means: dict[str, AdditiveMean], train: Moments, validation: Moments, spec: NoiseSpec
 ) -> dict[str, Kernel]:
-    """Each mean with constant noise, fitted to its training residuals."""
+    """Each mean with constant noise."""
     return {
-        name: Kernel(mean.to(torch.float32), ConstantNoise.of(spec, second_moment(mean, train)))
+        name: Kernel(
+            mean.to(torch.float32),
+            ConstantNoise.of(spec, covariance_of(mean, train, validation), train.count),
+        )
         for name, mean in means.items()
     }
 
 
 def state_dependent_laws(
     means: dict[str, AdditiveMean],
-    moments: Moments,
+    sums: tuple[Moments, Moments],
     effort: Effort,
     train: Paths,
     validation: Paths,
@@ -84,8 +116,8 @@ def state_dependent_laws(
     noises = fit_noise(
         effort.noise,
         ready,
-        [second_moment(mean, moments) for mean in means.values()],
-        features_of(moments, effort.waves),
+        [covariance_of(mean, *sums) for mean in means.values()],
+        features_of(sums[0], effort.waves),
         train,
         validation,
         hidden=effort.hidden,
@@ -99,15 +131,15 @@ def state_dependent_laws(
 
 
 @torch.no_grad()
-def residual_moment(law: Law, train: Paths) -> Float[Tensor, "dim dim"]:
-    """E[rr'] of any law's residuals on training paths, in one pass."""
+def residual_moment(law: Law, paths: Paths) -> tuple[Float[Tensor, "dim dim"], int]:
+    """E[rr'] of any law's residuals, in one pass, and of how many transitions."""
     total: Tensor | float = 0.0
     count = 0
-    for block in train:
+    for block in paths:
         residual = (block.states[:, 1:] - law.predict(block).mean[:, :-1])[block.steps].double()
         total = total + residual.mT @ residual
         count += len(residual)
-    return torch.as_tensor(total) / count
+    return torch.as_tensor(total) / count, count
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +157,8 @@ class Renoised(Law):
         return prefixed(law=self.law.tensors(), noise=self.noise.tensors())
 
 
-def refitted(law: Law, train: Paths, spec: NoiseSpec) -> Renoised:
-    """A law's mean with constant noise fitted to its training residuals."""
-    return Renoised(law, ConstantNoise.of(spec, residual_moment(law, train)))
+def refitted(law: Law, train: Paths, validation: Paths, spec: NoiseSpec) -> Renoised:
+    """A law's mean with constant noise, made as that of the baselines is (`covariance_of`)."""
+    (seen, count), (held, fewer) = (residual_moment(law, paths) for paths in (train, validation))
+    size = outgrown(seen.diagonal(), held.diagonal(), fewer)
+    return Renoised(law, ConstantNoise.of(spec, size * seen, count))

@@ -10,9 +10,9 @@ from sdelens.estimation.complement import Complement, fit_complement
 from sdelens.estimation.ensemble import ensemble_tasks, fit_all
 from sdelens.estimation.identifiability import Identifiability
 from sdelens.fitting.baselines import (
-    Effort,
     baseline_means,
     constant_laws,
+    effort_of,
     refitted,
     state_dependent_laws,
 )
@@ -20,7 +20,8 @@ from sdelens.fitting.metrics import CONSTANT, STATE_DEPENDENT, VARIANT, scores_o
 from sdelens.fitting.scores import sink_norm, tally
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Law
-from sdelens.laws.sde import LinearSDE
+from sdelens.laws.resolution import resolution_notes
+from sdelens.laws.sde import SDE, LinearSDE
 from sdelens.paths.basis import Basis, BasisSpec, fit_basis
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Fit, FitTask, Probe, Tell, Watch, untold, unwatched
@@ -42,6 +43,8 @@ class Contest:
     """Fits to resampled documents."""
     known: Identifiability | None = None
     """How well a linear drift can be known from so many transitions."""
+    resolution: tuple[str, ...] = ()
+    """How far the process turns within one step, where a density needs that to be little."""
 
     def scores(self, test: Paths, groups: Mapping[int, int]) -> dict[str, Any]:
         """All laws on test paths: what goes into metrics.json."""
@@ -52,7 +55,7 @@ class Contest:
         notes = [str(self.known)] if self.known and self.known.poor else []
         return scores_of(every, clean, self.basis, state_dependent=compared) | {
             "linear_drift_error": finite(self.known.error) if self.known else None,
-            "notes": [*notes, *self.found.notes],
+            "notes": [*notes, *self.resolution, *self.found.notes],
         }
 
 
@@ -120,9 +123,15 @@ def contests(
                 equal,
                 tuple(member.law for member in members),
                 bound,
+                resolution_notes_of(fit.law, entry.held),
             )
         )
     return made
+
+
+def resolution_notes_of(law: Law, paths: Paths) -> tuple[str, ...]:
+    """Of an SDE; other laws have no coefficients."""
+    return tuple(resolution_notes(law, paths)) if isinstance(law, SDE) else ()
 
 
 def alike(probe: Probe, law: Law) -> Probe:
@@ -149,13 +158,13 @@ def _baselines(
     """All baselines by name, and the fit's own mean under constant noise."""
     moments, held = entry.moments
     means = baseline_means(moments, held)
-    effort: Effort = getattr(probe, "effort", Effort())
-    laws: dict[str, Law] = dict(constant_laws(means, moments, effort.noise))
-    laws[CONSTANT] = refitted(law, entry.seen, effort.noise)
+    effort = effort_of(probe, moments.dim)
+    laws: dict[str, Law] = dict(constant_laws(means, moments, held, effort.noise))
+    laws[CONSTANT] = refitted(law, entry.seen, entry.held, effort.noise)
     if state_dependent:
         trained = state_dependent_laws(
             means,
-            moments,
+            entry.moments,
             effort,
             entry.seen,
             entry.held,

@@ -48,7 +48,9 @@ def fit(
     >>> fitted.transition(0.0, torch.zeros(1)).covariance.shape
     torch.Size([1, 1])
     """
-    paths = states if isinstance(states, Paths) else _paths(torch.as_tensor(states), dt)
+    if ensemble < 0 or ensemble == 1:
+        raise UsageError(f"an ensemble has two members or more, or none (0), got {ensemble}")
+    paths = states if isinstance(states, Paths) else _paths(_tensor(states), dt)
     if isinstance(probe, str):
         kind, chosen = probe, load("probe", probe)
         density = chosen.densities[0 if dt is None else -1]
@@ -69,6 +71,17 @@ def fit(
         ensemble=ensemble,
         seed=seed,
     )
+
+
+def _tensor(states: object) -> Tensor:
+    """Numbers in a rectangle."""
+    try:
+        return torch.as_tensor(states)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"states must be one array [path, time, dim], got {type(states).__name__} ({error}); "
+            "paths of unequal length are a sdelens.paths.trajectories.Trajectories with a mask"
+        ) from None
 
 
 def _paths(states: Tensor, dt: float | None) -> Trajectories:

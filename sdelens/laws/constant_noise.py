@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.errors import UsageError
+from sdelens.errors import BadNumbers, UsageError
 from sdelens.laws.law import Noise
 from sdelens.laws.matrices import cholesky
 from sdelens.laws.scale import DiagonalScale, FullScale, LowRankScale, Scale
@@ -72,8 +72,19 @@ class ConstantNoise(Noise):
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     @classmethod
-    def of(cls, spec: NoiseSpec, covariance: Float[Tensor, "dim dim"]) -> "ConstantNoise":
-        """The noise of that form nearest in likelihood to residuals of this covariance."""
+    def of(
+        cls, spec: NoiseSpec, covariance: Float[Tensor, "dim dim"], count: int | None = None
+    ) -> "ConstantNoise":
+        """The noise of that form nearest in likelihood to residuals of this covariance.
+
+        Raises `BadNumbers` for full noise where the covariance is of no more than `dim` residuals.
+        """
+        dim = len(covariance)
+        if spec.name == "full" and count is not None and count <= dim:
+            raise BadNumbers(
+                f"full noise of {dim} coordinates needs more than {dim} transitions, got {count}: "
+                f"give more, or --set probe.noise=diagonal, or --basis pca:{max(1, count // 8)}"
+            )
         variance = covariance.diagonal()
         variance = variance.clamp(min=1e-12 * float(variance.max()))
         std = variance.sqrt()

@@ -5,6 +5,7 @@ The statistic is the 95% quantile over states of the spectral norm of :math:`J =
 """
 
 import warnings
+from collections.abc import Iterator
 
 import torch
 
@@ -42,6 +43,22 @@ def step_jacobian(sde: SDE, paths: Paths) -> float:
     return float(torch.cat(norms).quantile(0.95))
 
 
+def resolution_notes(sde: SDE, paths: Paths) -> Iterator[str]:
+    """How far the process turns within a step, and what estimated traces cost.
+
+    Nothing of a kernel, whose coefficients are of one step by definition, nor of an exact law. A
+    density that is used outside of its range warns as well.
+    """
+    if sde.density not in REACH:
+        return
+    turn = step_jacobian(sde, paths)
+    warn_beyond(sde.density, turn, next(iter(paths)).states.shape[-1])
+    yield described(sde.density, turn)
+    error = trace_error(sde, paths) if isinstance(sde, CoefficientSDE) else None
+    if error is not None:
+        yield f"traces of J are estimated: ±{error:.2g} nats per transition"
+
+
 def described(density: Density, turn: float) -> str:
     """The statistic and what it was measured for, in a sentence."""
     return (
@@ -70,6 +87,11 @@ def density_for(turn: float, dim: int, *, additive: bool) -> Density:
         return "euler"
     finer: Density = "strang" if additive else "ozaki"
     return "kessler" if turn <= REACH["kessler"] or dim > WIDEST[finer] else finer
+
+
+def is_finer(one: Density, other: Density) -> bool:
+    """Whether one density reaches further than another."""
+    return REACH[one] > REACH[other]
 
 
 def warn_beyond(density: Density, turn: float, dim: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sdelens.errors import OutOfMemory, UsageError
+from sdelens.errors import BadNumbers, OutOfMemory, UsageError
 from sdelens.fitting.fitting import ViewTask, fit_views
 from sdelens.fitting.scores import survivors
 from sdelens.models import language_model
@@ -154,7 +154,7 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     if open_:
         _capture(run, watcher)
     for stack in open_:  # always the same ones together, so that no bit depends on a stop
-        _fit(run, stack, task, watcher)
+        _fit_or_each(run, stack, task, watcher)
     run.note(state="done")
 
 
@@ -175,6 +175,23 @@ def _capture(run: Run, watcher: Observer) -> None:
     with watcher.stage("capture", int(run.documents.lengths.sum()), "tokens") as done:
         run.recording = run.record(done)
     run.note_time("capture", time.perf_counter() - clock)
+
+
+def _fit_or_each(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None:
+    """All together; where one diverges each by itself, so that the others are kept."""
+    try:
+        _fit(run, views, task, watcher)
+    except BadNumbers:
+        if len(views) == 1:
+            raise
+        failed = []
+        for view in views:
+            try:
+                _fit(run, (view,), task, watcher)
+            except BadNumbers as error:
+                failed.append(BadNumbers(f"{view}: {error}"))
+        if failed:
+            raise failed[0] from None
 
 
 def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.estimation.ensemble import ensemble_tasks, fit_all
-from sdelens.evidence.effects import student
+from sdelens.evidence.student import student
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.laws.sde import SDE
 from sdelens.paths.basis import fit_basis

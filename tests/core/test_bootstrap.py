@@ -58,3 +58,17 @@ def test_sums_by_unit_add_all_rows_of_a_unit():
     values = torch.arange(8.0).reshape(2, 4)
     found = by_unit(values, torch.tensor([2, 0, 2, 0]), 3)
     assert found.tolist() == [[4, 0, 2], [12, 0, 10]]
+
+
+def test_a_series_of_few_documents_has_the_interval_of_few():
+    random = generator(0)
+    above = torch.randn(4, 12, generator=random, dtype=torch.float64)
+    below = torch.ones(4, 12, dtype=torch.float64)
+    for series, seen in ((1, 1), (2, 2), (3, 4)):
+        above[series, seen:], below[series, seen:] = 0, 0
+    found = Bootstrap.of(below.sum(0), seed=0).ratio(above, below)
+    assert found.value.isfinite().all()
+    assert found.stderr.isnan().tolist() == [False, True, False, False]
+    assert found.low.isnan().tolist() == [False, True, False, False]
+    whole, few = (found.high - found.low)[[0, 3]] / above[[0, 3]].std(-1)
+    assert few > whole

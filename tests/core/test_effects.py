@@ -6,16 +6,16 @@ import pytest
 import torch
 from scipy import stats
 
-from sdelens.evidence.effects import POWER, Effect, Ratio, paired_gain, student, summed
+from sdelens.evidence.effects import POWER, Effect, Ratio, paired_gain, summed
+from sdelens.evidence.student import student
 from sdelens.seeds import generator
 
 
-@pytest.mark.parametrize("groups", [6, 11, 31, 500])
-@pytest.mark.parametrize("probability", [0.9, 0.975, 0.9992, 0.9999])
-def test_student_is_the_exact_quantile_to_a_percent_or_two(groups, probability):
-    exact = stats.t.ppf(probability, groups - 1)
-    # the expansion's next term is 10% of its last one at five degrees of freedom
-    assert student(probability, groups) == pytest.approx(exact, rel=0.06 if groups < 10 else 0.01)
+@pytest.mark.parametrize("groups", [1, 2, 3, 4, 6, 7, 31, 100, 101, 102, 500])
+@pytest.mark.parametrize("probability", [0.6, 0.9, 0.975, 0.9992, 0.99999])
+def test_student_is_the_exact_quantile(groups, probability):
+    exact = stats.t.ppf(probability, max(1, groups - 1))
+    assert student(probability, groups) == pytest.approx(exact, rel=1e-5)
 
 
 def test_the_error_of_a_ratio_is_its_spread_over_replications():

@@ -238,4 +238,4 @@ def test_traces_above_64_dimensions_are_estimated_and_their_error_is_told():
     system = ornstein_uhlenbeck(66)
     states = system.simulate(20, 31, seed=0)
     fitted = fit(states, dt=system.dt, density="kessler", least_steps=5, epochs=1)
-    assert any("random directions: ±" in note for note in fitted.record.scores["notes"])
+    assert any("traces of J are estimated: ±" in note for note in fitted.record.scores["notes"])

@@ -180,7 +180,7 @@ def _direct(train: Paths, validation: Paths, steps: int) -> dict[str, Kernel]:
     times = times_of(apart)
     moments, kept = Moments.of(apart, times), Moments.of(held, times)
     means = {name: selected(moments, kept, TERMS[name]) for name in SCHEMES if name != "iterated"}
-    return constant_laws(means, moments, NoiseSpec())
+    return constant_laws(means, moments, kept, NoiseSpec())
 
 
 def _of_draws(

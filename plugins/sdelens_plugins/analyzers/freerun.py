@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sdelens.evidence.verdict import student
+from sdelens.evidence.student import student
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.simulation import simulate
 from sdelens.seeds import derive
@@ -85,7 +85,7 @@ class Ratio:
     @property
     def margin(self) -> float:
         """Half of the 95% interval."""
-        return student(self.documents) * (self.stderr or math.nan)
+        return student(0.975, self.documents) * (self.stderr or math.nan)
 
     @classmethod
     def of(cls, above: Float[Tensor, " document"], below: Float[Tensor, " document"]) -> "Ratio":

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from sdelens.evidence.bootstrap import Bootstrap, Interval
 from sdelens.evidence.scorecard import Scorecard, scorecard
-from sdelens.evidence.verdict import LABELS, MUST_BEAT, student
+from sdelens.evidence.student import student
+from sdelens.evidence.verdict import LABELS, MUST_BEAT
 from sdelens.fitting.baselines import NAMES
 from sdelens.fitting.fitted import Record
 from sdelens.fitting.study import Viewed
@@ -64,7 +65,7 @@ class Gains:
         value, stderr = (
             torch.tensor([row[f"{key}{end}"] for row in rows]) for end in ("", "_stderr")
         )
-        margin = student(int(self.record.scores["held_out_documents"])) * stderr
+        margin = student(0.975, int(self.record.scores["held_out_documents"])) * stderr
         return Interval(value, stderr, value - margin, value + margin)
 
     def relative(self, score: str) -> Interval:

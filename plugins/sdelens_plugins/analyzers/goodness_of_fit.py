@@ -20,8 +20,6 @@ from sdelens_plugins.analyzers.gains import Gains
 from sdelens_plugins.analyzers.section import LeftOut, Section
 
 HORIZONS = (2, 4, 8)
-HEAD = 2
-"""Sections that speak in the headline: gains and calibration; the others open the reading."""
 READING = (
     "Everything is measured on held-out documents; a document is one observation, so that the "
     "intervals resample whole documents. Gains are paired: both laws score the same steps. "
@@ -72,12 +70,13 @@ class GoodnessOfFitAnalyzer:
         view, _ = study.single
         sections, left_out = self._sections(study, seed)
         notes = [*left_out, *(s.note for s in sections if isinstance(s, Contrasts))]
-        said = [section.headline() for section in sections]
+        first = [s.headline() for s in sections if isinstance(s, Gains | Calibration)]
+        rest = [s.headline() for s in sections if not isinstance(s, Gains | Calibration)]
         return Finding(
             analyzer="goodness_of_fit",
             view=str(view),
-            headline=" ".join(said[:HEAD]),
-            reading=" ".join(filter(None, [*said[HEAD:], READING, *notes])),
+            headline=" ".join(first),
+            reading=" ".join(filter(None, [*rest, READING, *notes])),
             estimates=tuple(e for section in sections for e in section.estimates()),
             arrays={name: t for section in sections for name, t in section.arrays().items()},
             figures=tuple(f for section in sections for f in section.figures()),

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.fitting.baselines import Effort, baseline_means, constant_laws, refitted
+from sdelens.fitting.baselines import baseline_means, constant_laws, effort_of, refitted
 from sdelens.fitting.fitted import Record
 from sdelens.fitting.study import Viewed
 from sdelens.laws.constant_noise import NoiseSpec
@@ -32,16 +32,15 @@ class Rivals:
         train, validation = fitted.encoded(viewed.train), fitted.encoded(viewed.validation)
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
-        noise = noise_of(fitted.record)
-        laws = constant_laws(baseline_means(moments, held), moments, noise)
-        return cls(laws, refitted(fitted.law, train, noise), moments)
+        noise = noise_of(fitted.record, moments.dim)
+        laws = constant_laws(baseline_means(moments, held), moments, held, noise)
+        return cls(laws, refitted(fitted.law, train, validation, noise), moments)
 
 
-def noise_of(record: Record) -> NoiseSpec:
+def noise_of(record: Record, dim: int) -> NoiseSpec:
     """The noise that the baselines of a fit are given, by its probe."""
     probe = build(load("probe", record.probe), dict(record.settings), record.probe)
-    effort: Effort = getattr(probe, "effort", Effort())
-    return effort.noise
+    return effort_of(probe, dim).noise
 
 
 def position_bins(

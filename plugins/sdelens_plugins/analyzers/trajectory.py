@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.evidence.verdict import student
+from sdelens.evidence.student import student
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
@@ -106,7 +106,7 @@ def on_noise(coverage: Ratio, fitted: Fitted) -> str:
 
 def diagonal(fitted: Fitted) -> bool:
     """Whether correlations between coordinates are left out."""
-    return fitted.record.settings.get("noise") == "diagonal" and fitted.basis.latent > 1
+    return fitted.sde.noise_type == "diagonal" and fitted.basis.latent > 1
 
 
 def over_documents(horizons: Horizons) -> tuple[Estimate, ...]:
@@ -156,5 +156,5 @@ def _over(
     count = values.isfinite().sum(0)
     mean = values.nanmean(0)
     spread = (values - mean).square().nansum(0) / (count - 1).clamp(min=1)
-    quantile = torch.tensor([student(int(n)) for n in count])
+    quantile = torch.tensor([student(0.975, int(n)) for n in count])
     return mean, quantile * (spread / count).sqrt()

@@ -74,7 +74,7 @@ def estimates(evidence: Evidence) -> tuple[Estimate, ...]:
     share = Estimate(
         "embeddable in a linear SDE",
         evidence.embeddable,
-        unit=f"of bootstrap replicates over documents, threshold {EMBEDDABLE:g}",
+        unit=f"(share of bootstrap replicates over documents), threshold {EMBEDDABLE:g}",
     )
     documents = Estimate("held-out documents", float(evidence.gain.groups), unit="the sample size")
     return (*rows, share, documents)

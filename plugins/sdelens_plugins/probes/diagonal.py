@@ -44,9 +44,9 @@ class DiagonalProbe:
     def __post_init__(self) -> None:
         NoiseSpec(self.noise)  # a form that is none is an error before any work
 
-    @property
-    def effort(self) -> Effort:
+    def effort(self, dim: int) -> Effort:
         """The baselines have noise of the same structure."""
+        del dim
         return Effort(NoiseSpec(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:

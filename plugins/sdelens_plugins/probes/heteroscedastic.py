@@ -58,9 +58,9 @@ class HeteroscedasticProbe:
     def __post_init__(self) -> None:
         NoiseSpec(self.noise)  # a form that is none is an error before any work
 
-    @property
-    def effort(self) -> Effort:
+    def effort(self, dim: int) -> Effort:
         """The baselines have noise of the same structure."""
+        del dim
         return Effort(NoiseSpec(self.noise), waves=self.encoding)
 
     @property

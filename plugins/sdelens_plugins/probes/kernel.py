@@ -42,9 +42,9 @@ class KernelProbe:
         if self.bandwidth is not None and not self.bandwidth > 0:
             raise UsageError(f"bandwidth must be above 0, got {self.bandwidth}")
 
-    @property
-    def effort(self) -> Effort:
+    def effort(self, dim: int) -> Effort:
         """The baselines' noise has correlations as well."""
+        del dim
         waves = 4 if self.density == "discrete" else 0
         return Effort(NoiseSpec("full"), waves=waves)
 

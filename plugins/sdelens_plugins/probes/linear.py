@@ -42,9 +42,9 @@ class LinearProbe:
     def __post_init__(self) -> None:
         NoiseSpec(self.noise)  # a form that is none is an error before any work
 
-    @property
-    def effort(self) -> Effort:
+    def effort(self, dim: int) -> Effort:
         """The baselines have noise of the same structure."""
+        del dim
         return Effort(NoiseSpec("full" if self.density == "exact" else self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
@@ -58,7 +58,7 @@ class LinearProbe:
         if self.density == "exact":
             exact = LinearSDE.from_step(mean.matrix, mean.by_time[0], covariance, dt).tensors()
             return Fit(LinearSDE(**{name: t.float() for name, t in exact.items()}, dt=dt))
-        noise = ConstantNoise.of(NoiseSpec(self.noise), covariance)
+        noise = ConstantNoise.of(NoiseSpec(self.noise), covariance, moments.count)
         return Fit(self._kernel(mean.to(torch.float32), noise, dt))
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SDE:

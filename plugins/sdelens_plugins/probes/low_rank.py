@@ -63,9 +63,9 @@ class LowRankProbe:
         if self.rank is not None and self.rank < 0:
             raise UsageError(f"rank must be 0 or more, got {self.rank}")
 
-    @property
-    def effort(self) -> Effort:
+    def effort(self, dim: int) -> Effort:
         """The baselines have noise of the same structure."""
+        del dim
         return Effort(NoiseSpec("full" if self.density == "exact" else self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:

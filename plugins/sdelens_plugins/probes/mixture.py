@@ -148,9 +148,9 @@ class MixtureProbe:
             features, noise.std, torch.stack(floors), start, logits, hidden, part
         )
 
-    @property
-    def effort(self) -> Effort:
+    def effort(self, dim: int) -> Effort:
         """The baselines' noise is of the same size, and trained alike."""
+        del dim
         hidden = (self.width,) * self.depth
         return Effort(hidden=hidden, waves=self.waves, schedule=self.schedule)
 

@@ -1,8 +1,8 @@
 """Drift and diffusion by neural networks, trained on the likelihood of the next state."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -17,13 +17,7 @@ from sdelens.laws.coefficient_sde import CoefficientSDE
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.expansion import EXACT, Precision, training
 from sdelens.laws.law import Noise, group_of
-from sdelens.laws.resolution import (
-    density_for,
-    described,
-    step_jacobian,
-    trace_error,
-    warn_beyond,
-)
+from sdelens.laws.resolution import density_for, is_finer, step_jacobian
 from sdelens.laws.sde import SDE, Density, KernelSDE
 from sdelens.paths.stacked import StackedPaths
 from sdelens.paths.trajectories import Paths, Transitions, dt_of
@@ -31,7 +25,10 @@ from sdelens.protocols import Epoch, Fit, FitTask, Watch
 from sdelens.seeds import derive
 from sdelens_plugins.probes.perceptrons import NeuralMean, Perceptrons, Size, size_for
 
-Choice = Literal["discrete", "euler", "kessler", "ozaki", "strang", "auto"]
+FEW = 16
+"""Dimensions up to which the noise of a diffusion has all correlations unless told otherwise."""
+Resolved = Literal["euler", "kessler", "ozaki", "strang"]
+Choice = Literal["discrete", Resolved, "auto"]
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,14 @@ class NeuralProbe:
 
     Under ``discrete`` they depend on time, under the other densities on the state alone
     (`sdelens.laws.densities`). ``auto`` fits by ``euler``, measures how far the process turns
-    within a step (`sdelens.laws.resolution`), and goes on from there with the density for it.
+    within a step (`sdelens.laws.resolution`), and fits again with the density for it.
     Settings that are None follow from the data (`size_for`).
     """
 
     densities: ClassVar[tuple[str, ...]] = get_args(Choice)
 
     density: Choice = "discrete"
-    noise: str = "diagonal"
+    noise: str | None = None
     additive: bool = False
     width: int | None = None
     noise_width: int | None = None
@@ -66,7 +63,7 @@ class NeuralProbe:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        NoiseSpec(self.noise)  # a form that is none is an error before any work
+        NoiseSpec(self.noise or "full")  # a form that is none is an error before any work
         if self.density == "strang" and not self.additive:
             raise UsageError(
                 "strang is for noise that is the same in all states: use it with --set "
@@ -74,24 +71,30 @@ class NeuralProbe:
             )
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
-        dt, dim = dt_of(train), next(iter(train)).states.shape[-1]
+        if self.density == "auto":
+            return self._resolved(train, validation, seed, watch)
+        dt = dt_of(train)
         parts = self._start(train, validation, seed)
+        losses = self._losses(parts, dt, self.density)
+        [history] = self._minimise(parts, losses, train, validation, seed, watch)
+        return Fit(self._settled(parts, 0, dt, self.density), history)
 
-        def trained(density: Density, seed: int) -> tuple[SDE, tuple[Epoch, ...]]:
-            losses = self._losses(parts, dt, density)
-            [history] = self._minimise(parts, losses, train, validation, seed, watch)
-            return self._settled(parts, 0, dt, density), history
+    def _resolved(self, train: Paths, validation: Paths, seed: int, watch: Watch) -> Fit:
+        """By ever finer densities, until what is fitted is within the reach of its density.
 
-        law, history = trained("euler" if self.density == "auto" else self.density, seed)
-        if self.density == "discrete":
-            return Fit(law, history)
-        turn = step_jacobian(law, validation)
-        finer = density_for(turn, dim, additive=self.additive)
-        if self.density == "auto" and finer != "euler":
-            law, more = trained(finer, derive(seed, "finer"))
-            history += tuple(replace(e, number=len(history) + e.number) for e in more)
-        warn_beyond(law.density, turn, dim)
-        return Fit(law, history, tuple(_notes(law, turn, validation)))
+        Each is fitted from the start, as if it had been asked for. A coarse density sees too
+        little of how far the process turns, so that each measures it anew.
+        """
+        dim = next(iter(train)).states.shape[-1]
+        density: Resolved = "euler"
+        while True:
+            probe = replace(self, density=density)
+            fit = probe.fit(train, validation, seed=seed, watch=watch)
+            turn = step_jacobian(cast(SDE, fit.law), validation)
+            finer = cast(Resolved, density_for(turn, dim, additive=self.additive))
+            if not is_finer(finer, density):
+                return fit
+            density = finer
 
     def fit_stack(self, tasks: Sequence[FitTask], *, watch: Watch) -> list[Fit]:
         """All in one batched product for ``discrete`` and ``euler``; the others in turn."""
@@ -128,7 +131,7 @@ class NeuralProbe:
         linear = selected(moments, held, Terms(state=True, position=self.density == "discrete"))
         features, size = features_of(moments, self.encoding), self._size(moments.dim)
         noise = StateDependentNoise.stack(
-            NoiseSpec(self.noise),
+            self._noise(moments.dim),
             features,
             [second_moment(linear, moments)],
             [] if self.additive else [size.noise_width] * self.depth,
@@ -158,21 +161,25 @@ class NeuralProbe:
         if not self.additive:
             return self._law(mean, noise, dt, density)
         here = noise(torch.zeros(()).to(noise.base), noise.features.mean).covariance()
-        return self._law(mean, ConstantNoise.of(NoiseSpec(self.noise), here), dt, density)
+        return self._law(mean, ConstantNoise.of(self._noise(len(here)), here), dt, density)
 
     @property
     def encoding(self) -> int:
         """Waves in the encoding of time: none where coefficients are autonomous."""
         return self.waves if self.density == "discrete" else 0
 
-    @property
-    def effort(self) -> Effort:
+    def effort(self, dim: int) -> Effort:
         """The baselines' noise is of the same structure and size, and trained alike."""
-        size = self._size()
+        size = self._size(dim)
         hidden = (size.noise_width,) * self.depth
-        return Effort(NoiseSpec(self.noise), hidden, self.encoding, self._schedule(size))
+        return Effort(self._noise(dim), hidden, self.encoding, self._schedule(size))
 
-    def _size(self, dim: int | None = None) -> Size:
+    def _noise(self, dim: int) -> NoiseSpec:
+        """What was asked for; else full for a diffusion of few dimensions, and diagonal."""
+        few = self.density != "discrete" and dim <= FEW
+        return NoiseSpec(self.noise or ("full" if few else "diagonal"))
+
+    def _size(self, dim: int) -> Size:
         """What was asked for, and else what is good for so many dimensions."""
         asked = {field.name: getattr(self, field.name) for field in fields(Size)}
         usual = size_for(discrete=self.density == "discrete", dim=dim)
@@ -200,18 +207,8 @@ class NeuralProbe:
         density: Density,
         precision: Precision = EXACT,
     ) -> SDE:
-        diagonal = NoiseSpec(self.noise).diagonal
+        diagonal = cast(ConstantNoise | StateDependentNoise, noise).diagonal
         if density in ("discrete", "euler"):
             return KernelSDE(mean, noise, dt=dt, density=density, diagonal=diagonal)
         euler = KernelSDE(mean, noise, dt=dt, density="euler", diagonal=diagonal)
         return CoefficientSDE(euler, density, mean.linear_drift, self.additive, precision)
-
-
-def _notes(law: SDE, turn: float, validation: Paths) -> Iterator[str]:
-    """How far the process turns within a step, and what estimated traces cost."""
-    yield described(law.density, turn)
-    if not isinstance(law, CoefficientSDE):
-        return
-    error, count = trace_error(law, validation), law.precision.estimates
-    if error is not None:
-        yield f"traces of J come from {count} random directions: ±{error:.2g} nats per transition"

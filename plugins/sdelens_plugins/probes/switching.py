@@ -71,9 +71,9 @@ class SwitchingProbe:
                 f"{self.floor}, {self.starts}, {self.passes} and {self.ridge}"
             )
 
-    @property
-    def effort(self) -> Effort:
+    def effort(self, dim: int) -> Effort:
         """The baselines have noise of the same structure."""
+        del dim
         return Effort(NoiseSpec(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
