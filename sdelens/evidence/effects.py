@@ -35,6 +35,8 @@ class Effect:
     threshold: float
     tests: int = PROPERTIES
     """Among how many intervals `SIZE` is divided."""
+    price: float = 0.0
+    """By how much the estimate may be too low, since what it is of had to be estimated."""
     unit: str = "nats per dimension"
 
     @property
@@ -52,7 +54,7 @@ class Effect:
     @property
     def high(self) -> float:
         """The upper end."""
-        return self.value + self.margin
+        return self.value + self.margin + self.price
 
     @property
     def shown(self) -> bool:
@@ -67,7 +69,8 @@ class Effect:
     @property
     def detectable(self) -> float:
         """The minimum detectable effect: the true size that is shown with a chance of `POWER`."""
-        return self.threshold + self.margin + NormalDist().inv_cdf(POWER) * self.stderr
+        luck = NormalDist().inv_cdf(POWER) * self.stderr
+        return self.threshold + self.margin + self.price + luck
 
     @property
     def interval(self) -> str:
@@ -110,7 +113,8 @@ def paired_gain(
     group: Tensor,
     groups: int,
     threshold: float,
+    price: float = 0.0,
 ) -> Effect:
     """The mean of what each transition gains, in nats per dimension."""
     ratio = Ratio.of(*summed(gains, group, groups))
-    return Effect(name, ratio.value, ratio.stderr, ratio.groups, threshold)
+    return Effect(name, ratio.value, ratio.stderr, ratio.groups, threshold, price=price)

@@ -88,7 +88,7 @@ class Gaps:
             ratio = Ratio.of(above, self.count[lag])
             name = f"{NAMES[moment]} of PC {axis + 1} at lag {LAGS[lag]}"
             size = abs(ratio.value)
-            found.append(Effect(name, size, ratio.stderr, ratio.groups, LAGGED, tests, UNIT))
+            found.append(Effect(name, size, ratio.stderr, ratio.groups, LAGGED, tests, unit=UNIT))
         return tuple(found)
 
 

@@ -64,3 +64,12 @@ def test_documents_without_transitions_are_no_sample():
     effect = paired_gain("e", gains, group, 5, 0.01)
     assert effect.groups == 2
     assert effect.value == 2.0
+
+
+def test_what_an_estimate_costs_keeps_an_effect_from_being_absent():
+    free = Effect("memory", 0.0, 0.0001, 50, 0.005)
+    dear = Effect("memory", 0.0, 0.0001, 50, 0.005, price=0.02)
+    assert free.absent
+    assert not dear.absent
+    assert not dear.shown
+    assert dear.detectable == pytest.approx(free.detectable + 0.02)

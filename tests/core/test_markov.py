@@ -48,6 +48,27 @@ def sides(law, states):
     return Sides(*found, groups=3 * fifth)
 
 
+def test_a_scale_that_turns_on_two_coordinates_at_once_is_no_memory():
+    noise = torch.randn(60, 300, 2, generator=generator(3))
+    states = [noise[0]]
+    for kick in noise[1:]:
+        x = states[-1]
+        states.append(0.5 * x + 0.5 * (0.5 * x[:, :1] * x[:, 1:]).clamp(-2, 2).exp() * kick)
+    _, (by_mean, by_scale) = memory(sides(kernel(0.5 * torch.eye(2), 0.5), torch.stack(states, 1)))
+    assert by_scale.absent
+    assert by_mean.absent
+
+
+def test_memory_is_not_ruled_out_where_it_could_not_be_estimated():
+    # one more lag is worth -log(1 - 0.2^2) / 2 = 0.020, but 64 coefficients of each of 32
+    # coordinates cost 64 / 2N = 0.021 to estimate
+    states = autoregression(50, 54, 0, 0.5, 0.2, dim=32)
+    _, (by_mean, _) = memory(sides(kernel(0.5 * torch.eye(32), 1.0), states))
+    assert by_mean.price == pytest.approx(64 / (2 * 30 * 51), rel=0.01)
+    assert not by_mean.absent
+    assert by_mean.detectable > 0.02
+
+
 def test_rows_hold_each_state_with_its_own_past():
     numbers = torch.arange(24.0).reshape(2, 12, 1)
     block = Trajectories.from_states(numbers, 1.0)

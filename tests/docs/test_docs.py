@@ -8,7 +8,13 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
+
+import sdelens
+from sdelens.testing import ornstein_uhlenbeck
+from sdelens.testing.conformance import check_probe
+from sdelens_cli.validate import from_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -190,3 +196,17 @@ if __name__ == "__main__":
     file = DOCS / "cli.md"
     file.write_text(with_help(file.read_text()))
     sys.exit()
+
+
+def test_the_probe_of_the_docs_keeps_the_rules_and_recovers_its_system(tmp_path):
+    page = (DOCS / "plugins.md").read_text()
+    code = re.search(r"<!-- example: relax.py -->\n```python\n(.*?)```", page, re.DOTALL)[1]
+    (tmp_path / "relax.py").write_text(code)
+    probe = from_file(tmp_path / "relax.py", None)()
+    check_probe(probe)
+    system = ornstein_uhlenbeck(1)
+    fitted = sdelens.fit(system.simulate(100, 101, seed=0), dt=system.dt, probe=probe)
+    x = torch.tensor([[0.0], [2.0]])
+    slope, truth = (float(f.diff(dim=0)) for f in (fitted.drift(0.0, x), system.drift(x)))
+    # a rate has a standard error of sqrt(2 rate / T), T = 800 of 1,000 in training
+    assert slope == pytest.approx(truth, abs=4 * 2 * (2 / 800) ** 0.5)
