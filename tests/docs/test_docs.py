@@ -19,7 +19,7 @@ from sdelens_cli.validate import from_file
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
-PAGES += sorted(DOCS.glob("*.md"))
+PAGES += sorted(DOCS.rglob("*.md"))
 KINDS = ("model", "source", "probe", "analyzer", "reporter")
 BLOCK = re.compile(r"<!-- help: (sdelens[a-z ]*) -->\n(?:```text\n.*?```\n)?", re.DOTALL)
 
@@ -76,13 +76,15 @@ def test_every_public_name_is_documented():
 
 
 def sections():
-    """The parts of plugins.md by plugin: kind and name."""
+    """The parts of plugins.md, and the pages of analyzers, by plugin: kind and name."""
     found = {}
     for part in re.split(r"^## ", (DOCS / "plugins.md").read_text(), flags=re.MULTILINE):
         kind = part.partition("\n")[0].lower().removesuffix("s")
         for section in re.split(r"^### ", part, flags=re.MULTILINE)[1:]:
             found[kind, section.partition("\n")[0].strip("`")] = section
-    return found
+    pages = {("analyzer", page.stem): page.read_text() for page in DOCS.glob("analyzers/*.md")}
+    assert not set(found) & set(pages)
+    return found | pages
 
 
 def built_in():
@@ -187,9 +189,10 @@ def test_no_page_names_a_folder_of_one_machine(page):
     assert not re.search(r"(?<![\w.~])/(work|home|root|Users)/", page.read_text())
 
 
-def test_readme_names_every_page():
-    named = (ROOT / "README.md").read_text()
-    assert [page.name for page in PAGES[1:] if page.name not in named] == []
+def test_readme_names_every_page_and_the_page_of_plugins_those_of_analyzers():
+    readme, plugins = ((ROOT / name).read_text() for name in ("README.md", "docs/plugins.md"))
+    named = {page: plugins if page.parent.name == "analyzers" else readme for page in PAGES[1:]}
+    assert [page.name for page, text in named.items() if page.name not in text] == []
 
 
 if __name__ == "__main__":
