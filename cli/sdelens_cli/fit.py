@@ -22,6 +22,10 @@ def fit(
         str | None,
         typer.Option(help="6 | 0-7 | 2,5 | all | -1 | embed: outputs of blocks. [the middle one]"),
     ] = None,
+    axis: Annotated[
+        str | None,
+        typer.Option(help="token: time along the text; layer: one path per token. [token]"),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")] = None,
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16. [float32]")
@@ -103,6 +107,7 @@ def fit(
     given = {
         "model": absolute(model),
         "layers": layer,
+        "axis": axis,
         "revision": revision,
         "dtype": dtype,
         "device": device,

@@ -132,7 +132,7 @@ class Screen:
         for view in run.views:
             record = run.fitted(view).record
             draw(self.console, score_table(record.scores, view, record.probe, short=True))
-            said = verdict(record.scores, record.probe, record.density)
+            said = verdict(record.scores, record.probe, record.density, clock=view.clock)
             self.console.print(bullets(said))
         self.console.print("\nwritten")
         for path in (run.folder, *(run.fit_folder(view) for view in run.views)):
@@ -169,6 +169,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("model", f"{model.name} @ {model.revision[:12]}, {model.blocks} blocks, d {model.width}"),
         ("weights", f"{model.fingerprint[:12]} ({model.weights}, {model.dtype}) on {plan.device}"),
         ("layers", ", ".join(plan.layers)),
+        *([("time", "depth, one path per token")] if plan.axis == "layer" else []),
         ("texts", plan.texts),
         ("tokens", f"at most {plan.tokens:,}"),
         ("probe", f"{plan.probe}, basis {plan.basis}"),

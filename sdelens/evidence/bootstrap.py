@@ -51,17 +51,26 @@ class Bootstrap:
     def ratio(
         self, above: Float[Tensor, "*series document"], below: Float[Tensor, "*#series document"]
     ) -> Interval:
-        """Of two sums over documents, for every series.
-
-        The interval is the expanded percentile interval: its tails are those at which a normal
-        interval is as long as Student's, which matters where documents are few (Hesterberg, "What
-        teachers should know about the bootstrap", 2015).
-        """
+        """Of two sums over documents, for every series."""
         value = above.sum(-1) / below.sum(-1)
-        drawn = (above @ self.weights.mT) / (below @ self.weights.mT)
         counts = (below > 0).sum(-1).expand(value.shape)
+        return self.interval(value, (above @ self.weights.mT) / (below @ self.weights.mT), counts)
+
+    def interval(
+        self,
+        value: Float[Tensor, "*series"],
+        drawn: Float[Tensor, "*series replicate"],
+        documents: Int[Tensor, "*series"] | None = None,
+    ) -> Interval:
+        """Of any estimate, given that of each replicate: the expanded percentile interval.
+
+        Its tails are those at which a normal interval is as long as Student's, which matters where
+        documents are few (Hesterberg, "What teachers should know about the bootstrap", 2015). A
+        series may be of some of the `documents` only.
+        """
+        counts = torch.full(value.shape, self.documents) if documents is None else documents
         found = [torch.full_like(value, math.nan) for _ in range(3)]
-        for n in torch.unique(counts).tolist():  # a series may be of a few of the documents only
+        for n in torch.unique(counts).tolist():
             if n > 1:
                 for whole, part in zip(found, _spread(drawn[counts == n], n), strict=True):
                     whole[counts == n] = part

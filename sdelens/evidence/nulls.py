@@ -21,10 +21,10 @@ from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
-from sdelens.protocols import LanguageModel, Site
+from sdelens.protocols import LanguageModel
 from sdelens.seeds import generator
-from sdelens.states.capturing import record
-from sdelens.states.recording import trimmed
+from sdelens.states.capturing import record, sites_of
+from sdelens.states.recording import View
 
 TERMS = {
     "iid_position": Terms(position=True),
@@ -95,7 +95,7 @@ def permuted_tokens(documents: Documents, seed: int, *, keep: int) -> Documents:
 def captured(
     model: LanguageModel,
     documents: Documents,
-    site: Site,
+    view: View,
     counts: Sequence[int],
     first: dict[int, int],
     *,
@@ -105,7 +105,11 @@ def captured(
 
     `first` says from which position on each test document is scored.
     """
-    paths = record(model, documents, [site], skip_first=skip_first).view(site)
+    sites = sites_of("embed,all", model) if view.axis == "layer" else [view.site]
+    recording = record(model, documents, sites, skip_first=skip_first)
+    paths: Paths = recording.view(view)
     ends = torch.tensor([0, *counts]).cumsum(0).tolist()
-    train, validation, test = (paths.select(range(a, b)) for a, b in pairwise(ends))
-    return Sides(train, validation, trimmed(test, first))
+    train, validation, test = (range(a, b) for a, b in pairwise(ends))
+    return Sides(
+        paths.select(train), paths.select(validation), recording.held_out(view, test, first)
+    )

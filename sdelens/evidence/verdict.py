@@ -49,14 +49,17 @@ class Gain:
         return cls(row[key], margin)
 
 
-def verdict(scores: Mapping[str, Any], probe: str, density: str) -> tuple[str, ...]:
+def verdict(
+    scores: Mapping[str, Any], probe: str, density: str, *, clock: str = "Tokens"
+) -> tuple[str, ...]:
     """The answer in three to five sentences, the plainest first.
 
-    Laws are compared under the noise of the fit: its own column of the scores.
+    Laws are compared under the noise of the fit: its own column of the scores. The `clock` is
+    what time counts.
     """
     suffix, groups = NOISES[scores["noise_column"]], scores["held_out_documents"]
     if groups < 2:
-        return (_no_sample(groups), _what_it_is(density))
+        return (_no_sample(groups), _what_it_is(density, clock))
     rows = {name: row for name, row in scores["baselines"].items() if name != probe}
     gains = {
         name: Gain.of(row, f"gain_of_fit{suffix}", groups)
@@ -71,7 +74,7 @@ def verdict(scores: Mapping[str, Any], probe: str, density: str) -> tuple[str, .
         sentences.append(_token_claim(gains["linear_token"]))
     if dropped := scores.get("dropped_prefix_in_training"):
         sentences.append(_dropped(dropped))
-    return (*sentences, *scores.get("notes", ()), _what_it_is(density))
+    return (*sentences, *scores.get("notes", ()), _what_it_is(density, clock))
 
 
 def _no_sample(groups: int) -> str:
@@ -146,11 +149,11 @@ def _dropped(count: int) -> str:
     )
 
 
-def _what_it_is(density: str) -> str:
+def _what_it_is(density: str, clock: str) -> str:
     if density == "discrete":
         return (
-            "Tokens have no step shorter than one: what is fitted is a discrete Gaussian kernel, "
-            "read as an SDE at dt = 1. No continuous-time diffusion is claimed."
+            f"{clock} have no step shorter than one: what is fitted is a discrete Gaussian "
+            "kernel, read as an SDE at dt = 1. No continuous-time diffusion is claimed."
         )
     if density == "exact":
         return "The fitted one-step law is that of a linear SDE: it has a real logarithm."

@@ -17,6 +17,7 @@ from sdelens.estimation.additive import (
 from sdelens.estimation.noise import features_of, fit_noise
 from sdelens.estimation.optimise import Schedule
 from sdelens.estimation.selection import selected
+from sdelens.estimation.timed import noise_around, timed_noise
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Gaussian, Kernel, Law, Noise, prefixed
 from sdelens.paths.trajectories import Paths, Trajectories
@@ -89,16 +90,24 @@ def outgrown(train: Float[Tensor, " dim"], validation: Float[Tensor, " dim"], co
 
 
 def constant_laws(
-    means: dict[str, AdditiveMean], train: Moments, validation: Moments, spec: NoiseSpec
+    means: dict[str, AdditiveMean],
+    train: Moments,
+    validation: Moments,
+    spec: NoiseSpec,
+    paths: Paths | None = None,
 ) -> dict[str, Kernel]:
-    """Each mean with constant noise."""
-    return {
-        name: Kernel(
-            mean.to(torch.float32),
-            ConstantNoise.of(spec, covariance_of(mean, train, validation), train.count),
-        )
-        for name, mean in means.items()
-    }
+    """Each mean with noise that is the same in every state.
+
+    The training paths are needed where the noise has deviations at each time; these are those of
+    training residuals.
+    """
+
+    def around(mean: AdditiveMean) -> Noise:
+        if spec.by_time:
+            return noise_around(spec, mean, train, paths)
+        return ConstantNoise.of(spec, covariance_of(mean, train, validation), train.count)
+
+    return {name: Kernel(mean.to(torch.float32), around(mean)) for name, mean in means.items()}
 
 
 def state_dependent_laws(
@@ -158,7 +167,9 @@ class Renoised(Law):
 
 
 def refitted(law: Law, train: Paths, validation: Paths, spec: NoiseSpec) -> Renoised:
-    """A law's mean with constant noise, made as that of the baselines is (`covariance_of`)."""
+    """A law's mean with constant noise, made as that of the baselines is (`constant_laws`)."""
+    if spec.by_time:
+        return Renoised(law, timed_noise(spec, lambda block: law.predict(block).mean, train))
     (seen, count), (held, fewer) = (residual_moment(law, paths) for paths in (train, validation))
     size = outgrown(seen.diagonal(), held.diagonal(), fewer)
     return Renoised(law, ConstantNoise.of(spec, size * seen, count))

@@ -18,10 +18,10 @@ from sdelens.fitting.baselines import (
 )
 from sdelens.fitting.metrics import CONSTANT, STATE_DEPENDENT, VARIANT, scores_of
 from sdelens.fitting.scores import sink_norm, tally
-from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Law
 from sdelens.laws.resolution import resolution_notes
 from sdelens.laws.sde import SDE, LinearSDE
+from sdelens.laws.timed_noise import StatelessNoise
 from sdelens.paths.basis import Basis, BasisSpec, fit_basis
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Fit, FitTask, Probe, Tell, Watch, untold, unwatched
@@ -149,7 +149,8 @@ def finite(value: float) -> float | None:
 
 def _constant(law: Law) -> bool:
     """Whether the noise of a law is known to be the same in all states."""
-    return isinstance(law, LinearSDE) or isinstance(getattr(law, "noise", None), ConstantNoise)
+    noise = getattr(law, "noise", None)
+    return isinstance(law, LinearSDE) or isinstance(noise, StatelessNoise)
 
 
 def _baselines(
@@ -159,7 +160,7 @@ def _baselines(
     moments, held = entry.moments
     means = baseline_means(moments, held)
     effort = effort_of(probe, moments.dim)
-    laws: dict[str, Law] = dict(constant_laws(means, moments, held, effort.noise))
+    laws: dict[str, Law] = dict(constant_laws(means, moments, held, effort.noise, entry.seen))
     laws[CONSTANT] = refitted(law, entry.seen, entry.held, effort.noise)
     if state_dependent:
         trained = state_dependent_laws(

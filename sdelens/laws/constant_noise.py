@@ -22,12 +22,26 @@ class NoiseSpec:
     """``scalar``, ``diagonal``, ``correlated:k`` or ``full``."""
 
     name: str = "diagonal"
+    by_time: bool = False
+    """Whether deviations are those of each time; correlations are the same at all of them."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"scalar|diagonal|full|correlated:[1-9]\d*", self.name):
             raise UsageError(
                 f"noise must be scalar, diagonal, correlated:K or full, got {self.name!r}"
             )
+
+    @classmethod
+    def parse(cls, text: str) -> "NoiseSpec":
+        """A form, and ``@time`` after it where deviations are those of each time.
+
+        >>> NoiseSpec.parse("diagonal@time")
+        NoiseSpec(name='diagonal', by_time=True)
+        """
+        name, at, word = text.partition("@")
+        if at and word != "time":
+            raise UsageError(f"after @ noise knows time only, as in {name}@time; got {text!r}")
+        return cls(name, by_time=bool(at))
 
     @property
     def diagonal(self) -> bool:

@@ -120,7 +120,7 @@ def load_model(job: Job) -> LanguageModel:
         device=job.device,
         offline=job.offline,
     )
-    resolve_layers(job.layers, model.card.blocks, model.card.name)
+    resolve_layers(job.recorded, model.card.blocks, model.card.name)
     return model
 
 
@@ -231,9 +231,9 @@ def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None
 
 def _view_task(run: Run, view: View) -> ViewTask:
     """The paths of a view, where they are fitted, and its seed."""
-    paths = moved(run.recording.view(view), getattr(run.model, "device", torch.device("cpu")))
-    seed = derive(run.job.seed, "fit", view)
-    return ViewTask(paths, seed, run.test_paths(paths), run.recording.origin)
+    device = getattr(run.model, "device", torch.device("cpu"))
+    paths, test = (moved(p, device) for p in (run.recording.view(view), run.test_paths(view)))
+    return ViewTask(paths, derive(run.job.seed, "fit", view), test, run.recording.origin)
 
 
 def moved(paths: Paths, device: torch.device) -> Paths:
@@ -249,7 +249,8 @@ def counts(run: Run) -> dict[str, Any]:
     return {
         "tokens": int(lengths.sum()),
         "documents": len(run.documents),
-        "paths_going_on": survivors(lengths),
+        # along the depth all paths are as long
+        "paths_going_on": survivors(lengths) if run.job.axis == "token" else [],
         "dropped_prefix_in_training": dropped(run),
     }
 
@@ -257,8 +258,10 @@ def counts(run: Run) -> dict[str, Any]:
 def dropped(run: Run) -> int:
     """Test transitions that are not scored since their whole prefix occurs in training."""
     lengths, start = run.documents.lengths, run.documents.start.clamp(min=run.job.skip_first)
-    return sum(
-        max(0, min(first, int(lengths[d]) - 1) - int(start[d]))
+    through = run.job.axis == "layer"  # a step to every block from each token, the last one too
+    steps = len(run.sites) - 1 if through else 1
+    return steps * sum(
+        max(0, min(first, int(lengths[d]) - (not through)) - int(start[d]))
         for d, first in run.first_new.items()
     )
 

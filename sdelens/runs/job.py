@@ -14,6 +14,7 @@ from sdelens.states.sites import parse_layers
 ELSEWHERE = ("device", "cache", "offline")
 """Settings that say where, not what: they do not enter the hash."""
 CHOICES = {
+    "axis": ("token", "layer"),
     "dtype": ("float32", "bfloat16", "float16"),
     "device": ("auto", "cpu", "cuda", "mps"),
 }
@@ -29,6 +30,7 @@ class Job:
     device: str = "auto"
     offline: bool = False
     layers: str | None = None
+    axis: str = "token"
     source: str = "sampled"
     source_settings: Mapping[str, Any] = field(default_factory=dict)
     probe: str = "neural"
@@ -49,12 +51,22 @@ class Job:
                 raise UsageError(
                     f"--{name} must be {', '.join(known)}; got {getattr(self, name)!r}"
                 )
+        if self.axis == "layer" and self.layers is not None:
+            raise UsageError(
+                "--layer and --axis layer contradict each other, since a path through the depth "
+                f"passes every layer: leave out --layer {self.layers}"
+            )
         if self.ensemble < 0 or self.ensemble == 1:
             raise UsageError(
                 f"an ensemble has two members or more, or none (0), got {self.ensemble}"
             )
         if self.skip_first < 0:
             raise UsageError(f"skip-first must be 0 or more, got {self.skip_first}")
+
+    @property
+    def recorded(self) -> str | None:
+        """The layers whose states are recorded, as `layers` names them."""
+        return "embed,all" if self.axis == "layer" else self.layers
 
     @property
     def hash8(self) -> str:
@@ -64,6 +76,8 @@ class Job:
     def _what(self) -> dict[str, Any]:
         """The settings that results depend on."""
         settings = {k: v for k, v in asdict(self).items() if k not in ELSEWHERE}
+        if self.axis == "token":  # as before there was another
+            del settings["axis"]
         inner = settings["source_settings"].items()
         return settings | {"source_settings": {k: v for k, v in inner if k not in ELSEWHERE}}
 
@@ -71,6 +85,8 @@ class Job:
     def name(self) -> str:
         """The run's folder name: model, layers, hash."""
         layers = "middle" if self.layers is None else f"L{self.layers}"
+        if self.axis == "layer":
+            layers = "depth"
         return f"{Path(self.model).name}-{layers.replace(',', '+').replace(' ', '')}-{self.hash8}"
 
     def json(self) -> dict[str, Any]:

@@ -27,12 +27,13 @@ class Plan:
     folder: Path
     probe: str
     basis: str
+    axis: str = "token"
 
 
 def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache: Path) -> Plan:
     """The plan of a job whose model is there already; `cache` is where its states will lie."""
     card = model.card
-    layers = resolve_layers(job.layers, card.blocks, card.name)
+    layers = resolve_layers(job.recorded, card.blocks, card.name)
     documents = int(getattr(source, "documents_wanted", 0))
     length = min(int(getattr(source, "length", card.context)), card.context - 1)
     weights = card.width * (12 * card.blocks * card.width + card.vocabulary)
@@ -49,6 +50,7 @@ def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache:
         folder=folder,
         probe=job.probe if job.ensemble == 0 else f"{job.probe}, ensemble of {job.ensemble}",
         basis=job.basis if job.center == "all" else f"{job.basis}, centred per position",
+        axis=job.axis,
     )
 
 

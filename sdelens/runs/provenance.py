@@ -25,6 +25,7 @@ def provenance(run: Run) -> dict[str, str]:
             "weights": f"{model['fingerprint'][:16]}… ({model['weights']}, {model['dtype']})",
             "texts": _with(job.source, job.source_settings),
             "probe": _with(job.probe, job.probe_settings),
+            "axis": "depth, one path per token" if job.axis == "layer" else "token positions",
             "basis": f"{job.basis}, centred on the training mean of {centre}",
             "skipped": f"{counted(job.skip_first, 'position')} at the start of each context",
             "seed": str(job.seed),
@@ -64,6 +65,8 @@ def layer_words(views: Sequence[View]) -> str:
     >>> layer_words([View(Site("embed")), *(View(Site("block", k)) for k in (0, 1, 2, 6))])
     'embedding, layers 0 to 2, 6'
     """
+    if any(view.axis == "layer" for view in views):
+        return "all layers by depth"
     numbers = sorted(view.site.layer for view in views if view.site.kind != "embed")
     parts: list[list[int]] = []
     for number in numbers:

@@ -156,7 +156,9 @@ def report_of(run: Run) -> Report:
     laws = sorted({law_words(fitted) for fitted in fits.values()})
     findings = findings_of(run)
     said = {
-        view: verdict(fitted.record.scores, fitted.record.probe, fitted.record.density)
+        view: verdict(
+            fitted.record.scores, fitted.record.probe, fitted.record.density, clock=view.clock
+        )
         for view, fitted in fits.items()
     }
     return Report(

@@ -27,7 +27,7 @@ from sdelens.runs.job import Job
 from sdelens.settings import build
 from sdelens.states.capturing import record, sites_of
 from sdelens.states.deferred import DeferredPaths
-from sdelens.states.recording import Recording, View, trimmed
+from sdelens.states.recording import DEPTH, Recording, View
 from sdelens.store import (
     cache_folder,
     read_json,
@@ -159,11 +159,13 @@ class Run:
     @property
     def sites(self) -> tuple[Site, ...]:
         """What was asked for."""
-        return sites_of(self.job.layers, self.model)
+        return sites_of(self.job.recorded, self.model)
 
     @property
     def wanted(self) -> tuple[View, ...]:
-        """The views of all sites, fitted or not."""
+        """The views of all sites, or the one through all of them, fitted or not."""
+        if self.job.axis == "layer":
+            return (DEPTH,)
         return tuple(View(site) for site in self.sites)
 
     @cached_property
@@ -197,6 +199,7 @@ class Run:
         if fitted.members:
             write_tensors(folder / "members.safetensors", _members(fitted.members))
         config = {
+            **({"axis": view.axis} if view.axis != "token" else {}),
             "site": asdict(view.site),
             "probe": made.probe,
             "settings": dict(made.settings),
@@ -249,9 +252,9 @@ class Run:
         found: dict[str, Any] = read_json(self.fit_folder(view) / "metrics.json")
         return found
 
-    def test_paths(self, paths: Paths) -> Paths:
+    def test_paths(self, view: View) -> Paths:
         """The test documents, without transitions whose whole prefix is in training."""
-        return trimmed(paths.select(self.split.test), self.first_new)
+        return self.recording.held_out(view, self.split.test, self.first_new)
 
     def study(self, prompt: str | None = None, *, with_model: bool = False) -> Study:
         """Ready for questions; states are read, or captured again, when they are asked for."""
@@ -270,7 +273,7 @@ class Run:
             fitted=self.fitted(view),
             train=paths.select(self.split.train),
             validation=paths.select(self.split.validation),
-            test=self.test_paths(paths),
+            test=DeferredPaths(lambda: self.test_paths(view)),
         )
 
 
@@ -282,7 +285,7 @@ def _members(laws: tuple[Law, ...]) -> dict[str, Tensor]:
 
 def view_of(config: dict[str, Any]) -> View:
     """The view that a fit's config.json names."""
-    return View(Site(**config["site"]))
+    return View(Site(**config["site"]), config.get("axis", "token"))
 
 
 def load(folder: Path | str, model: Any = None) -> Study:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +18,7 @@ from sdelens.origin import ModelCard, Origin
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, Transitions, shuffled
 from sdelens.protocols import Site
 from sdelens.seeds import generator
+from sdelens.states.depth import DepthPaths
 from sdelens.store import read_json, write_json, write_tensors
 
 INDEX = "index.json"
@@ -24,17 +26,32 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class View:
-    """What a fit looks at: one site along the token axis."""
+    """What a fit looks at: one site along the token axis, or every site along the depth."""
 
     site: Site
+    """On the axis ``layer`` where its paths begin: the embedding."""
+    axis: Literal["token", "layer"] = "token"
 
     def __str__(self) -> str:
+        if self.axis == "layer":
+            return "depth"
         return "embed" if self.site.kind == "embed" else f"L{self.site.layer:02d}"
 
     @property
     def label(self) -> str:
         """As the command line writes it."""
+        if self.axis == "layer":
+            return "depth"
         return "embed" if self.site.kind == "embed" else str(self.site.layer)
+
+    @property
+    def clock(self) -> str:
+        """What time counts, to begin a sentence."""
+        return "Blocks" if self.axis == "layer" else "Tokens"
+
+
+DEPTH = View(Site("embed"), "layer")
+"""The one view of a run along the depth: a path for each token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +122,34 @@ class Recording:
         """One for each site."""
         return tuple(View(site) for site in self.sites)
 
-    def view(self, view: View | Site | int) -> "ShardPaths":
-        """The paths of one site; an int is the output of that block."""
+    def view(self, view: View | Site | int) -> "ShardPaths | DepthPaths":
+        """The paths of one site, or through all of them; an int is the output of that block."""
+        if isinstance(view, View) and view.axis == "layer":
+            return self.depth()
         site = Site("block", view) if isinstance(view, int) else getattr(view, "site", view)
         if site not in self.sites:
             known = ", ".join(map(str, self.sites))
             raise UsageError(f"{site} was not captured: this recording holds {known}")
         files = tuple(shard_file(self.folder, number) for number in range(self.shards))
         return ShardPaths(files, str(site), kept=self.temporary)
+
+    def depth(self) -> DepthPaths:
+        """A path for each token, from the embedding through every block."""
+        blocks = tuple(Site("block", k) for k in range(self.origin.model.blocks))
+        if self.sites != (Site("embed"), *blocks):
+            known = ", ".join(map(str, self.sites))
+            raise UsageError(
+                "paths through the depth need the embedding and every block, but this recording "
+                f'holds {known}: capture with layers="embed,all"'
+            )
+        files = tuple(shard_file(self.folder, number) for number in range(self.shards))
+        return DepthPaths(files, tuple(map(str, self.sites)), kept=self.temporary)
+
+    def held_out(self, view: View, documents: Sequence[int], first: dict[int, int]) -> "Paths":
+        """The paths of these documents, without what comes before position `first[document]`."""
+        if view.axis == "layer":
+            return replace(self.depth().select(documents), since=first)
+        return trimmed(self.view(view).select(documents), first)
 
 
 def shard_file(folder: Path, number: int) -> Path:

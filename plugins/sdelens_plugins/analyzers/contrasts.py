@@ -12,6 +12,7 @@ from sdelens.fitting.study import Study, Viewed
 from sdelens.paths.basis import Basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
+from sdelens.paths.split import first_new
 from sdelens.paths.trajectories import Paths
 from sdelens.report import Estimate, Figure, Panel
 from sdelens.seeds import derive
@@ -49,6 +50,10 @@ class Contrasts:
         untrained = study.model.untrained(derive(seed, "untrained"))
         began = _began(real.test)
         first = {row: began[d] for row, d in enumerate(chosen) if d in began}
+        if view.axis == "layer":  # times are no positions
+            rows, held = range(len(chosen)), len(numbers[-1])
+            train = rows[: len(numbers[0])]
+            first = first_new(texts.padded(), train, rows[len(rows) - held :])
         for name, model, read in (
             ("tokens permuted", study.model, shuffled),
             ("untrained model", untrained, texts),
@@ -56,7 +61,7 @@ class Contrasts:
             sides = captured(
                 model,
                 read,
-                view.site,
+                view,
                 [len(side) for side in numbers],
                 first,
                 skip_first=origin.skip_first,
@@ -126,7 +131,8 @@ def _fewer(viewed: Viewed, documents: int) -> tuple[Sides, list[list[int]]]:
 
 def _numbers(paths: Paths) -> list[int]:
     """Documents that have a transition."""
-    return [d for block in paths for d in block.document[block.steps.any(1)].tolist()]
+    found = [d for block in paths for d in block.document[block.steps.any(1)].tolist()]
+    return list(dict.fromkeys(found))  # along the depth a document has many paths
 
 
 def _began(test: Paths) -> dict[int, int]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,7 +10,10 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
-from sdelens.states.capturing import opened, record
+from sdelens.states.capturing import opened, record, sites_of
+
+CLOCKS = {"token": "positions", "layer": "depths"}
+"""What times count on each axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +24,8 @@ class Observed:
     states: Float[Tensor, "time dim"]
     times: Float[Tensor, " time"]
     tokens: Int[Tensor, " time"]
+    clock: str = "positions"
+    """What times count."""
 
     @property
     def steps(self) -> int:
@@ -32,11 +36,16 @@ class Observed:
     def span(self) -> str:
         """Its name and where it begins and ends, to open a caption."""
         first, last = self.times[0].item(), self.times[-1].item()
-        return f"{self.name[0].upper()}{self.name[1:]}, positions {first:g} to {last:g}"
+        return f"{self.name[0].upper()}{self.name[1:]}, {self.clock} {first:g} to {last:g}"
 
     def first(self, count: int) -> "Observed":
         """Its first states."""
-        return Observed(self.name, self.states[:count], self.times[:count], self.tokens[:count])
+        return replace(
+            self,
+            states=self.states[:count],
+            times=self.times[:count],
+            tokens=self.tokens[:count],
+        )
 
 
 def observed(study: Study, *, tokens: int) -> Observed:
@@ -45,20 +54,24 @@ def observed(study: Study, *, tokens: int) -> Observed:
     The document is the first that is long enough, or else the longest.
     """
     if study.prompt:
-        return replace(_of_prompt(study, study.prompt), name="the prompt").first(tokens)
-    _, viewed = study.single
+        return _of_prompt(study, study.prompt).first(tokens)
+    view, viewed = study.single
     path = max(_paths(viewed.test), key=lambda path: min(len(path.times), tokens), default=None)
     if path is None:
         raise UsageError(
             "a trajectory needs a held-out document of at least two states, but there is none: "
             "give a prompt, or fit to more or longer texts"
         )
-    return path.first(tokens)
+    return replace(path.first(tokens), clock=CLOCKS[view.axis])
 
 
 def openings(paths: Paths, *, documents: int, states: int) -> list[Observed]:
-    """The first states of the first documents that have a transition."""
-    return [path.first(states) for path in islice(_paths(paths), documents)]
+    """The first states of the first documents that have a transition, of one path of each."""
+    first: dict[str, Observed] = {}
+    for path in _paths(paths):
+        if first.setdefault(path.name, path) is path and len(first) == documents:
+            break
+    return [path.first(states) for path in first.values()]
 
 
 def words_of(study: Study, ids: Int[Tensor, " time"]) -> tuple[str, ...]:
@@ -90,11 +103,15 @@ def _of_prompt(study: Study, prompt: str) -> Observed:
     origin = viewed.fitted.origin
     skipped = 1 if origin is None else origin.skip_first
     documents = Documents.of([Document(tuple(opened(study.model, prompt)))])
-    recording = record(study.model, documents, [view.site], skip_first=skipped)
-    (path,) = _unpadded(next(iter(recording.view(view))))
+    through = view.axis == "layer"
+    sites = sites_of("embed,all", study.model) if through else [view.site]
+    recording = record(study.model, documents, sites, skip_first=skipped)
+    # along the depth each token has a path, and the last is what the prompt came to
+    *_, path = _unpadded([*recording.view(view)][-1])
+    name = "the last token of the prompt" if through else "the prompt"
     if path.steps < 1:
         raise UsageError(
             f"a trajectory needs two states, but the prompt {prompt!r} has {path.steps + 1} after "
             f"the first {skipped} position(s), which are skipped: give a longer prompt"
         )
-    return path
+    return replace(path, name=name, clock=CLOCKS[view.axis])

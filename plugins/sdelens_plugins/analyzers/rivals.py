@@ -33,7 +33,7 @@ class Rivals:
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         noise = noise_of(fitted.record, moments.dim)
-        laws = constant_laws(baseline_means(moments, held), moments, held, noise)
+        laws = constant_laws(baseline_means(moments, held), moments, held, noise, train)
         return cls(laws, refitted(fitted.law, train, validation, noise), moments)
 
 

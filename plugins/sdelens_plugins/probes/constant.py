@@ -7,11 +7,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sdelens.estimation.additive import AdditiveMean, Moments, drifting, second_moment, times_of
+from sdelens.estimation.additive import AdditiveMean, Moments, drifting, times_of
+from sdelens.estimation.timed import noise_around
 from sdelens.fitting.baselines import Effort
-from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.constant_noise import NoiseSpec
 from sdelens.laws.law import group_of
 from sdelens.laws.sde import KernelSDE
+from sdelens.laws.timed_noise import StatelessNoise, restored_noise
 from sdelens.paths.trajectories import Paths, dt_of
 from sdelens.protocols import Fit, Watch
 
@@ -26,23 +28,23 @@ class ConstantProbe:
     noise: str = "diagonal"
 
     def __post_init__(self) -> None:
-        NoiseSpec(self.noise)  # a form that is none is an error before any work
+        NoiseSpec.parse(self.noise)  # a form that is none is an error before any work
 
     def effort(self, dim: int) -> Effort:
         """The baselines have noise of the same structure."""
         del dim
-        return Effort(NoiseSpec(self.noise))
+        return Effort(NoiseSpec.parse(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del validation, seed, watch  # closed form, nothing to choose
         moments = Moments.of(train, times_of(train))
         mean = drifting(moments, by_position=False)
-        noise = ConstantNoise.of(NoiseSpec(self.noise), second_moment(mean, moments))
+        noise = noise_around(NoiseSpec.parse(self.noise), mean, moments, train)
         return Fit(self._kernel(mean.to(torch.float32), noise, dt_of(train)))
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        return self._kernel(AdditiveMean(**mean), ConstantNoise(**noise), config["dt"])
+        return self._kernel(AdditiveMean(**mean), restored_noise(noise), config["dt"])
 
-    def _kernel(self, mean: AdditiveMean, noise: ConstantNoise, dt: float) -> KernelSDE:
+    def _kernel(self, mean: AdditiveMean, noise: StatelessNoise, dt: float) -> KernelSDE:
         return KernelSDE(mean, noise, dt=dt, density=self.density, diagonal=noise.diagonal)

@@ -9,17 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.errors import BadNumbers
+from sdelens.errors import BadNumbers, UsageError
 from sdelens.estimation.additive import (
     AdditiveMean,
     second_moment,
 )
 from sdelens.estimation.centred import Centred
 from sdelens.estimation.selection import RIDGES, SHRINKAGES
+from sdelens.estimation.timed import noise_around
 from sdelens.fitting.baselines import Effort
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import group_of
 from sdelens.laws.sde import SDE, KernelSDE, LinearSDE
+from sdelens.laws.timed_noise import StatelessNoise, restored_noise
 from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Paths, dt_of
 from sdelens.protocols import Fit, Watch
@@ -31,7 +33,8 @@ class DiagonalProbe:
 
     `discrete`: a kernel with an intercept for each position. `exact`: an Ornstein-Uhlenbeck
     process per coordinate, with the rate :math:`\log a_i/dt` and one intercept (`BadNumbers`
-    where :math:`a_i \le 0`). `noise` is ``scalar``, ``diagonal``, ``correlated:k`` or ``full``.
+    where :math:`a_i \le 0`). `noise` is ``scalar``, ``diagonal``, ``correlated:k`` or ``full``,
+    in a kernel with ``@time`` after it for deviations of each time.
     `ridge` divides each :math:`a_i` of least squares by 1 + ridge; None chooses it on validation.
     """
 
@@ -42,23 +45,29 @@ class DiagonalProbe:
     noise: str = "diagonal"
 
     def __post_init__(self) -> None:
-        NoiseSpec(self.noise)  # a form that is none is an error before any work
+        spec = NoiseSpec.parse(self.noise)  # a form that is none is an error before any work
+        if spec.by_time and self.density == "exact":
+            raise UsageError(
+                f"the coefficients of an exact density do not depend on time, but noise is "
+                f"{self.noise!r}: use noise={spec.name} or density=discrete"
+            )
 
     def effort(self, dim: int) -> Effort:
         """The baselines have noise of the same structure."""
         del dim
-        return Effort(NoiseSpec(self.noise))
+        return Effort(NoiseSpec.parse(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del seed, watch  # closed form
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         mean = self._mean(moments, held)
-        noise = ConstantNoise.of(NoiseSpec(self.noise), second_moment(mean, moments))
         dt = dt_of(train)
+        spec = NoiseSpec.parse(self.noise)
         if self.density == "discrete":
+            noise = noise_around(spec, mean, moments, train)
             return Fit(self._kernel(mean.to(torch.float32), noise, dt))
-        covariance = noise.scale.covariance()
+        covariance = ConstantNoise.of(spec, second_moment(mean, moments)).scale.covariance()
         require_positive(mean.matrix.diagonal())
         exact = LinearSDE.from_step(mean.matrix, mean.by_time[0], covariance, dt).tensors()
         return Fit(LinearSDE(**{name: t.float() for name, t in exact.items()}, dt=dt))
@@ -78,9 +87,9 @@ class DiagonalProbe:
         if self.density == "exact":
             return LinearSDE(**dict(tensors), dt=config["dt"])
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        return self._kernel(AdditiveMean(**mean), ConstantNoise(**noise), config["dt"])
+        return self._kernel(AdditiveMean(**mean), restored_noise(noise), config["dt"])
 
-    def _kernel(self, mean: AdditiveMean, noise: ConstantNoise, dt: float) -> KernelSDE:
+    def _kernel(self, mean: AdditiveMean, noise: StatelessNoise, dt: float) -> KernelSDE:
         return KernelSDE(mean, noise, dt=dt, density="discrete", diagonal=noise.diagonal)
 
 

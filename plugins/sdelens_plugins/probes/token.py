@@ -11,13 +11,14 @@ from sdelens.estimation.additive import (
     AdditiveMean,
     Moments,
     Terms,
-    second_moment,
     times_of,
 )
 from sdelens.estimation.selection import selected
+from sdelens.estimation.timed import noise_around
 from sdelens.fitting.baselines import Effort
-from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.constant_noise import NoiseSpec
 from sdelens.laws.law import Kernel, group_of
+from sdelens.laws.timed_noise import restored_noise
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Fit, Watch
 
@@ -36,22 +37,22 @@ class TokenProbe:
     noise: str = "diagonal"
 
     def __post_init__(self) -> None:
-        NoiseSpec(self.noise)  # a form that is none is an error before any work
+        NoiseSpec.parse(self.noise)  # a form that is none is an error before any work
 
     def effort(self, dim: int) -> Effort:
         """The baselines have noise of the same structure."""
         del dim
-        return Effort(NoiseSpec(self.noise))
+        return Effort(NoiseSpec.parse(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del seed, watch  # closed form
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         mean = selected(moments, held, Terms(position=True, token=True))
-        noise = ConstantNoise.of(NoiseSpec(self.noise), second_moment(mean, moments))
+        noise = noise_around(NoiseSpec.parse(self.noise), mean, moments, train)
         return Fit(Kernel(mean.to(torch.float32), noise))
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kernel:
         del config  # everything is in the tensors
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        return Kernel(AdditiveMean(**mean), ConstantNoise(**noise))
+        return Kernel(AdditiveMean(**mean), restored_noise(noise))

@@ -1,0 +1,83 @@
+"""`sdelens simulate`: let a fit go on from a prompt, in words."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdelens.errors import UsageError
+from sdelens.runs.folder import require_run
+
+if TYPE_CHECKING:
+    from sdelens.report import Finding
+
+
+def simulate(
+    run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
+    prompt: Annotated[
+        str | None, typer.Option(help="A text to go on from. [a question about France]")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="How many words to simulate.")] = 20,
+    start: Annotated[
+        str, typer.Option(help="The prompt's last state, or the mean of its states: last, mean.")
+    ] = "last",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Simulate a fit from a prompt and say its states in words, beside the model's own."""
+    require_run(run)
+    if start not in ("last", "mean"):
+        raise UsageError(f"--start must be last or mean, got {start!r}")
+
+    from sdelens.runs.reporting import analyze as ask
+    from sdelens.runs.run import Run
+    from sdelens_cli.screen import Screen, finding_json
+
+    settings = {"generate": {"tokens": tokens, "start": start}}
+    screen = Screen(quiet=quiet or as_json)
+    with screen.working("simulate") as now:
+        findings, _ = ask(
+            Run(run),
+            ["generate"],
+            prompt=prompt,
+            settings=settings,
+            watch=lambda name, view: now(f"{name} {view}"),
+        )
+    if as_json:
+        found = [finding_json(finding) | {"texts": texts(finding)} for finding in findings]
+        print(json.dumps({"run": str(run), "findings": found}))
+        return
+    for finding in findings:
+        show(finding)
+
+
+def texts(finding: "Finding") -> dict[str, str]:
+    """What everyone wrote, by name."""
+    return {strip.name: "".join(strip.tokens) for strip in finding.strips}
+
+
+def show(finding: "Finding") -> None:
+    """The texts of one view, then what they are worth."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console, rows = Console(), Table.grid(padding=(0, 2))
+    for name, text in texts(finding).items():
+        cells: tuple[Any, ...] = (Text(name, style="dim"), Text(one_line(text)))
+        rows.add_row(*cells)
+    console.print(Text(finding.view, style="bold"))
+    console.print(rows)
+    console.print(Text(finding.headline))
+
+
+def one_line(text: str) -> str:
+    r"""A text with signs for its line breaks.
+
+    >>> one_line("a cat\nsat")
+    'a cat⏎sat'
+    """
+    from sdelens.report import visible
+
+    return visible(text).replace("·", " ")

@@ -1,0 +1,36 @@
+"""Laws whose step is linear in the state with constant noise: what closed recursions need."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.estimation.additive import AdditiveMean, nearest
+from sdelens.laws.constant_noise import ConstantNoise
+from sdelens.laws.sde import SDE, KernelSDE, LinearSDE
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``X' = A x + c_t + noise`` with the same Gaussian noise in every state."""
+
+    matrix: Float[Tensor, "dim dim"]
+    offset: Callable[[Tensor], Tensor]
+    """c at a time."""
+    covariance: Float[Tensor, "dim dim"]
+
+    @classmethod
+    def of(cls, sde: SDE) -> "Affine | None":
+        """The step of a law in float64; None if it is not of this form."""
+        if isinstance(sde, LinearSDE):
+            root, offset = sde.step_root.double(), sde.step_offset.double()
+            return cls(sde.step_matrix.double(), lambda _: offset, root @ root.mT)
+        if not isinstance(sde, KernelSDE):
+            return None
+        mean, noise = sde.mean, sde.noise
+        if not (isinstance(mean, AdditiveMean) and isinstance(noise, ConstantNoise)):
+            return None
+        times, by_time = mean.times, mean.by_time.double()
+        covariance = noise.scale.covariance().double()
+        return cls(mean.matrix.double(), lambda t: by_time[nearest(times, t)], covariance)

@@ -1,0 +1,144 @@
+"""What one layer of several has to say of itself, to be held against the others."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.estimation.additive import AdditiveMean, Terms, least_squares
+from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.evidence import gain_over_best
+from sdelens.evidence.student import student
+from sdelens.fitting.fitted import Fitted
+from sdelens.fitting.study import Viewed
+from sdelens.laws.law import Law
+from sdelens.laws.sde import SDE, KernelSDE
+from sdelens.paths.moments import Moments, times_of
+from sdelens.paths.trajectories import Paths
+
+PARTS = 8
+"""Training documents are dealt to so many parts, each left out once for the jackknife."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerStory:
+    """The measures of one layer, each with its 95% interval."""
+
+    gain: Interval
+    """Over the best baseline, in nats per dimension, as recorded with the fit."""
+    rival: str
+    r2: Interval
+    """The share of the squared increments that the fit's mean explains."""
+    noise: Interval
+    """The fit's deviation of one step, by root mean square over test states, in standardised
+    coordinates."""
+    residual: Interval
+    """That of the held-out residuals: what the noise should be."""
+    radius: Interval
+    """Spectral radius of the mean map's Jacobian at the mean training state."""
+
+    @classmethod
+    def of(cls, viewed: Viewed, groups: Int[Tensor, " document"], *, seed: int) -> "LayerStory":
+        """One pass over test documents, and a few over training ones for the radius's error."""
+        fitted = viewed.fitted
+        best = gain_over_best(fitted)
+        scores = fitted.record.scores
+        held = int(scores["held_out_documents"])
+        noise, residual = _noise(viewed, groups, seed)
+        return cls(
+            gain=around(best.value, best.stderr, best.groups),
+            rival=best.name.removeprefix("gain over "),
+            r2=around(scores["increment_r2"], scores["increment_r2_stderr"], held),
+            noise=noise,
+            residual=residual,
+            radius=spectral_radius(fitted, fitted.encoded(viewed.train), groups),
+        )
+
+
+def around(value: float, stderr: float, groups: int) -> Interval:
+    """By Student's t; without an interval where fewer than two groups gave the error."""
+    spread = stderr if groups > 1 else math.nan
+    margin = student(0.975, groups) * spread
+    numbers = (value, spread, value - margin, value + margin)
+    return Interval(*(torch.tensor(number, dtype=torch.float64) for number in numbers))
+
+
+@torch.no_grad()
+def _noise(
+    viewed: Viewed, groups: Int[Tensor, " document"], seed: int
+) -> tuple[Interval, Interval]:
+    """Root mean squares per coordinate: of the law's noise, and of what it should be."""
+    law, units = viewed.fitted.law, int(groups.max()) + 1
+    sums = torch.zeros(3, units, dtype=torch.float64)
+    for block in viewed.fitted.encoded(viewed.test):
+        predicted, steps = law.predict(block), block.steps
+        if not steps.any():
+            continue
+        error = (block.states[:, 1:] - predicted.mean[:, :-1]).square().mean(-1)
+        variance = predicted.covariance().variance().mean(-1)
+        variance = variance.expand(block.mask.shape)[:, :-1]
+        unit = groups[block.document.cpu()][:, None].expand(steps.shape)[steps.cpu()]
+        rows = torch.stack([variance, error, torch.ones_like(error)])[:, steps]
+        sums += by_unit(rows, unit, units)
+    found = Bootstrap.of(sums[2], seed=seed).ratio(sums[:2], sums[2])
+    return _root(found[0]), _root(found[1])
+
+
+def _root(square: Interval) -> Interval:
+    """Of a mean square, the root, with its error by linearisation."""
+    value = square.value.sqrt()
+    return Interval(value, square.stderr / (2 * value), square.low.sqrt(), square.high.sqrt())
+
+
+def spectral_radius(fitted: Fitted, train: Paths, groups: Int[Tensor, " document"]) -> Interval:
+    """With its error between members of the ensemble or, of a linear kernel, by a jackknife.
+
+    The time is the middle one of those that were fitted. Below one, small deviations die out.
+    """
+    times = times_of(train)
+    moments = Moments.of(train, times)
+    centre = (moments.position_x.sum(0) / moments.count).to(fitted.basis.encoder.dtype)
+    t = times[len(times) // 2].to(centre)
+    value = _radius(fitted.law, t, centre)
+    if len(fitted.members) > 1:
+        each = torch.tensor([_radius(law, t, centre) for law in fitted.members])
+        return around(value, float(each.std()), len(each))
+    if not (isinstance(fitted.law, KernelSDE) and isinstance(fitted.law.mean, AdditiveMean)):
+        return around(value, math.nan, 0)
+    return around(value, *_jackknife(train, times, groups))
+
+
+def _jackknife(
+    train: Paths, times: Float[Tensor, " time"], groups: Int[Tensor, " document"]
+) -> tuple[float, int]:
+    """The standard error of the radius of least squares, and of how many parts it is."""
+    numbers = torch.unique(torch.cat([block.document.cpu() for block in train]))
+    part = groups[numbers] % PARTS
+    used = torch.unique(part).tolist()
+    if len(used) < 2:
+        return math.nan, 0
+    found = []
+    for left_out in used:
+        rest = train.select(numbers[part != left_out].tolist())
+        mean = least_squares(Moments.of(rest, times), Terms(state=True, position=True))
+        found.append(float(torch.linalg.eigvals(mean.matrix).abs().max()))
+    each = torch.tensor(found, dtype=torch.float64)
+    spread = (each - each.mean()).square().sum() * (len(each) - 1) / len(each)
+    return math.sqrt(float(spread)), len(each)
+
+
+def _radius(law: Law, t: Float[Tensor, ""], centre: Float[Tensor, " dim"]) -> float:
+    """Of the Jacobian of the mean of one step."""
+    if isinstance(law, KernelSDE) and isinstance(law.mean, AdditiveMean):
+        return float(torch.linalg.eigvals(law.mean.matrix.double()).abs().max())
+    if not isinstance(law, SDE):
+        return math.nan
+
+    def step(x: Tensor) -> Tensor:
+        return law.transition(t[None], x[None]).mean[0]
+
+    with torch.enable_grad():
+        slope = torch.autograd.functional.jacobian(step, centre)  # type: ignore[no-untyped-call]
+    return float(torch.linalg.eigvals(slope.double()).abs().max())

@@ -1,0 +1,116 @@
+r"""Drift in a plane: its value, divergence and curl at the nodes of a grid.
+
+For a field :math:`f = (f_1, f_2)` in the coordinates :math:`(a, b)` of the plane, the divergence
+is :math:`\partial_a f_1 + \partial_b f_2` and the curl :math:`\partial_a f_2 - \partial_b f_1`.
+Both are of the field that is shown, not of the drift in all coordinates.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.laws.jets import jacobian
+
+ROWS = 512
+"""States that are averaged at once: what bounds the memory."""
+REPLICATES = 200
+RIDGE = 1e-6
+"""Of each sum of squares: nodes with states along one line still have a slope."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneField:
+    """A field and its matrix of derivatives at nodes, with errors over documents if it has any."""
+
+    nodes: Float[Tensor, "node 2"]
+    value: Float[Tensor, "node 2"]
+    slope: Float[Tensor, "node 2 2"]
+    """``slope[:, i, j]`` is the derivative of component i along coordinate j."""
+    value_stderr: Float[Tensor, "node 2"] | None = None
+    divergence_stderr: Float[Tensor, " node"] | None = None
+    curl_stderr: Float[Tensor, " node"] | None = None
+
+    @property
+    def divergence(self) -> Float[Tensor, " node"]:
+        """The trace of the slope."""
+        return divergence(self.slope)
+
+    @property
+    def curl(self) -> Float[Tensor, " node"]:
+        """How fast the field turns, counterclockwise."""
+        return curl(self.slope)
+
+    @property
+    def magnitude(self) -> Float[Tensor, " node"]:
+        """The length of the arrows."""
+        length: Tensor = self.value.norm(dim=-1)
+        return length
+
+
+def divergence(slope: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch"]:
+    """The trace."""
+    return slope[..., 0, 0] + slope[..., 1, 1]
+
+
+def curl(slope: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch"]:
+    """Twice the antisymmetric part."""
+    return slope[..., 1, 0] - slope[..., 0, 1]
+
+
+def sliced(field: Callable[[Tensor], Tensor], nodes: Float[Tensor, "node 2"]) -> PlaneField:
+    """A field that is a function of the plane alone; derivatives are exact (forward mode)."""
+    return PlaneField(nodes, field(nodes).double(), jacobian(field, nodes).double())
+
+
+def averaged(
+    nodes: Float[Tensor, "node 2"],
+    points: Float[Tensor, "state 2"],
+    values: Float[Tensor, "state 2"],
+    document: Int[Tensor, " state"],
+    *,
+    width: Float[Tensor, "2"],
+    seed: int,
+) -> PlaneField:
+    """The conditional expectation of the values given the plane, by local linear regression.
+
+    At each node the values are regressed on the distance to it, with Gaussian weights of standard
+    deviation `width`: the intercept is the field there, the slope its derivative, and a linear
+    field is met without bias (Fan 1993). Errors are by bootstrap over documents.
+    """
+    sums = _sums(nodes, points, values, document, width)
+    draws = Bootstrap.of(torch.ones(len(sums)), seed=seed, replicates=REPLICATES).weights
+    value, slope = _solved(sums.sum(0), width)
+    if len(sums) < 2:
+        return PlaneField(nodes, value, slope)
+    again, slopes = _solved(torch.einsum("rd,dnk->rnk", draws, sums), width)
+    errors = again.std(0), divergence(slopes).std(0), curl(slopes).std(0)
+    return PlaneField(nodes, value, slope, *errors)
+
+
+def _sums(
+    nodes: Tensor, points: Tensor, values: Tensor, document: Tensor, width: Tensor
+) -> Float[Tensor, "document node 15"]:
+    """Weighted sums of squares and products by document: all that the regressions need."""
+    total = torch.zeros(int(document.max()) + 1, len(nodes), 15, dtype=torch.float64)
+    for rows in torch.arange(len(points)).chunk(-(-len(points) // ROWS)):
+        away = (points[rows, None].double() - nodes.double()) / width
+        weight = torch.exp(-away.square().sum(-1) / 2)[..., None]
+        seen = torch.cat([torch.ones_like(weight), away], dim=-1)
+        told = values[rows, None].double().expand(*away.shape)
+        gram = (seen[..., :, None] * seen[..., None, :]).flatten(-2)
+        cross = (seen[..., :, None] * told[..., None, :]).flatten(-2)
+        total.index_add_(0, document[rows], weight * torch.cat([gram, cross], dim=-1))
+    return total
+
+
+def _solved(sums: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """Intercept and slope at each node."""
+    gram = sums[..., :9].reshape(*sums.shape[:-1], 3, 3)
+    cross = sums[..., 9:].reshape(*sums.shape[:-1], 3, 2)
+    ridge = (RIDGE * gram.diagonal(dim1=-2, dim2=-1) + 1e-300).diag_embed()
+    solution: Tensor = torch.linalg.solve(gram + ridge, cross)
+    return solution[..., 0, :], solution[..., 1:, :].mT / width

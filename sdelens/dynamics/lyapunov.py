@@ -1,0 +1,131 @@
+r"""Lyapunov's criterion for a kernel: whether a function falls on average in one step.
+
+For :math:`V(x) = (x-c)^\top P (x-c)` and a step with mean m and covariance S,
+
+.. math:: KV(x) = E[V(X')\mid x] = V(m(x)) + \mathrm{tr}(P\,S(x)).
+
+A drift condition :math:`KV \le (1-a)V + b` with :math:`0 < a \le 1` keeps V bounded on average,
+and wherever :math:`V > b/a` it falls (Meyn and Tweedie, "Markov Chains and Stochastic Stability",
+15). Continuous time's :math:`LV = 2(x-c)^\top P\mu + \mathrm{tr}(P\sigma\sigma^\top)` lacks the
+term :math:`\mu^\top P\mu\,dt`: x' = -1.1 x + noise has LV < 0 far out, and diverges.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.dynamics.step_map import StepMap
+from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
+
+ROUNDING = 1e-5
+"""Of float32 states, as a share of V."""
+DOUBLINGS = 64
+
+
+def lyapunov_matrix(
+    step: Float[Tensor, "dim dim"], cost: Float[Tensor, "dim dim"]
+) -> Float[Tensor, "dim dim"] | None:
+    r"""P with :math:`A^\top P A - P = -Q`: the sum of :math:`(A^k)^\top Q A^k`, by doubling.
+
+    None where there is no positive one: an eigenvalue of A is 1 or more in modulus.
+    """
+    power, total = step.double(), cost.double()
+    if float(torch.linalg.eigvals(power).abs().max()) >= 1:
+        return None
+    for _ in range(DOUBLINGS):
+        added = power.mT @ total @ power
+        total, power = total + added, power @ power
+        if float(added.abs().max()) <= 1e-15 * float(total.abs().max()):
+            break
+    return (total + total.mT) / 2
+
+
+def weighted_trace(weight: Float[Tensor, "dim dim"], scale: Scale) -> Float[Tensor, "*batch"]:
+    r""":math:`\mathrm{tr}(P\,\sigma\sigma^\top)`, if possible without a matrix for each state."""
+    if isinstance(scale, DiagonalScale):
+        return scale.variance().double() @ weight.diagonal()
+    if isinstance(scale, ScaledCorrelation):
+        std, shape = scale.std.double(), weight * scale.correlation.covariance().double()
+        return ((std @ shape) * std).sum(-1)
+    return (weight * scale.covariance().double()).sum((-2, -1))
+
+
+def weighted_gap(
+    weight: Float[Tensor, "dim dim"], first: Scale, second: Scale
+) -> Float[Tensor, "*batch"]:
+    r""":math:`E|(\sigma_1-\sigma_2)\xi|_P^2`: how far shared noise drives two states apart."""
+    if isinstance(first, DiagonalScale) and isinstance(second, DiagonalScale):
+        return weighted_trace(weight, DiagonalScale(first.std - second.std))
+    if isinstance(first, ScaledCorrelation) and isinstance(second, ScaledCorrelation):
+        gap = ScaledCorrelation(first.std - second.std, first.correlation)
+        return weighted_trace(weight, gap)
+    factor = (first.factor() - second.factor()).double()
+    return (factor * (weight @ factor)).sum((-2, -1))
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """The function V, in float64."""
+
+    centre: Float[Tensor, " dim"]
+    matrix: Float[Tensor, "dim dim"]
+
+    def __call__(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+        away = x.double() - self.centre
+        return ((away @ self.matrix) * away).sum(-1)
+
+    def after(self, step: StepMap, x: Float[Tensor, "state dim"]) -> Float[Tensor, " state"]:
+        """KV: its expectation one step later."""
+        return self(step.mean(x)) + weighted_trace(self.matrix, step.scale(x))
+
+    def generator(self, step: StepMap, x: Float[Tensor, "state dim"]) -> Float[Tensor, " state"]:
+        """LV per unit of time, of the drift and covariance that the step has in that unit."""
+        away, moved = x.double() - self.centre, (step.mean(x) - x).double()
+        pull = 2 * ((away @ self.matrix) * moved).sum(-1)
+        return (pull + weighted_trace(self.matrix, step.scale(x))) / step.dt
+
+    def contraction(
+        self, step: StepMap, x: Float[Tensor, "pair dim"], y: Float[Tensor, "pair dim"]
+    ) -> tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]]:
+        """Expected squared distance after a step under the same noise, and before, in V's norm."""
+        here = Quadratic(torch.zeros_like(self.centre), self.matrix)
+        noise = weighted_gap(self.matrix, step.scale(x), step.scale(y))
+        return here(step.mean(x) - step.mean(y)) + noise, here(x - y)
+
+
+@dataclass(frozen=True)
+class DriftCondition:
+    """``KV <= (1 - rate) V + offset``."""
+
+    rate: float
+    offset: float
+
+    @property
+    def level(self) -> float:
+        """b/a: above it V falls on average; infinite where there is no rate."""
+        return self.offset / self.rate if self.rate > 0 else math.inf
+
+    @classmethod
+    def of(cls, now: Float[Tensor, " state"], after: Float[Tensor, " state"]) -> "DriftCondition":
+        """Fitted to V and KV of some states, at all of which it holds.
+
+        The rate is half of that of the least-squares line of KV on V, so that there is room for
+        scatter about the line; 0 where its slope is 1 or more, and KV <= V + b says little.
+        """
+        away = now - now.mean()
+        slope = float((away * after).sum() / away.square().sum().clamp(min=1e-300))
+        rate = min(max((1 - slope) / 2, 0.0), 1.0)
+        return cls(rate, float((after - (1 - rate) * now).max()))
+
+    def broken(
+        self, now: Float[Tensor, " state"], after: Float[Tensor, " state"]
+    ) -> Float[Tensor, " state"]:
+        """1 where it does not hold, by more than rounding."""
+        return (after > (1 + ROUNDING) * ((1 - self.rate) * now + self.offset)).double()
+
+    def beyond(self, now: Float[Tensor, " state"]) -> Float[Tensor, " state"]:
+        """1 where V is above the level."""
+        return (now > self.level).double()

@@ -1,0 +1,90 @@
+r"""Noise around a mean in closed form: the same in every state, and at every time or not.
+
+Deviations at each time are those of the residuals then, shrunk towards one profile of the
+coordinates times one level of each time, as by `PRIOR` further residuals:
+:math:`s_{t,i}^2 = (n_t v_{t,i} + k\,\ell_t w_i) / (n_t + k)` with the variance :math:`w_i` over
+all times and :math:`\ell_t` the mean over i of :math:`v_{t,i}/w_i`.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.estimation.additive import AdditiveMean, second_moment
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.timed_noise import StatelessNoise, TimedNoise
+from sdelens.paths.moments import Moments, nearest, times_of
+from sdelens.paths.trajectories import Paths, Trajectories
+
+PRIOR = 16.0
+"""Pseudo-observations of the separable variance."""
+Predict = Callable[[Trajectories], Float[Tensor, "path time dim"]]
+"""The expectation of what follows each state of a block."""
+
+
+def noise_around(
+    spec: NoiseSpec, mean: AdditiveMean, moments: Moments, train: Paths | None
+) -> StatelessNoise:
+    """Around a closed-form mean; from the moments alone where it is the same at all times."""
+    if not spec.by_time:
+        return ConstantNoise.of(spec, second_moment(mean, moments), moments.count)
+
+    if train is None:
+        raise ValueError("deviations at each time take the training paths, got none")
+
+    def predict(block: Trajectories) -> Tensor:
+        t = block.times.expand(block.mask.shape)
+        return mean.to(block.states.dtype)(t, block.states, block.tokens)
+
+    return timed_noise(spec, predict, train)
+
+
+@torch.no_grad()
+def timed_noise(spec: NoiseSpec, predict: Predict, train: Paths) -> TimedNoise:
+    """Noise of that form with deviations at each time; two passes where it is correlated."""
+    times = times_of(train)
+    count, squares = _squares(times, predict, train)
+    variance = squares / count[:, None].clamp(min=1)
+    overall = squares.sum(0) / count.sum()
+    overall = overall.clamp(min=1e-12 * float(overall.max()))
+    if spec.name == "scalar":
+        overall = overall.mean().expand_as(overall)
+        variance = variance.mean(1, keepdim=True).expand_as(variance)
+    level = (variance / overall).mean(1, keepdim=True)
+    number = count[:, None]
+    shrunk = (number * variance + PRIOR * level * overall) / (number + PRIOR)
+    std = shrunk.clamp(min=1e-12 * float(shrunk.max())).sqrt()
+    if spec.diagonal or len(overall) == 1:
+        return TimedNoise(times.float(), std.float())
+    total = std.new_zeros(len(overall), len(overall))
+    for residual, place in _residuals(times, predict, train):
+        whitened = residual / std[place]
+        total += whitened.mT @ whitened
+    return TimedNoise(times.float(), std.float(), ConstantNoise.of(spec, total / count.sum()))
+
+
+def _squares(
+    times: Float[Tensor, " time"], predict: Predict, train: Paths
+) -> tuple[Float[Tensor, " time"], Float[Tensor, "time dim"]]:
+    """How many residuals there are at each time, and the sums of their squares."""
+    count, squares = torch.zeros(0), torch.zeros(0)
+    for residual, place in _residuals(times, predict, train):
+        if not len(squares):
+            squares = residual.new_zeros(len(times), residual.shape[1])
+            count = residual.new_zeros(len(times))
+        squares.index_add_(0, place, residual.square())
+        count += torch.bincount(place, minlength=len(times))
+    return count, squares
+
+
+def _residuals(
+    times: Float[Tensor, " time"], predict: Predict, train: Paths
+) -> Iterator[tuple[Float[Tensor, "row dim"], Int[Tensor, " row"]]]:
+    """Residuals of each block in double precision, and which time each is at."""
+    for block in train:
+        steps = block.steps
+        t = block.times.expand(block.mask.shape)[:, :-1][steps]
+        found = (block.states[:, 1:] - predict(block)[:, :-1])[steps]
+        yield found.double(), nearest(times.to(t.device), t)

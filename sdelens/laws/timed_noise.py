@@ -1,0 +1,53 @@
+"""Noise that is the same in every state, with deviations of its own at each time."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.laws.constant_noise import ConstantNoise
+from sdelens.laws.law import Noise, group_of, prefixed
+from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
+from sdelens.paths.moments import nearest
+
+
+@dataclass(frozen=True, eq=False)
+class TimedNoise(Noise):
+    r""":math:`S_t = \mathrm{diag}(s_t)\,R\,\mathrm{diag}(s_t)`, R the same at all times.
+
+    A time that was not fitted takes the nearest one's deviations.
+    """
+
+    times: Float[Tensor, " time"]
+    deviations: Float[Tensor, "time dim"]
+    shape: ConstantNoise | None = None
+    """R; None where coordinates are independent."""
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether coordinates are independent."""
+        return self.shape is None
+
+    def __call__(self, t: Float[Tensor, "*batch"], x: Float[Tensor, "*batch dim"]) -> Scale:
+        del x  # the same in every state
+        std = self.deviations[nearest(self.times, t)]
+        return (
+            DiagonalScale(std) if self.shape is None else ScaledCorrelation(std, self.shape.scale)
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        own = {"times": self.times, "deviations": self.deviations}
+        return own | (prefixed(shape=self.shape.tensors()) if self.shape else {})
+
+
+StatelessNoise = ConstantNoise | TimedNoise
+"""Noise that is the same in every state."""
+
+
+def restored_noise(tensors: dict[str, Tensor]) -> StatelessNoise:
+    """The noise that was saved with these tensors."""
+    if "deviations" not in tensors:
+        return ConstantNoise(**tensors)
+    shape = group_of(tensors, "shape")
+    around = ConstantNoise(**shape) if shape else None
+    return TimedNoise(tensors["times"], tensors["deviations"], around)

@@ -1,0 +1,34 @@
+"""Simulating from a prompt on the command line."""
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy, since what is found is written into it."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_a_prompt_is_continued_in_every_view(sdelens, run):
+    options = ("--prompt", "the cat sat", "--tokens", 4, "--json")
+    done = sdelens("simulate", run, *options)
+    assert done.returncode == 0, done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    assert [finding["view"] for finding in findings] == ["L00", "L02"]
+    for finding in findings:
+        assert {"the fit, network", "the model, likeliest"} <= set(finding["texts"])
+        assert finding["prompt"] == "the cat sat"
+        assert finding["headline"].startswith("After “the cat sat” the fit goes on")
+    shown = sdelens("simulate", run, "--prompt", "the cat sat", "--tokens", 4)
+    assert "random walk, nearest" in shown.stdout
+    assert len(list(run.glob("analysis/generate/*/finding.json"))) == 2
+
+
+def test_what_cannot_be_simulated_is_a_usage_error(sdelens, run):
+    done = sdelens("simulate", run, "--start", "middle")
+    assert done.returncode == 2
+    assert "--start must be last or mean" in done.stderr
+    assert sdelens("simulate", run.parent).returncode == 2
