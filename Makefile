@@ -6,12 +6,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export PYTHONWARNINGS ?= ignore
+# some of the analyzers: `sdelens analyze runs/demo` asks all of them, in a few minutes more
+DEMO := verdict goodness_of_fit losses trajectory vector_field uncertainty drift_share
 
 .PHONY: demo test lint test-full validate evidence bench peers screenshots model clean
 
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
-	$(BIN)/sdelens analyze runs/demo
+	$(BIN)/sdelens analyze runs/demo $(DEMO:%=--analyzer %)
 	$(BIN)/sdelens report runs/demo
 
 test: .venv/installed-dev lint
