@@ -134,7 +134,7 @@ def test_where_a_job_runs_does_not_enter_its_hash():
 
 def test_a_jobs_settings_are_spelt_out():
     settings = Task.of(Job()).job
-    assert settings.probe_settings["noise"] == "diagonal"
+    assert settings.probe_settings["noise"] is None
     assert settings.source_settings["temperature"] == 1.0
     assert Task.of(settings).job == settings
 

@@ -5,9 +5,11 @@ import torch
 from torch.testing import assert_close
 
 from sdelens.errors import BadNumbers
+from sdelens.estimation import optimise
 from sdelens.estimation.optimise import Group, Schedule, evaluate, minimise
 from sdelens.paths.stacked import StackedPaths
 from sdelens.paths.trajectories import Trajectories
+from sdelens.protocols import unwatched
 
 
 def paths(seed=0):
@@ -50,7 +52,8 @@ def test_members_do_not_see_each_other():
     assert_close(together[1:], alone)
 
 
-def test_the_best_values_on_validation_are_kept_and_not_the_last():
+def test_the_best_values_on_validation_are_kept_and_not_the_last(monkeypatch):
+    monkeypatch.setattr(optimise, "SLACK", 0.0)
     parameter = members(0.0)
     found = []
 
@@ -72,7 +75,23 @@ def test_small_data_are_gone_through_until_the_steps_are_made():
     assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5]
 
 
-def test_the_history_of_a_member_ends_when_it_stops_and_is_its_own():
+def test_of_epochs_that_validation_does_not_tell_apart_the_last_is_kept(monkeypatch):
+    monkeypatch.setattr(optimise, "SLACK", 1e6)
+    parameter = members(0.0)
+    run(parameter, Schedule(epochs=12, batch=32, rate=3.0, least_steps=0), watch=unwatched)
+    settled = parameter.clone()
+    last = []
+    parameter = members(0.0)
+
+    def watch(epoch):
+        last.append(parameter.detach().clone())
+
+    run(parameter, Schedule(epochs=12, batch=32, rate=3.0, least_steps=0), watch=watch)
+    assert_close(settled, last[-1])
+
+
+def test_the_history_of_a_member_ends_when_it_stops_and_is_its_own(monkeypatch):
+    monkeypatch.setattr(optimise, "SLACK", 0.0)
     parameter = members(0.0, 3.0)
     schedule = Schedule(epochs=20, batch=32, rate=0.02, least_steps=0, patience=2)
     seen = []
