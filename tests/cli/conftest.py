@@ -47,7 +47,7 @@ def sdelens(environment, tmp_path_factory):
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
 
     return run

@@ -199,7 +199,8 @@ def test_bands_that_are_too_narrow_are_said_to_be_and_others_are_not(known):
 
 
 def test_bands_of_correlated_noise_that_are_too_narrow_have_another_cause(known):
-    law = kernel(0.9 * torch.eye(4), 0.5)
+    noise = ConstantNoise(torch.full((4,), 0.5), root=0.5 * torch.eye(4))
+    law = replace(kernel(0.9 * torch.eye(4), 0.5), noise=noise, diagonal=False)
     study = around(law, *known, settings={"noise": "correlated:2"})
     finding = TrajectoryAnalyzer().analyze(study, seed=0)
     assert "too narrow" in finding.headline

@@ -4,6 +4,7 @@ from torch.testing import assert_close
 
 import sdelens
 from sdelens.errors import UsageError
+from sdelens.laws.resolution import StepTooLong
 from sdelens.paths.trajectories import Trajectories
 from sdelens_plugins.probes.kernel import KernelProbe
 
@@ -157,7 +158,8 @@ def test_two_fits_have_the_same_bytes_and_restore_the_same_law(density, dim):
 
 
 def test_it_is_a_probe_of_the_public_interface():
-    scores = sdelens.fit(well(5), dt=DT, probe=KernelProbe(density="euler")).record.scores
+    with pytest.warns(StepTooLong, match=r"use --density kessler"):
+        scores = sdelens.fit(well(5), dt=DT, probe=KernelProbe(density="euler")).record.scores
     row = scores["baselines"]["linear"]
     assert row["gain_of_fit"] > 0
     assert scores["fit"]["increment_r2"] > row["increment_r2"]

@@ -103,12 +103,14 @@ def verdict_of(system, seed):
     return classify(gather(study.single[1], study.documents, seed=seed)).kind
 
 
+@pytest.mark.filterwarnings("ignore::sdelens.laws.resolution.StepTooLong")
 @pytest.mark.parametrize("system", EXAM)
 def test_a_known_system_has_its_class_or_none(system):
     assert verdict_of(system, seed=0) in {EXAM[system][-1], CANNOT_TELL}
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sdelens.laws.resolution.StepTooLong")
 @pytest.mark.parametrize("system", EXAM)
 def test_a_known_system_has_its_class_or_none_in_36_of_40_samples(system):
     given = Counter(verdict_of(system, seed) for seed in range(40))
