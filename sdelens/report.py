@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Literal
 
 from jaxtyping import Float, Shaped
@@ -105,6 +106,14 @@ class Finding:
     figures: tuple[Figure, ...] = ()
     strips: tuple[Strip, ...] = ()
     prompt: str | None = None
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the finding's part of a report, in a frame of its own."""
+        from sdelens.registry import load
+
+        report = Report(title=f"{self.analyzer} {self.view}", verdict=(), findings=(self,))
+        page = escape(load("reporter", "html")().page(report))
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 40rem; border: 0"></iframe>'
 
 
 @dataclass(frozen=True)

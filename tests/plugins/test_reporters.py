@@ -176,6 +176,19 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path):
     assert "default-src 'none'" in text
 
 
+def test_a_finding_shows_itself_in_a_notebook():
+    finding = Finding("losses", "L02", 'He said "<b>".', "", figures=(lines(),))
+    shown = finding._repr_html_()
+    read = Reader(shown)
+    [frame] = [
+        value for tag, name, value in read.attributes if (tag, name) == ("iframe", "srcdoc")
+    ]
+    inside = Reader(frame)  # escaped once for the attribute, once for the page
+    assert 'He said "<b>".' in "".join(inside.text)
+    assert "b" not in inside.tags
+    assert "svg" in inside.tags
+
+
 def test_the_page_has_landmarks_and_every_name_once():
     read = Reader(page(report("x", (drawn(), lines()))))
     assert {"header", "nav", "main", "article", "section", "footer", "h1"} <= set(read.tags)

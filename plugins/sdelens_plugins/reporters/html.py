@@ -27,8 +27,12 @@ class HtmlReporter:
 
     def render(self, report: Report, folder: Path) -> Path:
         file = folder / "report.html"
-        write_text(file, page(report))
+        write_text(file, self.page(report))
         return file
+
+    def page(self, report: Report) -> str:
+        """The page itself."""
+        return page(report)
 
 
 def page(report: Report) -> str:
