@@ -13,7 +13,7 @@ DEMO := verdict goodness_of_fit losses trajectory vector_field uncertainty
 
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
-	$(BIN)/sdelens analyze runs/demo $(DEMO:%=--analyzer %)
+	$(BIN)/sdelens analyze runs/demo $(DEMO)
 	$(BIN)/sdelens report runs/demo
 
 test: .venv/installed-dev lint

@@ -14,9 +14,10 @@ from sdelens.settings import parse_assignments
 
 def analyze(
     run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
-    analyzer: Annotated[
-        list[str] | None, typer.Option(help="Which one; repeatable. [all that apply]")
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which analyzers. [all that apply]")
     ] = None,
+    analyzer: Annotated[list[str] | None, typer.Option(help="The same, repeatable.")] = None,
     prompt: Annotated[str | None, typer.Option(help="A text to look at.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: trajectory.tokens=30.")
@@ -26,11 +27,11 @@ def analyze(
 ) -> None:
     """Ask analyzers about a run: findings, figures and their data go into its folder."""
     require_run(run)
-    settings = parse_assignments(set_ or [])
-    for name in [*(analyzer or []), *settings]:
+    settings, chosen = parse_assignments(set_ or []), [*(names or []), *(analyzer or [])]
+    for name in [*chosen, *settings]:
         plugin("analyzer", name)
-    if analyzer and (idle := settings.keys() - set(analyzer)):
-        raise UsageError(f"--set {min(idle)}.* is about an analyzer that --analyzer leaves out")
+    if chosen and (idle := settings.keys() - set(chosen)):
+        raise UsageError(f"--set {min(idle)}.* is about an analyzer that was not named")
 
     from sdelens.runs.reporting import analyze as ask
     from sdelens.runs.reporting import finding_folder
@@ -41,7 +42,7 @@ def analyze(
     with screen.working("analyze") as now:
         findings, left_out = ask(
             opened,
-            analyzer or (),
+            chosen,
             prompt=prompt,
             settings=settings,
             watch=lambda name, view: now(f"{name} {view}"),

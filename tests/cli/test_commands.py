@@ -33,7 +33,7 @@ LIGHT = {
     "analyze nowhere": (2, "not a run"),
     "report nowhere": (2, "not a run"),
     "analyze {run} --analyzer loses": (3, "'losses'"),
-    "analyze {run} --analyzer losses --set trajectory.x=1": (2, "leaves out"),
+    "analyze {run} --analyzer losses --set trajectory.x=1": (2, "was not named"),
     "report {run} --reporter htlm": (3, "'html'"),
 }
 
