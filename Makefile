@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export PYTHONWARNINGS ?= ignore
 # some of the analyzers: `sdelens analyze runs/demo` asks all of them, in a few minutes more
-DEMO := verdict goodness_of_fit losses trajectory vector_field uncertainty
+DEMO := verdict goodness_of_fit losses trajectory vector_field
 
 .PHONY: demo test lint test-full validate evidence bench peers screenshots model clean
 
