@@ -108,9 +108,3 @@ def _linear(basis, train, validation, noise):
     mean = selected(moments, kept, Terms(state=True))
     noise = noise or ConstantNoise.of(NoiseSpec(), second_moment(mean, moments))
     return KernelSDE(mean.to(torch.float32), noise)
-
-
-def value(finding, start):
-    """The estimate whose name starts so."""
-    (found,) = [e for e in finding.estimates if e.name.startswith(start)]
-    return found

@@ -33,6 +33,20 @@ class Loud(Noise):
         return {}
 
 
+class Closed:
+    """A model whose adapter reads no attention and runs without gradients."""
+
+    def __init__(self, model):
+        self.model, self.card = model, model.card
+        self.encode, self.decode, self.untrained = model.encode, model.decode, model.untrained
+
+    def run(self, tokens, *, read=(), edit=None, past=None, keep=False, logits=False):
+        if any(site.kind == "attention" for site in read):
+            raise NotImplementedError
+        with torch.no_grad():
+            return self.model.run(tokens, read=read, edit=edit, logits=logits)
+
+
 def small_bridge(folder):
     """GPT-2 of three blocks, 16 wide, with drawn weights."""
     from sdelens_plugins.models.bridge import BridgeModel

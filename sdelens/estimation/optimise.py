@@ -81,8 +81,8 @@ def minimise(
     for parameter in parameters:
         parameter.requires_grad_(True)
     stepper = _stepper(groups, schedule)
-    start = evaluate(losses, validation, schedule.batch)["diffusion"]
-    best = _Best(parameters, start, SLACK / _numbers(validation, schedule.batch))
+    start, numbers = _evaluated(losses, validation, schedule.batch)
+    best = _Best(parameters, start["diffusion"], SLACK / numbers)
     batches = sum(1 for _ in _shuffled(train, schedule.batch, seed, 0))
     epochs = schedule.planned(batches)
     patience = schedule.patience * epochs / schedule.epochs
@@ -142,28 +142,28 @@ def _stepper(groups: Sequence[Group], schedule: Schedule) -> torch.optim.AdamW:
     return torch.optim.AdamW(options, lr=schedule.rate, betas=(0.9, 0.99), fused=True)
 
 
-@torch.no_grad()
 def evaluate(losses: Losses, paths: Paths | StackedPaths, batch: int) -> dict[str, Tensor]:
     """Mean losses over all transitions, by name, one for each member."""
+    return _evaluated(losses, paths, batch)[0]
+
+
+@torch.no_grad()
+def _evaluated(
+    losses: Losses, paths: Paths | StackedPaths, batch: int
+) -> tuple[dict[str, Tensor], int]:
+    """The same, and over how many numbers of one member: transitions times dimensions."""
     sums: dict[str, Tensor] = {}
-    count = 0
+    count = dim = 0
     size = 4 * batch
     parts = paths.in_order(size) if isinstance(paths, StackedPaths) else in_order(paths, size)
     for part in parts:
-        steps = part.t.shape[-1]
+        steps, dim = part.t.shape[-1], part.x.shape[-1]
         for name, value in losses(part).items():
             sums[name] = sums.get(name, 0) + value.double() * steps
         count += steps
     if count == 0:
         raise UsageError("validation documents must hold a transition: give more or longer texts")
-    return {name: value / count for name, value in sums.items()}
-
-
-def _numbers(paths: Paths | StackedPaths, batch: int) -> int:
-    """Transitions times dimensions of one member."""
-    size = 4 * batch
-    parts = paths.in_order(size) if isinstance(paths, StackedPaths) else in_order(paths, size)
-    return max(1, sum(part.t.shape[-1] * part.x.shape[-1] for part in parts))
+    return {name: value / count for name, value in sums.items()}, count * dim
 
 
 class _Best:

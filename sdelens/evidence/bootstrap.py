@@ -72,15 +72,15 @@ class Bootstrap:
         found = [torch.full_like(value, math.nan) for _ in range(3)]
         for n in torch.unique(counts).tolist():
             if n > 1:
-                for whole, part in zip(found, _spread(drawn[counts == n], n), strict=True):
+                for whole, part in zip(found, expanded(drawn[counts == n], n), strict=True):
                     whole[counts == n] = part
         return Interval(value, *found)
 
 
-def _spread(
+def expanded(
     drawn: Float[Tensor, "series replicate"], n: int
 ) -> tuple[Float[Tensor, " series"], Float[Tensor, " series"], Float[Tensor, " series"]]:
-    """Standard errors and ends of intervals of what was drawn from n documents."""
+    """Standard errors and ends of expanded percentile intervals, drawn from n documents."""
     tail = 0.5 * math.erfc(math.sqrt(n / (n - 1)) * student(0.975, n) / math.sqrt(2))
     shares = torch.tensor([tail, 1 - tail], dtype=drawn.dtype)
     low, high = drawn.nanquantile(shares, dim=-1)

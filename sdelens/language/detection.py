@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, Interval
-from sdelens.evidence.student import student
+from sdelens.evidence.bootstrap import Bootstrap, Interval, expanded
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +59,7 @@ def interval(
     if n < 2:
         nothing = torch.full_like(value, math.nan)
         return Interval(value, nothing, nothing, nothing)
-    spread = drawn.std() * math.sqrt(n / (n - 1))
+    spread, low, high = (each[0] for each in expanded(drawn[None], n))
     if spread == 0:
         low, high = value - 3 / n, value + 3 / n
-    else:
-        tail = 0.5 * math.erfc(math.sqrt(n / (n - 1)) * student(0.975, n) / math.sqrt(2))
-        low, high = drawn.quantile(torch.tensor([tail, 1 - tail], dtype=drawn.dtype))
     return Interval(value, spread, low.clamp(min=least), high.clamp(max=1))

@@ -1,11 +1,10 @@
 """Several runs side by side: their scores, and what each gains over the first, paired."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from os.path import relpath
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from sdelens.fitting.study import Viewed
 from sdelens.report import Estimate, Finding, Report, Table, counted
 from sdelens.runs.reporting import CLASS, finding_folder, findings_of
 from sdelens.runs.run import Run
+from sdelens.runs.score_table import pm
 from sdelens.seeds import derive
 from sdelens.states.recording import View
 
@@ -75,26 +75,22 @@ def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
     scores = run.metrics(view)
     key = "_state_dependent" if scores["noise_column"] == "state-dependent" else ""
     gains = (
-        _pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
+        pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
         for name in ("iid_position", "linear")
     )
     own = {f.view: f.headline.partition(":")[0] for f in findings_of(run) if f.analyzer == CLASS}
     return (
         f"{run.folder.name} {view}",
         run.job.probe,
-        _pm(
+        pm(
             {"nll": scores["held_out_nll_per_dim"], "nll_stderr": scores["held_out_nll_stderr"]},
             "nll",
         ),
         *gains,
-        _pm(scores, "increment_r2"),
+        pm(scores, "increment_r2"),
         "" if run is first else _paired(run, view, first),
         own.get(str(view), "not asked"),
     )
-
-
-def _pm(row: Mapping[str, Any], key: str, sign: str = "-") -> str:
-    return f"{row[key]:{sign}.3f} ± {row[f'{key}_stderr']:.3f}"
 
 
 def _sentence(run: Run) -> str:

@@ -26,11 +26,11 @@ def score_table(
         label = f"{probe} (the fit)" if name == "fit" else LABELS[name]
         known = own if name == "fit" else noises
         cells = [
-            _pm(row, f"nll_per_dim{key}", short=short) if noise in known else "-"
+            pm(row, f"nll_per_dim{key}", short=short) if noise in known else "-"
             for noise, key in noises.items()
         ]
-        paired = ["" if name == "fit" else _pm(row, f"gain_of_fit{own[n]}", sign="+") for n in own]
-        body.append((label, *cells, *paired, _pm(row, "increment_r2", short=short)))
+        paired = ["" if name == "fit" else pm(row, f"gain_of_fit{own[n]}", sign="+") for n in own]
+        body.append((label, *cells, *paired, pm(row, "increment_r2", short=short)))
     return Table(
         title=f"Held-out scores, {view}: nats per dimension by mean and noise",
         columns=("mean", *_headings(noises, own, short=short), "R²"),
@@ -48,7 +48,8 @@ def _headings(noises: Iterable[str], own: Iterable[str], *, short: bool) -> Iter
     yield from (f"gain,{gap}{words.get(noise, noise)}" for noise in own)
 
 
-def _pm(row: Mapping[str, float], key: str, *, sign: str = "-", short: bool = False) -> str:
+def pm(row: Mapping[str, Any], key: str, *, sign: str = "-", short: bool = False) -> str:
+    """A score of a row with its error; a dash where it has none."""
     if key not in row:
         return "-"
     value = f"{row[key]:{sign}.3f}"

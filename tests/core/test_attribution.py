@@ -27,6 +27,7 @@ from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import Site
 from sdelens.seeds import generator
+from tests.spoken import Closed
 
 
 @pytest.fixture(scope="module")
@@ -137,22 +138,8 @@ def test_constant_noise_is_moved_by_nothing(model, tokens):
     assert integrated_gradients(ask, e, torch.zeros_like(e), nodes=2).values.abs().max() == 0
 
 
-class Gradientless:
-    """A model that runs without gradients."""
-
-    def __init__(self, model):
-        self.model, self.card = model, model.card
-        self.encode, self.decode, self.untrained = model.encode, model.decode, model.untrained
-
-    def run(self, tokens, *, read=(), edit=None, past=None, keep=False, logits=False):
-        if any(site.kind == "attention" for site in read):
-            raise NotImplementedError
-        with torch.no_grad():
-            return self.model.run(tokens, read=read, edit=edit, logits=logits)
-
-
 def test_a_model_without_gradients_is_refused(model, tokens):
-    ask = replace(response(model, tokens), model=Gradientless(model))
+    ask = replace(response(model, tokens), model=Closed(model))
     with pytest.raises(UsageError, match="runs without"):
         slope(ask, ask.embeddings)
 
@@ -166,7 +153,7 @@ def test_attention_sums_to_one_and_sees_no_future(model, tokens):
 
 def test_attention_that_cannot_be_read_is_said_to_be(model, tokens):
     with pytest.raises(UsageError, match="cannot be read"):
-        attention(Gradientless(model), tokens)
+        attention(Closed(model), tokens)
 
 
 def test_uniform_attention_is_received_alike_and_a_sink_receives_all():

@@ -29,6 +29,7 @@ from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.analyzers.losses import LossesAnalyzer
 from sdelens_plugins.analyzers.trajectory import TrajectoryAnalyzer
+from tests.asked import value
 
 BLOCK = View(Site("block", 0))
 
@@ -106,12 +107,6 @@ def studied(recording, model, site, prompt=None):
 def study(recording, stories):
     """A linear fit to block 2 of a real model."""
     return studied(recording, stories, Site("block", 2))
-
-
-def value(finding, start):
-    """The estimate whose name starts so."""
-    (found,) = [e for e in finding.estimates if e.name.startswith(start)]
-    return found
 
 
 def test_both_fulfil_the_analyzer_protocol():

@@ -12,7 +12,8 @@ from sdelens.seeds import generator
 from sdelens_plugins.analyzers.answers import Answers
 from sdelens_plugins.analyzers.complexity import ComplexityAnalyzer
 from sdelens_plugins.analyzers.measured import ERRORS, MEASURES, Table
-from tests.language import real_study, value
+from tests.asked import value
+from tests.language import real_study
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from sdelens.language.token_class import classify
 from sdelens.protocols import Analyzer
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.drift_share import DriftShareAnalyzer
-from tests.language import around, kernel, real_study, three_sides, value
+from tests.asked import value
+from tests.language import around, kernel, real_study, three_sides
 
 DECAY = 0.5
 

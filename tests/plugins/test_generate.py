@@ -14,6 +14,7 @@ from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.continuations import OWN, SAMPLED
 from sdelens_plugins.analyzers.generate import GenerateAnalyzer
 from sdelens_plugins.analyzers.wording import METRICS, compared, scored
+from tests.asked import value
 from tests.spoken import small_bridge, spoken_study
 
 QUICK = GenerateAnalyzer(tokens=6, paths=2, documents=3, prefix=6)
@@ -39,11 +40,6 @@ def resting(study):
     law = KernelSDE(mean, ConstantNoise(torch.full((latent,), 1e-6)))
     fitted = replace(viewed.fitted, law=law)
     return replace(study, views={view: replace(viewed, fitted=fitted)})
-
-
-def value(finding, name):
-    (found,) = [e for e in finding.estimates if e.name == name]
-    return found
 
 
 def test_it_is_an_analyzer_of_views():

@@ -31,6 +31,7 @@ from sdelens.states.capturing import record, sites_of
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.analyzers.goodness_of_fit import GoodnessOfFitAnalyzer
+from tests.asked import value
 
 BLOCK = View(Site("block", 0))
 DECAY, DIM, STEPS = 0.7, 4, 40
@@ -78,12 +79,6 @@ def sides():
 def true(sides):
     """The finding for the true law."""
     return QUICK.analyze(around(kernel(), sides), seed=0)
-
-
-def value(finding, start):
-    """The estimate whose name starts so."""
-    (found,) = [e for e in finding.estimates if e.name.startswith(start)]
-    return found
 
 
 def close(estimate, expected, slack=0.0):

@@ -11,7 +11,8 @@ from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.importance import ImportanceAnalyzer, complete
 from sdelens_plugins.analyzers.weighed import mean_embedding, of_texts
-from tests.spoken import Loud, small_bridge, spoken_study
+from tests.asked import value
+from tests.spoken import Closed, Loud, small_bridge, spoken_study
 
 QUICK = ImportanceAnalyzer(tokens=8, documents=6, nodes=3)
 
@@ -24,25 +25,6 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(model):
     return spoken_study(model, Site("block", 1))
-
-
-def value(finding, name):
-    (found,) = [e for e in finding.estimates if e.name == name]
-    return found
-
-
-class Closed:
-    """A model whose adapter reads no attention and runs without gradients."""
-
-    def __init__(self, model):
-        self.model, self.card = model, model.card
-        self.encode, self.decode, self.untrained = model.encode, model.decode, model.untrained
-
-    def run(self, tokens, *, read=(), edit=None, past=None, keep=False, logits=False):
-        if any(site.kind == "attention" for site in read):
-            raise NotImplementedError
-        with torch.no_grad():
-            return self.model.run(tokens, read=read, edit=edit, logits=logits)
 
 
 def test_it_is_an_analyzer_of_views():

@@ -26,6 +26,7 @@ from sdelens_plugins.analyzers.layers import LayersAnalyzer
 from sdelens_plugins.analyzers.observed import observed, openings, words_of
 from sdelens_plugins.analyzers.trajectory import TrajectoryAnalyzer
 from sdelens_plugins.probes.linear import LinearProbe
+from tests.asked import value
 
 DECAYS = {View(Site("embed")): 0.3, View(Site("block", 0)): 0.6, View(Site("block", 1)): 0.9}
 TOKENS = 20
@@ -76,11 +77,6 @@ def through():
     fitted = Fitted(fit.law, basis, Record("linear", {}, "discrete", 1.0, 0))
     viewed = Viewed(fitted, train, validation, test)
     return Study("s", {DEPTH: viewed}, Documents.of([Document((0, 1))] * 200))
-
-
-def value(finding, start):
-    (found,) = [e for e in finding.estimates if e.name == start]
-    return found
 
 
 def test_it_is_an_analyzer_of_a_whole_run():

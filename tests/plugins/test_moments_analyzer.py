@@ -20,6 +20,7 @@ from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.moments import MomentsAnalyzer
+from tests.asked import value
 
 SMALL = {"steps": 12, "replicates": 100}
 
@@ -49,11 +50,6 @@ def studied(test, *, decay=0.8, std=1.0, level=0.0):
 @pytest.fixture(scope="module")
 def test_paths():
     return paths(60, seed=2)
-
-
-def value(finding, start):
-    (found,) = [e for e in finding.estimates if e.name.startswith(start)]
-    return found
 
 
 def test_it_fulfils_the_analyzer_protocol():

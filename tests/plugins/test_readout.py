@@ -13,6 +13,7 @@ from sdelens.laws.sde import KernelSDE, LinearSDE
 from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.readout import ReadoutAnalyzer
+from tests.asked import value
 from tests.spoken import Loud, small_bridge, spoken_study
 
 QUICK = ReadoutAnalyzer(tokens=6, random=8, documents=6)
@@ -26,11 +27,6 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(model):
     return spoken_study(model, Site("block", 1))
-
-
-def value(finding, name):
-    (found,) = [e for e in finding.estimates if e.name == name]
-    return found
 
 
 def with_law(study, law):

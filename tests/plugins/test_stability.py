@@ -19,6 +19,7 @@ from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.stability import StabilityAnalyzer
+from tests.asked import value
 
 SMALL = {"paths": 6, "steps": 100, "long_run": 600}
 
@@ -49,11 +50,6 @@ def studied(decay, dim=2, law=None, counts=(60, 30, 30), members=(), steps=20):
     view = View(Site("block", 0))
     nothing = Documents.of([Document((0, 1))])
     return Study("s", {view: Viewed(fitted, *sides)}, nothing)
-
-
-def value(finding, start):
-    (found,) = [e for e in finding.estimates if e.name.startswith(start)]
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from sdelens.protocols import Analyzer
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.states.capturing import documents_of, record
 from sdelens_plugins.analyzers.surprise import SurpriseAnalyzer
-from tests.language import SITE, real_study, value
+from tests.asked import value
+from tests.language import SITE, real_study
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from sdelens.seeds import derive
 from sdelens_plugins.analyzers.association import Association
 from sdelens_plugins.analyzers.held_out import HeldOut
 from sdelens_plugins.analyzers.uncertainty import UncertaintyAnalyzer
-from tests.language import Growing, around, kernel, real_study, three_sides, value
+from tests.asked import value
+from tests.language import Growing, around, kernel, real_study, three_sides
 
 QUICK = UncertaintyAnalyzer(permutations=5)
 WITH_ERROR = "rank correlation of aleatoric magnitude with the fit's own error"

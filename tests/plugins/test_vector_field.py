@@ -20,6 +20,7 @@ from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.vector_field import VectorFieldAnalyzer
+from tests.asked import value
 
 TURN = 0.9 * torch.tensor([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 0.5]])
 SMALL = {"cells": 10, "starts": 8}
@@ -56,11 +57,6 @@ def study_of(law, train, test, basis="raw"):
 @pytest.fixture(scope="module")
 def study():
     return study_of(kernel(TURN), turning(60, seed=1), turning(30, seed=2))
-
-
-def value(finding, start):
-    (found,) = [e for e in finding.estimates if e.name.startswith(start)]
-    return found
 
 
 def test_it_fulfils_the_analyzer_protocol():

@@ -20,6 +20,7 @@ from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.well_posedness import WellPosednessAnalyzer
+from tests.asked import value
 
 
 class Cubic(Mean):
@@ -50,11 +51,6 @@ def studied(law, members=(), documents=30, steps=10):
     fitted = Fitted(law, basis, Record("linear", {}, law.density, 1.0, 0), members=members)
     view, nothing = View(Site("block", 0)), Documents.of([Document((0, 1))])
     return Study("s", {view: Viewed(fitted, *sides)}, nothing)
-
-
-def value(finding, start):
-    (found,) = [e for e in finding.estimates if e.name.startswith(start)]
-    return found
 
 
 def test_it_fulfils_the_analyzer_protocol():

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.errors import UsageError
+from sdelens.errors import BadNumbers, UsageError
+from sdelens.language.metric import standard_weights
 from sdelens.paths.basis import Basis, fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Paths
@@ -26,6 +27,16 @@ class Components:
         basis = fit_basis(BasisSpec(f"whiten:{most}"), train)
         return cls(basis, tuple(range(basis.latent)))
 
+    @classmethod
+    def plane(cls, train: Paths) -> "Components":
+        """The first two; an error where states vary in one direction only."""
+        found = cls.of(train, 2)
+        if len(found.chosen) < 2:
+            raise BadNumbers(
+                "states must vary in two directions to be shown in a plane, but these vary in one"
+            )
+        return found
+
     def select(self, *chosen: int) -> "Components":
         """Some of them."""
         if len(set(chosen)) < len(chosen) or not set(chosen) <= set(self.chosen):
@@ -37,15 +48,19 @@ class Components:
         return Components(self.basis, chosen)
 
     @property
+    def _variance(self) -> Float[Tensor, " latent"]:
+        """Along every component that was found."""
+        return standard_weights(self.basis).to(self.basis.decoder)
+
+    @property
     def _scale(self) -> Float[Tensor, " component"]:
         """Standard deviations along the components."""
-        variance = (self.basis.decoder / self.basis.spread).square().sum(-1)
-        return variance.sqrt()[list(self.chosen)]
+        return self._variance.sqrt()[list(self.chosen)]
 
     @property
     def shares(self) -> list[float]:
         """The share of the standardised variance along each."""
-        variance = (self.basis.decoder / self.basis.spread).square().sum(-1)
+        variance = self._variance
         found = variance / variance.sum() * self.basis.explained
         shares: list[float] = found[list(self.chosen)].tolist()
         return shares

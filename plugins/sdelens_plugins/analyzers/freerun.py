@@ -13,8 +13,8 @@ from sdelens.evidence.student import student
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.simulation import simulate
 from sdelens.seeds import derive
+from sdelens_plugins.analyzers.components import Components
 from sdelens_plugins.analyzers.observed import Observed
-from sdelens_plugins.analyzers.plane import Plane
 
 INSIDE = 0.9
 """The share of draws that a band is meant to hold."""
@@ -123,7 +123,13 @@ class Horizons:
 
     @classmethod
     def of(
-        cls, fitted: Fitted, plane: Plane, starts: Sequence[Observed], *, draws: int, seed: int
+        cls,
+        fitted: Fitted,
+        plane: Components,
+        starts: Sequence[Observed],
+        *,
+        draws: int,
+        seed: int,
     ) -> "Horizons":
         """Simulate from the first state of each path, those that start together in one batch."""
         rows: dict[int, Tensor] = {}
@@ -137,7 +143,7 @@ class Horizons:
 
 
 def _compared(
-    fitted: Fitted, plane: Plane, group: Sequence[Observed], t: float, draws: int, seed: int
+    fitted: Fitted, plane: Components, group: Sequence[Observed], t: float, draws: int, seed: int
 ) -> Iterator[Float[Tensor, "horizon 4"]]:
     """The columns of `Horizons` for each path of a group that starts at `t`."""
     first = torch.stack([path.states[0] for path in group])

@@ -9,6 +9,7 @@ from torch import Tensor
 from sdelens.fitting.study import Viewed
 from sdelens.report import Figure, Layer, Panel, counted
 from sdelens_plugins.analyzers.averages import Average
+from sdelens_plugins.analyzers.components import Components
 from sdelens_plugins.analyzers.continuations import (
     DECODERS,
     FIT,
@@ -20,7 +21,6 @@ from sdelens_plugins.analyzers.continuations import (
     key,
     metric,
 )
-from sdelens_plugins.analyzers.plane import Plane
 from sdelens_plugins.analyzers.wording import Decode
 
 UNITS = {
@@ -91,7 +91,7 @@ def _steps(many: Sequence[Written]) -> Figure:
 
 def _plane(viewed: Viewed, decode: Decode, shown: Written) -> Figure:
     """The prompt's own states, then the fit's first path with its words."""
-    plane = Plane.of(viewed.train)
+    plane = Components.plane(viewed.train)
     own = plane.project(shown.text.states)
     path = plane.project(shown.paths[FIT][0].nan_to_num(0.0, 0.0, 0.0))
     words = decode(shown.words[key(FIT, "network")][0].tolist())

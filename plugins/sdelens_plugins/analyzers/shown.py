@@ -7,9 +7,9 @@ from torch import Tensor
 
 from sdelens.fitting.fitted import Fitted
 from sdelens.report import Estimate, Figure, Layer, Panel
+from sdelens_plugins.analyzers.components import Components
 from sdelens_plugins.analyzers.freerun import Band, released
 from sdelens_plugins.analyzers.observed import Observed
-from sdelens_plugins.analyzers.plane import Plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Shown:
 
     path: Observed
     words: tuple[str, ...]
-    plane: Plane
+    plane: Components
     actual: Float[Tensor, "time 2"]
     predicted: Float[Tensor, "step 2"]
     """Of the states after the first, each from the actual state before it."""
@@ -30,7 +30,7 @@ class Shown:
     def of(
         cls,
         fitted: Fitted,
-        plane: Plane,
+        plane: Components,
         path: Observed,
         words: tuple[str, ...],
         *,

@@ -12,9 +12,9 @@ from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
+from sdelens_plugins.analyzers.components import Components
 from sdelens_plugins.analyzers.freerun import INSIDE, Horizons, Ratio
 from sdelens_plugins.analyzers.observed import observed, openings, words_of
-from sdelens_plugins.analyzers.plane import Plane
 from sdelens_plugins.analyzers.shown import Shown
 
 HORIZONS = (1, 5, 10, 20)
@@ -53,7 +53,7 @@ class TrajectoryAnalyzer:
         view, viewed = study.single
         fitted = viewed.fitted
         path = observed(study, tokens=self.tokens)
-        plane = Plane.of(viewed.train)
+        plane = Components.plane(viewed.train)
         starts = openings(viewed.test, documents=self.documents, states=HORIZONS[-1] + 1)
         words = words_of(study, path.tokens)
         own = derive(seed, "path")
@@ -71,7 +71,7 @@ class TrajectoryAnalyzer:
         )
 
 
-def on_bands(coverage: Ratio, plane: Plane, fitted: Fitted) -> str:
+def on_bands(coverage: Ratio, plane: Components, fitted: Fitted) -> str:
     """Whether the free-running bands hold what they are meant to; no more than is shown."""
     judged = ""
     if coverage.misses(INSIDE):
