@@ -1,6 +1,6 @@
 # make demo    a report about the dynamics of the embedded language model, in a few minutes
 # make test    the whole check: ruff, mypy, import-linter, pytest (with shape checking and doctests)
-# make test-full, validate, evidence, bench, peers, screenshots, model: see CONTRIBUTING.md
+# make test-full, validate, evidence, gallery, bench, peers, screenshots, model: see CONTRIBUTING.md
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +9,7 @@ export PYTHONWARNINGS ?= ignore
 # some of the analyzers: `sdelens analyze runs/demo` asks all of them, in a few minutes more
 DEMO := verdict goodness_of_fit losses trajectory vector_field
 
-.PHONY: demo test lint test-full validate evidence bench peers screenshots model clean
+.PHONY: demo test lint test-full validate evidence gallery bench peers screenshots model clean
 
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
@@ -33,6 +33,9 @@ validate: .venv/installed-dev
 
 evidence: .venv/installed-dev
 	$(BIN)/python tools/evidence.py make
+
+gallery: .venv/installed-dev
+	$(BIN)/python tools/gallery.py
 
 bench: .venv/installed-dev
 	$(BIN)/python bench/run.py

@@ -140,6 +140,8 @@ class Report:
     findings: tuple[Finding, ...] = ()
     places: tuple[str, ...] = ()
     """The folder of each finding, as seen from where the report lies; none if not saved."""
+    labels: tuple[str, ...] = ()
+    """What each finding is called; its analyzer's name if there are none."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Analyzers that could not answer, and why."""
     provenance: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,9 @@ def fit(
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(help="6 | 0-7 | 2,5 | all | -1 | embed: outputs of blocks. [the middle one]"),
+        typer.Option(
+            help="6 | 0-7 | 2,5 | all | -1 | middle | embed: outputs of blocks. [middle]"
+        ),
     ] = None,
     axis: Annotated[
         str | None,

@@ -15,6 +15,7 @@ from sdelens_cli.compare import compare
 from sdelens_cli.fit import fit
 from sdelens_cli.plugins import plugins
 from sdelens_cli.report import report
+from sdelens_cli.reproduce import reproduce
 from sdelens_cli.simulate import simulate
 from sdelens_cli.validate import validate
 
@@ -35,6 +36,7 @@ app.command()(analyze)
 app.command()(report)
 app.command()(compare)
 app.command()(simulate)
+app.command()(reproduce)
 app.command()(validate)
 app.add_typer(plugins, name="plugins")
 

@@ -24,7 +24,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sdelens.evidence.verdict import verdict
-from sdelens.report import Estimate, Finding
+from sdelens.report import Estimate, Finding, Report
 from sdelens.report import Table as ScoreTable
 from sdelens.runs.observer import Progress as Advance
 from sdelens.runs.plan import Plan
@@ -151,6 +151,13 @@ class Screen:
             if finding.estimates:
                 self.console.print(estimates(finding.estimates))
             self.console.print(Text(f"  {folder}", style="dim"), soft_wrap=True)
+
+    def headlines(self, report: Report) -> None:
+        """What a report's findings are called, and what they say."""
+        rows = Table.grid(padding=(0, 2))
+        for label, finding in zip(report.labels, report.findings, strict=True):
+            rows.add_row(Text(f"{label}, {finding.view}", style="bold"), Text(finding.headline))
+        self.console.print(rows)
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Analyzers that could not answer."""

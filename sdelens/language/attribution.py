@@ -135,18 +135,19 @@ def gradient_times_input(
 
 
 def integrated_gradients(
-    response: Callable[[Embedded], Tensor],
-    embeddings: Embedded,
-    baseline: Embedded,
-    *,
-    nodes: int = 32,
+    response: Response, embeddings: Embedded, baseline: Embedded, *, nodes: int = 32
 ) -> Attributed:
     """Along the straight line from the baseline, by Gauss and Legendre's rule of so many nodes."""
-    points, weights = np.polynomial.legendre.leggauss(nodes)
+    points, weights = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(nodes))
     way = embeddings - baseline
-    total = torch.zeros_like(embeddings, dtype=torch.float64)
-    for point, weight in zip((points + 1) / 2, weights / 2, strict=True):
-        total += float(weight) * slope(response, baseline + float(point) * way).double()
+    rows, length, _ = way.shape
+    total = torch.zeros_like(way, dtype=torch.float64)
+    asked = torch.arange(nodes * rows)
+    for index in asked.split(max(1, BATCH_TOKENS // length)):
+        node, row = index // rows, index % rows
+        part = ((points[node] + 1) / 2).to(way)[:, None, None]
+        found = slope(response.rows(row), baseline[row] + part * way[row])
+        total.index_add_(0, row, weights[node, None, None] / 2 * found.double())
     with torch.no_grad():
         change = response(embeddings).double() - response(baseline).double()
     return Attributed((total * way.double()).sum(-1), change)

@@ -1,7 +1,6 @@
 """Several runs side by side: their scores, and what each gains over the first, paired."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from os.path import relpath
 from pathlib import Path
@@ -55,19 +54,15 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
         title=" and ".join(names) if len(names) == 2 else f"{len(names)} runs",
         verdict=tuple(_sentence(run) for run in runs),
         tables=(Table("Held-out scores", COLUMNS, rows, NOTE),),
-        findings=tuple(_named(run, finding) for *_, run, finding in found),
+        findings=tuple(finding for *_, finding in found),
         places=tuple(relpath(finding_folder(run, f), folder) for *_, run, f in found),
+        labels=tuple(f"{run.folder.name}, {f.analyzer}" for *_, run, f in found),
         provenance={run.folder.name: str(run.folder) for run in runs},
     )
 
 
 def _all(runs: Sequence[Run]) -> Iterator[tuple[Run, Finding]]:
     return chain.from_iterable(((run, finding) for finding in findings_of(run)) for run in runs)
-
-
-def _named(run: Run, finding: Finding) -> Finding:
-    """A finding that says which run it is about."""
-    return replace(finding, view=f"{run.folder.name} {finding.view}")
 
 
 def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:

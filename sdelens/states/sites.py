@@ -1,4 +1,4 @@
-"""Layers by name: ``6``, ``0-7``, ``2,5``, ``all``, ``-1``, ``embed``."""
+"""Layers by name: ``6``, ``0-7``, ``2,5``, ``all``, ``-1``, ``middle``, ``embed``."""
 
 import re
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from sdelens.errors import UsageError
 Layers = int | str | Sequence[int | str] | None
 
 _RANGE = re.compile(r"(\d+)-(\d+)")
-_FORMS = "a number, a range 0-7, a list 2,5, all, -1 for the last, or embed"
+_FORMS = "a number, a range 0-7, a list 2,5, all, -1 for the last, middle, or embed"
 
 
 def parse_layers(text: str) -> list[tuple[int, int] | str]:
-    """What can be told without knowing the model: ranges of numbers, ``all`` and ``embed``."""
+    """What can be told without the model: ranges of numbers, ``all``, ``middle``, ``embed``."""
     parts: list[tuple[int, int] | str] = []
     for part in (piece.strip() for piece in text.split(",")):
         span = _RANGE.fullmatch(part)
-        if part in ("all", "embed"):
+        if part in ("all", "middle", "embed"):
             parts.append(part)
         elif re.fullmatch(r"-?\d+", part):
             parts.append((int(part), int(part)))
@@ -33,9 +33,8 @@ def resolve_layers(layers: Layers, blocks: int, name: str = "the model") -> tupl
     >>> resolve_layers("0-2,-1", blocks=12)
     (0, 1, 2, 11)
     """
-    if layers is None:
-        return (blocks // 2,)
-    text = ",".join(map(str, layers)) if not isinstance(layers, int | str) else str(layers)
+    given = "middle" if layers is None else layers
+    text = ",".join(map(str, given)) if not isinstance(given, int | str) else str(given)
     numbers: set[int] = set()
     embed = False
     for part in parse_layers(text):
@@ -43,6 +42,8 @@ def resolve_layers(layers: Layers, blocks: int, name: str = "the model") -> tupl
             embed = True
         elif part == "all":
             numbers |= set(range(blocks))
+        elif part == "middle":
+            numbers.add(blocks // 2)
         else:
             low, high = part[0], part[1]
             numbers |= {_counted(int(k), blocks, name) for k in range(int(low), int(high) + 1)}

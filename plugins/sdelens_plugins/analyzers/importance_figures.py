@@ -36,10 +36,12 @@ def figures(
     return (*found, *([_agreement(agreed)] if agreed else []))
 
 
-def _by_word(label: str, signs: tuple[str, ...], first: int, values: Tensor) -> Panel:
+def _by_word(
+    label: str, signs: tuple[str, ...], first: int, values: Tensor, title: str = ""
+) -> Panel:
     x = torch.arange(first, len(signs)).double()
     bars = Layer("bars", {"x": x, "y": values[first:]}, words=signs[first:])
-    return Panel("", label, (bars,))
+    return Panel("token", label, (bars,), title)
 
 
 def _norms(name: str, signs: tuple[str, ...], first: int, shown: Weighed) -> Figure:
@@ -97,14 +99,14 @@ def _last(name: str, signs: tuple[str, ...], first: int, shown: Weighed) -> Figu
     first = max(first, len(signs) - NARROW)
     kinds = [kind for kind in LABELS if kind.startswith("drift.") and kind in shown.measures]
     panels = tuple(
-        _by_word(LABELS[kind].partition(",")[0], signs, first, shown.measures[kind][-1])
+        _by_word(LATENT, signs, first, shown.measures[kind][-1], LABELS[kind].partition(",")[0])
         for kind in kinds
     )
     return Figure(
         "drift_last",
         panels,
         f"What each of the last tokens adds to the length of the drift at the last state of "
-        f"{name}, in {LATENT}: to first order, along the way from the baseline, and when it is "
+        f"{name}: to first order, along the way from the baseline, and when it is "
         "replaced.",
     )
 

@@ -1,0 +1,72 @@
+"""`sdelens reproduce`: a paper's figures, remade on a model."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdelens.errors import UnknownName
+from sdelens.runs.job import Job
+from sdelens_cli.fit import absolute, source_of
+
+STUDIES = ("paper",)
+
+
+def reproduce(
+    study: Annotated[str, typer.Argument(help="paper: Figures 1 to 7 of arXiv 2408.11863.")],
+    model: Annotated[
+        str, typer.Option(help="tiny (embedded), a local folder, or a name on the hub.")
+    ] = Job.model,
+    texts: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Texts to read. [sampled from the model]"),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None,
+    documents: Annotated[int | None, typer.Option(min=10, help="How many texts. [512]")] = None,
+    length: Annotated[int | None, typer.Option(min=2, help="Tokens of each. [200]")] = None,
+    layer: Annotated[
+        str, typer.Option(help="Where; the paper's own state is the embedding.")
+    ] = "embed,middle",
+    prompt: Annotated[
+        str, typer.Option(help="The question of the worked example.")
+    ] = "What is the capital of France?",
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="The folder. [reproduction-<model>]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path only.")] = False,
+) -> None:
+    """Make the figures of a paper on a model, each beside what it must beat.
+
+    An interrupted one goes on where it was left.
+    """
+    if study not in STUDIES:
+        raise UnknownName.among("study", study, STUDIES)
+    source = source_of(texts, None, column=column, documents_wanted=documents, length=length)
+    job = Job.of({"model": absolute(model), "layers": layer, "seed": seed} | source)
+
+    from sdelens.registry import load
+    from sdelens.runs.engine import execute
+    from sdelens.runs.reproduction import reproduce as remake
+    from sdelens_cli.screen import Screen
+
+    folder = out or Path(f"reproduction-{Path(model).name}")
+    screen = Screen(quiet=quiet or as_json)
+    argv = tuple(sys.argv[1:])
+    run = execute(job, folder / "run", observer=screen, resume=True, argv=argv)
+    with screen.working("figures") as now:
+        page = remake(run, folder, prompt=prompt, watch=now)
+    file = load("reporter", "html")().render(page, folder)
+    if as_json:
+        print(
+            json.dumps({"run": str(run.folder), "report": str(file), "figures": figures(folder)})
+        )
+        return
+    screen.headlines(page)
+    print(file)
+
+
+def figures(folder: Path) -> list[str]:
+    """The figures that were written."""
+    return sorted(str(file) for file in (folder / "figures").glob("*.png"))

@@ -1,0 +1,81 @@
+"""The figures of a paper, remade."""
+
+import re
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from sdelens.registry import load
+from sdelens.runs.reproduction import EXHIBITS, reproduce
+from sdelens.runs.run import Run
+
+
+@pytest.fixture(scope="module")
+def folder(finished, tmp_path_factory):
+    """Where a finished run lies, and its figures will."""
+    folder = tmp_path_factory.mktemp("reproduction")
+    shutil.copytree(finished, folder / "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def remade(folder):
+    return reproduce(Run(folder / "run"), folder)
+
+
+def test_seven_figures_and_the_example_are_there_for_every_layer(remade):
+    shown = {
+        (label, finding.view)
+        for label, finding in zip(remade.labels, remade.findings, strict=True)
+    }
+    assert shown == {(exhibit.name, view) for exhibit in EXHIBITS for view in ("L00", "L02")}
+    numbers = {word for label in remade.labels for word in re.findall(r"Figure (\d)", label)}
+    assert numbers == set("1234567")
+    assert any("Appendix B" in label for label in remade.labels)
+
+
+def test_every_pattern_names_a_figure(remade):
+    found = {exhibit.analyzer: set() for exhibit in EXHIBITS}
+    for finding in remade.findings:
+        found[finding.analyzer] |= {figure.name for figure in finding.figures}
+    optional = {"epistemic*"}  # of an ensemble
+    for exhibit in EXHIBITS:
+        for pattern in set(exhibit.figures) - optional:
+            assert any(fnmatch(name, pattern) for name in found[exhibit.analyzer]), pattern
+
+
+def test_each_figure_lies_there_as_picture_drawing_and_numbers(remade, folder):
+    pictures = sorted(file.stem for file in (folder / "figures").glob("*.png"))
+    assert len(pictures) == sum(len(finding.figures) for finding in remade.findings)
+    for kind in ("svg", "csv"):
+        assert sorted(file.stem for file in (folder / "figures").glob(f"*.{kind}")) == pictures
+
+
+def test_every_link_of_the_page_leads_to_a_file(remade, folder):
+    page = Path(load("reporter", "html")().render(remade, folder)).read_text()
+    links = re.findall(r'href="([^"#:]+)"', page)
+    assert len(links) > len(EXHIBITS)
+    assert [link for link in links if not (folder / link).is_file()] == []
+
+
+def test_what_was_found_is_not_asked_again(remade, folder):
+    files = sorted((folder / "run").glob("analysis/*/*/finding.json"))
+    times = [file.stat().st_mtime_ns for file in files]
+    again = reproduce(Run(folder / "run"), folder)
+    assert [file.stat().st_mtime_ns for file in files] == times
+    assert [f.headline for f in again.findings] == [f.headline for f in remade.findings]
+
+
+def test_another_study_is_unknown(sdelens):
+    done = sdelens("reproduce", "papers")
+    assert done.returncode == 3
+    assert "Did you mean 'paper'?" in done.stderr
+
+
+def test_texts_and_their_column_are_checked_first(sdelens):
+    assert sdelens("reproduce", "paper", "--texts", "nowhere.json").returncode == 2
+    done = sdelens("reproduce", "paper", "--column", "response")
+    assert done.returncode == 2
+    assert "give --texts" in done.stderr

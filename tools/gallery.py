@@ -1,0 +1,123 @@
+"""The page docs/gallery.md: every figure of every analyzer, on the embedded model.
+
+python tools/gallery.py            fit and ask where it was not done yet, then write
+python tools/gallery.py write      from runs that are there
+"""
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from sdelens.registry import plugins
+from sdelens.report import Figure, Finding
+from sdelens.runs.reporting import findings_of
+from sdelens.runs.run import Run
+from sdelens_plugins.reporters.drawing import png
+from sdelens_plugins.reporters.figures import stem_of
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, IMAGES = DOCS / "gallery.md", DOCS / "images" / "gallery"
+RUNS = Path("runs") / "gallery"
+DPI = 90
+COLOURS = 64
+TOP = """\
+# Gallery
+
+Every figure of every built-in [analyzer](plugins.md#analyzers), drawn from fits of the embedded
+model on text sampled from it: what was found, what each figure shows, how to read it and what it
+does not show. `make gallery` makes this page again. In a run each figure lies as PNG and SVG, with
+its numbers as CSV.
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run of the gallery: its options, and the analyzers that are shown of it (none: all)."""
+
+    name: str
+    options: tuple[str, ...]
+    analyzers: tuple[str, ...] = ()
+
+    def has(self, finding: Finding) -> bool:
+        """Whether the finding is shown of this run."""
+        own = self.analyzers or plugins("analyzer").keys() - {
+            n for s in SHOWN for n in s.analyzers
+        }
+        return finding.analyzer in own
+
+
+SHOWN = (
+    Shown("block", ("--layer", "6", "--ensemble", "4")),
+    Shown("layers", ("--layer", "all", "--probe", "linear"), ("layers",)),
+    Shown("depth", ("--axis", "layer", "--probe", "linear", "--documents", "256"), ("layers",)),
+)
+
+
+def made(shown: Shown) -> Path:
+    """The run, fitted and asked where it is not yet."""
+    folder = RUNS / shown.name
+    _sdelens("fit", *shown.options, "--out", str(folder), "--resume")
+    if not findings_of(Run(folder)):
+        _sdelens("analyze", str(folder), *shown.analyzers)
+    return folder
+
+
+def _sdelens(*words: str) -> None:
+    subprocess.run([Path(sys.executable).with_name("sdelens"), *words], check=True)
+
+
+def page() -> str:
+    """The page's text; its pictures are written beside it."""
+    shutil.rmtree(IMAGES, ignore_errors=True)
+    IMAGES.mkdir(parents=True)
+    parts = [TOP]
+    for shown in SHOWN:
+        for finding in filter(shown.has, findings_of(Run(RUNS / shown.name))):
+            parts += section(finding)
+    return "\n".join(parts)
+
+
+def section(finding: Finding) -> Iterator[str]:
+    """Heading, headline, figures with their captions, how to read them."""
+    own = f"analyzers/{finding.analyzer}.md"
+    yield f"## {finding.analyzer}, {finding.view}\n"
+    yield f"{escaped(finding.headline)} ([formulas and settings]({own}))\n"
+    for figure in finding.figures:
+        file = picture(finding, figure)
+        yield f"![{finding.analyzer}: {figure.name}]({file.relative_to(DOCS)})\n"
+        yield f"*{figure.name}.* {escaped(figure.caption)}\n"
+    yield f"**How to read it.** {escaped(finding.reading)}\n"
+
+
+def picture(finding: Finding, figure: Figure) -> Path:
+    """A small PNG of a figure, in few colours."""
+    file = IMAGES / f"{stem_of(finding, figure)}.png"
+    image = Image.open(io.BytesIO(png(figure, dpi=DPI))).convert("RGB")
+    image.quantize(COLOURS).save(file, optimize=True)
+    return file
+
+
+def escaped(text: str) -> str:
+    """Text in which Markdown finds no marks."""
+    return re.sub(r"([*_<>`\[\]|])", r"\\\1", text)
+
+
+def main(words: list[str]) -> None:
+    """Make the runs unless they are only to be written down."""
+    if words not in ([], ["write"]):
+        raise SystemExit(__doc__)
+    if not words:
+        for shown in SHOWN:
+            made(shown)
+    PAGE.write_text(page())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
