@@ -143,7 +143,7 @@ def integrated_gradients(
     rows, length, _ = way.shape
     total = torch.zeros_like(way, dtype=torch.float64)
     asked = torch.arange(nodes * rows)
-    for index in asked.split(max(1, BATCH_TOKENS // length)):
+    for index in torch.split(asked, max(1, BATCH_TOKENS // length)):
         node, row = index // rows, index % rows
         part = ((points[node] + 1) / 2).to(way)[:, None, None]
         found = slope(response.rows(row), baseline[row] + part * way[row])

@@ -11,24 +11,24 @@ from sdelens.language.onward import following
 from sdelens.paths.trajectories import NO_TOKEN, Paths
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import generator
+from sdelens.states.passes import BATCH_TOKENS
 
 
 @torch.no_grad()
 def continued(
     model: LanguageModel,
-    ids: Int[Tensor, " token"],
+    ids: Int[Tensor, "row token"],
     *,
     steps: int,
-    rows: int = 1,
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Int[Tensor, "row step"]:
-    """The model's own continuations of a text: the likeliest words, or drawn at a temperature.
+    """The model's own continuations of texts: the likeliest words, or drawn at a temperature.
 
     The end-of-text token does not stop them, so that all are equally long.
     """
     random = generator(seed, "continued")
-    token, past = ids.expand(rows, -1), None
+    token, past = ids, None
     columns: list[Tensor] = []
     for _ in range(steps):
         law, past = _next(model, token, past)
@@ -57,34 +57,39 @@ def _chosen(
 def spoken(
     model: LanguageModel,
     site: Site,
-    ids: Int[Tensor, " token"],
+    ids: Int[Tensor, "row token"],
     states: Float[Tensor, "row step dim"],
     *,
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Int[Tensor, "row step"]:
-    """Words by the rest of the network, from states at the text's last position and those after.
+    """Words by the rest of the network, from states at a text's last position and those after.
 
     The first state takes the place of the text's last; the word of each state is the next token's
     likeliest (or drawn at a temperature). One pass says them all: behind the site the network sees
     the new positions through their states alone, so that which words it said makes no difference.
     """
-    rows, steps, _ = states.shape
-    tokens = torch.nn.functional.pad(ids, (0, steps - 1)).expand(rows, -1)
+    tokens = torch.nn.functional.pad(ids, (0, states.shape[1] - 1))
     laws = following(model, site, tokens, states)
     return _chosen(laws, temperature, generator(seed, "spoken"))
 
 
 @torch.no_grad()
 def nats(
-    model: LanguageModel, ids: Int[Tensor, " token"], words: Int[Tensor, "row step"]
+    model: LanguageModel, ids: Int[Tensor, "row token"], words: Int[Tensor, "row step"]
 ) -> Float[Tensor, "row step"]:
-    """Minus the model's log probability of each word of each continuation of a text."""
-    tokens = torch.cat([ids.expand(len(words), -1), words], dim=1)
+    """Minus the model's log probability of each word of each text's continuation."""
+    tokens = torch.cat([ids, words], dim=1)
+    rows = max(1, BATCH_TOKENS // tokens.shape[1])
+    parts = zip(torch.split(tokens, rows), torch.split(words, rows), strict=True)
+    return torch.cat([_nats(model, whole, said) for whole, said in parts])
+
+
+def _nats(model: LanguageModel, tokens: Tensor, words: Tensor) -> Tensor:
     logits = model.run(tokens[:, :-1], logits=True).logits
     if logits is None:
         raise TypeError("run(logits=True) must give logits")
-    laws = logits[:, len(ids) - 1 :].float().log_softmax(-1).cpu()
+    laws = logits[:, -words.shape[1] :].float().log_softmax(-1).cpu()
     return -laws.gather(-1, words[..., None])[..., 0]
 
 

@@ -24,12 +24,12 @@ def model(tmp_path_factory):
     return small_bridge(tmp_path_factory.mktemp("m"))
 
 
-IDS = torch.tensor([0, 5, 17, 40, 3])
+IDS = torch.tensor([[0, 5, 17, 40, 3]])
 
 
 def test_the_likeliest_continuation_is_that_of_whole_passes(model):
     found = continued(model, IDS, steps=6)[0]
-    ids = IDS.tolist()
+    ids = IDS[0].tolist()
     for word in found.tolist():
         law = model.run(torch.tensor([ids]), logits=True).logits[0, -1]
         assert word == int(law.argmax())
@@ -38,27 +38,27 @@ def test_the_likeliest_continuation_is_that_of_whole_passes(model):
 
 @pytest.mark.parametrize("site", [Site("embed"), Site("block", 0), Site("block", 2)], ids=str)
 def test_the_models_own_states_say_its_own_words(model, site):
-    words = continued(model, IDS, steps=6)[0]
-    states = model.run(torch.cat([IDS, words])[None], read=[site]).reads[site]
-    found = spoken(model, site, IDS, states[:, len(IDS) - 1 : -1])
-    assert torch.equal(found[0], words)
+    words = continued(model, IDS, steps=6)
+    states = model.run(torch.cat([IDS, words], dim=1), read=[site]).reads[site]
+    found = spoken(model, site, IDS, states[:, IDS.shape[1] - 1 : -1])
+    assert torch.equal(found, words)
 
 
 def test_drawn_words_have_the_models_frequencies(model):
-    law = model.run(IDS[None], logits=True).logits[0, -1].softmax(-1)
+    law = model.run(IDS, logits=True).logits[0, -1].softmax(-1)
     rows = 4000
-    found = continued(model, IDS, steps=1, rows=rows, temperature=1.0, seed=1)[:, 0]
+    found = continued(model, IDS.expand(rows, -1), steps=1, temperature=1.0, seed=1)[:, 0]
     word = int(law.argmax())
     share, p = float((found == word).double().mean()), float(law[word])
     assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / rows)
 
 
 def test_nats_are_those_of_one_pass(model):
-    words = continued(model, IDS, steps=4, rows=3, temperature=1.0, seed=2)
+    words = continued(model, IDS.expand(3, -1), steps=4, temperature=1.0, seed=2)
     whole = torch.cat([IDS.expand(3, -1), words], dim=1)
     laws = model.run(whole, logits=True).logits.log_softmax(-1)
     expected = -laws[:, 4:-1].gather(-1, words[..., None])[..., 0]
-    assert torch.allclose(nats(model, IDS, words), expected, atol=1e-4)
+    assert torch.allclose(nats(model, IDS.expand(3, -1), words), expected, atol=1e-4)
 
 
 def test_distinct_counts_runs():

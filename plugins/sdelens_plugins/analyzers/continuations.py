@@ -1,6 +1,6 @@
 """Texts that go on from one state: by the fit, by simpler laws, by the model itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from sdelens.language.generation import (
 from sdelens.language.texts import Text, model_of
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.moments import Moments, times_of
+from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.rivals import noise_of
 from sdelens_plugins.analyzers.wording import METRICS, scored
@@ -87,45 +88,114 @@ def key(process: str, decoder: str) -> str:
 def written(
     study: Study,
     writers: Writers,
-    text: Text,
+    texts: Sequence[Text],
     *,
     start: str,
     steps: int,
     rows: int,
     temperature: float,
     seed: int,
-) -> Written:
-    """Simulate from a text's last position, and say the states in words both ways."""
+) -> list[Written]:
+    """Simulate from each text's last position, and say the states in words both ways.
+
+    Texts of one length go on together.
+    """
     view, _ = study.single
     model = model_of(study)
-    steps = room(model.card.context, text, steps)
-    first = text.states[-1] if start == "last" else text.states.mean(0)
-    at = float(text.at[-1])
-    paths, words = {}, {}
-    for name, process in writers.processes.items():
-        own = derive(seed, name)
-        states = simulate(process, first.expand(rows, -1), steps=steps, t=at, seed=own)
-        # the start as it is: a basis may leave directions of it out
-        states = torch.cat([first.expand(1, rows, -1).to(states), states[1:]]).transpose(0, 1)
-        paths[name] = states
-        usable = states.nan_to_num(0.0, 0.0, 0.0)
-        words[key(name, "network")] = spoken(
-            model, view.site, text.ids, usable[:, :-1], temperature=temperature, seed=own
+    found: dict[int, Written] = {}
+    lengths = [(len(text.ids), float(text.at[-1])) for text in texts]
+    for length, at in dict.fromkeys(lengths):
+        numbers = [k for k, each in enumerate(lengths) if each == (length, at)]
+        group = Group(
+            [texts[k] for k in numbers],
+            steps=room(model.card.context, texts[numbers[0]], steps),
+            rows=rows,
+            temperature=temperature,
+            seed=derive(seed, length),
         )
-        t = (at + torch.arange(1, steps + 1) * process.dt).expand(rows, -1)
-        latent = process.basis.encode(t, usable[:, 1:])
-        words[key(name, "nearest")] = nearest_words(latent, writers.known, writers.tokens)
-    words[OWN] = continued(model, text.ids, steps=steps)
-    words[SAMPLED] = continued(
-        model, text.ids, steps=steps, rows=rows, temperature=1.0, seed=derive(seed, SAMPLED)
-    )
-    surprise = {name: nats(model, text.ids, ids) for name, ids in words.items()}
-    scores = {
-        name: scored(model.decode, ids, surprise[name], words[OWN][0])
-        for name, ids in words.items()
-    }
-    lost = 1 - float(paths[FIT].isfinite().all(-1).all(-1).double().mean())
-    return Written(text, paths, words, surprise, scores, lost)
+        found |= zip(numbers, group.written(model, view.site, writers, start, at), strict=True)
+    return [found[k] for k in range(len(texts))]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Texts of one length, each to be continued by `rows` paths."""
+
+    texts: Sequence[Text]
+    steps: int
+    rows: int
+    temperature: float
+    seed: int
+
+    def written(
+        self, model: LanguageModel, site: Site, writers: Writers, start: str, at: float
+    ) -> Iterator[Written]:
+        """How each goes on, from its state at time `at`."""
+        paths, words = self._by_processes(model, site, writers, start, at)
+        words |= self._by_model(model)
+        ids = self.ids.repeat_interleave(self.rows, 0)
+        surprise = {
+            name: nats(model, self.ids if name == OWN else ids, said)
+            for name, said in words.items()
+        }
+        for number, text in enumerate(self.texts):
+            own_paths, own_words, own_nats = (
+                {name: self._own(rows, number) for name, rows in each.items()}
+                for each in (paths, words, surprise)
+            )
+            scores = {
+                name: scored(model.decode, said, own_nats[name], own_words[OWN][0])
+                for name, said in own_words.items()
+            }
+            finite = own_paths[FIT].isfinite().flatten(1).all(-1)
+            lost = 1 - float(finite.double().mean())
+            yield Written(text, own_paths, own_words, own_nats, scores, lost)
+
+    @property
+    def ids(self) -> Int[Tensor, "text token"]:
+        """The texts themselves."""
+        return torch.stack([text.ids for text in self.texts])
+
+    def _own(self, rows: Tensor, number: int) -> Tensor:
+        """The rows of one text."""
+        return rows.reshape(len(self.texts), -1, *rows.shape[1:])[number]
+
+    def _by_processes(
+        self, model: LanguageModel, site: Site, writers: Writers, start: str, at: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Simulated states, and what they say in both ways."""
+        ids = self.ids.repeat_interleave(self.rows, 0)
+        paths, words = {}, {}
+        for name, process in writers.processes.items():
+            own = derive(self.seed, name)
+            paths[name] = self._simulated(process, start, at, own)
+            usable = paths[name].nan_to_num(0.0, 0.0, 0.0)
+            words[key(name, "network")] = spoken(
+                model, site, ids, usable[:, :-1], temperature=self.temperature, seed=own
+            )
+            t = at + torch.arange(1, self.steps + 1) * process.dt
+            latent = process.basis.encode(t.expand(len(ids), -1), usable[:, 1:])
+            words[key(name, "nearest")] = nearest_words(latent, writers.known, writers.tokens)
+        return paths, words
+
+    def _by_model(self, model: LanguageModel) -> dict[str, Int[Tensor, "row step"]]:
+        """Its likeliest words, one row for each text, and words drawn from it."""
+        ids, seed = self.ids.repeat_interleave(self.rows, 0), derive(self.seed, SAMPLED)
+        return {
+            OWN: continued(model, self.ids, steps=self.steps),
+            SAMPLED: continued(model, ids, steps=self.steps, temperature=1.0, seed=seed),
+        }
+
+    def _simulated(
+        self, process: Fitted, start: str, at: float, seed: int
+    ) -> Float[Tensor, "row time dim"]:
+        """Paths of all texts, those of one text together, each with its start."""
+        last = start == "last"
+        first = torch.stack([t.states[-1] if last else t.states.mean(0) for t in self.texts])
+        first = first.repeat_interleave(self.rows, 0)
+        states = simulate(process, first, steps=self.steps, t=at, seed=seed)
+        # the start as it is: a basis may leave directions of it out
+        return torch.cat([first[None].to(states), states[1:]]).transpose(0, 1)
 
 
 def room(context: int, text: Text, steps: int) -> int:

@@ -13,7 +13,6 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.language.texts import held_out, model_of, prompted
 from sdelens.report import Estimate, Finding, Strip, counted, visible
-from sdelens.seeds import derive
 from sdelens_plugins.analyzers.averages import Average
 from sdelens_plugins.analyzers.continuations import (
     DECODERS,
@@ -90,18 +89,15 @@ class GenerateAnalyzer:
         texts = [prompted(study, prompt)]
         found = held_out(study, documents=self.documents, states=3)
         texts += [text.first(self.prefix) for text in found]
-        shown, *many = (
-            written(
-                study,
-                writers,
-                text,
-                start=self.start,
-                steps=self.tokens,
-                rows=self.paths,
-                temperature=self.temperature,
-                seed=derive(seed, number),
-            )
-            for number, text in enumerate(texts)
+        shown, *many = written(
+            study,
+            writers,
+            texts,
+            start=self.start,
+            steps=self.tokens,
+            rows=self.paths,
+            temperature=self.temperature,
+            seed=seed,
         )
         many = many or [shown]
         scores, decode = table(many), model_of(study).decode
