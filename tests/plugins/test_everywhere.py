@@ -1,0 +1,83 @@
+"""All analyzers on all models at hand, on a prompt of five tokens and on a full context."""
+
+import math
+from dataclasses import fields
+
+import pytest
+
+from sdelens.registry import load, plugins
+from sdelens.report import Report
+from sdelens.runs.engine import execute
+from sdelens.runs.job import Job
+from sdelens.runs.reporting import analyze
+from sdelens.states.capturing import opened
+from tests.conftest import SHARED_MODELS
+
+WORDS = "One day a little girl went out to play in the park. She saw a big red ball and was glad. "
+QUICK = {
+    "exponents": 2,
+    "paths": 2,
+    "steps": 10,
+    "long_run": 100,
+    "states": 32,
+    "documents": 4,
+    "nodes": 2,
+    "nulls": 20,
+    "starts": 8,
+    "draws": 4,
+    "projections": 10,
+    "permutations": 4,
+    "tokens": 6,
+}
+"""Settings that make an answer short, of whichever analyzer has them."""
+
+
+@pytest.fixture(scope="module", params=["tiny", *SHARED_MODELS])
+def run(request, tmp_path_factory):
+    """A quick neural fit of two layers."""
+    name = request.param
+    if name != "tiny":
+        name = str(request.getfixturevalue("shared") / "models" / name)
+    job = Job(
+        model=name,
+        layers="0,-1",
+        source_settings={"documents_wanted": 40, "length": 24},
+        probe_settings={"epochs": 1, "least_steps": 2, "width": 8, "noise_width": 8},
+        basis="pca:6",
+        cache=False,
+    )
+    return execute(job, tmp_path_factory.mktemp("runs") / "run")
+
+
+def of_tokens(model, count):
+    """A text that fills so many positions."""
+    text = WORDS * (1 + count // 8)
+    ids = model.encode(text)
+    for size in range(count - 2, count + 2):
+        part = "".join(model.decode(ids[:size]))
+        if len(opened(model, part)) == count:
+            return part
+    raise AssertionError(f"no text has {count} tokens")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["five tokens", "a full context"])
+def test_every_analyzer_answers_about_every_text(run, whole):
+    bos = run.model.card.bos is not None
+    prompt = of_tokens(run.model, run.model.card.context if whole else bos + 5)
+    quick = {name: short(name) for name in plugins("analyzer")}
+    findings, left_out = analyze(run, prompt=prompt, settings=quick)
+    assert left_out == {}
+    assert {finding.analyzer for finding in findings} == set(plugins("analyzer"))
+    for finding in findings:
+        assert finding.headline, finding.analyzer
+        assert finding.figures, finding.analyzer
+        numbers = [estimate.value for estimate in finding.estimates]
+        assert any(math.isfinite(value) for value in numbers), finding.analyzer
+    page = load("reporter", "html")().page(Report("", (), findings=findings))
+    assert len(page.encode()) < 5e6
+
+
+def short(name):
+    """The quick settings that an analyzer has."""
+    known = {field.name for field in fields(load("analyzer", name))}
+    return {k: v for k, v in QUICK.items() if k in known}
