@@ -1,16 +1,21 @@
 """Token sequences, in the order in which a model reads them."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import pairwise
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sdelens.errors import UsageError
 from sdelens.paths.trajectories import NO_TOKEN
+
+NOTE = "annotation."
+"""Before the names of annotations, where they are saved beside ids and bounds."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class Document:
     """The first position that belongs to the path: after a prompt, say."""
     group: int | None = None
     """Documents of one group are kept on one side of the split; None is a group of its own."""
+    annotations: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """What is known of it besides its text, by name: ratings, say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +40,8 @@ class Documents:
     """Document i is ``tokens[offsets[i] : offsets[i + 1]]``."""
     start: Int[Tensor, " document"]
     group: Int[Tensor, " document"]
+    annotations: Mapping[str, Float[Tensor, " document"]] = field(default_factory=dict)
+    """By name; NaN where a document has none. No state depends on them, nor does the digest."""
 
     @classmethod
     def of(cls, documents: Iterable[Document]) -> "Documents":
@@ -48,7 +57,15 @@ class Documents:
             offsets=lengths.cumsum(0),
             start=torch.tensor([document.start for document in listed]),
             group=torch.tensor(groups),
+            annotations=_columns([document.annotations for document in listed]),
         )
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor]) -> "Documents":
+        """The inverse of `tensors`."""
+        own = {k: tensor for k, tensor in tensors.items() if not k.startswith(NOTE)}
+        notes = {k.removeprefix(NOTE): tensors[k] for k in sorted({*tensors} - {*own})}
+        return cls(**own, annotations=notes)
 
     def __len__(self) -> int:
         return len(self.start)
@@ -56,8 +73,16 @@ class Documents:
     def __iter__(self) -> Iterator[Document]:
         ids = self.tokens.tolist()
         bounds = self.offsets.tolist()
-        rows = zip(bounds, bounds[1:], self.start.tolist(), self.group.tolist(), strict=False)
-        return (Document(tuple(ids[a:b]), start, group) for a, b, start, group in rows)
+        spans = pairwise(bounds)
+        rows = zip(spans, self.start.tolist(), self.group.tolist(), self._notes(), strict=True)
+        return (Document(tuple(ids[a:b]), *rest) for (a, b), *rest in rows)
+
+    def _notes(self) -> Iterator[dict[str, float]]:
+        """The annotations of each document, those it lacks left out."""
+        columns = {name: column.tolist() for name, column in self.annotations.items()}
+        for row in range(len(self)):
+            own = {name: column[row] for name, column in columns.items()}
+            yield {name: value for name, value in own.items() if not math.isnan(value)}
 
     def slice(self, first: int, last: int) -> "Documents":
         """Documents first to last - 1."""
@@ -67,6 +92,7 @@ class Documents:
             offsets=self.offsets[first : last + 1] - low,
             start=self.start[first:last],
             group=self.group[first:last],
+            annotations={name: each[first:last] for name, each in self.annotations.items()},
         )
 
     @property
@@ -89,4 +115,14 @@ class Documents:
     def tensors(self) -> dict[str, Tensor]:
         """By name, as they are saved."""
         names = ("tokens", "offsets", "start", "group")
-        return {name: getattr(self, name) for name in names}
+        notes = {f"{NOTE}{name}": column for name, column in self.annotations.items()}
+        return {name: getattr(self, name) for name in names} | notes
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, Float[Tensor, " document"]]:
+    """One column for each name that occurs, in alphabetical order."""
+    names = sorted({name for row in rows for name in row})
+    return {
+        name: torch.tensor([row.get(name, math.nan) for row in rows], dtype=torch.float64)
+        for name in names
+    }

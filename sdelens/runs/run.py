@@ -114,7 +114,7 @@ class Run:
 
     @property
     def documents_file(self) -> Path:
-        """Token ids, bounds, starts, groups and sides of the split."""
+        """Token ids, bounds, starts, groups, annotations and sides of the split."""
         return self.folder / "documents.safetensors"
 
     @cached_property
@@ -122,7 +122,7 @@ class Run:
         """All documents of the run."""
         tensors = read_tensors(self.documents_file)
         tensors.pop("side")
-        return Documents(**tensors)
+        return Documents.restore(tensors)
 
     @cached_property
     def split(self) -> Split:

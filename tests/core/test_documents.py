@@ -41,6 +41,37 @@ def test_empty_documents_are_allowed_among_others():
     assert alone.padded().tolist() == [[-1]]
 
 
+NOTED = [
+    Document((5, 1, 2), annotations={"coherence": 0.75}),
+    Document((5,)),
+    Document((5, 3), annotations={"complexity": 1.0, "coherence": 0.0}),
+]
+
+
+def test_annotations_come_back_and_none_is_made_up():
+    documents = Documents.of(NOTED)
+    assert [d.annotations for d in documents] == [d.annotations for d in NOTED]
+    assert documents.annotations["complexity"].isnan().tolist() == [True, True, False]
+    assert [d.annotations for d in documents.slice(1, 3)] == [d.annotations for d in NOTED[1:]]
+
+
+def test_saved_tensors_make_the_same_documents():
+    documents = Documents.of([*LISTED, *NOTED])
+    again = Documents.restore(dict(sorted(documents.tensors().items())))
+    assert list(again) == list(documents)
+    assert list(again.annotations) == list(documents.annotations)
+
+
+def test_an_annotation_may_have_the_name_of_a_field():
+    documents = Documents.of([Document((1, 2), annotations={"tokens": 3.0, "annotation.a": 1.0})])
+    assert list(Documents.restore(documents.tensors())) == list(documents)
+
+
+def test_what_states_do_not_depend_on_is_not_in_the_digest():
+    plain = [Document(d.tokens) for d in NOTED]
+    assert Documents.of(NOTED).digest() == Documents.of(plain).digest()
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -5,6 +5,8 @@ import torch
 
 import sdelens
 from sdelens.errors import UsageError
+from sdelens.paths.documents import Document, Documents
+from sdelens.paths.split import Split
 from sdelens.protocols import Epoch, Site
 from sdelens.runs.engine import execute
 from sdelens.runs.folder import clear, holds_run, require_free, require_run
@@ -61,6 +63,15 @@ def test_a_study_holds_the_documents_of_each_side(done):
     assert [len(side) for side in sides] == [24, 3, 3]
     assert set.union(*sides) == set(range(30))
     assert study.only(TOP).single == (TOP, viewed)
+
+
+def test_annotations_are_saved_with_the_documents(tmp_path):
+    first = Document((1, 2), annotations={"coherence": 0.5})
+    listed = Documents.of([first, Document((1,)), Document((1, 3, 4))])
+    Run(tmp_path).write_documents(listed, Split((0,), (1,), (2,)))
+    again = Run(tmp_path)
+    assert [d.annotations for d in again.documents] == [{"coherence": 0.5}, {}, {}]
+    assert again.split == Split((0,), (1,), (2,))
 
 
 def test_scores_can_be_made_again_from_what_was_saved(done):

@@ -14,9 +14,11 @@ from sdelens.protocols import Source
 from sdelens.states.capturing import opened
 from sdelens_plugins.sources.dataset import DatasetSource
 from sdelens_plugins.sources.file import FileSource
+from sdelens_plugins.sources.rows import Columns, annotations, documents_of_rows
 from sdelens_plugins.sources.sampled import SampledSource
 
 TEXTS = ["The cat sat.", "Oh, no! It ran away", "NA", "a é ü", "12", 'He said "so", and left.']
+MANY = {"documents": 10_000, "length": 40, "seed": 0}
 
 
 def write(folder, kind, texts, column="text"):
@@ -167,6 +169,43 @@ def test_lists_of_responses_and_one_row_for_each_are_the_same(tmp_path, stories,
     for documents in found:
         prompt = {d.tokens[: d.start]: d.group for d in documents}
         assert len(set(prompt.values())) == len(prompt) == 2
+
+
+def test_ratings_of_responses_go_with_each(shared, stories):
+    file = shared / "data" / "helpsteer2" / "eval.json"
+    rows = json.loads(file.read_text())[:40]
+    found = list(documents_of_rows(rows, Columns("responses", "prompt"), stories, **MANY))
+    expected = [rating for row in rows for rating in row["labels"]]
+    came = sorted(tuple(document.annotations.items()) for document in found)
+    assert came == sorted(tuple(rating.items()) for rating in expected)
+    by_tokens = {d.tokens: d.annotations for d in found}
+    row = min(rows, key=lambda row: len(row["prompt"]))
+    asked = opened(stories, row["prompt"] + "\n\n")
+    for response, rating in zip(row["responses"], row["labels"], strict=True):
+        assert by_tokens[*asked, *stories.encode(response)[:40]] == rating
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet"])
+def test_numbers_beside_a_text_are_its_annotations(tmp_path, stories, kind):
+    file = tmp_path / f"x.{kind}"
+    rated = pandas.DataFrame(
+        {"text": TEXTS[:3], "score": [1, 2.5, None], "by": ["me", "you", "7"], "id": [7, 8, 9]}
+    )
+    writers = {"csv": rated.to_csv, "parquet": rated.to_parquet}
+    if kind in writers:
+        writers[kind](file, index=False)
+    else:
+        rated.to_json(file, orient="records", lines=kind == "jsonl")
+    found = {d.tokens: d.annotations for d in read(FileSource(str(file)), stories)}
+    expected = [{"score": 1.0, "id": 7.0}, {"score": 2.5, "id": 8.0}, {"id": 9.0}]
+    assert found == {
+        tuple(opened(stories, t)): e for t, e in zip(TEXTS[:3], expected, strict=True)
+    }
+
+
+def test_numbers_that_are_none_are_no_annotations():
+    row = {"a": float("nan"), "b": float("inf"), "c": 10**400, "d": True, "e": "1", "f": [1, 2]}
+    assert annotations(row) == {"d": 1.0}
 
 
 def test_a_prompt_that_fills_the_context_leaves_nothing_to_record(tmp_path, char_gpt2):

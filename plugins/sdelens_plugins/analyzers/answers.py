@@ -1,4 +1,4 @@
-"""Every error of the fit correlated with every measure of the text, with and without length."""
+"""What the fit does on documents, correlated with what is known of their texts."""
 
 import math
 from dataclasses import dataclass
@@ -12,19 +12,23 @@ from sdelens.evidence.effects import POWER
 from sdelens.language.rank_correlation import Correlation, chance, holm, rank_correlation
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.measured import ERRORS, MEASURES, Table
+from sdelens_plugins.analyzers.measured import ERRORS, FEWEST, MEASURES, OUTCOMES, Table
 
 LEVEL = 0.05
 """How often, over all correlations together, chance alone may show one."""
-FEWEST = 8
-"""Documents without which a rank correlation says nothing."""
+RATED = (
+    ("nats", "annotated complexity", "The error's correlation with annotated complexity"),
+    ("growth", "annotated coherence", "That of the growth of deviations with annotated coherence"),
+)
+"""What is asked first of texts that people have rated: whether the error grows with complexity,
+and whether stability goes with coherence, so that deviations grow less."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """One correlation, plain or with the length held, and its corrected p-value."""
 
-    error: str
+    outcome: str
     measure: str
     held: bool
     rho: Correlation
@@ -34,7 +38,7 @@ class Answer:
     def name(self) -> str:
         """What is correlated with what."""
         held = ", length held" if self.held else ""
-        return f"{ERRORS[self.error]} with {MEASURES[self.measure]}{held}"
+        return f"{OUTCOMES[self.outcome]} with {worded(self.measure)}{held}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +57,14 @@ class Answers:
             )
         own = torch.arange(len(table.length))
         asked, rho, chances = [], [], []
-        for error in ERRORS:
-            for measure in MEASURES:
-                for held in (False, True):
-                    x, y = getattr(table, error), getattr(table, measure)
-                    fixed = table.length if held else None
-                    key = derive(seed, error, measure, held)
-                    asked.append((error, measure, held))
-                    rho.append(rank_correlation(x, y, own, held=fixed, seed=key))
-                    chances.append(chance(x, y, held=fixed, seed=key))
+        for outcome, measure in table.pairs:
+            for held in (False, True):
+                x, y = getattr(table, outcome), table.measures[measure]
+                fixed = table.length if held else None
+                key = derive(seed, outcome, measure, held)
+                asked.append((outcome, measure, held))
+                rho.append(rank_correlation(x, y, own, held=fixed, seed=key))
+                chances.append(chance(x, y, held=fixed, seed=key))
         answers = zip(asked, rho, holm(chances), strict=True)
         return cls(table, tuple(Answer(*which, r, p) for which, r, p in answers))
 
@@ -78,23 +81,44 @@ class Answers:
         return math.tanh(size / math.sqrt(self.table.documents - 3))
 
     def headline(self) -> str:
-        n, m = counted(self.table.documents, "test document"), len(self.all)
-        shown = [each for each in self.all if each.chance <= LEVEL]
+        """How many errors grow and fall, and what ratings say."""
+        n, m = counted(self.table.documents, "test document"), len(self.errors)
+        shown = [each for each in self.errors if each.chance <= LEVEL]
         grows = [each for each in shown if each.rho.value > 0]
         if not shown:
-            return (
+            said = (
                 f"Over {n}, none of {m} rank correlations between the fit's error and the "
                 f"text's complexity is shown (Holm, {LEVEL:.0%}); a true one of "
                 f"{self.detectable:.2f} would be, four times out of five."
             )
-        best = max(grows or shown, key=lambda each: abs(each.rho.value))
-        low, high = best.rho.interval(self.level)
-        return (
-            f"Over {n}, {len(grows)} of {m} rank correlations show an error that grows with the "
-            f"text's complexity and {len(shown) - len(grows)} one that falls (Holm, {LEVEL:.0%}). "
-            f"The strongest that {'grows' if grows else 'falls'} is {best.name}: "
-            f"{best.rho.value:.2f} [{low:.2f}, {high:.2f}]."
-        )
+        else:
+            best = max(grows or shown, key=lambda each: abs(each.rho.value))
+            said = (
+                f"Over {n}, {len(grows)} of {m} rank correlations show an error that grows with "
+                f"the text's complexity and {len(shown) - len(grows)} one that falls (Holm, "
+                f"{LEVEL:.0%}). The strongest that {'grows' if grows else 'falls'} is "
+                f"{best.name}: {self._bracketed(best)}."
+            )
+        return " ".join([said, *self._rated()])
+
+    @property
+    def errors(self) -> list[Answer]:
+        """Those of the fit's error."""
+        return [each for each in self.all if each.outcome in ERRORS]
+
+    def _rated(self) -> list[str]:
+        """Of ratings, where there are any."""
+        found = {(each.outcome, each.measure, each.held): each for each in self.all}
+        return [
+            f"{words} is {self._bracketed(plain)}, with the length held "
+            f"{self._bracketed(found[outcome, measure, True])}."
+            for outcome, measure, words in RATED
+            if (plain := found.get((outcome, measure, False)))
+        ]
+
+    def _bracketed(self, each: Answer) -> str:
+        low, high = each.rho.interval(self.level)
+        return f"{each.rho.value:.2f} [{low:.2f}, {high:.2f}]"
 
     def estimates(self) -> tuple[Estimate, ...]:
         rows = [
@@ -128,28 +152,32 @@ class Answers:
         return self._bars(), self._points()
 
     def _bars(self) -> Figure:
-        panels = []
-        for error, label in ERRORS.items():
-            plain, held = (
-                [each for each in self.all if each.error == error and each.held == fixed]
-                for fixed in (False, True)
-            )
-            x = torch.arange(len(plain)).double()
-            ends = torch.tensor([each.rho.interval(self.level) for each in plain])
-            values, partial = (torch.tensor([e.rho.value for e in side]) for side in (plain, held))
-            bars = {"x": x, "y": values, "low": ends[:, 0].float(), "high": ends[:, 1].float()}
-            words = tuple(MEASURES[each.measure] for each in plain)
-            layers = (
-                Layer("bars", bars, "rank correlation", words=words),
-                Layer("scatter", {"x": x, "y": partial}, "with the length held", series=1),
-            )
-            panels.append(Panel("", "rank correlation", layers, label[0].upper() + label[1:]))
+        panels = [self._panel(outcome, name) for outcome, name in OUTCOMES.items()]
         return Figure(
             "correlations",
-            tuple(panels),
-            f"Rank correlations over {counted(self.table.documents, 'test document')} between the "
-            "fit's error and measures of the text, with simultaneous 95% intervals.",
+            tuple(panel for panel in panels if panel.layers),
+            f"Rank correlations over {counted(self.table.documents, 'test document')} between "
+            "what the fit does on a document and what is known of its text, with simultaneous 95% "
+            "intervals.",
         )
+
+    def _panel(self, outcome: str, name: str) -> Panel:
+        plain, held = (
+            [each for each in self.all if each.outcome == outcome and each.held == fixed]
+            for fixed in (False, True)
+        )
+        if not plain:
+            return Panel("", "", ())
+        x = torch.arange(len(plain)).double()
+        ends = torch.tensor([each.rho.interval(self.level) for each in plain])
+        values, partial = (torch.tensor([e.rho.value for e in side]) for side in (plain, held))
+        bars = {"x": x, "y": values, "low": ends[:, 0].float(), "high": ends[:, 1].float()}
+        words = tuple(worded(each.measure) for each in plain)
+        layers = (
+            Layer("bars", bars, "rank correlation", words=words),
+            Layer("scatter", {"x": x, "y": partial}, "with the length held", series=1),
+        )
+        return Panel("", "rank correlation", layers, name[0].upper() + name[1:])
 
     def _points(self) -> Figure:
         panels = tuple(
@@ -164,6 +192,11 @@ class Answers:
 
     def _pair(self, name: str) -> dict[str, Tensor]:
         return {"x": getattr(self.table, name), "y": self.table.nats}
+
+
+def worded(measure: str) -> str:
+    """A measure or an annotation in words."""
+    return MEASURES.get(measure, measure)
 
 
 def _finite(value: float) -> float | None:

@@ -7,11 +7,11 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.language.surprise import Surprise
 from sdelens.report import Finding
-from sdelens_plugins.analyzers.answers import FEWEST, Answers
+from sdelens.seeds import derive
+from sdelens_plugins.analyzers.answers import Answers
 from sdelens_plugins.analyzers.held_out import HeldOut
-from sdelens_plugins.analyzers.measured import Table
+from sdelens_plugins.analyzers.measured import FEWEST, Table
 
 READING = (
     "Each point of a correlation is one document: its mean error over its steps, and a measure of "
@@ -23,9 +23,12 @@ READING = (
     "plain rules for English, noisy in short texts, and what is noisy correlates less. Texts that "
     "the model wrote itself are narrower than those people write, which hides correlations too. "
     "Not shown does not mean not there: the least correlation that this many documents would "
-    "show is given. Annotated complexity (as HelpSteer has it) is left out: documents of a run "
-    "hold their tokens only. A correlation with the model's surprisal says that the fit errs "
-    "where the model errs, which no property of the text need cause."
+    "show is given. Annotations are the numbers that the source had beside a text (HelpSteer's "
+    "ratings of responses, say): coarse, and of the whole response where the run may have read "
+    "its beginning only. Growth is the mean logarithm by which a step of the fit stretches a "
+    "small deviation in a random direction: less of it is more stability. A correlation with the "
+    "model's surprisal says that the fit errs where the model errs, which no property of the text "
+    "need cause."
 )
 
 
@@ -50,8 +53,8 @@ class ComplexityAnalyzer:
         if study.model is None:
             raise UsageError("the complexity of texts needs the language model of the run")
         held = HeldOut.of(study, documents=self.documents)
-        surprise = Surprise.of(viewed.fitted, held.paths)
-        table = Table.of(study.model, held, surprise).grouped(held.unit[held.numbers])
+        table = Table.of(study.model, held, viewed.fitted, seed=derive(seed, "growth"))
+        table = table.grouped(held.unit[held.numbers])
         found = Answers.of(table, seed=seed)
         return Finding(
             analyzer="complexity",
@@ -59,6 +62,6 @@ class ComplexityAnalyzer:
             headline=found.headline(),
             reading=READING,
             estimates=found.estimates(),
-            arrays=vars(table) | found.arrays(),
+            arrays=table.tensors() | found.arrays(),
             figures=found.figures(),
         )

@@ -1,8 +1,13 @@
-"""From rows with named columns to documents: plain texts, or responses after their prompts."""
+"""From rows with named columns to documents: plain texts, or responses after their prompts.
+
+The numbers of a row are its annotations, and so are those of an object in it (``labels``, say).
+Where a row has a list of texts, a list beside it that is as long has one entry for each.
+"""
 
 import random
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sdelens.errors import UsageError
@@ -62,15 +67,41 @@ def _made(
 ) -> Iterator[Document]:
     groups: dict[str, int] = {}
     for row in rows:
-        texts = row.get(columns.text)
-        for value in texts if isinstance(texts, list) else [texts]:
-            text = _text(value, columns.text)
+        for own in _each(row, columns.text):
+            text, notes = _text(own.get(columns.text), columns.text), annotations(own)
             if columns.prompt is None:
-                yield Document(tuple(opened(model, text, length=length)))
+                yield Document(tuple(opened(model, text, length=length)), annotations=notes)
             else:
-                prompt = _text(row.get(columns.prompt), columns.prompt)
+                prompt = _text(own.get(columns.prompt), columns.prompt)
                 group = groups.setdefault(prompt, len(groups))
-                yield answered(model, prompt, text, length=length, group=group)
+                made = answered(model, prompt, text, length=length, group=group)
+                yield replace(made, annotations=notes)
+
+
+def _each(row: Mapping[str, Any], column: str) -> Iterator[Mapping[str, Any]]:
+    """The row itself, or one for each entry where the column holds a list."""
+    texts = row.get(column)
+    if not isinstance(texts, list):
+        yield row
+        return
+    lists = {k: v for k, v in row.items() if isinstance(v, list) and len(v) == len(texts)}
+    for number in range(len(texts)):
+        yield {**row, **{name: values[number] for name, values in lists.items()}}
+
+
+def annotations(row: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of a row by column, those of an object in it by their own names.
+
+    >>> annotations({"text": "A cat.", "id": 3, "labels": {"coherence": 0.75, "by": "me"}})
+    {'id': 3.0, 'coherence': 0.75}
+    """
+    inner = (v if isinstance(v, Mapping) else {k: v} for k, v in row.items())
+    return {
+        str(name): float(value)
+        for pairs in inner
+        for name, value in pairs.items()
+        if isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    }
 
 
 def _text(value: Any, column: str) -> str:
