@@ -15,6 +15,7 @@ from sdelens.estimation.noise import ConstantNoise, NoiseSpec
 from sdelens.estimation.selection import selected
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.study import Study, Viewed
+from sdelens.laws.law import Mean
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
@@ -153,6 +154,18 @@ def test_losses_headline_is_the_loss_that_is_minimised(known):
     assert "Only the diffusion loss" in finding.figures[0].caption
 
 
+def test_the_test_loss_stands_beside_with_its_error_over_documents(known):
+    study = around(kernel(torch.eye(4), 1.0), *known, history=epochs([2.0, 1.5]))
+    _, viewed = study.single
+    scores = {"held_out_nll_per_dim": 1.2, "held_out_nll_stderr": 0.1, "held_out_documents": 9}
+    record = replace(viewed.fitted.record, scores=scores)
+    scored = replace(viewed, fitted=replace(viewed.fitted, record=record))
+    finding = LossesAnalyzer().analyze(replace(study, views={BLOCK: scored}), seed=0)
+    found = value(finding, "test diffusion loss")
+    assert (found.value, found.stderr) == (1.2, 0.1)
+    assert "n = 9" in found.unit
+
+
 def test_a_closed_form_fit_has_no_losses(known):
     finding = LossesAnalyzer().analyze(around(kernel(torch.eye(4), 1.0), *known), seed=0)
     assert "nothing to train" in finding.headline
@@ -228,12 +241,63 @@ def test_free_runs_approach_the_known_distance(known):
     )
     for steps in (1, 5, 10, 20):
         decay = 0.9**steps
-        # both distances are of Gaussian vectors, so that their ratio is that of deviations;
-        # the mean of 256 draws adds 1/256 to the variance above
-        above = (1 - decay**2) * (1 + 1 / 256)
-        expected = (above / ((1 - decay**2) + (1 - decay) ** 2)) ** 0.5
+        # both distances are of Gaussian vectors, so that their ratio is that of deviations
+        above = 1 - decay**2
+        expected = (above / (above + (1 - decay) ** 2)) ** 0.5
         found = value(finding, f"distance of free runs' mean, {steps} step")
         assert abs(found.value - expected) < 4 * found.stderr
+        # the same law, fitted to 100 paths of four coordinates
+        linear = value(finding, f"distance of the linear law's mean, {steps} step")
+        assert abs(linear.value - expected) < 4 * linear.stderr
+        lead = value(finding, f"linear law's distance less the fit's, {steps} step")
+        assert abs(lead.value) < 4 * lead.stderr + 0.02
+
+
+class Square(Mean):
+    """X goes to X² - 1, of which a linear law knows nothing if X is normal."""
+
+    def __call__(self, t, x, token):
+        return x.square() - 1
+
+    def tensors(self):
+        return {}
+
+
+def test_a_lead_over_the_linear_law_is_as_large_as_is_known():
+    law, sides = KernelSDE(Square(), ConstantNoise(torch.full((2,), 0.1))), []
+    for count in (4000, 500, 400):
+        x, noise = torch.randn(2, count, 2, generator=generator(0, "square", count))
+        following = x**2 - 1 + noise / 10
+        sides.append(Trajectories.from_states(torch.stack([x, following], 1), 1.0))
+    finding = TrajectoryAnalyzer(documents=400).analyze(around(law, *sides), seed=0)
+    # the linear law's mean is 0; the fit is off by the noise alone
+    walk, linear, fit = (
+        float(away.norm(dim=-1).mean()) for away in (following - x, following, noise / 10)
+    )
+    for name, expected, slack in (
+        ("distance of the linear law's mean", linear / walk, 0.03),
+        # a mean of 64 draws, whose noise is taken out of squares, and not quite of lengths
+        ("distance of free runs' mean", fit / walk, 0.005),
+        ("linear law's distance less the fit's", (linear - fit) / walk, 0.03),
+    ):
+        found = value(finding, f"{name}, 1 step")
+        assert found.value == pytest.approx(expected, abs=slack)
+        assert 0 < found.stderr < 0.05
+
+
+def test_the_random_walks_linear_law_is_the_walk(known):
+    steps = torch.randn(25, 200, 4, generator=generator(0, "walk")).cumsum(0)
+    paths = Trajectories.from_states(steps.transpose(0, 1), 1.0)
+    sides = (
+        paths.select(range(140)),
+        paths.select(range(140, 160)),
+        paths.select(range(160, 200)),
+    )
+    finding = TrajectoryAnalyzer().analyze(around(kernel(torch.eye(4), 1.0), *sides), seed=0)
+    for ahead in (1, 5, 10, 20):
+        found = value(finding, f"distance of the linear law's mean, {ahead} step")
+        # a regression on 140 paths has a slope that is a little below 1
+        assert abs(found.value - 1) < 4 * found.stderr + 0.05
 
 
 def test_paths_that_start_late_are_predicted_from_their_own_time(known):

@@ -1,6 +1,7 @@
 """What the fit does on documents, correlated with what is known of their texts."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -12,7 +13,7 @@ from sdelens.evidence.effects import POWER
 from sdelens.language.rank_correlation import Correlation, chance, holm, rank_correlation
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.measured import ERRORS, FEWEST, MEASURES, OUTCOMES, Table
+from sdelens_plugins.analyzers.measured import ERRORS, FEWEST, GROWTH, MEASURES, OUTCOMES, Table
 
 LEVEL = 0.05
 """How often, over all correlations together, chance alone may show one."""
@@ -149,16 +150,16 @@ class Answers:
         return {name: torch.tensor(c, dtype=torch.float64) for name, c in columns.items()}
 
     def figures(self) -> tuple[Figure, ...]:
-        return self._bars(), self._points()
+        grown = [self._bars("stability", GROWTH)] if len(self.errors) < len(self.all) else []
+        return (self._bars("correlations", ERRORS), *grown, self._points())
 
-    def _bars(self) -> Figure:
-        panels = [self._panel(outcome, name) for outcome, name in OUTCOMES.items()]
+    def _bars(self, name: str, outcomes: Mapping[str, str]) -> Figure:
+        of = " and ".join(outcomes.values())
         return Figure(
-            "correlations",
-            tuple(panel for panel in panels if panel.layers),
-            f"Rank correlations over {counted(self.table.documents, 'test document')} between "
-            "what the fit does on a document and what is known of its text, with simultaneous 95% "
-            "intervals.",
+            name,
+            tuple(self._panel(outcome, title) for outcome, title in outcomes.items()),
+            f"Rank correlations over {counted(self.table.documents, 'test document')} of {of} "
+            "with what is known of the text, with simultaneous 95% intervals.",
         )
 
     def _panel(self, outcome: str, name: str) -> Panel:
@@ -166,8 +167,6 @@ class Answers:
             [each for each in self.all if each.outcome == outcome and each.held == fixed]
             for fixed in (False, True)
         )
-        if not plain:
-            return Panel("", "", ())
         x = torch.arange(len(plain)).double()
         ends = torch.tensor([each.rho.interval(self.level) for each in plain])
         values, partial = (torch.tensor([e.rho.value for e in side]) for side in (plain, held))
@@ -177,12 +176,14 @@ class Answers:
             Layer("bars", bars, "rank correlation", words=words),
             Layer("scatter", {"x": x, "y": partial}, "with the length held", series=1),
         )
-        return Panel("", "rank correlation", layers, name[0].upper() + name[1:])
+        return Panel("", "rank correlation", layers, name[0].upper() + name[1:], share="rho")
 
     def _points(self) -> Figure:
+        rated = "annotated complexity"
+        third = rated if rated in self.table.measures else "diversity"
         panels = tuple(
-            Panel(MEASURES[name], ERRORS["nats"], (Layer("scatter", self._pair(name)),))
-            for name in ("sentence_length", "diversity", "surprisal")
+            Panel(worded(name), ERRORS["nats"], (Layer("scatter", self._pair(name)),))
+            for name in ("sentence_length", third, "surprisal")
         )
         return Figure(
             "documents",
@@ -191,7 +192,7 @@ class Answers:
         )
 
     def _pair(self, name: str) -> dict[str, Tensor]:
-        return {"x": getattr(self.table, name), "y": self.table.nats}
+        return {"x": self.table.measures[name], "y": self.table.nats}
 
 
 def worded(measure: str) -> str:

@@ -25,7 +25,12 @@ class Average:
         seen = values.isfinite()
         if not seen.any():
             return cls(float("nan"), None, 0)
-        ratio = Ratio.of(*summed(values[seen], text[seen], int(text.max()) + 1))
+        return cls.ratio(*summed(values[seen], text[seen], int(text.max()) + 1))
+
+    @classmethod
+    def ratio(cls, above: Float[Tensor, " text"], below: Float[Tensor, " text"]) -> "Average":
+        """Of two sums for each text, of which the second is not zero everywhere."""
+        ratio = Ratio.of(above, below)
         return cls(ratio.value, ratio.stderr if ratio.groups > 1 else None, ratio.groups)
 
     @property

@@ -9,10 +9,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sdelens.evidence.student import student
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.simulation import simulate
+from sdelens.laws.law import Mean
+from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.seeds import derive
+from sdelens_plugins.analyzers.averages import Average
 from sdelens_plugins.analyzers.components import Components
 from sdelens_plugins.analyzers.observed import Observed
 
@@ -57,48 +59,6 @@ def released(
     return simulate(fitted, many, steps=steps, t=t, seed=seed)
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of two means over documents, with its error by the delta method."""
-
-    value: float
-    stderr: float | None
-    documents: int
-
-    @property
-    def pair(self) -> tuple[float, float | None]:
-        """Value and standard error."""
-        return self.value, self.stderr
-
-    def misses(self, level: float) -> bool:
-        """Whether the 95% interval over documents leaves out this level."""
-        return bool(self.stderr) and abs(self.value - level) > self.margin
-
-    @property
-    def percent(self) -> str:
-        """As a share, with its 95% interval where there is one."""
-        if not self.stderr:
-            return f"{self.value:.0%}"
-        low, high = self.value - self.margin, self.value + self.margin
-        return f"{self.value:.0%} [{low:.0%}, {high:.0%}]"
-
-    @property
-    def margin(self) -> float:
-        """Half of the 95% interval."""
-        return student(0.975, self.documents) * (self.stderr or math.nan)
-
-    @classmethod
-    def of(cls, above: Float[Tensor, " document"], below: Float[Tensor, " document"]) -> "Ratio":
-        """Of two numbers for each document."""
-        count = len(above)
-        level = float(below.mean())
-        value = float(above.mean()) / level if level else math.nan
-        if count < 2:
-            return cls(value, None, count)
-        spread = float((above - value * below).square().sum() / (count - 1))
-        return cls(value, math.sqrt(spread / count) / level if level else None, count)
-
-
 @dataclass(frozen=True, eq=False)
 class Horizons:
     """How far predictions are off, by document and horizon, in the fit's coordinates.
@@ -108,6 +68,8 @@ class Horizons:
 
     free: Float[Tensor, "document horizon"]
     """Of the mean of the free-running paths."""
+    linear: Float[Tensor, "document horizon"]
+    """Of the mean of the linear law, run freely too."""
     walk: Float[Tensor, "document horizon"]
     """Of the state at the start: the random walk."""
     centre: Float[Tensor, "document horizon"]
@@ -116,15 +78,27 @@ class Horizons:
     """The share of the two components inside their 90% bands."""
 
     @property
-    def coverage(self) -> Ratio:
+    def coverage(self) -> Average:
         """The share inside the bands, over documents."""
         share = self.inside.nanmean(1)
-        return Ratio.of(share, torch.ones_like(share))
+        return Average.ratio(share, torch.ones_like(share))
+
+    def to_walk(self, name: str, steps: int) -> Average:
+        """Distances so many steps ahead over those of the random walk."""
+        walk = self.walk[:, steps - 1]
+        seen = walk.isfinite()
+        return Average.ratio(getattr(self, name)[seen, steps - 1], walk[seen])
+
+    @property
+    def lead(self) -> Float[Tensor, "document horizon"]:
+        """By how much the linear law is further off than the fit."""
+        return self.linear - self.free
 
     @classmethod
     def of(
         cls,
         fitted: Fitted,
+        linear: Mean,
         plane: Components,
         starts: Sequence[Observed],
         *,
@@ -137,23 +111,53 @@ class Horizons:
             together = [i for i, path in enumerate(starts) if float(path.times[0]) == t]
             group = [starts[i] for i in together]
             own = derive(seed, "horizon", t)
-            rows |= zip(together, _compared(fitted, plane, group, t, draws, own), strict=True)
+            found = _compared(fitted, linear, plane, group, t, draws, own)
+            rows |= zip(together, found, strict=True)
         ordered = [rows[i] for i in range(len(starts))]
         return cls(*pad_sequence(ordered, batch_first=True, padding_value=math.nan).unbind(-1))
 
 
 def _compared(
-    fitted: Fitted, plane: Components, group: Sequence[Observed], t: float, draws: int, seed: int
-) -> Iterator[Float[Tensor, "horizon 4"]]:
+    fitted: Fitted,
+    linear: Mean,
+    plane: Components,
+    group: Sequence[Observed],
+    t: float,
+    draws: int,
+    seed: int,
+) -> Iterator[Float[Tensor, "horizon 5"]]:
     """The columns of `Horizons` for each path of a group that starts at `t`."""
     first = torch.stack([path.states[0] for path in group])
     steps = max(path.steps for path in group)
     paths = released(fitted, first, t=t, steps=steps, draws=draws, seed=seed)
-    for path, own in zip(group, paths.unbind(1), strict=True):
+    starts = fitted.basis.encode(torch.full((len(group),), t), first)
+    straight = carried(linear, starts, t=t, dt=fitted.dt, steps=steps)
+    rows = zip(group, paths.unbind(1), starts, straight.unbind(1), strict=True)
+    for path, own, start, line in rows:
         own, times = own[1 : path.steps + 1], path.times[1:]
-        start = fitted.basis.encode(path.times[:1], path.states[:1])
         actual = fitted.basis.encode(times, path.states[1:])
-        free = fitted.basis.encode(times, own.mean(1))
+        drawn = fitted.basis.encode(times[:, None].expand(own.shape[:2]), own)
         inside = Band.of(plane.project(own)).holds(plane.project(path.states[1:]))
-        distances = [(z - actual).norm(dim=-1) for z in (free, start, torch.zeros_like(actual))]
+        predicted = (line[: path.steps], start, torch.zeros_like(actual))
+        distances = [_apart(drawn, actual), *((z - actual).norm(dim=-1) for z in predicted)]
         yield torch.stack([*distances, inside.float().mean(-1)], dim=-1)
+
+
+def _apart(
+    drawn: Float[Tensor, "time draw dim"], actual: Float[Tensor, "time dim"]
+) -> Float[Tensor, " time"]:
+    """The distance of the law's mean, without what a mean of finitely many draws adds to it."""
+    squares = (drawn.mean(1) - actual).square().sum(-1)
+    added = drawn.var(1).sum(-1) / drawn.shape[1]
+    return (squares - added).clamp(min=0).sqrt()
+
+
+def carried(
+    mean: Mean, x: Float[Tensor, "path dim"], *, t: float, dt: float, steps: int
+) -> Float[Tensor, "time path dim"]:
+    """The mean applied to itself: the expectation of each later state, if it is linear."""
+    states, token = [], torch.full((len(x),), NO_TOKEN)
+    for step in range(steps):
+        x = mean(torch.full((len(x),), t + step * dt), x, token)
+        states.append(x)
+    return torch.stack(states)

@@ -1,8 +1,8 @@
-"""How the fit was trained: drift loss, diffusion loss, total by epoch (the paper's Figure 1)."""
+"""How the fit was trained: drift loss, diffusion loss, total by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -65,7 +65,7 @@ class LossesAnalyzer:
             view=str(view),
             headline=course.headline(),
             reading=READING,
-            estimates=course.estimates(),
+            estimates=(*course.estimates(), *held_out(record.scores)),
             arrays={
                 f"{side}.{name}": course.values(side, name)
                 for side in ("train", "validation")
@@ -74,6 +74,15 @@ class LossesAnalyzer:
             | {"epoch": course.numbers},
             figures=(course.figure(),),
         )
+
+
+def held_out(scores: Mapping[str, Any]) -> list[Estimate]:
+    """What the weights that are kept score on test documents, which no epoch was chosen by."""
+    if "held_out_nll_per_dim" not in scores:
+        return []
+    value, stderr = scores["held_out_nll_per_dim"], scores["held_out_nll_stderr"]
+    unit = f"{NATS}, standardised (n = {scores['held_out_documents']})"
+    return [Estimate("test diffusion loss of the weights kept", value, stderr, unit)]
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,7 @@ class Course:
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """One training has no replicates, hence no standard errors."""
+        """Of one training, which has no replicates and hence no standard errors."""
         last, best = self.history[-1], self.history[self.best]
         return (
             Estimate("epochs trained", float(last.number), unit=f"of {last.planned} planned"),

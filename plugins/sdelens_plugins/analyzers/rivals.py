@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.fitting.baselines import baseline_means, constant_laws, effort_of, refitted
+from sdelens.estimation.additive import AdditiveMean
+from sdelens.estimation.selection import selected
+from sdelens.fitting.baselines import TERMS, baseline_means, constant_laws, effort_of, refitted
 from sdelens.fitting.fitted import Record
 from sdelens.fitting.study import Viewed
 from sdelens.laws.constant_noise import NoiseSpec
@@ -35,6 +37,14 @@ class Rivals:
         noise = noise_of(fitted.record, moments.dim)
         laws = constant_laws(baseline_means(moments, held), moments, held, noise, train)
         return cls(laws, refitted(fitted.law, train, validation, noise), moments)
+
+
+def linear_mean(viewed: Viewed) -> AdditiveMean:
+    """The linear baseline, in the fit's coordinates."""
+    train, validation = (viewed.fitted.encoded(side) for side in (viewed.train, viewed.validation))
+    times = times_of(train)
+    moments, held = Moments.of(train, times), Moments.of(validation, times)
+    return selected(moments, held, TERMS["linear"]).to(torch.float32)
 
 
 def noise_of(record: Record, dim: int) -> NoiseSpec:

@@ -1,4 +1,4 @@
-"""Actual and predicted paths in two principal components (the paper's Figures 2 and 3)."""
+"""Actual and predicted paths in two principal components, and how they part with the steps."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,9 +12,11 @@ from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
+from sdelens_plugins.analyzers.averages import Average
 from sdelens_plugins.analyzers.components import Components
-from sdelens_plugins.analyzers.freerun import INSIDE, Horizons, Ratio
+from sdelens_plugins.analyzers.freerun import INSIDE, Horizons
 from sdelens_plugins.analyzers.observed import observed, openings, words_of
+from sdelens_plugins.analyzers.rivals import linear_mean
 from sdelens_plugins.analyzers.shown import Shown
 
 HORIZONS = (1, 5, 10, 20)
@@ -27,7 +29,9 @@ READING = (
     "negative for worse). Run freely, the process sees the first state only. Its mean must leave "
     "the actual path sooner or later; the fit is calibrated where the band holds nine points in "
     "ten, and tells more than where it started while its distance is below the random walk's and "
-    "below that of the mean state, which knows nothing of the text. One path is an illustration: "
+    "below that of the mean state, which knows nothing of the text. What a nonlinear drift is "
+    "worth shows in the distance to the linear law, which is fitted to the same documents and "
+    "run as freely; its own noise does not move its mean. One path is an illustration: "
     "its points depend on each other, so no error is given for it; errors are over documents. "
     "That the bands hold the states does not show that they are a diffusion."
 )
@@ -58,11 +62,13 @@ class TrajectoryAnalyzer:
         words = words_of(study, path.tokens)
         own = derive(seed, "path")
         shown = Shown.of(fitted, plane, path, words, draws=self.paths, seed=own)
-        horizons = Horizons.of(fitted, plane, starts, draws=self.paths, seed=seed)
+        linear = linear_mean(viewed)
+        horizons = Horizons.of(fitted, linear, plane, starts, draws=self.paths, seed=seed)
         return Finding(
             analyzer="trajectory",
             view=str(view),
-            headline=f"{shown.headline()} {on_bands(horizons.coverage, plane, fitted)}",
+            headline=f"{shown.headline()} {on_bands(horizons.coverage, plane, fitted)} "
+            f"{on_divergence(horizons)}",
             reading=f"{on_noise(horizons.coverage, fitted)}{READING}",
             estimates=(*shown.estimates(), *over_documents(horizons)),
             arrays=shown.arrays() | {f"horizon.{k}": v for k, v in vars(horizons).items()},
@@ -71,23 +77,39 @@ class TrajectoryAnalyzer:
         )
 
 
-def on_bands(coverage: Ratio, plane: Components, fitted: Fitted) -> str:
+def on_bands(coverage: Average, plane: Components, fitted: Fitted) -> str:
     """Whether the free-running bands hold what they are meant to; no more than is shown."""
     judged = ""
-    if coverage.misses(INSIDE):
+    if misses(coverage):
         narrow = coverage.value < INSIDE
         why = " (diagonal noise can make them so)" if narrow and diagonal(fitted) else ""
         judged = f"are too {'narrow' if narrow else 'wide'}{why}: they "
     return (
         f"Run freely, its {INSIDE:.0%} bands {judged}hold {coverage.percent} of the states of "
-        f"{counted(coverage.documents, 'test document')} in the first two principal components, "
+        f"{counted(coverage.texts, 'test document')} in the first two principal components, "
         f"which have {sum(plane.shares):.0%} of the variance."
     )
 
 
-def on_noise(coverage: Ratio, fitted: Fitted) -> str:
+def misses(coverage: Average) -> bool:
+    """Whether bands are shown to hold another share than they are meant to."""
+    return bool(coverage.stderr) and coverage.differs(INSIDE)
+
+
+def on_divergence(horizons: Horizons) -> str:
+    """How far off the mean is at the nearest and at the furthest horizon, and the linear law's."""
+    used = [h for h in HORIZONS if h <= horizons.free.shape[1]]
+    parts = [
+        f"{horizons.to_walk('free', h)} after {counted(h, 'step')} "
+        f"(a linear law's {horizons.to_walk('linear', h)})"
+        for h in dict.fromkeys((used[0], used[-1]))
+    ]
+    return f"Its mean is off by {' and '.join(parts)} of the random walk's distance."
+
+
+def on_noise(coverage: Average, fitted: Fitted) -> str:
     """Why bands can be too narrow, where they are shown to be; else nothing."""
-    if not coverage.misses(INSIDE) or coverage.value > INSIDE:
+    if not misses(coverage) or coverage.value > INSIDE:
         return ""
     if diagonal(fitted):
         rank = min(32, fitted.basis.latent // 2)
@@ -111,42 +133,64 @@ def diagonal(fitted: Fitted) -> bool:
 
 def over_documents(horizons: Horizons) -> tuple[Estimate, ...]:
     """Distances relative to the random walk's, and the bands' coverage, with errors."""
-    found = []
-    for h in HORIZONS:
-        if h > horizons.free.shape[1]:
-            break
-        seen = horizons.free[:, h - 1].isfinite()
-        free, walk, centre = (
-            getattr(horizons, name)[seen, h - 1] for name in ("free", "walk", "centre")
-        )
-        steps = counted(h, "step")
-        ours, mean = Ratio.of(free, walk), Ratio.of(centre, walk)
-        unit = f"of random walk's (n = {len(free)})"
-        found.append(Estimate(f"distance of free runs' mean, {steps}", *ours.pair, unit))
-        found.append(Estimate(f"distance of the mean state, {steps}", *mean.pair, unit))
+    words = {
+        "free": "distance of free runs' mean",
+        "linear": "distance of the linear law's mean",
+        "lead": "linear law's distance less the fit's",
+        "centre": "distance of the mean state",
+    }
+    found = [
+        horizons.to_walk(name, h).estimate(f"{said}, {counted(h, 'step')}", "of random walk's")
+        for h in HORIZONS
+        if h <= horizons.free.shape[1]
+        for name, said in words.items()
+    ]
     inside = horizons.coverage
-    name = f"inside the 90% band, {counted(inside.documents, 'document')}"
-    return (*found, Estimate(name, *inside.pair, "of 0.9 expected"))
+    name = f"inside the 90% band, {counted(inside.texts, 'document')}"
+    return (*found, Estimate(name, inside.value, inside.stderr, "of 0.9 expected"))
 
 
 def horizon_figure(horizons: Horizons) -> Figure:
-    """Mean distance by steps ahead: the fit, the random walk, the mean state."""
-    steps = torch.arange(1, horizons.free.shape[1] + 1).double()
-    names = {"free": "free-running mean", "walk": "random walk", "centre": "mean state"}
-    layers: list[Layer] = []
-    for series, (name, label) in enumerate(names.items()):
-        mean, margin = _over(getattr(horizons, name))
-        band = {"x": steps, "low": mean - margin, "high": mean + margin}
-        layers.append(Layer("band", band, series=series))
-        layers.append(Layer("line", {"x": steps, "y": mean}, label, series, dashed=series > 0))
-    panel = Panel("steps ahead", "distance from the actual state", tuple(layers))
+    """Mean distance by steps ahead: the fit, the linear law, the random walk, the mean state."""
+    names = {
+        "free": "free-running mean",
+        "linear": "linear law's mean",
+        "walk": "random walk",
+        "centre": "mean state",
+    }
+    layers = [
+        layer
+        for series, (name, label) in enumerate(names.items())
+        for layer in _course(getattr(horizons, name), label, series)
+    ]
+    lead = (*_course(horizons.lead, "", 0), _level(0.0, horizons.free.shape[1]))
     return Figure(
         "horizon",
-        (panel,),
+        (
+            Panel("steps ahead", "distance from the actual state", tuple(layers), "Divergence"),
+            Panel("steps ahead", "linear law's less the fit's", lead, "Lead over the linear law"),
+        ),
         "Mean distance from the actual state by steps after the first, in the coordinates of the "
-        f"fit, over {len(horizons.free)} test documents, with 95% intervals over those that go "
-        "on. The mean state is that of training.",
+        f"fit, over {counted(len(horizons.free), 'test document')}, with 95% intervals over those "
+        "that go on; and by how much the linear law's is larger, document by document. The mean "
+        "state is that of training.",
     )
+
+
+def _course(
+    values: Float[Tensor, "document horizon"], label: str, series: int
+) -> tuple[Layer, Layer]:
+    """A line in its band."""
+    steps = torch.arange(1, values.shape[1] + 1).double()
+    mean, margin = _over(values)
+    band = {"x": steps, "low": mean - margin, "high": mean + margin}
+    line = Layer("line", {"x": steps, "y": mean}, label, series, dashed=series > 0)
+    return Layer("band", band, series=series), line
+
+
+def _level(y: float, steps: int) -> Layer:
+    ends = torch.tensor([1.0, max(steps, 2)])
+    return Layer("line", {"x": ends, "y": torch.full((2,), y)}, series=2, dashed=True)
 
 
 def _over(
