@@ -12,8 +12,7 @@ from sdelens.registry import plugin as registered
 from sdelens.settings import parse_assignments
 
 if TYPE_CHECKING:
-    from sdelens.fitting.scores import Value
-    from sdelens.testing.validation import Row
+    from sdelens.testing.validation import Row, Value
 
 COLUMNS = (
     ("drift", "drift_ratio", 2, True),

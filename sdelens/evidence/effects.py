@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdelens.estimation.ratio import Ratio, summed
 from sdelens.evidence.student import student
 
 SIZE = 0.01
@@ -79,32 +79,6 @@ class Effect:
 
     def __str__(self) -> str:
         return f"{self.name} {self.value:.3f} {self.interval}"
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of sums over documents, with its error by linearisation (Cochran 1977, 6.4)."""
-
-    value: float
-    stderr: float
-    groups: int
-
-    @classmethod
-    def of(cls, above: Float[Tensor, " group"], below: Float[Tensor, " group"]) -> "Ratio":
-        """Documents with nothing below do not count."""
-        groups, total = int((below > 0).sum()), float(below.sum())
-        value = float(above.sum()) / total
-        spread = float((above - value * below).square().sum()) * groups / max(groups - 1, 1)
-        return cls(value, math.sqrt(spread) / total, groups)
-
-
-def summed(
-    values: Float[Tensor, " row"], group: Tensor, groups: int
-) -> tuple[Float[Tensor, " group"], Float[Tensor, " group"]]:
-    """The sum of the values of each group, and how many they are."""
-    zeros = torch.zeros(groups, dtype=torch.float64, device=values.device)
-    above = zeros.index_add(0, group, values.double())
-    return above.cpu(), zeros.index_add(0, group, torch.ones_like(values).double()).cpu()
 
 
 def paired_gain(

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sdelens.estimation.ratio import Ratio
 from sdelens.evidence.classes import LAGGED
-from sdelens.evidence.effects import PROPERTIES, Effect, Ratio
+from sdelens.evidence.effects import PROPERTIES, Effect
 from sdelens.laws.sde import SDE
 from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import derive

@@ -1,25 +1,18 @@
 """Held-out scores of several laws on the same transitions, with errors over documents."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdelens.estimation.complement import Complement
+from sdelens.estimation.ratio import Ratio
 from sdelens.fitting.fitted import log_density
 from sdelens.laws.law import Law
 from sdelens.paths.basis import Basis
 from sdelens.paths.trajectories import Paths, Trajectories
-
-
-@dataclass(frozen=True)
-class Value:
-    """An estimate and its standard error over documents."""
-
-    value: float
-    stderr: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,26 +39,19 @@ class Tally:
         """How many groups of documents they come from: the effective sample size."""
         return int((self.count > 0).sum())
 
-    def nll(self, name: str) -> Value:
+    def nll(self, name: str) -> Ratio:
         """Negative log likelihood in nats per dimension and transition."""
-        return self._ratio(self.nats[self.names.index(name)] / self.dim, self.count)
+        return Ratio.of(self.nats[self.names.index(name)] / self.dim, self.count)
 
-    def gain(self, name: str, over: str) -> Value:
+    def gain(self, name: str, over: str) -> Ratio:
         """Nats per dimension by which one law is better than another, paired by document."""
         mine, other = self.names.index(name), self.names.index(over)
-        return self._ratio((self.nats[other] - self.nats[mine]) / self.dim, self.count)
+        return Ratio.of((self.nats[other] - self.nats[mine]) / self.dim, self.count)
 
-    def increment_r2(self, name: str) -> Value:
+    def increment_r2(self, name: str) -> Ratio:
         """The share of the increments' squared length that the mean explains."""
-        lost = self._ratio(self.squares[self.names.index(name)], self.motion)
-        return Value(1 - lost.value, lost.stderr)
-
-    def _ratio(self, above: Float[Tensor, " group"], below: Float[Tensor, " group"]) -> Value:
-        """A ratio of sums, and its error by linearisation over groups (Cochran 1977, 6.4)."""
-        ratio = float(above.sum() / below.sum())
-        groups = max(self.groups, 2)
-        spread = float((above - ratio * below).square().sum()) * groups / (groups - 1)
-        return Value(ratio, spread**0.5 / float(below.sum()))
+        lost = Ratio.of(self.squares[self.names.index(name)], self.motion)
+        return replace(lost, value=1 - lost.value)
 
 
 @torch.no_grad()

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.paths.documents import Document, Documents
+from sdelens.language.prompt import prompted
+from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import LanguageModel
-from sdelens.states.capturing import opened, record
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +52,11 @@ def model_of(study: Study) -> LanguageModel:
     return study.model
 
 
-def prompted(study: Study, prompt: str) -> Text:
+def of_prompt(study: Study, prompt: str) -> Text:
     """A prompt with its states at the view's site, captured as the run's were."""
-    view, viewed = study.single
-    model, origin = model_of(study), viewed.fitted.origin
-    skipped = 1 if origin is None else origin.skip_first
-    ids = opened(model, prompt)
-    if len(ids) <= skipped:
-        raise UsageError(
-            f"the prompt {prompt!r} has no state after the first {skipped} position(s), which "
-            "are skipped: give a longer prompt"
-        )
-    documents = Documents.of([Document(tuple(ids))])
-    recording = record(model, documents, [view.site], skip_first=skipped)
-    (text,) = _texts(next(iter(recording.view(view))), documents)
+    view, _ = study.single
+    found = prompted(study, prompt, states=1)
+    (text,) = _texts(next(iter(found.paths[view])), found.document)
     return replace(text, name="the prompt")
 
 
@@ -82,7 +73,7 @@ def asked(study: Study, *, tokens: int) -> Text:
     Its first `tokens` states.
     """
     if study.prompt is not None:
-        return prompted(study, study.prompt).first(tokens)
+        return of_prompt(study, study.prompt).first(tokens)
     found = held_out(study, documents=64)
     if not found:
         raise UsageError("there is no held-out document with a state: give a prompt")

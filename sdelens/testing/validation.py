@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Any
 
 from sdelens.errors import SdelensError, UsageError
-from sdelens.fitting.scores import Value
 from sdelens.protocols import Probe
 from sdelens.registry import load
 from sdelens.settings import build
@@ -26,6 +25,14 @@ Done = Callable[[str, int], None]
 def unobserved(system: str, seed: int) -> None:
     """Nobody looks."""
     del system, seed
+
+
+@dataclass(frozen=True)
+class Value:
+    """An estimate and its standard error."""
+
+    value: float
+    stderr: float
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from sdelens.evidence.effects import POWER, Effect, Ratio, paired_gain, summed
+from sdelens.estimation.ratio import Ratio, summed
+from sdelens.evidence.effects import POWER, Effect, paired_gain
 from sdelens.evidence.student import student
 from sdelens.seeds import generator
 

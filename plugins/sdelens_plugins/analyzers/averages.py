@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.effects import Ratio, summed
+from sdelens.estimation.ratio import Ratio, summed
 from sdelens.evidence.student import student
 from sdelens.report import Estimate
 

@@ -10,8 +10,8 @@ from sdelens.dynamics.lyapunov import DriftCondition, Quadratic, weighted_trace
 from sdelens.dynamics.region import Region
 from sdelens.dynamics.sample import Sample
 from sdelens.dynamics.step_map import StepMap
+from sdelens.estimation.ratio import summed
 from sdelens.evidence.bootstrap import Bootstrap, Interval
-from sdelens.evidence.effects import summed
 from sdelens.fitting.fitted import Fitted
 from sdelens.laws.sde import SDE
 from sdelens.report import Estimate, Figure, Layer, Panel

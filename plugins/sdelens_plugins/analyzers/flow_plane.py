@@ -9,7 +9,7 @@ from torch import Tensor
 from sdelens.dynamics.field import PlaneField, averaged, curl, divergence, sliced
 from sdelens.dynamics.grid import Grid
 from sdelens.dynamics.sample import Sample
-from sdelens.evidence.effects import Ratio, summed
+from sdelens.estimation.ratio import Ratio, summed
 from sdelens.fitting.fitted import Fitted
 from sdelens.laws.jets import jacobian
 from sdelens.report import Estimate, Figure, Layer, Panel

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.language.texts import held_out, model_of, prompted
+from sdelens.language.texts import held_out, model_of, of_prompt
 from sdelens.report import Estimate, Finding, Strip, counted, visible
 from sdelens_plugins.analyzers.averages import Average
 from sdelens_plugins.analyzers.continuations import (
@@ -86,7 +86,7 @@ class GenerateAnalyzer:
         view, viewed = study.single
         prompt = study.prompt or self.question
         writers = Writers.of(viewed)
-        texts = [prompted(study, prompt)]
+        texts = [of_prompt(study, prompt)]
         found = held_out(study, documents=self.documents, states=3)
         texts += [text.first(self.prefix) for text in found]
         shown, *many = written(

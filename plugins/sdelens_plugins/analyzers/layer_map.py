@@ -10,10 +10,9 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
-from sdelens.paths.documents import Document, Documents
+from sdelens.language.prompt import prompted
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.report import Figure, Layer, Panel
-from sdelens.states.capturing import opened, record, sites_of
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.observed import words_of
 
@@ -36,7 +35,8 @@ class LayerMap:
     def of(cls, study: Study, *, tokens: int) -> "LayerMap":
         """Of the prompt, or else of the first test document that is long enough or the longest."""
         views = in_order(study)
-        paths = _of_prompt(study) if study.prompt else {v: study.views[v].test for v in views}
+        asked = prompted(study, study.prompt).paths if study.prompt else {}
+        paths = {view: asked.get(view, study.views[view].test) for view in views}
         if views[0].axis == "layer":
             return cls._through(study, paths[views[0]], tokens)
         return cls._along(study, paths, tokens)
@@ -136,23 +136,3 @@ def _lengths(paths: Paths) -> dict[int, int]:
         for document, count, _ in (row for row in counts if row[2]):
             found[document] = found.get(document, 0) + count
     return found
-
-
-def _of_prompt(study: Study) -> dict[View, Paths]:
-    """The prompt's paths at all sites, captured in one pass as the run's were."""
-    if study.model is None:
-        raise UsageError("a prompt needs the model that the run was made with, but there is none")
-    views = in_order(study)
-    origin = study.views[views[0]].fitted.origin
-    skipped = 1 if origin is None else origin.skip_first
-    through = views[0].axis == "layer"
-    sites = sites_of("embed,all", study.model) if through else [view.site for view in views]
-    documents = Documents.of([Document(tuple(opened(study.model, study.prompt or "")))])
-    recording = record(study.model, documents, sites, skip_first=skipped)
-    paths: dict[View, Paths] = {view: recording.view(view) for view in views}
-    if not any(block.steps.any() for block in paths[views[0]]):
-        raise UsageError(
-            f"a map of layers needs two states, but the prompt {study.prompt!r} has fewer after "
-            f"the first {skipped} position(s), which are skipped: give a longer prompt"
-        )
-    return paths

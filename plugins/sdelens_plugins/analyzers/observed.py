@@ -8,9 +8,8 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.paths.documents import Document, Documents
+from sdelens.language.prompt import prompted
 from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
-from sdelens.states.capturing import opened, record, sites_of
 
 CLOCKS = {"token": "positions", "layer": "depths"}
 """What times count on each axis."""
@@ -97,21 +96,8 @@ def _unpadded(block: Trajectories) -> Iterator[Observed]:
 
 def _of_prompt(study: Study, prompt: str) -> Observed:
     """The states of a prompt at the view's site, captured as the run's were."""
-    if study.model is None:
-        raise UsageError("a prompt needs the model that the run was made with, but there is none")
-    view, viewed = study.single
-    origin = viewed.fitted.origin
-    skipped = 1 if origin is None else origin.skip_first
-    documents = Documents.of([Document(tuple(opened(study.model, prompt)))])
-    through = view.axis == "layer"
-    sites = sites_of("embed,all", study.model) if through else [view.site]
-    recording = record(study.model, documents, sites, skip_first=skipped)
+    view, _ = study.single
     # along the depth each token has a path, and the last is what the prompt came to
-    *_, path = _unpadded([*recording.view(view)][-1])
-    name = "the last token of the prompt" if through else "the prompt"
-    if path.steps < 1:
-        raise UsageError(
-            f"a trajectory needs two states, but the prompt {prompt!r} has {path.steps + 1} after "
-            f"the first {skipped} position(s), which are skipped: give a longer prompt"
-        )
+    *_, path = _unpadded([*prompted(study, prompt).paths[view]][-1])
+    name = "the last token of the prompt" if view.axis == "layer" else "the prompt"
     return replace(path, name=name, clock=CLOCKS[view.axis])

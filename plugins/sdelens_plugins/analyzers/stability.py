@@ -12,7 +12,7 @@ from sdelens.dynamics.lyapunov import Quadratic, lyapunov_matrix
 from sdelens.dynamics.region import Region
 from sdelens.dynamics.sample import Sample
 from sdelens.dynamics.step_map import StepMap
-from sdelens.evidence.effects import Ratio, summed
+from sdelens.estimation.ratio import Ratio, summed
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
 from sdelens.laws.sde import SDE

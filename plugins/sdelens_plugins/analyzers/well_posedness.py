@@ -10,7 +10,7 @@ from sdelens.dynamics.lipschitz import Bound, drift_bound, noise_bound
 from sdelens.dynamics.region import Region
 from sdelens.dynamics.regularity import Regularity
 from sdelens.dynamics.sample import Sample
-from sdelens.evidence.effects import Ratio, summed
+from sdelens.estimation.ratio import Ratio, summed
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
 from sdelens.laws.sde import SDE
