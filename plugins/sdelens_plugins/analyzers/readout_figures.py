@@ -14,7 +14,7 @@ from sdelens.report import Figure, Layer, Panel, Strip
 from sdelens_plugins.analyzers.averages import Average
 
 if TYPE_CHECKING:
-    from sdelens_plugins.analyzers.readout import Read
+    from sdelens_plugins.analyzers.read import Read
 
 Decode = Callable[[Sequence[int]], list[str]]
 LEAST = 1e-3
