@@ -203,6 +203,19 @@ def test_numbers_beside_a_text_are_its_annotations(tmp_path, stories, kind):
     }
 
 
+def test_a_dataset_has_annotations_too(tmp_path, stories, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "rated-set"
+    folder.mkdir()
+    rated = pandas.DataFrame({"text": TEXTS[:3], "score": [1, 2.5, None]})
+    rated.to_json(folder / "train.jsonl", orient="records", lines=True)
+    found = {d.tokens: d.annotations for d in read(DatasetSource(str(folder)), stories)}
+    expected = [{"score": 1.0}, {"score": 2.5}, {}]
+    assert found == {
+        tuple(opened(stories, t)): e for t, e in zip(TEXTS[:3], expected, strict=True)
+    }
+
+
 def test_numbers_that_are_none_are_no_annotations():
     row = {"a": float("nan"), "b": float("inf"), "c": 10**400, "d": True, "e": "1", "f": [1, 2]}
     assert annotations(row) == {"d": 1.0}
