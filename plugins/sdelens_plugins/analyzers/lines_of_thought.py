@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -13,14 +12,14 @@ from sdelens.errors import UsageError
 from sdelens.evidence.bootstrap import Bootstrap, Interval
 from sdelens.evidence.student import student
 from sdelens.fitting.study import Viewed
-from sdelens.report import Estimate, Figure, Layer, Panel
+from sdelens.report import Estimate, Figure
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.layer_map import NATS
-from sdelens_plugins.analyzers.section import bars, bracketed, course, estimate
+from sdelens_plugins.analyzers.section import bracketed, estimate
+from sdelens_plugins.analyzers.thought_figures import figures
 
 ENOUGH = 0.01
 """Nats per dimension: a law that loses less than this to another describes the noise as well."""
-DEPTH = "depth of arrival"
 FREE = LAWS.index("free")
 READING = (
     "A path is one token's state from the embedding (depth 0) through every block; documents are "
@@ -106,6 +105,12 @@ class LinesOfThought:
         """The depth at which each step arrives."""
         return depths(len(self.maps.matrix))
 
+    @property
+    def share(self) -> Float[Tensor, " step"]:
+        """The noise's share of the variance of the states at which it arrives."""
+        level = self.maps.spread[1:].diagonal(dim1=-2, dim2=-1).mean(-1)
+        return self.variance.value / level
+
     def headline(self) -> str:
         slope, judged = bracketed(self.laws.slope), judgement(self.laws)
         gain = bracketed(self.laws.gain[FREE])
@@ -159,92 +164,13 @@ class LinesOfThought:
                 "null.stretch": self.null.stretch,
                 "null.rotation": self.null.rotation,
                 "laws.log_variance": self.laws.log_variance,
-                "share": self._share(),
+                "share": self.share,
             }
             | ({"later.log_variance": self.later.log_variance} if self.later else {})
         )
 
-    def _share(self) -> Float[Tensor, " step"]:
-        """The noise's share of the variance of the states at which it arrives."""
-        level = self.maps.spread[1:].diagonal(dim1=-2, dim2=-1).mean(-1)
-        return self.variance.value / level
-
     def figures(self) -> tuple[Figure, ...]:
-        return self._maps(), self._noise(), self._compared()
-
-    def _maps(self) -> Figure:
-        tails = torch.tensor([0.1, 0.9], dtype=torch.float64)
-        low, high = self.maps.factors.quantile(tails, dim=-1).log2()
-        factors = Layer("band", {"x": self.x, "low": low, "high": high}, "80% of factors", 4)
-        doubled = Interval(*(each.log2() for each in self.stretch.tensors().values()))
-        null = (self.null.stretch.log2(), self.null.rotation)
-        plain = [
-            Layer("line", {"x": self.x, "y": each}, "increments exchanged", 1, dashed=True)
-            for each in null
-        ]
-        panels = (
-            Panel(
-                DEPTH,
-                "doublings (log₂ of the factor)",
-                (factors, *course(self.x, doubled, "map of each step", 0), plain[0]),
-                "Stretch",
-            ),
-            Panel(
-                DEPTH,
-                "degrees",
-                (*course(self.x, self.rotation, "map of each step", 0), plain[1]),
-                "Rotation",
-            ),
-        )
-        return Figure(
-            "maps",
-            panels,
-            "By how much each block stretches and turns deviations from the mean state, with 95% "
-            "intervals over training documents; the wide band holds the middle 80% of the stretch "
-            "factors of all directions. Dashed: maps of increments exchanged between tokens.",
-        )
-
-    def _noise(self) -> Figure:
-        logs = {name: self.laws.log_variance[row] for row, name in enumerate(LAWS)}
-        values = {"x": self.x, "y": self.variance.value.log()}
-        ends = {"x": self.x, "low": self.variance.low.log(), "high": self.variance.high.log()}
-        fits = [
-            Layer("line", {"x": self.x, "y": logs[name]}, f"{name} law", series, dashed=series > 1)
-            for series, name in enumerate(("exponential", "power"), start=1)
-        ]
-        if self.later:
-            own = {"x": self.x[1:], "y": self.later.log_variance[0]}
-            fits.append(Layer("line", own, "exponential, after the first", 3, dashed=True))
-        points = (Layer("band", ends), Layer("scatter", values, "held-out residuals"), *fits)
-        share = Layer("line", {"x": self.x, "y": self._share()}, "")
-        panels = (
-            Panel(DEPTH, "log variance per coordinate", points, "Noise"),
-            Panel(DEPTH, "share of the states' variance", (share,), "Relative noise"),
-        )
-        return Figure(
-            "noise",
-            panels,
-            "Natural logarithm of the noise variance by depth, with 95% intervals over held-out "
-            "documents, and the laws fitted to training documents; an exponential law is a "
-            "straight line. Right: the same variance relative to that of the states there.",
-        )
-
-    def _compared(self) -> Figure:
-        words = [f"{name} law" if name != "free" else "free curve" for name in LAWS[1:]]
-        both = (
-            *course(self.x, self.r2, "map of each step", 0),
-            *course(self.x, self.own, "the run's fit", 1),
-        )
-        panels = (
-            Panel("", f"gain, {NATS}", (bars(self.laws.gain[1:], words),), "Over exponential"),
-            Panel(DEPTH, "share explained", both, "Increment R²"),
-        )
-        return Figure(
-            "laws",
-            panels,
-            "Held-out gain of other laws of the noise over the exponential one; and the share of "
-            "the squared increments that is explained. 95% intervals over documents.",
-        )
+        return figures(self)
 
 
 def judgement(laws: NoiseLaws) -> str:
