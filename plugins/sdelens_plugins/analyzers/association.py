@@ -12,17 +12,16 @@ from sdelens.fitting.study import Study
 from sdelens.language.magnitude import Magnitudes, magnitudes
 from sdelens.language.next_token import next_tokens
 from sdelens.language.rank_correlation import Correlation, rank_correlation, weighted_spearman
-from sdelens.report import Estimate, Figure, Layer, Panel, counted
+from sdelens.report import Estimate, Figure, counted
 from sdelens.seeds import derive
+from sdelens_plugins.analyzers.association_figures import by_magnitude, correlations
 from sdelens_plugins.analyzers.held_out import HeldOut
-from sdelens_plugins.analyzers.section import course
 
 OF = {
     "entropy": "the model's next-token entropy",
     "surprisal": "the surprisal of the next token",
     "error": "the fit's own error",
 }
-BINS = 8
 NO_MODEL = (
     "There is no language model here, so that entropy and surprisal of the next token are left "
     "out."
@@ -82,7 +81,8 @@ class Association:
         return "entropy" if "entropy" in self.targets else "error"
 
     @property
-    def _documents(self) -> int:
+    def documents(self) -> int:
+        """How many the correlations come from."""
         return len(torch.unique(self.unit))
 
     def headline(self) -> str:
@@ -93,7 +93,7 @@ class Association:
         rho, null = self.found["aleatoric", lead], self.null[lead]
         low, high = float(null.min()), float(null.max())
         return (
-            f"On {counted(self._documents, 'test document')} the diffusion magnitude has the rank "
+            f"On {counted(self.documents, 'test document')} the diffusion magnitude has the rank "
             f"correlation {_bracketed(rho)} with {OF[lead]}; with states permuted within "
             f"documents it lies between {low:.2f} and {high:.2f}."
         )
@@ -163,59 +163,7 @@ class Association:
         return named | {f"null.{name}": null for name, null in self.null.items()}
 
     def figures(self) -> tuple[Figure, ...]:
-        if self.magnitudes.constant:
-            return ()
-        return (self._bars(), *self._course())
-
-    def _bars(self) -> Figure:
-        names = list(self.targets)
-        x = torch.arange(len(names)).double()
-        rho = [self.found["aleatoric", name] for name in names]
-        ends = torch.tensor([each.interval() for each in rho], dtype=torch.float64)
-        bars = {"x": x, "y": _values(rho), "low": ends[:, 0], "high": ends[:, 1]}
-        null = torch.stack([torch.stack(list(self.null[name].aminmax())) for name in names])
-        layers = (
-            Layer("bars", bars, "as observed", words=tuple(names)),
-            Layer("scatter", {"x": x + 0.25, "y": null[:, 0]}, "null, least and most", series=1),
-            Layer("scatter", {"x": x + 0.25, "y": null[:, 1]}, series=1),
-        )
-        permutations = len(next(iter(self.null.values())))
-        return Figure(
-            "correlations",
-            (Panel("", "rank correlation", layers),),
-            "Spearman's correlation of the diffusion magnitude with each quantity, with 95% "
-            f"intervals over {counted(self._documents, 'test document')}, and the range of "
-            f"{permutations} permutations of the states within documents.",
-        )
-
-    def _course(self) -> tuple[Figure, ...]:
-        """Means of entropy and surprisal by bin of magnitude."""
-        names = [name for name in ("entropy", "surprisal") if name in self.targets]
-        if not names or len(self.unit) < 2 * BINS:
-            return ()
-        size, units = self.magnitudes.aleatoric, int(self.unit.max()) + 1
-        edges = size.quantile(torch.linspace(0, 1, BINS + 1, dtype=size.dtype))
-        bin_ = torch.bucketize(size, edges[1:-1].contiguous())
-        cell = self.unit * BINS + bin_
-        count, total = (
-            by_unit(values, cell, units * BINS).reshape(units, BINS).mT
-            for values in (torch.ones_like(size), size)
-        )
-        bootstrap = Bootstrap.of(count.sum(0), seed=0, replicates=1000)
-        layers: list[Layer] = []
-        for series, name in enumerate(names):
-            sums = by_unit(self.targets[name], cell, units * BINS).reshape(units, BINS).mT
-            layers += course(
-                total.sum(1) / count.sum(1), bootstrap.ratio(sums, count), name, series
-            )
-        return (
-            Figure(
-                "bins",
-                (Panel("noise of one step (standard deviations)", "nats", tuple(layers)),),
-                f"Mean entropy and surprisal of the next token in {BINS} equal bins of the "
-                "diffusion magnitude, with 95% intervals over test documents.",
-            ),
-        )
+        return () if self.magnitudes.constant else (correlations(self), *by_magnitude(self))
 
 
 def _expected(study: Study, held: HeldOut, sizes: Magnitudes) -> dict[str, Tensor]:
@@ -230,10 +178,6 @@ def _expected(study: Study, held: HeldOut, sizes: Magnitudes) -> dict[str, Tenso
 def _rank(sizes: list[Tensor], target: Tensor) -> Float[Tensor, " permutation"]:
     one = torch.ones(1, len(target), dtype=torch.float64)
     return torch.cat([weighted_spearman([size, target], one) for size in sizes])
-
-
-def _values(found: list[Correlation]) -> Float[Tensor, " series"]:
-    return torch.tensor([each.value for each in found], dtype=torch.float64)
 
 
 def _bracketed(rho: Correlation) -> str:
