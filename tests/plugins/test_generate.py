@@ -138,14 +138,20 @@ def test_without_a_prompt_it_asks_the_papers_question(study):
     assert all(e.stderr is None for e in finding.estimates)
 
 
-def test_a_text_ends_with_the_context_and_a_full_one_is_refused(study, model):
+def test_a_full_context_is_cut_so_that_words_fit(study, model):
     long = replace(study, prompt=" ".join(["cat"] * 60))
-    with pytest.raises(UsageError, match="nothing can follow"):
-        QUICK.analyze(long, seed=0)
+    finding = replace(QUICK, documents=0).analyze(long, seed=0)
+    assert len(finding.arrays["prompt.tokens"]) == model.card.context - QUICK.tokens
+    assert f"the first {model.card.context - QUICK.tokens} are read" in finding.reading
+    assert len(finding.strips[0].tokens) == QUICK.tokens
+
+
+def test_more_words_than_fit_are_as_many_as_do(study, model):
     asked = replace(QUICK, tokens=500, documents=0)
     finding = asked.analyze(replace(study, prompt=PROMPT), seed=0)
     ids = finding.arrays["prompt.tokens"]
     assert len(finding.strips[0].tokens) == model.card.context - len(ids)
+    assert "are read" not in finding.reading
 
 
 def test_it_depends_on_its_seed_alone_and_is_saved_whole(study, tmp_path):

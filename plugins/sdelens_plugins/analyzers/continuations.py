@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.errors import UsageError
 from sdelens.estimation.additive import random_walk
 from sdelens.estimation.selection import selected
 from sdelens.fitting.baselines import TERMS, constant_laws
@@ -102,13 +101,14 @@ def written(
     """
     view, _ = study.single
     model = model_of(study)
+    texts = [with_room(text, model.card.context, steps) for text in texts]
     found: dict[int, Written] = {}
     lengths = [(len(text.ids), float(text.at[-1])) for text in texts]
     for length, at in dict.fromkeys(lengths):
         numbers = [k for k, each in enumerate(lengths) if each == (length, at)]
         group = Group(
             [texts[k] for k in numbers],
-            steps=room(model.card.context, texts[numbers[0]], steps),
+            steps=min(steps, model.card.context - length),
             rows=rows,
             temperature=temperature,
             seed=derive(seed, length),
@@ -198,15 +198,15 @@ class Group:
         return torch.cat([first[None].to(states), states[1:]]).transpose(0, 1)
 
 
-def room(context: int, text: Text, steps: int) -> int:
-    """How many words still fit into the model's context."""
-    left = context - len(text.ids)
-    if left < 1:
-        raise UsageError(
-            f"{text.name} fills the context of {context} tokens, so that nothing can follow: give "
-            "a shorter prompt"
-        )
-    return min(steps, left)
+def with_room(text: Text, context: int, steps: int) -> Text:
+    """The text, or so much of its beginning that words fit after it into the model's context.
+
+    It is cut where fewer than `steps`, and fewer than half the context, are left.
+    """
+    wanted = min(steps, context // 2)
+    if context - len(text.ids) >= wanted:
+        return text
+    return text.first(max(1, int((text.at < context - wanted).sum())))
 
 
 def table(many: list[Written]) -> dict[str, Float[Tensor, "text metric"]]:

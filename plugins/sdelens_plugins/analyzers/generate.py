@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.language.texts import held_out, model_of, of_prompt
+from sdelens.language.texts import Text, held_out, model_of, of_prompt
 from sdelens.report import Estimate, Finding, Strip, counted, visible
 from sdelens_plugins.analyzers.averages import Average
 from sdelens_plugins.analyzers.continuations import (
@@ -86,9 +86,9 @@ class GenerateAnalyzer:
         view, viewed = study.single
         prompt = study.prompt or self.question
         writers = Writers.of(viewed)
-        texts = [of_prompt(study, prompt)]
+        whole = of_prompt(study, prompt)
         found = held_out(study, documents=self.documents, states=3)
-        texts += [text.first(self.prefix) for text in found]
+        texts = [whole, *(text.first(self.prefix) for text in found)]
         shown, *many = written(
             study,
             writers,
@@ -105,7 +105,7 @@ class GenerateAnalyzer:
             analyzer="generate",
             view=str(view),
             headline=f"{on_prompt(decode, prompt, shown)} {on_documents(scores)}",
-            reading=" ".join([READING, *notes(many, viewed.fitted.basis.left)]),
+            reading=" ".join([READING, *notes(whole, shown, many, viewed.fitted.basis.left)]),
             estimates=estimates(scores),
             arrays=arrays(shown, scores),
             figures=figures(viewed, decode, shown, many, scores),
@@ -149,9 +149,14 @@ def on_documents(scores: Mapping[str, Tensor]) -> str:
     )
 
 
-def notes(many: list[Written], left: int) -> list[str]:
-    """What a reader of these numbers should know of this fit."""
+def notes(whole: Text, shown: Written, many: list[Written], left: int) -> list[str]:
+    """What a reader of these numbers should know of this prompt and this fit."""
     found = []
+    if len(shown.text.ids) < len(whole.ids):
+        found.append(
+            f"Of the prompt's {len(whole.ids)} positions the first {len(shown.text.ids)} are "
+            "read: after all of them the context has no room for words."
+        )
     lost = sum(one.diverged for one in many) / len(many)
     if lost:
         found.append(f"{lost:.0%} of the fit's paths diverged; zeros were read in their place.")

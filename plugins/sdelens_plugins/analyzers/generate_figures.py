@@ -106,7 +106,7 @@ def _plane(viewed: Viewed, decode: Decode, shown: Written) -> Figure:
     return Figure(
         "plane",
         (Panel(x, y, layers),),
-        "The states of the prompt and one simulated path from its end. At the prompt's states "
+        "The states of the prompt and one simulated path. At the prompt's states "
         "stand its own words; after an arrow, the word that the rest of the network says next.",
     )
 
