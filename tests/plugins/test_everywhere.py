@@ -9,18 +9,17 @@ from sdelens.registry import load, plugins
 from sdelens.report import Report
 from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
-from sdelens.runs.reporting import analyze
 from sdelens.states.capturing import opened
 from tests.conftest import SHARED_MODELS
 
 WORDS = "One day a little girl went out to play in the park. She saw a big red ball and was glad. "
 QUICK = {
     "exponents": 2,
-    "paths": 2,
+    "paths": 4,
     "steps": 10,
     "long_run": 100,
     "states": 32,
-    "documents": 4,
+    "documents": 8,
     "nodes": 2,
     "nulls": 20,
     "starts": 8,
@@ -34,14 +33,14 @@ QUICK = {
 
 @pytest.fixture(scope="module", params=["tiny", *SHARED_MODELS])
 def run(request, tmp_path_factory):
-    """A quick neural fit of two layers."""
+    """A quick neural fit of the first block and the last."""
     name = request.param
     if name != "tiny":
         name = str(request.getfixturevalue("shared") / "models" / name)
     job = Job(
         model=name,
         layers="0,-1",
-        source_settings={"documents_wanted": 40, "length": 24},
+        source_settings={"documents_wanted": 90, "length": 40, "ignore_eos": True},
         probe_settings={"epochs": 1, "least_steps": 2, "width": 8, "noise_width": 8},
         basis="pca:6",
         cache=False,
@@ -64,20 +63,22 @@ def of_tokens(model, count):
 def test_every_analyzer_answers_about_every_text(run, whole):
     bos = run.model.card.bos is not None
     prompt = of_tokens(run.model, run.model.card.context if whole else bos + 5)
-    quick = {name: short(name) for name in plugins("analyzer")}
-    findings, left_out = analyze(run, prompt=prompt, settings=quick)
-    assert left_out == {}
-    assert {finding.analyzer for finding in findings} == set(plugins("analyzer"))
+    whole_run = run.study(prompt)
+    last = whole_run.only(run.views[-1])
+    asked = [quick(name) for name in plugins("analyzer")]
+    findings = [a.analyze(last if a.scope == "view" else whole_run, seed=0) for a in asked]
     for finding in findings:
         assert finding.headline, finding.analyzer
-        assert finding.figures, finding.analyzer
+        constant = "the same at every state" in finding.headline
+        assert finding.figures or constant, finding.analyzer
         numbers = [estimate.value for estimate in finding.estimates]
         assert any(math.isfinite(value) for value in numbers), finding.analyzer
-    page = load("reporter", "html")().page(Report("", (), findings=findings))
+    page = load("reporter", "html")().page(Report("", (), findings=tuple(findings)))
     assert len(page.encode()) < 5e6
 
 
-def short(name):
-    """The quick settings that an analyzer has."""
-    known = {field.name for field in fields(load("analyzer", name))}
-    return {k: v for k, v in QUICK.items() if k in known}
+def quick(name):
+    """The analyzer with the quick settings that it has."""
+    kind = load("analyzer", name)
+    known = {field.name for field in fields(kind)}
+    return kind(**{k: v for k, v in QUICK.items() if k in known})

@@ -169,5 +169,5 @@ def test_what_cannot_be_is_refused(study):
         GenerateAnalyzer(start="first")
     with pytest.raises(UsageError, match="at least 1"):
         GenerateAnalyzer(tokens=0)
-    with pytest.raises(UsageError, match="language model"):
+    with pytest.raises(UsageError, match="the model that the run was made with"):
         QUICK.analyze(replace(study, model=None), seed=0)
