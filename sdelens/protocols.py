@@ -75,6 +75,26 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class BranchingModel(LanguageModel, Protocol):
+    """A model that tries many next tokens after the prefixes of cached texts in one pass."""
+
+    def branch(
+        self,
+        tokens: Int[Tensor, "batch position branch"],
+        *,
+        past: Any,
+        after: Int[Tensor, " position"],
+        read: Sequence[Site],
+    ) -> Pass:
+        """What is read of token ``[i, j, k]`` after the first ``after[j]`` tokens of text i.
+
+        `past` is what a pass over the texts kept; it is shared by all of their prefixes and stays
+        as it is. A token sees its prefix and itself, none of the others. Values read are ``[batch,
+        position, branch, …]``. Raises `UsageError` where the cache cannot be shared so.
+        """
+
+
+@runtime_checkable
 class Source(Protocol):
     """Group ``sdelens.sources``: where documents come from."""
 

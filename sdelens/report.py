@@ -47,7 +47,7 @@ class Layer:
     """One mark of a figure: lines, a band, scattered points, arrows, bars, a heat map or words.
 
     `values` holds its columns by role: x and y; low and high for a band; u and v for arrows; z for
-    a heat map (``[y, x]``). `words` label the points.
+    a heat map (``[y, x]``); base for bars that stand on others. `words` label the points.
     """
 
     mark: Literal["line", "band", "scatter", "arrows", "bars", "heat", "words"]

@@ -10,6 +10,7 @@ from sdelens.paths.split import Split
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import LanguageModel
 from sdelens.states.recording import View
+from sdelens.states.sampling import Sampler
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class Study:
     model: LanguageModel | None = None
     prompt: str | None = None
     folder: Path | None = None
+    sampler: Sampler | None = None
+    """How the texts were drawn from the model; None for texts that are not its own."""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, view: View) -> "Study":

@@ -28,6 +28,7 @@ from sdelens.settings import build
 from sdelens.states.capturing import record, sites_of
 from sdelens.states.deferred import DeferredPaths
 from sdelens.states.recording import DEPTH, Recording, View
+from sdelens.states.sampling import Sampler
 from sdelens.store import (
     cache_folder,
     read_json,
@@ -265,7 +266,16 @@ class Run:
             model=self.model if with_model or prompt or self._given is not None else None,
             prompt=prompt,
             folder=self.folder,
+            sampler=self.sampler,
         )
+
+    @property
+    def sampler(self) -> Sampler | None:
+        """How the texts were drawn from the model, if they were."""
+        settings = self.job.source_settings
+        names = {"temperature", "top_p", "ignore_eos"}
+        own = self.job.source == "sampled"
+        return Sampler(**{k: v for k, v in settings.items() if k in names}) if own else None
 
     def _viewed(self, view: View) -> Viewed:
         paths = DeferredPaths(lambda: self.recording.view(view))

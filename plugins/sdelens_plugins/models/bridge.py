@@ -4,7 +4,7 @@ import copy
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -22,6 +22,7 @@ from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Pass, Site
 from sdelens_plugins.models.catalogue import Located, locate
+from sdelens_plugins.models.sharing import beginning, seen
 from sdelens_plugins.models.taps import Stop, Taps, evaluating
 
 DTYPES = {
@@ -150,6 +151,28 @@ class BridgeModel:
                 return Pass(taps.reads)
         kept = out.past_key_values if keep else None
         return Pass(taps.reads, out.logits if logits else None, kept)
+
+    def branch(
+        self,
+        tokens: Int[Tensor, "batch position branch"],
+        *,
+        past: Any,
+        after: Int[Tensor, " position"],
+        read: Sequence[Site],
+    ) -> Pass:
+        rows, positions, branches = tokens.shape
+        taps, after = Taps(read, {}, stop=True), after.to(self.device)
+        model, hooks = self._tapped(taps)
+        with evaluating(model), hooks, suppress(Stop):
+            model(
+                input_ids=tokens.reshape(rows, -1).to(self.device),
+                past_key_values=beginning(past, rows, int(after.max())),
+                use_cache=True,
+                position_ids=after.repeat_interleave(branches).expand(rows, -1),
+                attention_mask=seen(after, branches).expand(rows, -1, -1, -1),
+            )
+        shape = (rows, positions, branches, -1)
+        return Pass({site: value.reshape(shape) for site, value in taps.reads.items()})
 
     def _tapped(self, taps: Taps) -> tuple[nn.Module, AbstractContextManager[None]]:
         """What runs: the plain model if it will do, else the bridge; and its hooks."""

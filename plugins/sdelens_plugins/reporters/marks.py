@@ -79,10 +79,11 @@ def _arrows(axes: Axes, layer: Layer) -> None:
 def _bars(axes: Axes, layer: Layer) -> None:
     x, y = column(layer, "x"), column(layer, "y")
     width = 0.8 * float(np.diff(x).min()) if len(x) > 1 else 0.8
-    axes.bar(x, y, width=width, color=_colour(layer), label=_label(layer))
+    base = column(layer, "base") if "base" in layer.values else np.zeros(len(x))
+    axes.bar(x, y, width=width, bottom=base, color=_colour(layer), label=_label(layer))
     if "low" in layer.values and "high" in layer.values:
         ends = np.stack([y - column(layer, "low"), column(layer, "high") - y])
-        axes.errorbar(x, y, ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2)
+        axes.errorbar(x, base + y, ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2)
     if layer.words:
         axes.set_xticks(x, list(layer.words), rotation=45, ha="right")
 

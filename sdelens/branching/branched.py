@@ -1,0 +1,140 @@
+"""Texts whose every prefix is gone on with by several next tokens, a few texts at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sdelens.branching.choice import Choice
+from sdelens.branching.feeding import TOGETHER, Feeder, States
+from sdelens.branching.next_law import NextLaw, next_law, uniforms
+from sdelens.branching.prefixes import Prefixes
+from sdelens.errors import UsageError
+from sdelens.protocols import LanguageModel, Site
+from sdelens.states.capturing import require_context
+from sdelens.states.passes import smaller
+from sdelens.states.sampling import Sampler
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Branched:
+    """A few texts: their states, and by pieces those after several next tokens."""
+
+    row: Int[Tensor, " document"]
+    """Which of the documents."""
+    feeder: Feeder
+    at: Int[Tensor, " position"]
+    """The last position of each prefix."""
+    inside: Bool[Tensor, "document position"]
+    """Whether the prefix is one that was asked for; where not, the rest means nothing."""
+    law: NextLaw
+
+    @property
+    def cached(self) -> bool:
+        """Whether prefixes share a cache, else every one is read anew."""
+        return self.feeder.past is not None
+
+    @property
+    def fed(self) -> int:
+        """How many next tokens are tried after prefixes that were asked for."""
+        return int(self.inside.sum()) * self.law.chosen.tokens.shape[-1]
+
+    def pieces(self) -> Iterator[tuple[slice, States]]:
+        """As many positions at a time as fill a pass, with the states after their next tokens."""
+        size = max(1, TOGETHER // self.law.chosen.tokens.shape[-1])
+        for first in range(0, len(self.at), size):
+            places = slice(first, first + size)
+            tokens = self.law.chosen.tokens[:, places]
+            yield places, self.feeder.feed(tokens, self.at[places])
+
+
+@dataclass(frozen=True)
+class Branching:
+    """How it is done: what is drawn, where, and within what memory."""
+
+    sampler: Sampler
+    choice: Choice
+    every: int = 1
+    """Of each text the prefixes that end at every so manieth position."""
+    memory: int = 256
+    """MiB for the states, the cache and the laws of the texts at hand."""
+    cached: bool = True
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UsageError(f"every must be at least 1, got {self.every}")
+        if self.memory < 1:
+            raise UsageError(f"memory must be at least 1 MiB, got {self.memory}")
+
+    def __call__(
+        self, model: LanguageModel, prefixes: Prefixes, sites: Sequence[Site], *, seed: int
+    ) -> Iterator[Branched]:
+        """All documents, the longest first.
+
+        Draws depend on the seed, the document's number and the position alone. The last position
+        of a text is no prefix: what came after it is not known. Whether states from the cache are
+        those of whole passes is tried on the first texts; where they are not, none is used.
+        """
+        require_context(model, prefixes.documents)
+        padded, lengths = prefixes.documents.padded().clamp(min=0), prefixes.documents.lengths
+        order = lengths.argsort(descending=True, stable=True)
+        longest, size = int(lengths.max()), self._documents(model, int(lengths.max()), len(sites))
+        at, done, cached = self._positions(longest), 0, self.cached
+        while done < len(order):
+            rows = order[done : done + size]
+            tokens = padded[rows, : int(lengths[rows[0]])]
+            here = at[at < tokens.shape[1] - 1]
+            if not len(here):
+                return
+            uniform = uniforms(prefixes.numbers[rows], longest, self.choice.draws, seed)
+            try:
+                feeder = Feeder.of(model, tokens, sites, cached=cached)
+                law = self._law(model, tokens, here, uniform)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                size = smaller(error, len(rows), tokens.shape[1]) // tokens.shape[1]
+                continue
+            if done == 0:
+                cached = feeder.shares(law.chosen.tokens, here)
+            feeder = feeder if cached else feeder.without()
+            yield Branched(rows, feeder, here, prefixes.inside(rows, here), law)
+            done += len(rows)
+
+    def _positions(self, longest: int) -> Int[Tensor, " position"]:
+        """The ends of the prefixes of the longest text; an error where it has none."""
+        at = torch.arange(self.every - 1, longest - 1, self.every)
+        if not len(at):
+            raise UsageError(
+                f"branching needs a text of more than {self.every} tokens, but the longest has "
+                f"{longest}: give a smaller setting every, or longer texts"
+            )
+        return at
+
+    def _law(
+        self,
+        model: LanguageModel,
+        tokens: Int[Tensor, "document time"],
+        at: Int[Tensor, " position"],
+        uniform: Float[Tensor, "document longest draw"],
+    ) -> NextLaw:
+        """Draws of a position are the same whichever positions are asked for."""
+        return next_law(
+            model,
+            tokens,
+            uniform[:, at],
+            at,
+            sampler=self.sampler,
+            choice=self.choice,
+            memory=self.memory * MEBIBYTE,
+        )
+
+    def _documents(self, model: LanguageModel, length: int, sites: int) -> int:
+        """How many texts at once: keys and values of all blocks, and states of all sites."""
+        card = model.card
+        tried = card.vocabulary if self.choice.coverage == 1 else self.choice.branches
+        tried += self.choice.most if 0 < self.choice.coverage < 1 else 0
+        kept = length * (2 * card.blocks + sites) + 2 * max(TOGETHER, tried) * (sites + 8)
+        return max(1, self.memory * MEBIBYTE // (4 * card.width * kept))

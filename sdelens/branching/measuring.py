@@ -1,0 +1,93 @@
+"""Products of motion and predictors over all prefixes of held-out texts, at several sites."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.branching.agreement import Agreement, agreeing
+from sdelens.branching.ahead import Ahead
+from sdelens.branching.branched import Branched, Branching
+from sdelens.branching.decomposition import Products
+from sdelens.branching.predictors import Predictors
+from sdelens.branching.prefixes import Prefixes
+from sdelens.language.metric import standard_weights
+from sdelens.paths.basis import Basis
+from sdelens.paths.trajectories import Trajectories
+from sdelens.protocols import LanguageModel, Site
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What one pass of branching over all texts gave."""
+
+    products: Mapping[Site, Products]
+    """By cell of prefixes and unit of documents."""
+    agreement: Agreement
+    tokens: int
+    """Next tokens that were fed."""
+    cached: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A few texts at one site, and what is foretold of them."""
+
+    text: Branched
+    block: Trajectories
+    predicted: Float[Tensor, "predictor document time latent"]
+    basis: Basis
+    weights: Float[Tensor, " latent"]
+
+    @classmethod
+    def of(cls, text: Branched, site: Site, prefixes: Prefixes, predict: Predictors) -> "_Layer":
+        fitted = predict.fitted
+        block = prefixes.path(text.row, text.feeder.states[site], fitted)
+        weights = standard_weights(fitted.basis)
+        return cls(text, block, predict(block), fitted.basis, weights)
+
+    def added(
+        self, products: Products, places: slice, states: Tensor, cell: Tensor, unit: Tensor
+    ) -> Products:
+        """With the prefixes of some positions, and the states after their next tokens."""
+        at, inside = self.text.at[places], self.text.inside[:, places]
+        row, place = inside.nonzero(as_tuple=True)
+        time = at[place]
+        chosen = self.text.law.chosen[row, place + places.start]
+        following = self.basis.encode((time + 1.0)[:, None], states[row, place])
+        return products.add(
+            self.predicted[:, row, time],
+            self.block.states[row, time],
+            Ahead.of(following, chosen),
+            self.block.states[row, time + 1],
+            self.weights,
+            cell[self.text.row[row], time],
+            unit[self.text.row[row]],
+        )
+
+
+@torch.no_grad()
+def measured(
+    model: LanguageModel,
+    predictors: Mapping[Site, Predictors],
+    branching: Branching,
+    prefixes: Prefixes,
+    cell: Int[Tensor, "document time"],
+    *,
+    cells: int,
+    seed: int,
+) -> Measured:
+    """Every layer in one pass; `cell` is the group of the prefix that ends at each position."""
+    products = {site: Products.zeros(cells, prefixes.units) for site in predictors}
+    sums, fed, cached = torch.zeros(3, prefixes.units, dtype=torch.float64), 0, branching.cached
+    for text in branching(model, prefixes, list(predictors), seed=seed):
+        sums += agreeing(text, prefixes)
+        fed, cached = fed + text.fed, cached and text.cached
+        layers = {s: _Layer.of(text, s, prefixes, own) for s, own in predictors.items()}
+        for places, ahead in text.pieces():
+            for site, layer in layers.items():
+                more = layer.added(products[site], places, ahead[site], cell, prefixes.unit)
+                products[site] = more
+    return Measured(products, Agreement.of(sums), fed, cached)

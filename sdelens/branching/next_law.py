@@ -1,0 +1,84 @@
+"""The law of the next token after every prefix of some texts, and the tokens chosen by it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.branching.choice import Choice, Chosen, joined
+from sdelens.errors import BadNumbers
+from sdelens.protocols import LanguageModel
+from sdelens.seeds import generator
+from sdelens.states.sampling import Sampler
+
+NUMBERS = ("entropy", "collision", "surprisal")
+
+
+@dataclass(frozen=True, eq=False)
+class NextLaw:
+    """After the prefix that ends at each position; entropies and surprisals in nats."""
+
+    chosen: Chosen
+    entropy: Float[Tensor, "document position"]
+    collision: Float[Tensor, "document position"]
+    """The sum of squared probabilities: the chance that two draws agree."""
+    surprisal: Float[Tensor, "document position"]
+    """Of the token that came next; infinite where the law rules it out."""
+
+    def rows(self, index: Int[Tensor, " chosen"]) -> "NextLaw":
+        """Of some positions."""
+        rest = (getattr(self, name)[:, index] for name in NUMBERS)
+        return NextLaw(self.chosen[:, index], *rest)
+
+
+def uniforms(
+    documents: Int[Tensor, " document"], positions: int, draws: int, seed: int
+) -> Float[Tensor, "document position draw"]:
+    """Uniform numbers that depend on a document's number alone, not on who is drawn with it."""
+    each = (
+        torch.rand(
+            positions, draws, generator=generator(seed, "branch", number), dtype=torch.float64
+        )
+        for number in documents.tolist()
+    )
+    return torch.stack(list(each))
+
+
+@torch.no_grad()
+def next_law(
+    model: LanguageModel,
+    tokens: Int[Tensor, "document time"],
+    uniform: Float[Tensor, "document position draw"],
+    at: Int[Tensor, " position"],
+    *,
+    sampler: Sampler,
+    choice: Choice,
+    memory: int,
+) -> NextLaw:
+    """After positions `at` of right-padded texts; a few texts at a time, within `memory` bytes."""
+    # logits, and double precision laws and sums of them, a few at a time
+    each = model.card.vocabulary * (4 * tokens.shape[1] + 40 * len(at))
+    size = max(1, memory // each)
+    parts = []
+    for first in range(0, len(tokens), size):
+        few = slice(first, first + size)
+        logits = model.run(tokens[few], logits=True).logits
+        if logits is None:
+            raise TypeError("run(logits=True) must give logits")
+        # on the CPU, as the texts were drawn
+        law = sampler.probabilities(logits[:, at], model.card.eos).double().cpu()
+        if not law.isfinite().all():
+            raise BadNumbers(
+                f"logits must be finite, but those of {model.card.name} on its texts are not: "
+                "use --dtype float32"
+            )
+        parts.append(_of(law, tokens[few][:, at + 1], choice.of(law, uniform[few])))
+    rest = (torch.cat([getattr(part, name) for part in parts]) for name in NUMBERS)
+    return NextLaw(joined([part.chosen for part in parts]), *rest)
+
+
+def _of(law: Tensor, following: Tensor, chosen: Chosen) -> NextLaw:
+    entropy = torch.special.entr(law).sum(-1)
+    surprisal = -law.gather(-1, following[..., None].cpu())[..., 0].log()
+    return NextLaw(chosen, entropy, law.square().sum(-1), surprisal)
