@@ -11,6 +11,7 @@ import typer
 
 from sdelens.errors import OutOfMemory, SdelensError, UsageError, ran_out
 from sdelens_cli.analyze import analyze
+from sdelens_cli.branch import branch
 from sdelens_cli.compare import compare
 from sdelens_cli.fit import fit
 from sdelens_cli.plugins import plugins
@@ -37,6 +38,7 @@ app.command()(report)
 app.command()(compare)
 app.command()(simulate)
 app.command()(reproduce)
+app.command()(branch)
 app.command()(validate)
 app.add_typer(plugins, name="plugins")
 

@@ -20,7 +20,7 @@ class Interval:
     low: Float[Tensor, "*series"]
     high: Float[Tensor, "*series"]
 
-    def __getitem__(self, index: int | slice | tuple[int, ...]) -> "Interval":
+    def __getitem__(self, index: int | slice | list[int] | tuple[int | slice, ...]) -> "Interval":
         return Interval(*(getattr(self, name)[index] for name in vars(self)))
 
     def tensors(self) -> dict[str, Tensor]:

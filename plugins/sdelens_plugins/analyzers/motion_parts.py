@@ -16,24 +16,11 @@ from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
 from sdelens_plugins.analyzers.layer_map import row_of
 from sdelens_plugins.analyzers.section import bracketed, course, estimate
 
-LABELS = {
-    "drift": "drift of the fit",
-    "misfit": "misfit: same state, larger probe",
-    "memory": "memory: earlier states",
-    "unreached": "unreached by either",
-    "sampler": "the sampler's noise",
+LABELS = {name: name for name in ("drift", "misfit", "memory", "unreached", "sampler")} | {
     "text": "text is not the model",
-    "model": "left under the model's own law",
+    "model": "left to the model",
 }
-SERIES = {
-    "drift": 0,
-    "misfit": 1,
-    "memory": 2,
-    "unreached": 3,
-    "sampler": 4,
-    "text": 3,
-    "model": 4,
-}
+SERIES = {name: min(number, 4) for number, name in enumerate(LABELS)} | {"text": 3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +42,7 @@ class MotionParts:
         """The last layer in full, and how drift goes by layer."""
         last = self.layers[-1]
         parts = ", ".join(
-            f"{LABELS[name].partition(':')[0]} {bracketed(last.shares[0, k], 2)}"
+            f"{LABELS[name]} {bracketed(last.shares[0, k], 2)}"
             for k, name in enumerate(self.names)
         )
         said = (
@@ -101,7 +88,7 @@ class MotionParts:
         return tuple(found)
 
     def _of(self, name: str, layer: Decomposition, group: int) -> list[Estimate]:
-        many = counted(int(layer.count[group]), "prefix").replace("prefixs", "prefixes")
+        many = f"{int(layer.count[group]):,} prefixes"
         return [
             *(
                 estimate(f"{name}: {part}", layer.shares[group, k], f"of the motion ({many})")

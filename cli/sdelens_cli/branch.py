@@ -1,0 +1,52 @@
+"""`sdelens branch`: ask the model itself what could have come next."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdelens.runs.folder import require_run
+
+
+def branch(
+    run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
+    documents: Annotated[int, typer.Option(min=1, help="Held-out documents at most.")] = 256,
+    branches: Annotated[int, typer.Option(help="Next tokens drawn after each prefix.")] = 2,
+    coverage: Annotated[
+        float, typer.Option(help="Enumerate the likeliest up to this probability; 1 is all.")
+    ] = 0.0,
+    every: Annotated[int, typer.Option(help="Prefixes at every so manieth position.")] = 1,
+    memory: Annotated[int, typer.Option(help="MiB for states, cache and laws at hand.")] = 256,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
+) -> None:
+    """Branch held-out texts: the model's own law of the next token and the next state."""
+    require_run(run)
+
+    from sdelens.runs.reporting import analyze as ask
+    from sdelens.runs.reporting import finding_folder
+    from sdelens.runs.run import Run
+    from sdelens_cli.screen import Screen, finding_json
+
+    settings = {
+        "documents": documents,
+        "branches": branches,
+        "coverage": coverage,
+        "every": every,
+        "memory": memory,
+    }
+    opened, screen = Run(run), Screen(quiet=quiet or as_json)
+    with screen.working("branch") as now:
+        findings, _ = ask(
+            opened,
+            ["transition_law"],
+            settings={"transition_law": settings},
+            watch=lambda name, view: now(f"{name} {view}"),
+        )
+    if as_json:
+        found = [finding_json(finding) for finding in findings]
+        print(json.dumps({"run": str(run), "findings": found}))
+        return
+    screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
+    screen.next(f"sdelens analyze {run} decomposition")

@@ -1,0 +1,227 @@
+"""The model's own law of the next state in numbers and figures."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.branching.transition import WORDS, Noise, Transitions
+from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.report import Estimate, Figure, Layer, Panel, counted
+from sdelens.states.recording import View
+from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
+from sdelens_plugins.analyzers.layer_map import row_of
+from sdelens_plugins.analyzers.section import bars, bracketed, course, estimate
+
+BANDS = 10
+"""Parts of the prefixes by the noise that the fit claims."""
+EIGENVECTORS = 8
+LABELS = {
+    "entropy": ("entropy of the next token", "nats"),
+    "exponential": ("effective branches, exp of the entropy", "tokens"),
+    "collision": ("effective branches, 1 / sum p²", "tokens"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LawShown:
+    """What is shown of the law at all layers."""
+
+    views: tuple[View, ...]
+    held: HeldPrefixes
+    found: Transitions
+    seed: int
+
+    @cached_property
+    def count(self) -> Float[Tensor, "group unit"]:
+        """Prefixes of each group and document."""
+        return self._grouped(torch.ones_like(self.found.words[:1]))[0]
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        """The same draws of documents for everything."""
+        return Bootstrap.of(self.count[0], seed=self.seed)
+
+    @cached_property
+    def words(self) -> Interval:
+        """Entropy and effective branches by group, ``[word, group]``."""
+        return self.bootstrap.ratio(self._grouped(self.found.words), self.count)
+
+    @cached_property
+    def noise(self) -> Interval:
+        """Tr S* per dimension by layer and group."""
+        each = torch.stack([self._noise(view).sampler for view in self.views])
+        return self.bootstrap.ratio(self._grouped(each), self.count)
+
+    def _noise(self, view: View) -> Noise:
+        return self.found.sites[view.site].noise
+
+    def _grouped(self, values: Float[Tensor, "series prefix"]) -> Tensor:
+        sums = self.found.by(values, self.held.cells, self.held.prefixes.units)
+        return torch.einsum("gc,scu->sgu", self.held.groups, sums)
+
+    def spectrum(self, view: View) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent few"]]:
+        """Eigenvalues of S*, largest first, and the leading eigenvectors."""
+        values, vectors = torch.linalg.eigh(self.found.sites[view.site].covariance)
+        return values.flip(0), vectors.flip(1)[:, :EIGENVECTORS]
+
+    def agreement(self, view: View, truth: str) -> tuple[float, float, float]:
+        """Correlation of traces, slope and intercept of logarithms, of the fit against a truth.
+
+        The truth is ``total`` or ``sampler``. The line is through bands of prefixes by the noise
+        that the fit claims. NaN where that noise is constant, or the correlation is not known.
+        """
+        noise = self._noise(view)
+        if float(noise.fitted.std()) < 1e-6 * float(noise.fitted.mean()):
+            return (torch.nan,) * 3
+        rho = correlation(noise) if truth == "total" else torch.nan
+        claimed, true = banded(noise.fitted, getattr(noise, truth))
+        usable = true > 0
+        x, y = claimed[usable].log(), true[usable].log()
+        slope = float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+        return rho, slope, float(y.mean() - slope * x.mean())
+
+    def headline(self) -> str:
+        entropy, tokens = self.words[0, 0], self.words[1, 0]
+        last = self.views[-1]
+        values, _ = self.spectrum(last)
+        top = float(values[:EIGENVECTORS].clamp(min=0).sum() / values.sum())
+        return (
+            f"After {len(self.found.cell):,} held-out prefixes the next token has "
+            f"{bracketed(entropy, 2)} nats, as many as {bracketed(tokens, 1)} equally likely "
+            f"ones; at {last} it gives each coordinate of the next state a variance of "
+            f"{bracketed(self.noise[len(self.views) - 1, 0], 2)} training variances, {top:.0%} "
+            f"of it along {min(EIGENVECTORS, len(values))} of {len(values)} directions."
+        )
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        excess = self.found.agreement
+        found = [
+            Estimate("next tokens tried", float(self.found.tokens)),
+            Estimate(
+                "surprisal less entropy of the texts",
+                excess.excess,
+                excess.stderr,
+                "nats per token (0 if the model wrote them with these settings)",
+            ),
+        ]
+        classes, bins = self.held.shown(self.count.sum(1))
+        for group in (0, *classes, *bins):
+            for k, name in enumerate(WORDS if group == 0 else WORDS[:2]):
+                label, unit = LABELS[name]
+                label = f"{label}, {self.held.names[group]}"
+                found.append(estimate(label, self.words[k, group], unit))
+        for k, view in enumerate(self.views):
+            found += self._of(view, self.noise[k, 0])
+        return tuple(found)
+
+    def _of(self, view: View, noise: Interval) -> list[Estimate]:
+        values, _ = self.spectrum(view)
+        own = self._noise(view)
+        trace = "training variances per dimension"
+        found = [
+            estimate(f"{view}: trace of S*", noise, trace),
+            Estimate(f"{view}: first eigenvalue", float(values[0] / values.sum()), unit="of S*"),
+            Estimate(f"{view}: trace of S* + (m* - m)²", float(own.total.mean()), unit=trace),
+            Estimate(f"{view}: trace of the fit's noise", float(own.fitted.mean()), unit=trace),
+        ]
+        for truth, words in (("total", "S* + (m* - m)²"), ("sampler", "S*")):
+            names = ("trace correlation", "log variance slope", "log variance intercept")
+            for name, number in zip(names, self.agreement(view, truth), strict=True):
+                if number == number:
+                    found.append(Estimate(f"{view}: {name} with {words}", number))
+        return found
+
+    def arrays(self) -> dict[str, Tensor]:
+        """By view: S*, its spectrum, m* of the first prefixes; by prefix what is known of each."""
+        named: dict[str, Tensor] = {
+            "document": self.found.document,
+            "position": self.found.position,
+            **dict(zip(WORDS, self.found.words, strict=True)),
+        }
+        named |= {f"words.{end}": t for end, t in self.words.tensors().items()}
+        named |= {f"noise.{end}": t for end, t in self.noise.tensors().items()}
+        for view in self.views:
+            one, (values, vectors) = self.found.sites[view.site], self.spectrum(view)
+            named |= {
+                f"{view}.variance": one.covariance.diagonal().contiguous(),
+                f"{view}.eigenvalues": values,
+                f"{view}.eigenvectors": vectors.contiguous(),
+                f"{view}.mean": one.mean,
+                f"{view}.sampler": one.noise.sampler,
+                f"{view}.total": one.noise.total,
+                f"{view}.fitted": one.noise.fitted,
+            }
+        return named
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Effective branches, and the noise by layer and direction."""
+        return self._branches(), self._spread()
+
+    def _branches(self) -> Figure:
+        titles = ("By the last token", "By position")
+        panels = tuple(
+            Panel(
+                "",
+                "effective branches, exp of the entropy",
+                (bars(self.words[1][few], [self._short(k) for k in few]),),
+                title,
+            )
+            for few, title in zip(self.held.shown(self.count.sum(1)), titles, strict=True)
+            if few
+        )
+        caption = (
+            "How many equally likely next tokens a prefix has, by the class of its last token and "
+            "by its position, averaged over prefixes, with 95% intervals over "
+            f"{counted(self.bootstrap.documents, 'held-out document')}."
+        )
+        return Figure("branches", panels, caption)
+
+    def _short(self, group: int) -> str:
+        return self.held.names[group].removeprefix("positions ")
+
+    def _spread(self) -> Figure:
+        x = torch.tensor([row_of(view) for view in self.views]).double()
+        last = self.views[-1]
+        values, _ = self.spectrum(last)
+        shares = values.clamp(min=0).cumsum(0) / values.sum()
+        lines = Layer("line", {"x": torch.arange(1, len(values) + 1).double(), "y": shares})
+        trace = Panel(
+            "layer",
+            "variance per dimension, training variances",
+            course(x, self.noise[:, 0], "", 4),
+            "Trace of S* by layer",
+        )
+        along = Panel("directions", "share of the trace", (lines,), f"Spectrum of S* at {last}")
+        many = len(self.views) > 1
+        caption = (
+            "What the draw of the next token adds to the next state: its variance by layer, with "
+            "95% intervals over documents, and the share of it in the leading directions. "
+            "Eigenvalues are of the average over prefixes; single prefixes have fewer directions."
+        )
+        return Figure("noise", (trace, along) if many else (along,), caption)
+
+
+def correlation(noise: Noise) -> float:
+    """Of the traces of the fit's noise and of the true one, corrected for the branches' error."""
+    first, second = noise.paired
+    if bool(noise.paired.isnan().any()):
+        return torch.nan
+    claimed = noise.fitted - noise.fitted.mean()
+    shared = ((first - first.mean()) * (second - second.mean())).mean()
+    own = (claimed * (noise.paired.mean(0) - noise.paired.mean())).mean()
+    return float(own / (claimed.square().mean() * shared.clamp(min=1e-30)).sqrt())
+
+
+def banded(
+    claimed: Float[Tensor, " prefix"], true: Float[Tensor, " prefix"]
+) -> tuple[Float[Tensor, " band"], Float[Tensor, " band"]]:
+    """Means over prefixes of like claimed noise."""
+    order = claimed.argsort()
+    parts = torch.tensor_split(order, min(BANDS, len(order)))
+    return (
+        torch.stack([claimed[part].mean() for part in parts]),
+        torch.stack([true[part].mean() for part in parts]),
+    )

@@ -1,0 +1,162 @@
+r"""The model's own law of the next state over many prefixes, and a fit's noise held against it.
+
+In latent coordinates, with m and :math:`\Sigma` the mean and the covariance of a fit, one that is
+right as a Markov law has
+:math:`\mathrm{tr}\,\Sigma(x) = E[\mathrm{tr}\,S^* + |m^*-m|^2 \mid x]`. For two branches
+:math:`q_b=|y_b-m|^2` both have that mean given the prefix and are independent, so that
+:math:`\mathrm{Cov}(q_1,q_2)` is the variance of the true trace over prefixes, and the correlation
+of :math:`\mathrm{tr}\,\Sigma` with it is not attenuated by the branches' error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.branching.agreement import Agreement, agreeing
+from sdelens.branching.ahead import Ahead
+from sdelens.branching.branched import Branched, Branching
+from sdelens.branching.prefixes import Prefixes
+from sdelens.evidence.bootstrap import by_unit
+from sdelens.fitting.fitted import Fitted
+from sdelens.language.metric import per_dimension, standard_weights
+from sdelens.protocols import LanguageModel, Site
+
+WORDS = ("entropy", "exponential", "collision")
+"""Entropy of the next token, its exponential, and the effective branches 1 / sum p²."""
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Of every prefix at one site: per dimension, in training variances."""
+
+    sampler: Float[Tensor, " prefix"]
+    r""":math:`\mathrm{tr}\,S^*`."""
+    total: Float[Tensor, " prefix"]
+    r""":math:`\mathrm{tr}\,S^*+|m^*-m|^2`."""
+    paired: Float[Tensor, "2 prefix"]
+    """:math:`|y_b-m|^2` of two independent branches; NaN without draws alone."""
+    fitted: Float[Tensor, " prefix"]
+    r""":math:`\mathrm{tr}\,\Sigma`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transition:
+    """The law at one site."""
+
+    covariance: Float[Tensor, "latent latent"]
+    r""":math:`E S^*`, latent coordinates scaled to training deviations."""
+    noise: Noise
+    mean: Float[Tensor, "kept latent"]
+    """m* of the first prefixes, as far as the branches tell it, in latent coordinates."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """Of all sites, over the same prefixes in the same order."""
+
+    sites: Mapping[Site, Transition]
+    words: Float[Tensor, "word prefix"]
+    cell: Int[Tensor, " prefix"]
+    unit: Int[Tensor, " prefix"]
+    document: Int[Tensor, " prefix"]
+    position: Int[Tensor, " prefix"]
+    agreement: Agreement
+    tokens: int
+    cached: bool
+
+    def by(self, values: Float[Tensor, "*series prefix"], cells: int, units: int) -> Tensor:
+        """Sums by cell and unit."""
+        sums = by_unit(values, self.cell * units + self.unit, cells * units)
+        return sums.reshape(*values.shape[:-1], cells, units)
+
+
+@torch.no_grad()
+def transitions(
+    model: LanguageModel,
+    fits: Mapping[Site, Fitted],
+    branching: Branching,
+    prefixes: Prefixes,
+    cell: Int[Tensor, "document time"],
+    *,
+    kept: int,
+    seed: int,
+) -> Transitions:
+    """Every layer in one pass; a few numbers are held of each prefix, matrices only as sums."""
+    found: dict[Site, _Sums] = {site: _Sums(fitted, kept) for site, fitted in fits.items()}
+    labels: list[Tensor] = []
+    words: list[Tensor] = []
+    sums, fed, cached = torch.zeros(3, prefixes.units, dtype=torch.float64), 0, branching.cached
+    for text in branching(model, prefixes, list(fits), seed=seed):
+        sums += agreeing(text, prefixes)
+        fed, cached = fed + text.fed, cached and text.cached
+        for site in fits:
+            found[site].read(text, prefixes, site)
+        for places, ahead in text.pieces():
+            row, place = text.inside[:, places].nonzero(as_tuple=True)
+            time, document = text.at[places][place], text.row[row]
+            parts = (cell[document, time], prefixes.unit[document])
+            labels.append(torch.stack([*parts, prefixes.numbers[document], time]))
+            words.append(_words(text, row, place + places.start))
+            for site in fits:
+                found[site].add(text, row, place + places.start, ahead[site][row, place])
+    own, unit, document, position = torch.cat(labels, 1)
+    return Transitions(
+        {site: one.result() for site, one in found.items()},
+        torch.cat(words, 1),
+        own,
+        unit,
+        document,
+        position,
+        Agreement.of(sums),
+        fed,
+        cached,
+    )
+
+
+def _words(text: Branched, row: Tensor, place: Tensor) -> Float[Tensor, "word prefix"]:
+    entropy, collision = (getattr(text.law, n)[row, place] for n in ("entropy", "collision"))
+    return torch.stack([entropy, entropy.exp(), 1 / collision])
+
+
+class _Sums:
+    """What is gathered at one site."""
+
+    def __init__(self, fitted: Fitted, kept: int) -> None:
+        self.fitted, self.kept = fitted, kept
+        self.weights = standard_weights(fitted.basis)
+        self.covariance = torch.zeros(len(self.weights), len(self.weights), dtype=torch.float64)
+        self.columns: list[Tensor] = []
+        self.means: list[Tensor] = []
+
+    def read(self, text: Branched, prefixes: Prefixes, site: Site) -> None:
+        """The fit's law at all states of a few texts."""
+        block = prefixes.path(text.row, text.feeder.states[site], self.fitted)
+        law = self.fitted.law.predict(block)
+        variance = law.covariance().variance().expand(block.states.shape)
+        self.predicted, self.traces = law.mean, per_dimension(variance, self.weights)
+
+    def add(self, text: Branched, row: Tensor, place: Tensor, following: Tensor) -> None:
+        """Some prefixes of the texts that were read, with the states after their next tokens."""
+        time = text.at[place]
+        y = self.fitted.basis.encode((time + 1.0)[:, None], following)
+        ahead, m = Ahead.of(y, text.law.chosen[row, place]), self.predicted[row, time]
+        noise, error = ahead.noise(self.weights), ahead.error(self.weights)
+        away = per_dimension((ahead.mean - m).square(), self.weights) - error
+        pair = torch.full((2, len(row)), torch.nan, dtype=torch.float64)
+        if ahead.chosen.tokens.shape[-1] == ahead.chosen.drawn:
+            pair = per_dimension((y[:, :2] - m[:, None]).square(), self.weights).mT
+        rest = torch.stack([noise, noise + away, self.traces[row, time]])
+        self.columns.append(torch.cat([rest, pair]))
+        root = self.weights.sqrt()
+        self.covariance += root[:, None] * ahead.covariance() * root
+        left = self.kept - sum(len(part) for part in self.means)
+        self.means.append(ahead.mean[: max(0, left)])
+
+    def result(self) -> Transition:
+        """Of all that was added."""
+        columns = torch.cat(self.columns, 1)
+        noise = Noise(columns[0], columns[1], columns[3:], columns[2])
+        return Transition(self.covariance / columns.shape[1], noise, torch.cat(self.means))
