@@ -1,6 +1,6 @@
 """A language model that is a known chain: shares of its motion have closed forms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -78,14 +78,15 @@ class Chain:
         return torch.tensor(parts, dtype=torch.float64) / motion
 
 
-def chain_study(model, law, *, sampler=None, documents=300, length=60, temperature=1.0):
+def chain_study(model, law, *, sampler=None, documents=300, length=60, temperature=1.0, seed=0):
     """A law as the fit to texts of the chain: 150 train, 30 validate, the rest test."""
-    drawn = sample(model, Sampler(temperature), documents=documents, length=length, seed=0)
+    drawn = sample(model, Sampler(temperature), documents=documents, length=length, seed=seed)
     texts = Documents.of(drawn)
     paths = record(model, texts, [SITE], skip_first=1).view(View(SITE))
     sides = (range(150), range(150, 180), range(180, documents))
     train, validation, test = (paths.select(list(side)) for side in sides)
-    basis = fit_basis(BasisSpec("standard"), train)
-    fitted = Fitted(law(basis), basis, Record("linear", {}, "discrete", 1.0, 0))
+    basis = fit_basis(BasisSpec("raw"), train)
+    basis = replace(basis, means=torch.zeros_like(basis.means))
+    fitted = Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0))
     views = {View(SITE): Viewed(fitted, train, validation, test)}
     return Study("chain", views, texts, model, sampler=sampler)

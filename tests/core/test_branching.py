@@ -205,13 +205,8 @@ def test_the_sampling_settings_shape_the_branches(char_gpt2):
     found = gathered(char_gpt2, prefixes, site=SITE, sampler=narrow, choice=Choice(coverage=1.0))
     kept = [int((weights > 0).sum()) for _, weights, _ in found.values()]
     assert max(kept) < 10
-    banned = gathered(
-        char_gpt2,
-        prefixes,
-        site=SITE,
-        sampler=Sampler(ignore_eos=True),
-        choice=Choice(coverage=1.0),
-    )
+    ban, every = Sampler(ignore_eos=True), Choice(coverage=1.0)
+    banned = gathered(char_gpt2, prefixes, site=SITE, sampler=ban, choice=every)
     assert all(float(weights[char_gpt2.card.eos]) == 0 for _, weights, _ in banned.values())
 
 
