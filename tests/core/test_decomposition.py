@@ -225,14 +225,14 @@ def test_motion_to_branches_is_the_motion_that_occurred(shared_model, temperatur
 def test_motion_to_branches_is_the_motion_that_occurred_in_long_texts(shared_model, temperature):
     last = shared_model.card.blocks - 1
     found = discrepancy(shared_model, last, temperature=temperature, length=100, documents=300)
-    assert abs(float(found.value)) < 2 * float(found.stderr)
+    assert abs(float(found.value)) < 3 * float(found.stderr)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 def test_so_it_is_of_the_embedded_model(temperature):
     found = discrepancy(language_model("tiny"), 6, temperature=temperature, length=60)
-    assert abs(float(found.value)) < 2 * float(found.stderr)
+    assert abs(float(found.value)) < 3 * float(found.stderr)
 
 
 def test_branches_of_a_true_law_correlate_with_its_noise_only_through_the_hidden_bit(study, chain):

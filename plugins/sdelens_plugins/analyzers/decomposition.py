@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sdelens.branching.branched import Branching
+from sdelens.branching.choice import Choice
 from sdelens.branching.decomposition import Decomposition
 from sdelens.branching.measuring import measured
 from sdelens.branching.predictors import Larger, Predictors
@@ -10,7 +12,8 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes, branching_of, sampled_words
+from sdelens.states.sampling import Sampler
+from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes, sampled_words
 from sdelens_plugins.analyzers.layer_map import in_order
 from sdelens_plugins.analyzers.motion_parts import MotionParts
 
@@ -58,19 +61,18 @@ class DecompositionAnalyzer:
     def __post_init__(self) -> None:
         if self.documents < 1:
             raise UsageError(f"documents must be at least 1, got {self.documents}")
-        Larger(self.centres, self.lags, self.transitions)  # errors before any work
+        self.branching(None)  # errors before any work
+        Larger(self.centres, self.lags, self.transitions)
+
+    def branching(self, sampler: Sampler | None) -> Branching:
+        """As the settings say; of texts that are not the model's own its law at temperature 1."""
+        choice = Choice(self.branches, self.coverage)
+        return Branching(sampler or Sampler(), choice, self.every, self.memory, self.cached)
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         held = HeldPrefixes.of(study, documents=self.documents)
         larger = Larger(self.centres, self.lags, self.transitions)
-        branching = branching_of(
-            study,
-            branches=self.branches,
-            coverage=self.coverage,
-            every=self.every,
-            memory=self.memory,
-            cached=self.cached,
-        )
+        branching = self.branching(study.sampler)
         views = in_order(study)
         found = measured(
             held.model,

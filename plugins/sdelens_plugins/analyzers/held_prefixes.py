@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.branching.branched import Branching
-from sdelens.branching.choice import Choice
 from sdelens.branching.prefixes import Prefixes
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
@@ -114,14 +112,6 @@ def _kinds(model: LanguageModel, prefixes: Prefixes) -> Int[Tensor, "document ti
         kinds = classify(model.decode(document.tokens))
         found[number, : len(kinds)] = torch.tensor([int(kind) for kind in kinds])
     return found
-
-
-def branching_of(
-    study: Study, *, branches: int, coverage: float, every: int, memory: int, cached: bool
-) -> Branching:
-    """With the sampling settings of the run's texts; of other texts the model's plain law."""
-    choice = Choice(branches, coverage)
-    return Branching(study.sampler or Sampler(), choice, every, memory, cached)
 
 
 def sampled_words(sampler: Sampler | None) -> str:

@@ -1,0 +1,148 @@
+"""What decomposition and transition_law say of a chain that is known, and of a small model."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sdelens.errors import UsageError
+from sdelens.estimation.noise import ConstantNoise
+from sdelens.protocols import Analyzer, Site
+from sdelens.runs.findings import load_finding, save_finding
+from sdelens.states.recording import DEPTH
+from sdelens.states.sampling import Sampler
+from sdelens_plugins.analyzers.decomposition import DecompositionAnalyzer
+from sdelens_plugins.analyzers.transition_law import TransitionLawAnalyzer
+from tests.asked import value
+from tests.chain import Chain, chain_study
+from tests.language import kernel
+from tests.spoken import Loud, small_bridge, spoken_study
+
+ASKED = DecompositionAnalyzer(centres=4, lags=1, every=1)
+ANALYZERS = (ASKED, TransitionLawAnalyzer(every=1, kept=7))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return small_bridge(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def study(small):
+    """Two layers of texts that the model wrote without its end of text."""
+    each = [spoken_study(small, Site("block", k), documents=30) for k in (0, 2)]
+    views = {view: viewed for one in each for view, viewed in one.views.items()}
+    return replace(each[0], views=views, sampler=Sampler(ignore_eos=True))
+
+
+@pytest.fixture(scope="module")
+def chain():
+    model = Chain()
+    law = kernel(model.a / (1 - model.c), 1, ConstantNoise(torch.ones(1)))
+    return chain_study(model, law, sampler=Sampler())
+
+
+@pytest.mark.parametrize("analyzer", ANALYZERS)
+def test_they_are_analyzers_of_a_whole_run_that_need_the_model(analyzer):
+    assert isinstance(analyzer, Analyzer)
+    assert analyzer.scope == "run"
+    assert analyzer.needs == {"model"}
+
+
+def test_the_parts_of_a_chain_are_named_with_their_errors(chain):
+    finding = ASKED.analyze(chain, seed=0)
+    for name, truth in zip(
+        ("drift", "misfit", "memory", "unreached", "sampler"), Chain().shares, strict=True
+    ):
+        found = value(finding, f"L00: {name}")
+        # the first few prefixes are not yet stationary, hence the third error
+        assert abs(found.value - float(truth)) < 3 * found.stderr + 2e-3
+    assert abs(value(finding, "L00: gain of drift").value - 1) < 0.1
+    said = finding.reading
+    assert "4 Gaussian bumps around training states" in said
+    assert "1 earlier states" in said
+    assert "temperature 1. 2 next tokens drawn" in said
+
+
+def test_parts_of_every_layer_class_and_position_sum_to_one(study):
+    finding = ASKED.analyze(study, seed=0)
+    assert finding.view == "L00-L02"
+    shares, count = finding.arrays["shares.value"], finding.arrays["count"]
+    assert shares.shape == (2, 11, 5)
+    assert torch.allclose(shares.sum(-1)[count > 0], torch.tensor(1.0, dtype=torch.float64))
+    assert torch.equal(count[:, 0], count[:, 1:7].sum(1))
+    assert torch.equal(count[:, 0], count[:, 7:].sum(1))
+    stacked = next(figure for figure in finding.figures if figure.name == "layers")
+    tops = stacked.panels[0].layers[-1].values
+    assert torch.allclose(tops["base"] + tops["y"], torch.ones(2, dtype=torch.float64))
+    assert [layer.label for layer in stacked.panels[0].layers][::4] == ["drift", "sampler"]
+
+
+def test_foreign_texts_are_given_no_sampler(study):
+    finding = ASKED.analyze(replace(study, sampler=None), seed=0)
+    names = {estimate.name for estimate in finding.estimates}
+    assert "L00: text" in names
+    assert "L00: sampler" not in names
+    assert "not the model's own" in finding.reading
+
+
+def test_settings_that_did_not_make_the_texts_are_noticed(study):
+    cold = replace(study, sampler=Sampler(temperature=0.3, ignore_eos=True))
+    for analyzer in ANALYZERS:
+        with pytest.raises(UsageError, match="sampling settings are not those of its texts"):
+            analyzer.analyze(cold, seed=0)
+
+
+def test_the_law_is_reported_by_layer_class_and_prefix(study):
+    finding = TransitionLawAnalyzer(every=1, kept=7).analyze(study, seed=0)
+    arrays = finding.arrays
+    assert arrays["L00.mean"].shape == (7, 16)
+    values = arrays["L02.eigenvalues"]
+    assert float(values.sum()) == pytest.approx(float(arrays["L02.variance"].sum()), rel=1e-9)
+    trace = value(finding, "L02: trace of S*")
+    assert trace.value == pytest.approx(float(values.mean()), rel=1e-6)
+    assert float(arrays["L02.sampler"].mean()) == pytest.approx(trace.value, rel=1e-6)
+    entropy, tokens = (arrays[name] for name in ("entropy", "exponential"))
+    assert torch.allclose(entropy.exp(), tokens)
+    # draws that agree are as likely as equally likely tokens of a number that is no larger
+    assert (arrays["collision"] <= tokens + 1e-9).all()
+    assert value(finding, "entropy of the next token, all").value == pytest.approx(
+        float(entropy.mean())
+    )
+
+
+def test_a_noise_that_follows_the_truth_is_seen_to(chain, study):
+    constant = TransitionLawAnalyzer().analyze(chain, seed=0)
+    assert not any("correlation" in estimate.name for estimate in constant.estimates)
+    ((view, viewed), *_) = study.views.items()
+    law = replace(viewed.fitted.law, noise=Loud())
+    loud = replace(viewed, fitted=replace(viewed.fitted, law=law))
+    found = TransitionLawAnalyzer(every=1).analyze(replace(study, views={view: loud}), seed=0)
+    assert any("log variance slope" in estimate.name for estimate in found.estimates)
+
+
+@pytest.mark.parametrize("analyzer", ANALYZERS)
+def test_a_finding_is_the_same_again_and_saved_whole(study, analyzer, tmp_path):
+    before = torch.get_rng_state()
+    first, again = (analyzer.analyze(study, seed=0) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert first.estimates == again.estimates
+    save_finding(first, tmp_path)
+    assert load_finding(tmp_path).headline == first.headline
+
+
+@pytest.mark.parametrize("analyzer", ANALYZERS)
+def test_what_cannot_be_asked_is_refused(study, analyzer):
+    with pytest.raises(UsageError, match="next tokens need the language model"):
+        analyzer.analyze(replace(study, model=None), seed=0)
+    viewed = next(iter(study.views.values()))
+    with pytest.raises(UsageError, match="token axis"):
+        analyzer.analyze(replace(study, views={DEPTH: viewed}), seed=0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"documents": 0}, {"centres": 0}, {"lags": 0}, {"transitions": 5}]
+)
+def test_settings_that_cannot_be_are_refused(settings):
+    with pytest.raises(UsageError, match=f"{next(iter(settings))} must be at least"):
+        DecompositionAnalyzer(**settings)
