@@ -87,6 +87,23 @@ def memory(found) -> str:
     )
 
 
+def branch(rows) -> str:
+    """Branching against bare steps."""
+    lines = [
+        f"| {row['model']} | {row['shape']} | {row['tokens_per_second']:,.0f} "
+        f"| {row['by_step']:,.0f} | {row['ratio']:.2f} |"
+        for row in rows
+    ]
+    return (
+        "## Branching\n\nTwo next tokens after every prefix of some texts, all blocks read: "
+        "tokens fed a second, reading the texts and drawing included, against a bare batched step of one "
+        "new token behind a cached prefix, which is there already. Medians of interleaved "
+        "rounds.\n\n"
+        "| model | texts | tokens/s | by bare steps | ratio |\n|---|---|---|---|---|\n"
+        + "\n".join(lines)
+    )
+
+
 def tinystories(found) -> str:
     """Means by noise on TinyStories-656K."""
     labels = {
@@ -147,6 +164,7 @@ SECTIONS = {
     "fit": fit,
     "scale": scale,
     "memory": memory,
+    "branch": branch,
     "tinystories": tinystories,
 }
 

@@ -165,7 +165,7 @@ class LawShown:
         panels = tuple(
             Panel(
                 "",
-                "effective branches, exp of the entropy",
+                "effective branches",
                 (bars(self.words[1][few], [self._short(k) for k in few]),),
                 title,
             )
@@ -173,8 +173,8 @@ class LawShown:
             if few
         )
         caption = (
-            "How many equally likely next tokens a prefix has, by the class of its last token and "
-            "by its position, averaged over prefixes, with 95% intervals over "
+            "How many equally likely next tokens a prefix has (exp of the entropy), by the class "
+            "of its last token and by its position, averaged over prefixes, with 95% intervals over "
             f"{counted(self.bootstrap.documents, 'held-out document')}."
         )
         return Figure("branches", panels, caption)

@@ -1,0 +1,120 @@
+"""How much of the motion of four models is drift: the tables of docs/motion.md.
+
+python tools/motion.py              fits every layer of all four, then writes the tables
+python tools/motion.py --tables     from the findings that are there already
+
+The embedded model, and three small ones that lie beside the repository in ../shared/models.
+"""
+
+import argparse
+from pathlib import Path
+
+from sdelens.runs.engine import execute
+from sdelens.runs.findings import load_finding
+from sdelens.runs.job import Job
+from sdelens.runs.reporting import analyze
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "motion.md"
+SHARED = ROOT.parent / "shared" / "models"
+MODELS = {
+    "tiny": "tiny",
+    "TinyStories-656K": str(SHARED / "TinyStories-656K"),
+    "stories260K": str(SHARED / "stories260K"),
+    "char-gpt2-shakespeare": str(SHARED / "char-gpt2-shakespeare"),
+}
+PARTS = ("drift", "misfit", "memory", "unreached", "sampler")
+SETTINGS = {name: {"every": 1} for name in ("transition_law", "decomposition")}
+HEAD = (
+    "| model, layer | gain | drift | misfit | memory | unreached | sampler "
+    "| motion to branches |\n|---|---|---|---|---|---|---|---|"
+)
+LAW = (
+    "| model, layer | nats | effective branches | tr S* | tr S* + (m* - m)² | tr Σ |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def made(runs: Path) -> None:
+    """Every layer of all models, fitted by a linear drift, and asked."""
+    for name, model in MODELS.items():
+        run = execute(Job(model=model, layers="all", probe="linear"), runs / name, resume=True)
+        analyze(run, list(SETTINGS), settings=SETTINGS)
+
+
+def finding(runs: Path, name: str, analyzer: str):
+    """The one of a run."""
+    (file,) = (runs / name / "analysis" / analyzer).glob("*/finding.json")
+    found = load_finding(file.parent)
+    return found, {estimate.name: estimate for estimate in found.estimates}
+
+
+def views(estimates) -> list[str]:
+    """The layers that a finding is of."""
+    return [name.removesuffix(": motion") for name in estimates if name.endswith(": motion")]
+
+
+def cell(estimate, digits: int = 3) -> str:
+    """A value with its standard error."""
+    return f"{estimate.value:.{digits}f} ± {estimate.stderr:.{digits}f}"
+
+
+def shares(runs: Path) -> str:
+    """Shares by layer."""
+    rows = [HEAD]
+    for name in MODELS:
+        _, found = finding(runs, name, "decomposition")
+        for view in (one for one in views(found) if "," not in one):
+            parts = " | ".join(cell(found[f"{view}: {part}"]) for part in PARTS)
+            gain = cell(found[f"{view}: gain of drift"])
+            off = found[f"{view}: motion by branches, less 1"]
+            rows.append(
+                f"| {name} {view} | {gain} | {parts} | {off.value:+.4f} ± {off.stderr:.4f} |"
+            )
+    return "\n".join(rows)
+
+
+def laws(runs: Path) -> str:
+    """The law at the last layer of each."""
+    rows = [LAW]
+    for name in MODELS:
+        _, found = finding(runs, name, "transition_law")
+        last = [k.partition(":")[0] for k in found if k.endswith("trace of S*")][-1]
+        noise = found[f"{last}: trace of the fit's noise"].value
+        words = [
+            cell(found["entropy of the next token, all prefixes"], 2),
+            cell(found["effective branches, exp of the entropy, all prefixes"], 1),
+            cell(found[f"{last}: trace of S*"]),
+            f"{found[f'{last}: trace of S* + (m* - m)²'].value:.3f}",
+            f"{noise:.3f}",
+        ]
+        rows.append(f"| {name} {last} | " + " | ".join(words) + " |")
+    return "\n".join(rows)
+
+
+def written(page: str, name: str, table: str) -> str:
+    """The page with a table between its marks."""
+    start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
+    head, found, rest = page.partition(start)
+    _, closed, tail = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"{PAGE} has no place for {name}: {start.strip()} … {end}")
+    return f"{head}{start}{table}\n{end}{tail}"
+
+
+def main() -> None:
+    """Fit if asked for, then the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "motion")
+    parser.add_argument("--tables", action="store_true")
+    options = parser.parse_args()
+    if not options.tables:
+        made(options.runs)
+    page = PAGE.read_text()
+    page = written(page, "shares", shares(options.runs))
+    PAGE.write_text(written(page, "laws", laws(options.runs)))
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
