@@ -96,9 +96,9 @@ def branch(rows) -> str:
     ]
     return (
         "## Branching\n\nTwo next tokens after every prefix of some texts, all blocks read: "
-        "tokens fed a second, reading the texts and drawing included, against a bare batched step of one "
-        "new token behind a cached prefix, which is there already. Medians of interleaved "
-        "rounds.\n\n"
+        "tokens fed a second, reading the texts and drawing included, against a bare batched "
+        "step of one new token behind a cached prefix, which is there already. Medians of "
+        "interleaved rounds.\n\n"
         "| model | texts | tokens/s | by bare steps | ratio |\n|---|---|---|---|---|\n"
         + "\n".join(lines)
     )

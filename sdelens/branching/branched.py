@@ -132,9 +132,13 @@ class Branching:
         )
 
     def _documents(self, model: LanguageModel, length: int, sites: int) -> int:
-        """How many texts at once: keys and values of all blocks, and states of all sites."""
+        """How many texts at once.
+
+        Of each: keys and values of all blocks; of all sites the states, what a few predictors say
+        of them, and the states after next tokens.
+        """
         card = model.card
         tried = card.vocabulary if self.choice.coverage == 1 else self.choice.branches
         tried += self.choice.most if 0 < self.choice.coverage < 1 else 0
-        kept = length * (2 * card.blocks + sites) + 2 * max(TOGETHER, tried) * (sites + 8)
+        kept = length * (2 * card.blocks + 5 * sites) + 2 * max(TOGETHER, tried) * (sites + 8)
         return max(1, self.memory * MEBIBYTE // (4 * card.width * kept))

@@ -10,7 +10,7 @@ All are in the latent coordinates of the fit, and from training documents alone:
 The penalty of D2 and of D3 is that which predicts the validation documents best.
 """
 
-from collections.abc import Iterable, Iterator
+import math
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ from sdelens.evidence.scorecard import pieces
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Viewed
 from sdelens.laws.matrices import cholesky
-from sdelens.paths.trajectories import Trajectories
+from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.seeds import generator
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -40,7 +40,7 @@ class Larger:
     centres: int = 512
     lags: int = 2
     transitions: int = 20_000
-    """Of the first training documents, at most."""
+    """Of training, at most, from all documents."""
 
     def __post_init__(self) -> None:
         if self.lags < 1:
@@ -104,8 +104,8 @@ class Predictors:
     def of(cls, viewed: Viewed, larger: Larger, *, seed: int) -> "Predictors":
         """Fitted to training documents; penalties by validation."""
         fitted = viewed.fitted
-        train = list(_first(fitted.encoded(viewed.train), larger.transitions))
-        held = list(_first(fitted.encoded(viewed.validation), larger.transitions // 4))
+        train = _thinned(fitted.encoded(viewed.train), larger.transitions)
+        held = _thinned(fitted.encoded(viewed.validation), larger.transitions // 4)
         if not train or not held:
             raise UsageError("training and validation documents need a transition each")
         features = _features(train, larger, seed)
@@ -123,16 +123,15 @@ class Predictors:
         return torch.stack([drift, same, features @ self.lagged])
 
 
-def _first(paths: Iterable[Trajectories], most: int) -> Iterator[Trajectories]:
-    """The first paths, until there are so many transitions: documents are in no special order."""
-    count = 0
+def _thinned(paths: Paths, most: int) -> list[Trajectories]:
+    """Every so manieth path, so that there are about so many transitions, from all documents."""
+    total = sum(int(block.steps.sum()) for block in paths)
+    stride, seen, kept = max(1, math.ceil(total / most)), 0, []
     for block in pieces(paths):
-        if count >= most:
-            return
-        lengths = block.steps.sum(1).cumsum(0)
-        rows = torch.arange(1 + int((lengths < most - count).sum()))[: len(lengths)]
-        count += int(lengths[rows[-1]])
-        yield block.rows(rows)
+        rows = torch.arange(-seen % stride, len(block.document), stride)
+        seen += len(block.document)
+        kept.append(block.rows(rows))
+    return [block for block in kept if block.steps.any()]
 
 
 def _features(train: list[Trajectories], larger: Larger, seed: int) -> Features:

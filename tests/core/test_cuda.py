@@ -3,8 +3,14 @@
 import pytest
 import torch
 
+from sdelens.branching.branched import Branching
+from sdelens.branching.choice import Choice
+from sdelens.branching.prefixes import Prefixes
+from sdelens.models import language_model
+from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import unwatched
+from sdelens.protocols import Site, unwatched
+from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.probes.linear import LinearProbe
 from sdelens_plugins.probes.neural import NeuralProbe
 
@@ -32,3 +38,16 @@ def test_a_fit_on_cuda_predicts_like_the_fit_on_the_cpu(probe, noise):
     mean = there.predict(held.to("cuda")).mean.cpu()
     # float32 sums in another order, grown over 200 steps of training
     torch.testing.assert_close(mean, here.predict(held).mean, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_branches_on_cuda_share_the_cache_and_come_back_in_float32(dtype):
+    model = language_model("tiny", device="cuda", dtype=dtype)
+    texts = Documents.of(sample(model, Sampler(), documents=4, length=40, seed=0))
+    branching = Branching(Sampler(), Choice())
+    site = Site("block", 7)
+    for text in branching(model, Prefixes.all_of(texts), [site], seed=0):
+        assert text.cached
+        for _, ahead in text.pieces():
+            assert ahead[site].dtype == torch.float32
+            assert ahead[site].device.type == "cpu"

@@ -174,8 +174,8 @@ class LawShown:
         )
         caption = (
             "How many equally likely next tokens a prefix has (exp of the entropy), by the class "
-            "of its last token and by its position, averaged over prefixes, with 95% intervals over "
-            f"{counted(self.bootstrap.documents, 'held-out document')}."
+            "of its last token and by its position, averaged over prefixes, with 95% intervals "
+            f"over {counted(self.bootstrap.documents, 'held-out document')}."
         )
         return Figure("branches", panels, caption)
 
