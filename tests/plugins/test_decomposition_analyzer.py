@@ -81,7 +81,7 @@ def test_parts_of_every_layer_class_and_position_sum_to_one(study):
 def test_foreign_texts_are_given_no_sampler(study):
     finding = ASKED.analyze(replace(study, sampler=None), seed=0)
     names = {estimate.name for estimate in finding.estimates}
-    assert "L00: text" in names
+    assert "L00: text is not the model" in names
     assert "L00: sampler" not in names
     assert "not the model's own" in finding.reading
 

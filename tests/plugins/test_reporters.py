@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure as Canvas
 from PIL import Image
 
 from sdelens.protocols import Reporter
@@ -22,6 +23,7 @@ from sdelens_plugins.reporters.drawing import png, shared_limits, svg
 from sdelens_plugins.reporters.figures import FiguresReporter, table
 from sdelens_plugins.reporters.html import HtmlReporter, page
 from sdelens_plugins.reporters.labels import overlap, placed
+from sdelens_plugins.reporters.marks import MARKS
 from sdelens_plugins.reporters.strips import Coloured
 from sdelens_plugins.reporters.themed import themed_panels
 
@@ -331,3 +333,15 @@ def test_a_figure_of_one_point_or_of_nothing_finite_is_drawn():
         layer = Layer("line", values, "alone")
         panel = Panel("t", "x", (layer, replace(layer, mark="scatter")), share="s")
         assert png(Figure("f", (panel,), "c"), dpi=50).startswith(b"\x89PNG")
+
+
+def test_bars_stand_on_their_base():
+    values = {
+        "x": torch.arange(2.0),
+        "y": torch.tensor([0.3, -0.1]),
+        "base": torch.tensor([0.5, 1]),
+    }
+    axes = Canvas().subplots()
+    MARKS["bars"](axes, Layer("bars", values))
+    assert [patch.get_y() for patch in axes.patches] == pytest.approx([0.5, 1.0])
+    assert [patch.get_height() for patch in axes.patches] == pytest.approx([0.3, -0.1])

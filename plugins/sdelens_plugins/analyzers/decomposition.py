@@ -32,7 +32,7 @@ FOREIGN = (
     "The texts are not the model's own, so that no part of their motion is its sampler's. Drift, "
     "misfit and memory are parts of the motion that occurred; of what they leave, the model's own "
     "next tokens would leave one part, and the other is by how much the text is not the model: "
-    "negative where it is tamer. "
+    "negative where the fit, made to the texts, foretells them better than the model's words. "
 )
 ANEW = "Prefixes do not share a cache in this model, so that each was read anew. "
 

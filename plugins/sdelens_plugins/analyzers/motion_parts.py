@@ -91,7 +91,9 @@ class MotionParts:
         many = f"{int(layer.count[group]):,} prefixes"
         return [
             *(
-                estimate(f"{name}: {part}", layer.shares[group, k], f"of the motion ({many})")
+                estimate(
+                    f"{name}: {LABELS[part]}", layer.shares[group, k], f"of the motion ({many})"
+                )
                 for k, part in enumerate(self.names)
             ),
             estimate(f"{name}: motion", layer.motion[group], "variances per dimension"),
