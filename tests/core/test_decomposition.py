@@ -124,13 +124,13 @@ def test_a_drift_of_the_wrong_size_has_a_gain_and_the_same_share(chain, rho, stu
 def test_without_the_hidden_bit_nothing_is_unreached():
     chain = Chain(a=0.5, b=0.0, c=0.0)
     study = chain_study(chain, linear(0.5), sampler=Sampler())
-    several = [decomposed(study, WIDER, seed=seed, every=3)[0] for seed in range(16)]
+    several = [decomposed(study, WIDER, seed=seed, every=3)[0] for seed in range(9)]
     unreached = torch.stack([found.shares.value[0, 3] for found in several])
-    assert abs(float(unreached.mean())) < 3 * float(unreached.std()) / 4
+    assert abs(float(unreached.mean())) < 3 * float(unreached.std()) / 3
     assert float(unreached.min()) < 0 < float(unreached.max())  # shown as it comes out
     stderr = torch.stack([found.shares.stderr[0, 3] for found in several])
-    # 16 deviations have a spread that is off by 18% of itself
-    assert float(unreached.std() / stderr.mean()) == pytest.approx(1, abs=0.5)
+    # nine deviations have a spread that is off by a quarter of itself
+    assert float(unreached.std() / stderr.mean()) == pytest.approx(1, abs=0.6)
 
 
 def test_shares_do_not_depend_on_the_number_of_branches(study):
@@ -139,7 +139,7 @@ def test_shares_do_not_depend_on_the_number_of_branches(study):
     assert float(four.shares.stderr[0, 3]) < float(two.shares.stderr[0, 3])
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("temperature", [0.5, 1.5])
 def test_texts_agree_with_the_law_that_drew_them_and_with_no_other(chain, rho, temperature):
     sampler = Sampler(temperature)
     study = chain_study(Chain(heat=1.0), linear(rho), sampler=sampler, temperature=temperature)
@@ -226,6 +226,11 @@ def test_motion_to_branches_is_the_motion_that_occurred_in_long_texts(shared_mod
     last = shared_model.card.blocks - 1
     found = discrepancy(shared_model, last, temperature=temperature, length=100, documents=300)
     assert abs(float(found.value)) < 3 * float(found.stderr)
+
+
+def test_so_it_is_of_short_texts_of_the_embedded_model():
+    found = discrepancy(language_model("tiny"), 2, temperature=1.0, length=10)
+    assert abs(float(found.value)) < 2 * float(found.stderr)
 
 
 @pytest.mark.slow
