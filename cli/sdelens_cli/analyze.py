@@ -10,6 +10,7 @@ from sdelens.errors import UsageError
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
 from sdelens.settings import parse_assignments
+from sdelens_cli.plugin_files import PluginFiles, use
 
 
 def analyze(
@@ -22,11 +23,13 @@ def analyze(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: trajectory.tokens=30.")
     ] = None,
+    files: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
     """Ask analyzers about a run: findings, figures and their data go into its folder."""
     require_run(run)
+    use(files)
     settings, chosen = parse_assignments(set_ or []), [*(names or []), *(analyzer or [])]
     for name in [*chosen, *settings]:
         plugin("analyzer", name)

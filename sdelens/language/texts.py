@@ -11,7 +11,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.paths.documents import Document, Documents
-from sdelens.paths.trajectories import Trajectories
+from sdelens.paths.trajectories import Trajectories, require_finite
 from sdelens.protocols import LanguageModel
 from sdelens.states.capturing import opened, record
 
@@ -91,6 +91,7 @@ def asked(study: Study, *, tokens: int) -> Text:
 
 def _texts(block: Trajectories, documents: Documents) -> Iterator[Text]:
     """The observed states of each path, beside its document from the context's start."""
+    require_finite(block)
     times = block.times.expand(block.mask.shape)
     for row, seen in enumerate(block.mask):
         number = int(block.document[row])
