@@ -107,7 +107,7 @@ def in_small_blocks(paths: Paths, size: int = 5, extra: int = 4) -> Blocks:
 
 
 def _padded(block: Trajectories, extra: int) -> Trajectories:
-    def longer(value: Tensor, filling: float) -> Tensor:
+    def longer(value: Tensor, filling: int | float) -> Tensor:
         shape = (len(value), extra, *value.shape[2:])
         return torch.cat([value, value.new_full(shape, filling)], dim=1)
 
