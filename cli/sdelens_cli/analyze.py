@@ -50,10 +50,10 @@ def analyze(
             settings=settings,
             watch=lambda name, view: now(f"{name} {view}"),
         )
+    screen.left_out(left_out)
     if as_json:
         found = [finding_json(finding) for finding in findings]
         print(json.dumps({"run": str(run), "findings": found, "left_out": left_out}))
         return
     screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
-    screen.left_out(left_out)
     screen.next(f"sdelens report {run}")
