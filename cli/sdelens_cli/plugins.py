@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sdelens.errors import UnknownName
-from sdelens.registry import API, KINDS, Plugin
+from sdelens.registry import KINDS, Plugin
 from sdelens.registry import plugins as known
 from sdelens.settings import named
 from sdelens_cli.check_plugin import check
@@ -68,7 +68,7 @@ def info(
         raise UnknownName.among("plugin", name, names, "See: sdelens plugins list")
     described = [about(plugin) for plugin in found]
     if as_json:
-        print(json.dumps({"plugins": described}))
+        print(json.dumps({"plugins": described}, default=str))
         return
     for one in described:
         show(one)
@@ -83,7 +83,7 @@ def about(plugin: Plugin) -> dict[str, Any]:
         if isinstance(value := getattr(kept, name, None), str | tuple | frozenset)
     }
     return row(plugin) | {
-        "api": getattr(kept, "api", API),
+        "api": getattr(kept, "api", 1),
         "file": getfile(kept),
         "about": getdoc(kept) or "",
         **said,
@@ -107,5 +107,5 @@ def show(one: dict[str, Any]) -> None:
             print(f"{name:<10}{value}")
     label = one["name"] if one["kind"] == "analyzer" else one["kind"]
     for each in one["settings"]:
-        value = json.dumps(each["default"]) if "default" in each else "…"
+        value = json.dumps(each["default"], default=str) if "default" in each else "…"
         print(f"--set {label}.{each['name']}={value}  ({each['type']})")

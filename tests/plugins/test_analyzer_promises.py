@@ -1,6 +1,8 @@
 """All registered analyzers keep what an analyzer promises; the check sees those that do not."""
 
+import json
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -9,7 +11,10 @@ import torch
 from sdelens.registry import load, plugins
 from sdelens.report import Estimate, Figure, Finding
 from sdelens.testing import check_analyzer
+from sdelens.testing.analyzer_promises import ANALYZER, Asked
+from sdelens.testing.promises import require_kept
 from sdelens.testing.small_model import small_model
+from sdelens_cli.screen import Screen, finding_json
 
 QUICK = {
     "exponents": 2,
@@ -30,10 +35,18 @@ QUICK = {
 
 
 @pytest.mark.parametrize("name", sorted(plugins("analyzer")))
-def test_a_registered_analyzer_keeps_its_promises(name):
+def test_a_registered_analyzer_keeps_its_promises(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
     kind = load("analyzer", name)
     known = {field.name for field in fields(kind)}
-    check_analyzer(kind(**{k: v for k, v in QUICK.items() if k in known}))
+    asked = Asked(kind(**{k: v for k, v in QUICK.items() if k in known}))
+    require_kept(asked.analyzer, "an analyzer", ANALYZER, asked)
+    finding = asked.finding
+    json.dumps(finding_json(finding), allow_nan=False)
+    Screen().findings([(finding, Path("analysis"))])
+    shown = " ".join(capsys.readouterr().err.split())
+    assert finding.headline.split()[-1] in shown
+    assert all(estimate.number in shown for estimate in finding.estimates)
 
 
 def mean_size(study):
