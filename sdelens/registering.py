@@ -90,10 +90,9 @@ def load_file(file: Path) -> tuple[Plugin, ...]:
     nothing, and `BrokenPlugin` for one that raises; then nothing of it stays.
     """
     before = registered()
-    name = execute(file).__name__
-    found = tuple(p for p in registered().values() if p.target.startswith(f"{name}:"))
+    execute(file)
+    found = tuple(p for key, p in registered().items() if before.get(key) is not p)
     if not found:
-        forget(before)
         raise UsageError(
             f'{file} registers no plugin: put @sdelens.analyzer("name"), or probe, source or '
             "reporter, above its class"
