@@ -17,18 +17,37 @@ if TYPE_CHECKING:
     from sdelens.fitting.fitting import fit as fit
     from sdelens.fitting.simulation import simulate as simulate
     from sdelens.fitting.study import Study as Study
+    from sdelens.registering import analyzer as analyzer
+    from sdelens.registering import probe as probe
+    from sdelens.registering import reporter as reporter
+    from sdelens.registering import source as source
     from sdelens.runs.run import load as load
     from sdelens.states.capturing import capture as capture
 
 _HOMES = {
     "Fitted": "fitting.fitted",
     "Study": "fitting.study",
+    "analyzer": "registering",
     "capture": "states.capturing",
     "fit": "fitting.fitting",
     "load": "runs.run",
+    "probe": "registering",
+    "reporter": "registering",
     "simulate": "fitting.simulation",
+    "source": "registering",
 }
-__all__ = ["Fitted", "Study", "capture", "fit", "load", "simulate"]
+__all__ = [
+    "Fitted",
+    "Study",
+    "analyzer",
+    "capture",
+    "fit",
+    "load",
+    "probe",
+    "reporter",
+    "simulate",
+    "source",
+]
 __version__ = "0.1.0"
 
 

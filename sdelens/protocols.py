@@ -1,4 +1,8 @@
-"""The whole surface that plugins implement, on one screen. None of them needs a base class."""
+"""The whole surface that plugins implement, on one screen. None of them needs a base class.
+
+A class attribute `api`, an integer, says which version of it a plugin was written for: 1 if there
+is none. `sdelens.testing` has what each kind promises, as checks.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

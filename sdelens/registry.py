@@ -1,14 +1,23 @@
-"""Plugins by name: entry points, listed without importing, loaded on first use."""
+"""Plugins by name: entry points, listed without importing, and what this process registered."""
 
+import os
+import re
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from sdelens.errors import BrokenPlugin, SdelensError, UnknownName, UsageError
 
+API = 1
+"""What plugins are written for: raised when a protocol changes so that older ones break."""
 KINDS = ("model", "source", "probe", "analyzer", "reporter")
+OURS = "sdelens"
+"""The distribution of the built-in plugins."""
+LOAD_PLUGINS = "SDELENS_LOAD_PLUGINS"
+"""The environment variable that lists distributions whose plugins are seen; '' is none."""
 
 
 @dataclass(frozen=True)
@@ -18,46 +27,139 @@ class Plugin:
     kind: str
     name: str
     distribution: str
+    """Or the file, where it is one."""
     version: str
-    entry: EntryPoint
+    target: str
+    """The class, as ``module:name``."""
+    get: Callable[[], Any]
+    """Imports the class."""
+    sha256: str | None = None
+    """Of the source that was executed, where that was a file or a cell."""
+    rivals: tuple[str, ...] = ()
+    """Distributions that claim the same name, this one among them."""
+
+    @classmethod
+    def of(cls, kind: str, entry: EntryPoint) -> "Plugin":
+        """An installed one, not imported."""
+        owner = entry.dist
+        name, version = (str(owner.name), owner.version) if owner else ("unknown", "0")
+        return cls(kind, entry.name, name, version, entry.value, entry.load)
+
+    def __str__(self) -> str:
+        return f"the {self.kind} {self.name!r} of {self.distribution} {self.version}"
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be used, as far as that is known without importing it."""
+        if not self.rivals:
+            return None
+        return (
+            f"two distributions claim the {self.kind} {self.name!r}, {' and '.join(self.rivals)}: "
+            f"uninstall one of them, or name those to be seen in {LOAD_PLUGINS}"
+        )
 
     def load(self) -> Any:
-        """The class; an error that keeps the cause where it does not import."""
+        """The class; an error that keeps the cause where it does not import or is of another api.
+
+        Raises `UsageError` where two distributions claim the name.
+        """
+        if self.problem:
+            raise UsageError(self.problem)
         try:
-            return self.entry.load()
+            found = self.get()
         except SdelensError:
             raise
-        except Exception as error:
-            raise BrokenPlugin(
-                f"the {self.kind} {self.name!r} of {self.distribution} {self.version} does not "
-                f"load: {type(error).__name__}: {error}"
-            ) from error
+        except (Exception, SystemExit) as error:
+            raise BrokenPlugin(f"{self} does not load: {type(error).__name__}: {error}") from error
+        self._require_api(getattr(found, "api", 1))
+        return found
+
+    def _require_api(self, written: object) -> None:
+        if written == API:
+            return
+        newer = isinstance(written, int) and written > API
+        remedy = OURS if newer else self.distribution
+        raise BrokenPlugin(
+            f"{self} was written for plugin api {written}, but this sdelens has api {API}: "
+            f"upgrade {remedy}"
+        )
 
 
 @cache
-def plugins(kind: str) -> dict[str, Plugin]:
-    """All plugins of a kind by name, none imported; an error where two claim one name."""
+def installed(kind: str) -> dict[str, Plugin]:
+    """Plugins of installed distributions by name, none imported; also those that two claim."""
     found: dict[str, list[Plugin]] = defaultdict(list)
     for entry in entry_points(group=f"sdelens.{kind}s"):
-        owner = entry.dist
-        name, version = (owner.name, owner.version) if owner else ("unknown", "0")
-        found[entry.name].append(Plugin(kind, entry.name, name, version, entry))
-    for name, claims in found.items():
-        owners = sorted({plugin.distribution for plugin in claims})
-        if len(owners) > 1:
-            raise UsageError(
-                f"two distributions claim the {kind} {name!r}, {' and '.join(owners)}: "
-                "uninstall one of them"
-            )
-    return {name: found[name][0] for name in sorted(found)}
+        plugin = Plugin.of(kind, entry)
+        if _seen(plugin.distribution):
+            found[plugin.name].append(plugin)
+    return {name: _one(claims) for name, claims in found.items()}
+
+
+def _one(claims: list[Plugin]) -> Plugin:
+    owners = sorted({plugin.distribution for plugin in claims})
+    return replace(claims[0], rivals=tuple(owners) if len(owners) > 1 else ())
+
+
+def _seen(distribution: str) -> bool:
+    """Whether the environment lets a distribution's plugins in; ours always."""
+    wanted = os.environ.get(LOAD_PLUGINS)
+    if wanted is None:
+        return True
+    return _plain(distribution) in {OURS, *map(_plain, wanted.split(","))}
+
+
+def _plain(distribution: str) -> str:
+    """A name as package indexes compare them."""
+    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
+
+
+_registered: dict[tuple[str, str], Plugin] = {}
+"""By kind and name: classes that a file or a notebook registered."""
+
+
+def register(plugin: Plugin) -> None:
+    """Put a plugin of this process before those installed; the same name again replaces it.
+
+    The name of a built-in one is refused: a run that it made would be opened by the other.
+    """
+    taken = installed(plugin.kind).get(plugin.name)
+    if taken and OURS in (taken.distribution, *taken.rivals):
+        raise UsageError(
+            f"{plugin.name!r} is the name of a built-in {plugin.kind}: give yours another one"
+        )
+    if taken and taken.target.partition(":")[0] == plugin.target.partition(":")[0]:
+        return  # the installed plugin itself, which is being imported
+    _registered[plugin.kind, plugin.name] = plugin
+
+
+def registered() -> Mapping[tuple[str, str], Plugin]:
+    """What this process registered so far, by kind and name."""
+    return dict(_registered)
+
+
+def forget(plugins: Mapping[tuple[str, str], Plugin]) -> None:
+    """Go back to what was registered at some time."""
+    _registered.clear()
+    _registered.update(plugins)
+
+
+def plugins(kind: str) -> dict[str, Plugin]:
+    """All plugins of a kind by name, none imported."""
+    own = {name: plugin for (of, name), plugin in _registered.items() if of == kind}
+    return dict(sorted((installed(kind) | own).items()))
 
 
 def plugin(kind: str, name: str) -> Plugin:
     """The plugin of that name; an error that offers the nearest names."""
     known = plugins(kind)
     if name not in known:
-        raise UnknownName.among(kind, name, known, "See: sdelens plugins list")
-    return known[name]
+        more = "See: sdelens plugins list; one in a file is given by --plugin FILE"
+        raise UnknownName.among(kind, name, known, more)
+    found = known[name]
+    if found.problem:
+        raise UsageError(found.problem)
+    return found
 
 
 def load(kind: str, name: str) -> Any:

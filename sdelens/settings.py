@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sdelens.errors import UnknownName, UsageError
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, dict[str, Any]]:
@@ -34,6 +34,10 @@ def _scalar(text: str) -> Any:
 
 def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
     """The plugin with these settings; an error where one is unknown or of another type."""
+    if not is_dataclass(plugin):
+        raise BrokenPlugin(
+            f"{label} is no dataclass: put @dataclass(frozen=True) above class {plugin.__name__}"
+        )
     hints = get_type_hints(plugin)
     known = [field.name for field in fields(plugin) if field.init]
     fitting = {}
@@ -41,12 +45,12 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
         if name not in known:
             raise UnknownName.among(f"setting of {label}", name, known)
         if not _fits(value, hints[name]):
-            raise UsageError(f"{label}.{name} must be {_named(hints[name])}, got {value!r}")
+            raise UsageError(f"{label}.{name} must be {named(hints[name])}, got {value!r}")
         fitting[name] = float(value) if hints[name] is float else value
     return plugin(**fitting)
 
 
-def _named(hint: Any) -> str:
+def named(hint: Any) -> str:
     """A type in words: the choices of a Literal, else its name."""
     if get_origin(hint) is Literal:
         return " or ".join(map(repr, get_args(hint)))

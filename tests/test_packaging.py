@@ -63,6 +63,8 @@ def test_the_wheel_holds_three_packages_and_what_they_read(wheel, root):
     for file in plugins.rglob("*"):
         if file.is_file() and "__pycache__" not in file.parts:
             assert str(file.relative_to(root / "plugins")) in names
+    templates = root / "cli" / "sdelens_cli" / "templates"
+    assert {f"sdelens_cli/templates/{file.name}" for file in templates.iterdir()} <= set(names)
 
 
 @pytest.mark.slow

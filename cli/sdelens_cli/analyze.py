@@ -10,6 +10,7 @@ from sdelens.errors import UsageError
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
 from sdelens.settings import parse_assignments
+from sdelens_cli.plugin_files import PluginFiles, use
 
 
 def analyze(
@@ -22,11 +23,13 @@ def analyze(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: trajectory.tokens=30.")
     ] = None,
+    files: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
     """Ask analyzers about a run: findings, figures and their data go into its folder."""
     require_run(run)
+    use(files)
     settings, chosen = parse_assignments(set_ or []), [*(names or []), *(analyzer or [])]
     for name in [*chosen, *settings]:
         plugin("analyzer", name)
@@ -47,10 +50,10 @@ def analyze(
             settings=settings,
             watch=lambda name, view: now(f"{name} {view}"),
         )
+    screen.left_out(left_out)
     if as_json:
         found = [finding_json(finding) for finding in findings]
         print(json.dumps({"run": str(run), "findings": found, "left_out": left_out}))
         return
     screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
-    screen.left_out(left_out)
     screen.next(f"sdelens report {run}")

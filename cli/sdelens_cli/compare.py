@@ -7,16 +7,19 @@ import typer
 
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
+from sdelens_cli.plugin_files import PluginFiles, use
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders that sdelens fit wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("comparison"),
     reporter: Annotated[str, typer.Option(help="How it is written.")] = "html",
+    files: PluginFiles = None,
 ) -> None:
     """Write one report on several runs: scores, paired gains over the first, findings."""
     for run in runs:
         require_run(run)
+    use(files)
     plugin("reporter", reporter)
 
     from sdelens.registry import load

@@ -11,6 +11,7 @@ from sdelens.errors import UsageError
 from sdelens.registry import plugin
 from sdelens.runs.job import Job
 from sdelens.settings import parse_assignments
+from sdelens_cli.plugin_files import PluginFiles, use
 
 
 def fit(
@@ -42,6 +43,9 @@ def fit(
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="A dataset on the hub, or a folder that holds one.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Another source of texts: a plugin. [sampled]")
     ] = None,
     split: Annotated[str | None, typer.Option(help="The dataset's split. [train]")] = None,
     column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None,
@@ -78,6 +82,7 @@ def fit(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: probe.width=256. Repeatable.")
     ] = None,
+    files: PluginFiles = None,
     config: Annotated[
         Path | None, typer.Option(help="A run's config.json: the same job again.")
     ] = None,
@@ -106,6 +111,7 @@ def fit(
     """Capture a model's states along texts, fit a law to them, score it on held-out documents."""
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict each other: give one of them")
+    use(files)
     given = {
         "model": absolute(model),
         "layers": layer,
@@ -122,9 +128,10 @@ def fit(
         "probe": probe,
         "cache": False if no_cache else None,
     }
-    source = source_of(
+    chosen = source_of(
         texts,
         dataset,
+        source,
         split=split,
         column=column,
         documents_wanted=documents,
@@ -134,8 +141,9 @@ def fit(
         ignore_eos=ignore_eos or None,
         offline=offline or None,
     )
-    settings = job_settings(config, given, source, density, parse_assignments(set_ or []))
+    settings = job_settings(config, given, chosen, density, parse_assignments(set_ or []))
     plugin("probe", settings.get("probe", "neural"))
+    plugin("source", settings.get("source", "sampled"))
     run_fit(
         settings,
         out,
@@ -155,26 +163,33 @@ def absolute(model: str | None) -> str | None:
     return str(Path(model).resolve())
 
 
-def source_of(texts: Path | None, dataset: str | None, **settings: Any) -> dict[str, Any]:
+def source_of(
+    texts: Path | None, dataset: str | None, source: str | None, **settings: Any
+) -> dict[str, Any]:
     """The source and its settings; an error where options contradict each other."""
     chosen = {name: value for name, value in settings.items() if value is not None}
     if texts and dataset:
         raise UsageError("--texts and --dataset contradict each other: give one of them")
+    if source and (texts or dataset):
+        other = "--texts" if texts else "--dataset"
+        raise UsageError(f"--source and {other} contradict each other: give one of them")
     sampling = {"temperature", "top_p", "ignore_eos"} & set(chosen)
     if (texts or dataset) and sampling:
         option = sorted(sampling)[0].replace("_", "-")
         raise UsageError(
             f"--{option} is about sampled texts: leave it out, or --texts and --dataset"
         )
-    if not dataset and "split" in chosen:
+    if not (dataset or source) and "split" in chosen:
         raise UsageError("--split is about a dataset: give --dataset too")
-    if not (texts or dataset) and "column" in chosen:
+    if not (texts or dataset or source) and "column" in chosen:
         raise UsageError("--column is about a file or a dataset: give --texts or --dataset")
     if dataset:
         return {"source": "dataset", "source_settings": {"name": dataset} | chosen}
     chosen.pop("offline", None)
     if texts:
         return {"source": "file", "source_settings": {"path": str(texts.resolve())} | chosen}
+    if source:
+        return {"source": source, "source_settings": chosen}
     return {"source_settings": chosen} if chosen else {}
 
 

@@ -2,14 +2,16 @@
 
 import errno
 import os
+import re
 import signal
 import sys
 import traceback
+from types import TracebackType
 from typing import Any, NoReturn
 
 import typer
 
-from sdelens.errors import OutOfMemory, SdelensError, UsageError, ran_out
+from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, UsageError, ran_out
 from sdelens_cli.analyze import analyze
 from sdelens_cli.branch import branch
 from sdelens_cli.compare import compare
@@ -21,6 +23,8 @@ from sdelens_cli.simulate import simulate
 from sdelens_cli.validate import validate
 
 INTERRUPTED = 130
+OURS = re.compile(r"importlib|sdelens.(registry|registering|runs.reporting)\.py$")
+"""Files whose steps say nothing about a plugin."""
 # the root of usage errors in the click that typer uses, which some versions bring themselves
 ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
@@ -90,11 +94,24 @@ def system_error(error: OSError) -> tuple[str, int]:
 
 
 def fail(error: Exception, sentence: str, code: int) -> NoReturn:
-    """One sentence on stderr, after the traceback where --verbose asks for it."""
+    """One sentence on stderr, after the traceback where --verbose asks for it.
+
+    Whoever writes a plugin needs to see where it broke: its own part of the traceback is shown.
+    """
     if {"-v", "--verbose"} & set(sys.argv):
         traceback.print_exception(error)
+    elif isinstance(error, BrokenPlugin) and error.__cause__:
+        cause = error.__cause__
+        traceback.print_exception(cause.with_traceback(own_part(cause.__traceback__)), chain=False)
     print(f"Error: {sentence}", file=sys.stderr)
     leave(code)
+
+
+def own_part(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the steps by which a plugin was found and called."""
+    while trace and trace.tb_next and OURS.search(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
 
 
 def leave(code: int) -> NoReturn:

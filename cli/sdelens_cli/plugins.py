@@ -1,14 +1,23 @@
-"""`sdelens plugins`: what is installed."""
+"""`sdelens plugins`: what is installed, what one is, a new one, and whether one keeps its word."""
 
 import json
-from typing import Annotated
+from dataclasses import MISSING, Field, fields, is_dataclass
+from inspect import getdoc, getfile
+from typing import Annotated, Any
 
 import typer
 
-from sdelens.registry import KINDS
-from sdelens.registry import plugins as installed
+from sdelens.errors import UnknownName
+from sdelens.registry import KINDS, Plugin
+from sdelens.registry import plugins as known
+from sdelens.settings import named
+from sdelens_cli.check_plugin import check
+from sdelens_cli.new_plugin import new
+from sdelens_cli.plugin_files import PluginFiles, use
 
 plugins = typer.Typer(help="Models, sources, probes, analyzers, reporters.", no_args_is_help=True)
+plugins.command()(new)
+plugins.command()(check)
 
 
 @plugins.callback()
@@ -18,23 +27,85 @@ def root() -> None:
 
 @plugins.command("list")
 def list_(
+    files: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Every plugin with its distribution; none of them is imported."""
-    rows = [
-        {
-            "kind": plugin.kind,
-            "name": plugin.name,
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-            "entry_point": plugin.entry.value,
-        }
-        for kind in KINDS
-        for plugin in installed(kind).values()
-    ]
+    use(files)
+    rows = [row(plugin) for kind in KINDS for plugin in known(kind).values()]
     if as_json:
         print(json.dumps({"plugins": rows}))
         return
-    width = max(len(row["name"]) for row in rows) + 2
-    for row in rows:
-        print(f"{row['kind']:<10}{row['name']:<{width}}{row['distribution']} {row['version']}")
+    width = max(len(str(row["name"])) for row in rows) + 2
+    for one in rows:
+        whose = one["problem"] or f"{one['distribution']} {one['version']}"
+        print(f"{one['kind']:<10}{one['name']:<{width}}{whose}")
+
+
+def row(plugin: Plugin) -> dict[str, str | None]:
+    """What is known of a plugin without importing it."""
+    return {
+        "kind": plugin.kind,
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "entry_point": plugin.target,
+        "problem": plugin.problem,
+    }
+
+
+@plugins.command()
+def info(
+    name: Annotated[str, typer.Argument(help="A plugin's name.")],
+    files: PluginFiles = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """What a plugin is: whose, from where, what it says of itself, its settings."""
+    use(files)
+    found = [plugin for kind in KINDS for key, plugin in known(kind).items() if key == name]
+    if not found:
+        names = {key for kind in KINDS for key in known(kind)}
+        raise UnknownName.among("plugin", name, names, "See: sdelens plugins list")
+    described = [about(plugin) for plugin in found]
+    if as_json:
+        print(json.dumps({"plugins": described}, default=str))
+        return
+    for one in described:
+        show(one)
+
+
+def about(plugin: Plugin) -> dict[str, Any]:
+    """What an imported plugin says of itself."""
+    kept = plugin.load()
+    said = {
+        name: sorted(value) if isinstance(value, frozenset) else value
+        for name in ("needs", "wants", "scope", "densities")
+        if isinstance(value := getattr(kept, name, None), str | tuple | frozenset)
+    }
+    return row(plugin) | {
+        "api": getattr(kept, "api", 1),
+        "file": getfile(kept),
+        "about": getdoc(kept) or "",
+        **said,
+        "settings": [setting(f) for f in fields(kept) if f.init] if is_dataclass(kept) else [],
+    }
+
+
+def setting(field: "Field[Any]") -> dict[str, Any]:
+    """A field's name, type in words and default; none where it must be given."""
+    default = {} if field.default is MISSING else {"default": field.default}
+    return {"name": field.name, "type": named(field.type)} | default
+
+
+def show(one: dict[str, Any]) -> None:
+    """Whose it is, its own words, its settings."""
+    print(f"{one['kind']} {one['name']}: {one['distribution']} {one['version']}, api {one['api']}")
+    print(f"{one['entry_point']} in {one['file']}\n\n{one['about']}\n")
+    for name in ("scope", "needs", "wants", "densities"):
+        if one.get(name):
+            value = one[name] if isinstance(one[name], str) else ", ".join(one[name])
+            print(f"{name:<10}{value}")
+    label = one["name"] if one["kind"] == "analyzer" else one["kind"]
+    for each in one["settings"]:
+        value = json.dumps(each["default"], default=str) if "default" in each else "…"
+        print(f"--set {label}.{each['name']}={value}  ({each['type']})")

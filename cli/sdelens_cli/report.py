@@ -7,19 +7,21 @@ import typer
 
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
+from sdelens_cli.plugin_files import PluginFiles, use
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
     reporter: Annotated[str, typer.Option(help="How it is written.")] = "html",
+    files: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path only.")] = False,
 ) -> None:
     """Write the report of a run; where nothing was analyzed yet, all analyzers are asked first."""
     require_run(run)
+    use(files)
     plugin("reporter", reporter)
 
-    from sdelens.registry import load
-    from sdelens.runs.reporting import analyze, findings_of, report_of
+    from sdelens.runs.reporting import analyze, findings_of, write_report
     from sdelens.runs.run import Run
     from sdelens_cli.screen import Screen
 
@@ -28,4 +30,4 @@ def report(
         with screen.working("analyze") as now:
             _, left_out = analyze(opened, watch=lambda name, view: now(f"{name} {view}"))
         screen.left_out(left_out)
-    print(load("reporter", reporter)().render(report_of(opened), opened.folder))
+    print(write_report(opened, reporter))

@@ -8,6 +8,7 @@ import typer
 
 from sdelens.errors import UsageError
 from sdelens.runs.folder import require_run
+from sdelens_cli.plugin_files import PluginFiles, use
 
 if TYPE_CHECKING:
     from sdelens.report import Finding
@@ -22,11 +23,13 @@ def simulate(
     start: Annotated[
         str, typer.Option(help="The prompt's last state, or the mean of its states: last, mean.")
     ] = "last",
+    files: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Simulate a fit from a prompt and say its states in words, beside the model's own."""
     require_run(run)
+    use(files)
     if start not in ("last", "mean"):
         raise UsageError(f"--start must be last or mean, got {start!r}")
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdelens.errors import BrokenPlugin, UnknownName, UsageError
-from sdelens.registry import plugin as registered
+from sdelens.errors import UnknownName, UsageError
+from sdelens.registering import execute
+from sdelens.registry import plugin as require_probe
+from sdelens.registry import registered
 from sdelens.settings import parse_assignments
 
 if TYPE_CHECKING:
@@ -68,9 +70,7 @@ def validate(
     if plugin is None:
         if probe is None:
             raise UsageError("give --probe NAME, or --plugin FILE with a probe of your own")
-        registered("probe", probe)
-    elif not plugin.is_file():
-        raise UsageError(f"--plugin expects a Python file, got {plugin}: there is no such file")
+        require_probe("probe", probe)
     chosen: Any = probe if plugin is None else from_file(plugin, probe)
 
     from sdelens.testing import systems
@@ -99,23 +99,17 @@ def validate(
 
 def from_file(file: Path, name: str | None) -> Any:
     """The probe class in a file; an error where there is none, or more than one and no name."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"--plugin expects a Python file, got {file}: call it *.py")
-    module = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BrokenPlugin(f"{file} does not load: {type(error).__name__}: {error}") from error
+    module = execute(file)
     found = {
         key: value
         for key, value in vars(module).items()
         if isinstance(value, type)
-        and value.__module__ == file.stem
+        and value.__module__ == module.__name__
         and all(hasattr(value, part) for part in ("densities", "fit", "restore"))
     }
+    called = registered().get(("probe", name or ""))
+    if called and called.target.startswith(f"{module.__name__}:"):
+        return called.load()
     if name is None and len(found) == 1:
         return next(iter(found.values()))
     if name is None:

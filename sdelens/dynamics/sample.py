@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.paths.trajectories import Paths
+from sdelens.paths.trajectories import Paths, require_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Sample:
         every, seen = -(-total // most), 0
         parts: list[tuple[Tensor, ...]] = []
         for block in paths:
-            steps, flat = block.steps, block.flat()
+            steps, flat = block.steps, require_finite(block).flat()
             documents = block.document[:, None].expand(steps.shape)[steps]
             chosen = torch.arange(-seen % every, len(flat.t), every, device=flat.t.device)
             rows = (flat.t, flat.x, flat.following, documents)

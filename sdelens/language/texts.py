@@ -10,9 +10,14 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
+<<<<<<< HEAD
 from sdelens.language.prompt import prompted
 from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Trajectories
+=======
+from sdelens.paths.documents import Document, Documents
+from sdelens.paths.trajectories import Trajectories, require_finite
+>>>>>>> 4c606e5adb66c0bca85b05eeef269523892af7d4
 from sdelens.protocols import LanguageModel
 
 
@@ -82,6 +87,7 @@ def asked(study: Study, *, tokens: int) -> Text:
 
 def _texts(block: Trajectories, documents: Documents) -> Iterator[Text]:
     """The observed states of each path, beside its document from the context's start."""
+    require_finite(block)
     times = block.times.expand(block.mask.shape)
     for row, seen in enumerate(block.mask):
         number = int(block.document[row])

@@ -133,7 +133,7 @@ def shuffled(
     random = generator(seed, "shuffle")
     held: list[Transitions] = []
     for count, block in enumerate(blocks, start=1):
-        held.append(block.flat())
+        held.append(require_finite(block).flat())
         if count % pool == 0:
             held = [(yield from _batches(held, size, random, last=False))]
     if held:

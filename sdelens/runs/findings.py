@@ -17,10 +17,15 @@ TYPES = {kind.__name__: kind for kind in (Estimate, Figure, Finding, Layer, Pane
 
 def save_finding(finding: Finding, folder: Path) -> None:
     """Write a finding; finding.json comes last, so that a folder with it is complete."""
-    tensors: dict[str, Tensor] = {}
-    value = _packed(finding, "", tensors)
+    value, tensors = packed(finding)
     write_tensors(folder / "arrays.safetensors", tensors)
     write_json(folder / "finding.json", value)
+
+
+def packed(finding: Finding) -> tuple[Any, dict[str, Tensor]]:
+    """A finding as JSON, and its tensors by the places at which they stood."""
+    tensors: dict[str, Tensor] = {}
+    return _packed(finding, "", tensors), tensors
 
 
 def load_finding(folder: Path) -> Finding:

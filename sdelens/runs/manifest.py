@@ -2,7 +2,7 @@
 
 import inspect
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from hashlib import sha256
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel
 from sdelens.registry import Plugin, plugin
 from sdelens.runs.job import Job
-from sdelens.runs.run import SCHEMA
+from sdelens.runs.run import SCHEMA, Run
 
 PACKAGES = ("sdelens", "torch", "transformers", "transformer-lens", "torchsde", "safetensors")
 
@@ -46,16 +46,31 @@ def _versions() -> Iterator[tuple[str, str]]:
     return ((name, version(name)) for name in PACKAGES)
 
 
-def _described(found: Plugin) -> dict[str, str]:
+def _described(found: Plugin) -> dict[str, str | None]:
     """Whose a plugin is, and the hash of the file that it came from."""
-    source = Path(inspect.getfile(found.load()))
     return {
         "kind": found.kind,
         "name": found.name,
         "distribution": found.distribution,
         "version": found.version,
-        "sha256": sha256(source.read_bytes()).hexdigest(),
+        "sha256": found.sha256 or _digest_of(found),
     }
+
+
+def _digest_of(found: Plugin) -> str | None:
+    try:
+        return sha256(Path(inspect.getfile(found.load())).read_bytes()).hexdigest()
+    except (OSError, TypeError):  # a class without a file: of an interpreter's session
+        return None
+
+
+def note_plugins(run: Run, used: Iterable[tuple[str, str]]) -> None:
+    """Put plugins, by kind and name, into the manifest beside those that are there."""
+    known = run.manifest["plugins"]
+    rows = [_described(plugin(kind, name)) for kind, name in used]
+    fresh = [row for row in rows if row not in known]
+    if fresh:
+        run.note(plugins=[*known, *fresh])
 
 
 def fingerprints(model: LanguageModel, documents: Documents) -> dict[str, str]:

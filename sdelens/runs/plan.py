@@ -60,7 +60,8 @@ def described_texts(job: Job, documents: int) -> str:
     if job.source == "sampled":
         heat = settings.get("temperature", 1.0)
         return f"{documents} sampled from the model at temperature {heat}"
-    return f"up to {documents} of {settings.get('path') or settings.get('name') or job.source}"
+    whence = settings.get("path") or settings.get("name") or job.source
+    return f"up to {documents} of {whence}" if documents else f"all of {whence}"
 
 
 def free_disk(folder: Path) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sdelens.fitting.fitted import Fitted
 from sdelens.laws.sde import SDE
+from sdelens.registry import OURS
 from sdelens.report import counted
 from sdelens.runs.run import Run
 from sdelens.states.recording import View
@@ -30,9 +31,26 @@ def provenance(run: Run) -> dict[str, str]:
             "skipped": f"{counted(job.skip_first, 'position')} at the start of each context",
             "seed": str(job.seed),
             "versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),
+            **_strangers(manifest["plugins"]),
             "device": f"{manifest['device']}, {counted(manifest['threads'], 'thread')}",
         }
     )
+
+
+def _strangers(plugins: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Plugins that are not built in, with the beginning of their hash; nothing if there are none.
+
+    >>> brew = {"name": "brew", "distribution": "tea", "version": "1.2", "sha256": "ab" * 32}
+    >>> _strangers([brew])
+    {'plugins': 'brew (tea 1.2, abababababababab…)'}
+    """
+    said = [
+        f"{p['name']} ({' '.join((p['distribution'], p['version'])).strip()}"
+        f"{', ' + p['sha256'][:16] + '…' if p['sha256'] else ''})"
+        for p in plugins
+        if p["distribution"] != OURS
+    ]
+    return {"plugins": "; ".join(said)} if said else {}
 
 
 def _with(name: str, settings: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from sdelens.protocols import Analyzer, Reporter
 from sdelens.registry import load, plugin, plugins
 from sdelens.report import Finding, Report, Table
 from sdelens.runs.findings import load_finding, save_finding
+from sdelens.runs.manifest import note_plugins
 from sdelens.runs.provenance import law_words, layer_words, provenance
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import score_table
@@ -28,6 +29,8 @@ Watch = Callable[[str, str], None]
 MODEL = {"model", "attention", "prompt"}
 """Needs that take the model itself."""
 FAILURES = "analysis/left_out.json"
+FIGURES = ("reporter", "figures")
+"""The plugin that draws the figures beside each finding."""
 CLASS = "verdict"
 """The analyzer whose headlines a report begins with."""
 
@@ -62,6 +65,7 @@ def analyze(
                 require_needs(analyzer, name, part)
                 asked.append((name, part))
     findings: list[Finding] = []
+    used: dict[tuple[str, str], None] = {}
     for name, part in asked:
         watch(name, _where(part))
         with _tolerant(_label(name, part), left_out, named=bool(names)):
@@ -69,9 +73,20 @@ def analyze(
             finding = chosen[name].analyze(part, seed=seed)
             write_finding(run, finding)
             findings.append(finding)
+            used["analyzer", name] = None
     if not names:
         write_json(run.folder / FAILURES, left_out)
+    if used:
+        note_plugins(run, [*used, FIGURES])
     return tuple(findings), left_out
+
+
+def write_report(run: Run, reporter: str = "html") -> Path:
+    """The report of a run, written by a reporter: where it lies."""
+    chosen: Reporter = load("reporter", reporter)()
+    written = chosen.render(report_of(run), run.folder)
+    note_plugins(run, [("reporter", reporter)])
+    return written
 
 
 @contextmanager
@@ -131,7 +146,7 @@ def write_finding(run: Run, finding: Finding) -> None:
     """The finding, its arrays, its figures with their data."""
     folder = finding_folder(run, finding)
     save_finding(finding, folder)
-    reporter: Reporter = load("reporter", "figures")()
+    reporter: Reporter = load(*FIGURES)()
     reporter.render(Report(title=finding.headline, verdict=(), findings=(finding,)), folder)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdelens.errors import UsageError
+from sdelens.errors import UnknownName, UsageError
 from sdelens.estimation.complement import Complement
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.study import Study, Viewed
@@ -21,6 +21,7 @@ from sdelens.paths.split import Split, first_new
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import LanguageModel, Site
 from sdelens.registry import load as load_plugin
+from sdelens.registry import plugins as known_plugins
 from sdelens.runs.folder import MANIFEST, holds_run, require_run
 from sdelens.runs.history import history_of, history_text
 from sdelens.runs.job import Job
@@ -222,7 +223,7 @@ class Run:
         folder = self.fit_folder(view)
         config = read_json(folder / "config.json")
         tensors = read_tensors(folder / "sde.safetensors")
-        probe = build(load_plugin("probe", config["probe"]), config["settings"], config["probe"])
+        probe = build(self._probe(config["probe"]), config["settings"], config["probe"])
         members: tuple[Law, ...] = ()
         if config.get("members"):
             saved = read_tensors(folder / "members.safetensors")
@@ -247,6 +248,19 @@ class Run:
             complement=Complement.restore(group_of(tensors, "complement")),
             members=members,
         )
+
+    def _probe(self, name: str) -> Any:
+        """The class of the probe; an error that says where it was from if it is not here."""
+        if name not in known_plugins("probe"):
+            made = [
+                p for p in self.manifest["plugins"] if (p["kind"], p["name"]) == ("probe", name)
+            ]
+            whence = "; ".join(f"{p['distribution']} {p['version']}".rstrip() for p in made)
+            raise UnknownName(
+                f"{self.folder} was fitted by the probe {name!r} of {whence or 'somebody'}, which "
+                "is not here: install it, or give its file by --plugin"
+            )
+        return load_plugin("probe", name)
 
     def metrics(self, view: View) -> dict[str, Any]:
         """The scores of a view."""

@@ -1,4 +1,4 @@
-"""Processes whose truth is known: what estimates are held against, here and in plugins' own tests.
+"""Processes whose truth is known, and what plugins promise: for our own tests and for others'.
 
 >>> from sdelens.testing import ornstein_uhlenbeck
 >>> ornstein_uhlenbeck(dim=2).simulate(paths=3, length=50, seed=0).shape
@@ -6,6 +6,9 @@ torch.Size([3, 50, 2])
 """
 
 from sdelens.testing.chain import discrete_markov as discrete_markov
+from sdelens.testing.conformance import check_analyzer as check_analyzer
+from sdelens.testing.conformance import check_probe as check_probe
+from sdelens.testing.conformance import check_source as check_source
 from sdelens.testing.diffeomorphic import diffeomorphic as diffeomorphic
 from sdelens.testing.double_well import double_well as double_well
 from sdelens.testing.geometric import geometric_brownian_motion as geometric_brownian_motion

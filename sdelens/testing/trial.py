@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +11,11 @@ from sdelens.laws.law import Law, Predictive
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import Fit, Probe, unwatched
 from sdelens.seeds import generator
-from sdelens.testing.ornstein_uhlenbeck import ornstein_uhlenbeck
+from sdelens.settings import described
+from sdelens.testing.ornstein_uhlenbeck import OrnsteinUhlenbeck, ornstein_uhlenbeck
+from sdelens.testing.promises import digest_of
+
+SYSTEM = ornstein_uhlenbeck(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,20 @@ class Trial:
     def of(cls, probe: Probe) -> "Trial":
         """With data that differ between training and validation."""
         return cls(probe, _paths(60, seed=0), _paths(20, seed=1))
+
+    @property
+    def system(self) -> OrnsteinUhlenbeck:
+        """What the data are from, but moved by one, so that their mean is zero."""
+        return SYSTEM
+
+    def state(self) -> dict[str, str]:
+        """What a fit must leave as it is."""
+        data = {
+            f"{side} {name}": tensor
+            for side, block in (("train", self.train), ("validation", self.validation))
+            for name, tensor in vars(block).items()
+        }
+        return {"the probe": str(described(self.probe)), "the data": digest_of(data)}
 
     def fit(self, **changes: Any) -> Fit:
         """A fit from the start, of data that are changed if asked."""
@@ -45,8 +62,7 @@ class Trial:
 
 
 def _paths(count: int, seed: int) -> Trajectories:
-    system = ornstein_uhlenbeck(2)
-    block = Trajectories.from_states(system.simulate(count, 40, seed) - 1, system.dt)
+    block = Trajectories.from_states(SYSTEM.simulate(count, 40, seed) - 1, SYSTEM.dt)
     tokens = torch.randint(4, block.mask.shape, generator=generator(seed, "tokens"))
     lengths = 40 - torch.arange(count) % 7
     mask = torch.arange(40) < lengths[:, None]
@@ -56,12 +72,6 @@ def _paths(count: int, seed: int) -> Trajectories:
 def own(law: Law) -> dict[str, Tensor]:
     """Each tensor by itself: parts of a law may share them, which safetensors refuses."""
     return {name: tensor.clone().contiguous() for name, tensor in law.tensors().items()}
-
-
-def random_state() -> tuple[bytes, bytes, int]:
-    """Of torch and numpy; Python's own is drawn from by beartype's checks."""
-    numbers: Any = np.random.get_state()
-    return torch.random.get_rng_state().numpy().tobytes(), numbers[1].tobytes(), numbers[2]
 
 
 def close(one: Tensor, other: Tensor, block: Trajectories, said: str, slack: float = 0.0) -> None:

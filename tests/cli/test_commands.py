@@ -11,10 +11,17 @@ LIGHT = {
     "--version": (0, "0."),
     "fit --help": (0, "--skip-first"),
     "plugins list": (0, "neural"),
+    "plugins new Speed": (2, "lower-case words"),
+    "plugins info nueral": (3, "'neural'"),
+    "plugins check nowhere.py": (2, "no such file"),
+    "plugins check nueral": (3, "'neural'"),
     "fit --layer foo": (2, "--layer must be"),
     "fit --layer 5-2": (2, "--layer must be"),
     "fit --resume --overwrite": (2, "contradict"),
     "fit --texts {texts} --dataset wikitext": (2, "contradict"),
+    "fit --texts {texts} --source sampled": (2, "--source and --texts contradict"),
+    "fit --source smapled": (3, "'sampled'"),
+    "fit --plugin nowhere.py": (2, "no such file"),
     "fit --texts {texts} --temperature 0.5": (2, "--temperature is about sampled texts"),
     "fit --texts nowhere.txt": (2, "nowhere.txt"),
     "fit --column story": (2, "--column"),
@@ -63,7 +70,7 @@ def test_it_answers_without_importing_torch(sdelens, environment, finished, text
 def test_plugins_list_as_json_is_one_object(sdelens):
     answer = sdelens("plugins", "list", "--json")
     rows = json.loads(answer.stdout)["plugins"]
-    assert {"kind", "name", "distribution", "version", "entry_point"} == set(rows[0])
+    assert {"kind", "name", "distribution", "version", "entry_point", "problem"} == set(rows[0])
     assert {("probe", "neural"), ("analyzer", "losses")} <= {(r["kind"], r["name"]) for r in rows}
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from sdelens.errors import BrokenPlugin, UnknownName, UsageError
-from sdelens.registry import KINDS, load, plugin, plugins
+from sdelens.registry import API, KINDS, forget, installed, load, plugin, plugins, registered
 
 
 def install(folder, distribution, entries):
@@ -23,22 +23,61 @@ def install(folder, distribution, entries):
 def site(tmp_path, monkeypatch):
     """A folder on the path in which a test can install distributions."""
     monkeypatch.syspath_prepend(tmp_path)
-    plugins.cache_clear()
+    installed.cache_clear()
     yield tmp_path
-    plugins.cache_clear()
+    installed.cache_clear()
 
 
-def test_two_distributions_that_claim_one_name_are_both_named(site):
+@pytest.fixture(autouse=True)
+def own_session():
+    """What a test registers is gone after it."""
+    before = registered()
+    yield
+    forget(before)
+
+
+def test_two_distributions_that_claim_one_name_are_both_named_when_it_is_asked_for(site):
     for distribution in ("tea-probes", "coffee-probes"):
         install(site, distribution, "[sdelens.probes]\nbrew = json:loads\n")
-    with pytest.raises(UsageError, match="coffee-probes and tea-probes"):
-        plugins("probe")
+    for ask in (lambda: plugin("probe", "brew"), plugins("probe")["brew"].load):
+        with pytest.raises(UsageError, match="'brew', coffee-probes and tea-probes: uninstall"):
+            ask()
+    assert plugin("probe", "linear").load(), "everything else works"
 
 
 def test_a_strangers_plugin_cannot_take_the_name_of_a_built_in(site):
     install(site, "tea-probes", "[sdelens.probes]\nlinear = json:loads\n")
     with pytest.raises(UsageError, match="sdelens and tea-probes"):
-        plugins("probe")
+        plugin("probe", "linear")
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [("", set()), ("tea-probes", {"brew"}), ("Tea_Probes, other", {"brew"}), ("other", set())],
+)
+def test_the_environment_names_the_distributions_that_are_seen(site, monkeypatch, value, seen):
+    install(site, "tea-probes", "[sdelens.probes]\nbrew = json:loads\n")
+    assert "brew" in plugins("probe")
+    installed.cache_clear()
+    monkeypatch.setenv("SDELENS_LOAD_PLUGINS", value)
+    assert set(plugins("probe")) & {"brew"} == seen
+    assert "linear" in plugins("probe"), "ours always are"
+
+
+@pytest.mark.parametrize(
+    ("written", "upgrade"), [(API + 1, "sdelens"), (0, "tea-probes"), ("new", "tea-probes")]
+)
+def test_a_plugin_for_another_api_is_told_from_ours_before_it_is_made(site, written, upgrade):
+    stem = f"tea_api_{written}"
+    (site / f"{stem}.py").write_text(
+        f"class Brew:\n    api = {written!r}\n    def __init__(self): 1/0\n"
+    )
+    install(site, "tea-probes", f"[sdelens.probes]\nbrew = {stem}:Brew\n")
+    said = (
+        rf"'brew' of tea-probes 1\.2 was written for plugin api {written}, but this sdelens has "
+    )
+    with pytest.raises(BrokenPlugin, match=rf"{said}api {API}: upgrade {upgrade}$"):
+        load("probe", "brew")
 
 
 def test_one_distribution_found_twice_is_no_conflict(site, monkeypatch):
@@ -55,6 +94,13 @@ def test_a_broken_plugin_is_broken_only_when_it_is_loaded(site):
     assert (found.distribution, found.version) == ("tea-probes", "1.2")
     with pytest.raises(BrokenPlugin, match=r"'brew' of tea-probes 1\.2.*no_such_module_at_all"):
         found.load()
+
+
+def test_a_module_that_ends_the_process_is_broken_too(site):
+    (site / "tea_exit.py").write_text("import sys\nsys.exit('no licence')\n")
+    install(site, "tea-probes", "[sdelens.probes]\nbrew = tea_exit:Brew\n")
+    with pytest.raises(BrokenPlugin, match="SystemExit: no licence"):
+        load("probe", "brew")
 
 
 def test_a_plugin_whose_class_is_missing_is_broken(site):

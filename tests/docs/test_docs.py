@@ -12,8 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 import sdelens
-from sdelens.testing import ornstein_uhlenbeck
-from sdelens.testing.conformance import check_probe
+from sdelens.registering import load_file
+from sdelens.registry import forget, registered
+from sdelens.testing import check_analyzer, check_probe, ornstein_uhlenbeck
 from sdelens_cli.validate import from_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,10 +202,29 @@ if __name__ == "__main__":
     sys.exit()
 
 
-def test_the_probe_of_the_docs_keeps_the_rules_and_recovers_its_system(tmp_path):
+def example(name):
     page = (DOCS / "plugins.md").read_text()
-    code = re.search(r"<!-- example: relax.py -->\n```python\n(.*?)```", page, re.DOTALL)[1]
-    (tmp_path / "relax.py").write_text(code)
+    return re.search(rf"<!-- example: {name} -->\n```python\n(.*?)```", page, re.DOTALL)[1]
+
+
+@pytest.fixture
+def own_session():
+    """What a test registers is gone after it."""
+    before = registered()
+    yield
+    forget(before)
+
+
+def test_the_analyzer_of_the_docs_has_fifteen_lines_and_keeps_the_rules(tmp_path, own_session):
+    code = example("speed.py")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    (tmp_path / "speed.py").write_text(code)
+    (plugin,) = load_file(tmp_path / "speed.py")
+    check_analyzer(plugin.load()())
+
+
+def test_the_probe_of_the_docs_keeps_the_rules_and_recovers_its_system(tmp_path, own_session):
+    (tmp_path / "relax.py").write_text(example("relax.py"))
     probe = from_file(tmp_path / "relax.py", None)()
     check_probe(probe)
     system = ornstein_uhlenbeck(1)

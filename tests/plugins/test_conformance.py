@@ -1,14 +1,19 @@
 """All registered probes keep what a probe promises, and the check sees those that do not."""
 
-from dataclasses import dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import dataclass, fields, make_dataclass, replace
 
 import pytest
 import torch
 
+from sdelens.errors import BadNumbers
 from sdelens.laws.law import Kernel
+from sdelens.laws.scale import FullScale
 from sdelens.protocols import Fit
 from sdelens.registry import load, plugins
-from sdelens.testing.conformance import check_probe
+from sdelens.testing import check_probe
+from sdelens.testing.probe_promises import a_known_process_is_recovered
+from sdelens.testing.trial import Trial
 from sdelens_plugins.probes.linear import LinearProbe
 
 QUICK = {
@@ -34,7 +39,28 @@ def quick(kind, density):
 def test_a_registered_probe_keeps_its_promises(name):
     kind = load("probe", name)
     for density in dict.fromkeys((kind.densities[0], kind.densities[-1])):
-        check_probe(quick(kind, density))
+        check_probe(quick(kind, density), recovers=False)
+
+
+WITHOUT_DRIFT = {"constant", "token"}
+"""A random walk, and a table of words."""
+LEARNED = {"width": 32, "noise_width": 16, "components": 2, "epochs": 2, "least_steps": 400}
+"""Settings under which networks have learned enough."""
+
+
+@pytest.mark.parametrize("name", sorted(plugins("probe").keys() - WITHOUT_DRIFT))
+def test_a_registered_probe_recovers_a_known_process(name):
+    kind = load("probe", name)
+    known = {field.name for field in fields(kind)}
+    settings = {k: v for k, v in LEARNED.items() if k in known}
+    a_known_process_is_recovered(Trial.of(kind(density=kind.densities[0], **settings)))
+
+
+def test_a_random_walk_recovers_no_drift_and_need_not():
+    walk = load("probe", "constant")()
+    with pytest.raises(AssertionError, match="of the drift's variance is missed"):
+        check_probe(walk)
+    check_probe(walk, recovers=False)
 
 
 @dataclass(frozen=True)
@@ -97,6 +123,83 @@ class Timeless(LinearProbe):
         return Fit(replace(fit.law, dt=1.0))
 
 
+Thawed = make_dataclass(
+    "Thawed",
+    [("density", str, "discrete")],
+    namespace={name: getattr(LinearProbe, name) for name in ("densities", "fit", "restore")},
+)
+
+
+@dataclass(frozen=True)
+class Learning(LinearProbe):
+    """Leaves its parameters as they were learned."""
+
+    def fit(self, train, validation, *, seed, watch):
+        fit = super().fit(train, validation, seed=seed, watch=watch)
+        noise = replace(fit.law.noise, std=fit.law.noise.std.clone().requires_grad_())
+        return Fit(replace(fit.law, noise=noise))
+
+
+@dataclass(frozen=True)
+class Changed(LinearProbe):
+    """Predicts with something done to each prediction."""
+
+    def fit(self, train, validation, *, seed, watch):
+        fit = super().fit(train, validation, seed=seed, watch=watch)
+        return Fit(self.law(fit.law.mean, fit.law.noise))
+
+
+class Flat(Kernel):
+    def predict(self, past):
+        own = super().predict(past)
+        return replace(own, centre=own.centre[:, :1])
+
+
+class Together(Kernel):
+    def predict(self, past):
+        own = super().predict(past)
+        return replace(own, centre=own.centre + past.states.mean())
+
+
+class Clocked(Kernel):
+    def predict(self, past):
+        own = super().predict(past)
+        return replace(own, centre=own.centre + 0.01 * past.times[..., None])
+
+
+class Backwards(Kernel):
+    def predict(self, past):
+        own = super().predict(past)
+        return replace(own, centre=2 * past.states - own.centre)
+
+
+class Odd(FullScale):
+    def covariance(self):
+        return super().covariance() * torch.tensor([[1.0, 5.0], [5.0, 1.0]])
+
+
+class Indefinite(Kernel):
+    def predict(self, past):
+        own = super().predict(past)
+        root = torch.linalg.cholesky(own.scale.covariance())
+        return replace(own, scale=Odd(root + root[0, 0] * torch.tensor([[0.0, 0.0], [0.5, 0.0]])))
+
+
+def changing(law):
+    return type(law.__name__, (Changed,), {"law": law, "__module__": __name__})
+
+
+@dataclass(frozen=True)
+class Swallowing(LinearProbe):
+    """Takes NaN for zero."""
+
+    def fit(self, train, validation, *, seed, watch):
+        with suppress(BadNumbers):
+            return super().fit(train, validation, seed=seed, watch=watch)
+        known = replace(train, states=train.states.nan_to_num())
+        return super().fit(known, validation, seed=seed, watch=watch)
+
+
 WRONG = {
     Drawing: "global random state",
     Varying: "two fits with one seed differ",
@@ -104,10 +207,18 @@ WRONG = {
     Greedy: "padding is seen",
     Prophetic: "depend on what comes later",
     Timeless: "the drift",
+    Thawed: "frozen=True is needed",
+    Learning: "requires a gradient",
+    Swallowing: "NaN in the training states was not refused",
+    changing(Flat): "predictions have their shapes",
+    changing(Together): "means depend on the batch",
+    changing(Clocked): "times are not taken from their start",
+    changing(Backwards): "of the drift's variance is missed",
+    changing(Indefinite): "a covariance has the eigenvalue",
 }
 
 
-@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("kind", WRONG, ids=lambda kind: kind.__name__)
 def test_a_probe_that_breaks_a_promise_is_told_which(kind):
     with pytest.raises(AssertionError, match=WRONG[kind]):
         check_probe(kind())

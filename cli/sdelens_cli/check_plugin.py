@@ -1,0 +1,69 @@
+"""`sdelens plugins check`: whether plugins keep what their kind promises."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
+from sdelens.registering import load_file
+from sdelens.registry import KINDS, Plugin
+from sdelens.registry import plugins as known
+from sdelens.settings import build, parse_assignments
+from sdelens_cli.plugin_files import PluginFiles, use
+
+CHECKED = ("source", "probe", "analyzer")
+
+
+def check(
+    target: Annotated[str, typer.Argument(help="A plugin's name, or a Python file.")],
+    kind: Annotated[str | None, typer.Option(help="Of the name, if several have it.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting, as for its kind: probe.epochs=2. Repeatable."),
+    ] = None,
+    no_recovery: Annotated[
+        bool, typer.Option("--no-recovery", help="Of a probe without a drift: a random walk, say.")
+    ] = False,
+    files: PluginFiles = None,
+) -> None:
+    """Check that a plugin keeps the promises of its kind; a broken one is exit 6, with a list."""
+    use(files)
+    found = chosen(target, kind)
+    settings = parse_assignments(set_ or [])
+    for plugin in found:
+        made = plugin.load()
+        label = plugin.name if plugin.kind == "analyzer" else plugin.kind
+        one = build(made, settings.pop(label, {}), plugin.name)
+        verdict(plugin, one, {"recovers": False} if no_recovery else {})
+    if settings:
+        raise UsageError(f"--set {min(settings)}.* is about no plugin that was checked")
+
+
+def chosen(target: str, kind: str | None) -> list[Plugin]:
+    """The plugins of a file, or those of that name; only kinds that there are promises for."""
+    if target.endswith(".py") or "/" in target:
+        found = list(load_file(Path(target)))
+    else:
+        kinds = KINDS if kind is None else (kind,)
+        found = [known(of)[target] for of in kinds if of in KINDS and target in known(of)]
+        if not found:
+            names = {name for of in CHECKED for name in known(of)}
+            raise UnknownName.among("plugin", target, names, "See: sdelens plugins list")
+    checked = [plugin for plugin in found if plugin.kind in CHECKED]
+    if not checked:
+        raise UsageError(
+            f"there are promises for {', '.join(CHECKED)}, but {target} is a {found[0].kind}"
+        )
+    return checked
+
+
+def verdict(plugin: Plugin, made: Any, options: dict[str, bool]) -> None:
+    """A sentence if every promise is kept; an error that lists those that are not."""
+    from sdelens.testing.conformance import CHECKS
+
+    try:
+        CHECKS[plugin.kind](made, **options if plugin.kind == "probe" else {})
+    except AssertionError as error:
+        raise BrokenPlugin(str(error)) from None
+    print(f"{plugin.kind} {plugin.name} keeps its promises")

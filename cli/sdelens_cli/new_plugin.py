@@ -1,0 +1,78 @@
+"""`sdelens plugins new`: a plugin to begin with, as a distribution or as one file."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+import typer
+
+from sdelens.errors import UsageError
+from sdelens.registry import API
+
+TEMPLATES = Path(__file__).parent / "templates"
+NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+
+
+class Kind(StrEnum):
+    """What there are templates for."""
+
+    analyzer = "analyzer"
+    probe = "probe"
+    source = "source"
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Its name: lower case, as in mean_speed.")],
+    kind: Annotated[Kind, typer.Option(help="What it is.")] = Kind.analyzer,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="One file, for --plugin, and no distribution.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder that it is written into.")] = Path(),
+) -> None:
+    """Write a plugin that works: one file, or a distribution with its test. Needs no network."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"a plugin's name must be lower-case words joined by - or _, got {name!r}"
+        )
+    words = words_of(name, kind)
+    folder = out if single_file else out / words["distribution"]
+    stem = name.replace("-", "_") if single_file else words["module"]
+    files = {folder / f"{stem}.py": filled(f"{kind}.py", words)}
+    if not single_file:
+        files |= {
+            folder / "pyproject.toml": filled("pyproject.toml", words),
+            folder / f"test_{stem}.py": filled("test.py", words),
+            folder / "README.md": filled("README.md", words),
+        }
+    for file in files:
+        if file.exists():
+            raise UsageError(f"{file} exists: choose another name or --out")
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        print(file)
+    first = next(iter(files))
+    typer.echo(f"\nnext: sdelens plugins check {first}", err=True)
+
+
+def words_of(name: str, kind: Kind) -> dict[str, str]:
+    """What the templates leave open."""
+    plain = name.replace("-", "_")
+    title = "".join(word.capitalize() for word in plain.split("_"))
+    return {
+        "name": name,
+        "kind": kind.value,
+        "group": f"sdelens.{kind}s",
+        "distribution": f"sdelens-{name.replace('_', '-')}",
+        "module": f"sdelens_{plain}",
+        "title": f"{title}{kind.capitalize()}",
+        "api": str(API),
+    }
+
+
+def filled(template: str, words: dict[str, str]) -> str:
+    """A template's text."""
+    text = (TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
+    return Template(text).substitute(words)

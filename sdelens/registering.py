@@ -1,0 +1,119 @@
+"""Plugins without a distribution: a Python file, or a class in a notebook.
+
+::
+
+    @sdelens.analyzer("speed")
+    @dataclass(frozen=True)
+    class SpeedAnalyzer: ...
+"""
+
+import linecache
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from sdelens.errors import BrokenPlugin, SdelensError, UsageError
+from sdelens.registry import Plugin, forget, register, registered
+
+Class = TypeVar("Class", bound=type)
+FILE = "file"
+"""The version of a plugin that is a file."""
+SESSION = "this session"
+"""The distribution of a plugin that a notebook or an interpreter defined."""
+
+
+def analyzer(name: str) -> Callable[[Class], Class]:
+    """Register the class below as an analyzer of that name, until the process ends.
+
+    Registering the name again replaces it, so that a notebook's cell can be run again. Raises
+    `UsageError` where the name is that of a built-in one.
+    """
+    return _decorator("analyzer", name)
+
+
+def probe(name: str) -> Callable[[Class], Class]:
+    """Register the class below as a probe of that name, as `analyzer` does."""
+    return _decorator("probe", name)
+
+
+def source(name: str) -> Callable[[Class], Class]:
+    """Register the class below as a source of that name, as `analyzer` does."""
+    return _decorator("source", name)
+
+
+def reporter(name: str) -> Callable[[Class], Class]:
+    """Register the class below as a reporter of that name, as `analyzer` does."""
+    return _decorator("reporter", name)
+
+
+def _decorator(kind: str, name: str) -> Callable[[Class], Class]:
+    if not isinstance(name, str):
+        raise UsageError(f'@sdelens.{kind} needs a name: write @sdelens.{kind}("name")')
+
+    def decorate(kept: Class) -> Class:
+        distribution, version, digest = _whence(kept)
+        target = f"{kept.__module__}:{kept.__qualname__}"
+        register(Plugin(kind, name, distribution, version, target, lambda: kept, digest))
+        return kept
+
+    return decorate
+
+
+def _whence(kept: type) -> tuple[str, str, str | None]:
+    """The file that a class is from, or the session, and the hash of its source."""
+    module = sys.modules.get(kept.__module__)
+    file = getattr(module, "__file__", None)
+    if file and Path(file).is_file():
+        known: bytes | None = getattr(module, "__source__", None)
+        text = Path(file).read_bytes() if known is None else known
+        return Path(file).name, FILE, sha256(text).hexdigest()
+    return SESSION, "", _cell(kept)
+
+
+def _cell(kept: type) -> str | None:
+    """The hash of the cell that a notebook's class stands in; None where it is not kept."""
+    for part in vars(kept).values():
+        code = getattr(part, "__code__", None)
+        lines = linecache.getlines(code.co_filename) if code else []
+        if lines:
+            return sha256("".join(lines).encode()).hexdigest()
+    return None
+
+
+def load_file(file: Path) -> tuple[Plugin, ...]:
+    """Execute a file, and give back the plugins that it registered.
+
+    What was hashed is what was executed. Raises `UsageError` for a file that is none or registers
+    nothing, and `BrokenPlugin` for one that raises; then nothing of it stays.
+    """
+    before = registered()
+    execute(file)
+    found = tuple(p for key, p in registered().items() if before.get(key) is not p)
+    if not found:
+        raise UsageError(
+            f'{file} registers no plugin: put @sdelens.analyzer("name"), or probe, source or '
+            "reporter, above its class"
+        )
+    return found
+
+
+def execute(file: Path) -> ModuleType:
+    """A file as a module of its own name, whatever else is called the same."""
+    if not file.is_file():
+        raise UsageError(f"--plugin expects a Python file, got {file}: there is no such file")
+    text, before = file.read_bytes(), registered()
+    module = ModuleType(f"sdelens_plugin_{file.stem}_{sha256(text).hexdigest()[:12]}")
+    module.__file__, module.__source__ = str(file), text  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module  # where dataclasses look annotations up
+    try:
+        exec(compile(text, str(file), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        forget(before)
+        del sys.modules[module.__name__]
+        if isinstance(error, SdelensError):
+            raise
+        raise BrokenPlugin(f"{file} does not load: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,181 @@
+"""What every analyzer promises."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sdelens.errors import SdelensError
+from sdelens.fitting.study import Study
+from sdelens.protocols import Analyzer
+from sdelens.registry import load
+from sdelens.report import Estimate, Finding, Report
+from sdelens.runs.findings import load_finding, packed, save_finding
+from sdelens.testing.promises import Untouched, digest_of, require_settings, state_of_study
+from sdelens.testing.small_study import (
+    PROMPT,
+    changed,
+    in_small_blocks,
+    not_numbers,
+    small_study,
+)
+
+NEEDS = {"sde", "model", "attention", "prompt", "ensemble"}
+SCOPES = ("view", "run", "runs")
+SEED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An analyzer, and small studies to ask it about."""
+
+    analyzer: Analyzer
+
+    def study(self, dtype: str = "float32") -> Study:
+        """One view, or two where it looks at the run; a prompt or an ensemble if it needs one."""
+        wanted = self.analyzer.needs | getattr(self.analyzer, "wants", frozenset())
+        whole = small_study(dtype, members=2 if "ensemble" in wanted else 0)
+        study = whole.only(next(iter(whole.views))) if self.analyzer.scope == "view" else whole
+        return replace(study, prompt=PROMPT) if "prompt" in wanted else study
+
+    def answer(self, study: Study) -> Finding:
+        """What it says of a study."""
+        return self.analyzer.analyze(study, seed=SEED)
+
+    @cached_property
+    def finding(self) -> Finding:
+        """What it says of its own study."""
+        return self.answer(self.study())
+
+    @cached_property
+    def again(self) -> Finding:
+        """The same once more."""
+        return self.answer(self.study())
+
+    @cached_property
+    def drawn(self) -> tuple[dict[str, float], ...]:
+        """What it estimates with its own and with three other seeds."""
+        others = (self.analyzer.analyze(self.study(), seed=SEED + k) for k in (1, 2, 3))
+        return (values(self.finding), *map(values, others))
+
+
+def settings_are_fields_of_a_frozen_dataclass(asked: Asked) -> None:
+    """They are JSON scalars, and building from them gives the same analyzer."""
+    analyzer = asked.analyzer
+    require_settings(analyzer, Analyzer, "needs, scope and analyze")
+    assert analyzer.scope in SCOPES, f"scope {analyzer.scope!r} is none of {SCOPES}"
+    for name in ("needs", "wants"):
+        unknown = set(getattr(analyzer, name, ())) - NEEDS
+        assert not unknown, f"{name} holds {sorted(unknown)}, which are none of {sorted(NEEDS)}"
+
+
+def it_leaves_model_fit_data_and_random_state_alone(asked: Asked) -> None:
+    """Nothing but the finding is new; no hook is left."""
+    study = asked.study()
+    with Untouched(lambda: state_of_study(study)):
+        _ = asked.again
+
+
+def one_seed_gives_one_finding(asked: Asked) -> None:
+    """To the bit."""
+    (one, tensors), (other, others) = packed(asked.finding), packed(asked.again)
+    assert one == other, "two findings with one seed differ"
+    different = [n for n in tensors if digest_of({n: tensors[n]}) != digest_of({n: others[n]})]
+    assert not different, f"with one seed {', '.join(different[:3])} differ"
+
+
+def blocks_and_padding_do_not_matter(asked: Asked) -> None:
+    """The same paths, fewer in a block and with more padding, in which other values stand.
+
+    Estimates may differ by rounding; those that are drawn also by four standard errors of their
+    own, and four times the range over four seeds.
+    """
+    again = values(asked.answer(changed(asked.study(), in_small_blocks)))
+    for estimate in asked.finding.estimates:
+        name, value = estimate.name, estimate.value
+        if name not in again or not math.isfinite(value):
+            continue  # a name may say which of several was the largest
+        apart, slack = abs(again[name] - value), 1e-3 * abs(value) + 1e-6
+        if apart > slack:
+            seeds = [found.get(name, value) for found in asked.drawn]
+            spread = (estimate.stderr or 0.0) + max(seeds) - min(seeds)
+            said = f"{name} is {estimate}, and {again[name]:.4g} in blocks of five paths"
+            assert apart <= slack + 4 * spread, said
+
+
+def values(finding: Finding) -> dict[str, float]:
+    """Estimates by name."""
+    return {estimate.name: estimate.value for estimate in finding.estimates}
+
+
+def a_model_in_bfloat16_will_do(asked: Asked) -> None:
+    """Where the model is asked at all."""
+    if {"model", "attention"} & (asked.analyzer.needs | getattr(asked.analyzer, "wants", set())):
+        asked.answer(asked.study("bfloat16"))
+
+
+def states_that_are_not_numbers_are_refused(asked: Asked) -> None:
+    """By an error of sdelens.errors; or they are not looked at, and the answer is the same."""
+    try:
+        finding = asked.answer(changed(asked.study(), not_numbers))
+    except SdelensError:
+        return
+    except Exception as error:
+        said = "NaN was refused by an error that is none of sdelens.errors: take require_finite"
+        raise AssertionError(f"{said} ({type(error).__name__}: {error})") from error
+    same = packed(finding)[0] == packed(asked.finding)[0]
+    assert same, (
+        "NaN in the states was not refused: take sdelens.paths.trajectories.require_finite"
+    )
+
+
+def findings_are_whole(asked: Asked) -> None:
+    """Names, sentences, estimates with finite errors, captions, labels of axes."""
+    finding = asked.finding
+    views = "+".join(map(str, asked.study().views))
+    assert finding.view == views or asked.analyzer.scope != "view", f"the view is {views}"
+    for name in ("analyzer", "headline", "reading"):
+        assert getattr(finding, name).strip(), f"{name} is empty"
+    for estimate in finding.estimates:
+        assert isinstance(estimate, Estimate), f"{estimate!r} is no Estimate"
+        assert estimate.stderr is None or not estimate.stderr < 0, (
+            f"{estimate.name}: error below 0"
+        )
+        assert str(estimate), estimate.name
+    for strip in finding.strips:
+        assert len(strip.tokens) == len(strip.values), f"{strip.name}: tokens without values"
+    for figure in finding.figures:
+        assert figure.caption.strip(), f"the figure {figure.name} has no caption"
+
+
+def findings_are_saved_and_loaded(asked: Asked) -> None:
+    """As JSON and safetensors: the same again."""
+    with TemporaryDirectory() as folder:
+        save_finding(asked.finding, Path(folder))
+        loaded = load_finding(Path(folder))
+    (one, tensors), (other, others) = packed(asked.finding), packed(loaded)
+    assert one == other, "a finding that was saved and loaded differs"
+    assert digest_of(tensors) == digest_of(others), "its arrays differ"
+
+
+def findings_stand_in_a_report(asked: Asked) -> None:
+    """With every figure drawn."""
+    report = Report(title="small", verdict=(), findings=(asked.finding,))
+    with TemporaryDirectory() as folder:
+        page = load("reporter", "html")().render(report, Path(folder)).read_text("utf-8")
+    assert asked.finding.analyzer in page, "the report does not name the analyzer"
+
+
+ANALYZER: tuple[Callable[[Asked], None], ...] = (
+    settings_are_fields_of_a_frozen_dataclass,
+    it_leaves_model_fit_data_and_random_state_alone,
+    one_seed_gives_one_finding,
+    blocks_and_padding_do_not_matter,
+    a_model_in_bfloat16_will_do,
+    states_that_are_not_numbers_are_refused,
+    findings_are_whole,
+    findings_are_saved_and_loaded,
+    findings_stand_in_a_report,
+)

@@ -1,0 +1,118 @@
+"""How promises are checked, and what nobody may change: the model, the data, the random state."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sdelens.fitting.study import Study
+from sdelens.protocols import LanguageModel
+from sdelens.registry import API
+from sdelens.settings import build, described
+
+Trial = TypeVar("Trial")
+HALF = (torch.bfloat16, torch.float16)
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def require_kept(
+    plugin: object, kind: str, promises: Sequence[Callable[[Trial], None]], trial: Trial
+) -> None:
+    """Raises an `AssertionError` that lists every promise broken, and how."""
+    broken = []
+    for promise in promises:
+        try:
+            promise(trial)
+        except Exception as error:
+            name = promise.__name__.replace("_", " ")
+            broken.append(f"- {name}: {type(error).__name__}: {error}")
+    if broken:
+        listed = "\n".join(broken)
+        raise AssertionError(f"{type(plugin).__name__} breaks what {kind} promises:\n{listed}")
+
+
+def require_settings(plugin: Any, protocol: type, needed: str) -> None:
+    """Fields of a frozen dataclass, JSON scalars; through JSON and back it is the same plugin."""
+    assert isinstance(plugin, protocol), f"{needed} are needed"
+    assert is_dataclass(plugin), "a dataclass is needed"
+    parameters: Any = getattr(type(plugin), "__dataclass_params__", None)
+    assert parameters.frozen, "frozen=True is needed"
+    assert getattr(plugin, "api", 1) == API, f"this sdelens has api {API}"
+    settings = described(plugin)
+    for name, value in settings.items():
+        assert isinstance(value, str | int | float | None), f"{name} is a {type(value).__name__}"
+    again = json.loads(json.dumps(settings, allow_nan=False))
+    assert build(type(plugin), again, "plugin") == plugin, "settings through JSON make another one"
+
+
+def random_state() -> tuple[bytes, bytes, int]:
+    """Of torch and numpy; Python's own is drawn from by beartype's checks."""
+    numbers: Any = np.random.get_state()
+    return torch.random.get_rng_state().numpy().tobytes(), numbers[1].tobytes(), numbers[2]
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, types, shapes and bytes."""
+    total = sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        exact = tensor.float() if tensor.dtype in HALF else tensor  # numpy has no bfloat16
+        total.update(exact.detach().cpu().numpy().tobytes())
+    return total.hexdigest()
+
+
+def state_of_model(model: LanguageModel | None) -> dict[str, str]:
+    """Weights, flags and hooks of every module that a model holds."""
+    parts = [part for part in vars(model).values() if isinstance(part, nn.Module)] if model else []
+    inside = [module for part in parts for module in part.modules()]
+    weights = {f"{k} {n}": w for k, part in enumerate(parts) for n, w in part.named_parameters()}
+    flags = [(m.training, *(p.requires_grad for p in m.parameters(recurse=False))) for m in inside]
+    return {
+        "the model's weights": digest_of(weights),
+        "whether the model trains": str(flags),
+        "the model's hooks": str([len(getattr(m, name)) for m in inside for name in HOOKS]),
+    }
+
+
+def state_of_study(study: Study) -> dict[str, str]:
+    """All that an analyzer is handed."""
+    found = {"the documents": study.documents.digest()} | state_of_model(study.model)
+    for view, viewed in study.views.items():
+        fitted = viewed.fitted
+        laws = enumerate((fitted.law, *fitted.members))
+        fit = {f"{k} {name}": t for k, law in laws for name, t in law.tensors().items()}
+        found[f"the fit of {view}"] = digest_of(fit | fitted.basis.tensors())
+        sides = {"train": viewed.train, "validation": viewed.validation, "test": viewed.test}
+        for side, paths in sides.items():
+            blocks = enumerate(paths)
+            named = {f"{k} {n}": t for k, block in blocks for n, t in vars(block).items()}
+            found[f"the {side} paths of {view}"] = digest_of(named)
+    return found
+
+
+class Untouched:
+    """Raises an `AssertionError` where something inside the block changed what is not its own."""
+
+    def __init__(self, state: Callable[[], Mapping[str, str]]) -> None:
+        self.state = state
+
+    def __enter__(self) -> None:
+        self.before, self.random = self.state(), random_state()
+        self.modes = (torch.get_default_dtype(), torch.is_grad_enabled())
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            return
+        assert random_state() == self.random, (
+            "a global random state was used: take seeds.generator"
+        )
+        modes = (torch.get_default_dtype(), torch.is_grad_enabled())
+        assert modes == self.modes, "torch's default type or gradient mode changed"
+        after = self.state()
+        changed = [name for name, value in self.before.items() if after[name] != value]
+        assert not changed, f"{' and '.join(changed)} changed"

@@ -1,0 +1,70 @@
+"""What every source promises."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sdelens.paths.documents import Document
+from sdelens.protocols import LanguageModel, Source
+from sdelens.testing.promises import Untouched, require_settings, state_of_model
+from sdelens.testing.small_model import small_model
+
+SEED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A source, and a small model to read for."""
+
+    source: Source
+
+    def documents(self, model: LanguageModel | None = None, seed: int = SEED) -> list[Document]:
+        """All of them."""
+        return list(self.source.documents(model or small_model(), seed=seed))
+
+
+def settings_are_fields_of_a_frozen_dataclass(read: Read) -> None:
+    """They are JSON scalars, and building from them gives the same source."""
+    require_settings(read.source, Source, "documents(model, seed=)")
+
+
+def it_leaves_the_model_and_the_random_state_alone(read: Read) -> None:
+    """Nothing but the documents is new; no hook is left."""
+    with Untouched(lambda: state_of_model(small_model())):
+        read.documents()
+
+
+def one_seed_gives_the_same_documents(read: Read) -> None:
+    """In the same order; other seeds give documents too."""
+    assert read.documents() == read.documents(), "two readings with one seed differ"
+    assert read.documents(seed=SEED + 1), "another seed gives none"
+
+
+def documents_are_as_the_model_reads_them(read: Read) -> None:
+    """Token ids of its vocabulary, BOS first where it has one, no longer than its context."""
+    card, found = small_model().card, read.documents()
+    assert found, "there are no documents"
+    for number, document in enumerate(found):
+        assert isinstance(document, Document), f"{document!r} is no Document"
+        ids, which = document.tokens, f"document {number}"
+        assert all(isinstance(i, int) for i in ids), f"{which}: token ids are ints"
+        assert all(0 <= i < card.vocabulary for i in ids), (
+            f"{which}: ids outside of the vocabulary"
+        )
+        assert ids[:1] == (card.bos,), f"{which} does not begin with BOS: take states.opened"
+        assert ids[1:2] != (card.bos,), f"{which} begins with BOS twice: take states.opened"
+        assert len(ids) <= card.context, f"{which} is longer than the context"
+        assert 0 <= document.start <= len(ids), f"{which} starts beyond its end"
+
+
+def a_model_in_bfloat16_reads_too(read: Read) -> None:
+    """The same source, another type of weights."""
+    assert read.documents(small_model("bfloat16")), "there are no documents"
+
+
+SOURCE: tuple[Callable[[Read], None], ...] = (
+    settings_are_fields_of_a_frozen_dataclass,
+    it_leaves_the_model_and_the_random_state_alone,
+    one_seed_gives_the_same_documents,
+    documents_are_as_the_model_reads_them,
+    a_model_in_bfloat16_reads_too,
+)

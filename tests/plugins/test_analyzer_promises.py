@@ -1,0 +1,274 @@
+"""All registered analyzers keep what an analyzer promises; the check sees those that do not."""
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+from sdelens.registry import load, plugins
+from sdelens.report import Estimate, Figure, Finding
+from sdelens.testing import check_analyzer
+from sdelens.testing.analyzer_promises import ANALYZER, Asked
+from sdelens.testing.promises import require_kept
+from sdelens.testing.small_model import small_model
+from sdelens_cli.screen import Screen, finding_json
+
+QUICK = {
+    "exponents": 2,
+    "paths": 4,
+    "steps": 20,
+    "long_run": 200,
+    "states": 64,
+    "documents": 12,
+    "nodes": 4,
+    "nulls": 24,
+    "starts": 32,
+    "draws": 4,
+    "projections": 20,
+    "permutations": 5,
+    "tokens": 8,
+}
+"""Settings that make an answer short, of whichever analyzer has them."""
+
+
+@pytest.mark.parametrize("name", sorted(plugins("analyzer")))
+def test_a_registered_analyzer_keeps_its_promises(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    kind = load("analyzer", name)
+    known = {field.name for field in fields(kind)}
+    asked = Asked(kind(**{k: v for k, v in QUICK.items() if k in known}))
+    require_kept(asked.analyzer, "an analyzer", ANALYZER, asked)
+    finding = asked.finding
+    json.dumps(finding_json(finding), allow_nan=False)
+    Screen().findings([(finding, Path("analysis"))])
+    shown = " ".join(capsys.readouterr().err.split())
+    assert finding.headline.split()[-1] in shown
+    assert all(estimate.number in shown for estimate in finding.estimates)
+
+
+def mean_size(study):
+    """The mean size of the observed test states, one value for each document."""
+    _, viewed = study.single
+    sizes = [block.states.norm(dim=-1)[block.mask] for block in viewed.test]
+    return float(torch.cat(sizes).mean())
+
+
+class Size:
+    """The mean size of a state."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    scope: ClassVar[str] = "view"
+    factor = 1.0
+
+    def value(self, study, seed):
+        for paths in (viewed.test for viewed in study.views.values()):
+            list(paths.transitions(100, seed))  # refuses what is no number
+        return mean_size(study)
+
+    def analyze(self, study, *, seed):
+        view, _ = study.single
+        size = Estimate("size", self.factor * self.value(study, seed))
+        return Finding("sound", str(view), f"Size {size}.", "A mean.", estimates=(size,))
+
+
+@dataclass(frozen=True)
+class Sound(Size):
+    """Keeps every promise."""
+
+    factor: float = 1.0
+
+
+def test_a_sound_analyzer_passes():
+    check_analyzer(Sound())
+
+
+@dataclass
+class Thawed(Size):
+    """Can be changed."""
+
+
+@dataclass(frozen=True)
+class Unsettled(Sound):
+    factor: tuple = (1, 2)
+
+    def value(self, study, seed):
+        return 0.0
+
+    def analyze(self, study, *, seed):
+        return replace(Sound().analyze(study, seed=seed), analyzer="unsettled")
+
+
+@dataclass(frozen=True)
+class Needy(Sound):
+    needs: ClassVar[frozenset[str]] = frozenset({"modle"})
+
+
+@dataclass(frozen=True)
+class Hooking(Sound):
+    def value(self, study, seed):
+        block = study.model.plain.get_submodule("transformer.h.0")
+        block.register_forward_hook(lambda *_: None)
+        return super().value(study, seed)
+
+
+@dataclass(frozen=True)
+class Training(Sound):
+    def value(self, study, seed):
+        with torch.no_grad():
+            next(study.model.plain.parameters()).add_(1e-3)
+        return super().value(study, seed)
+
+
+@dataclass(frozen=True)
+class Moving(Sound):
+    """Changes the fit."""
+
+    def value(self, study, seed):
+        _, viewed = study.single
+        next(iter(viewed.fitted.law.tensors().values())).mul_(1.001)
+        return super().value(study, seed)
+
+
+@dataclass(frozen=True)
+class Writing(Sound):
+    """Changes the paths that it is given."""
+
+    def value(self, study, seed):
+        _, viewed = study.single
+        for block in viewed.test:
+            block.states.mul_(1.001)
+        return super().value(study, seed)
+
+
+@dataclass(frozen=True)
+class Drawing(Sound):
+    def value(self, study, seed):
+        return super().value(study, seed) + 0 * float(torch.rand(()))
+
+
+@dataclass(frozen=True)
+class Varying(Sound):
+    def value(self, study, seed):
+        VARYING.append(0)
+        return super().value(study, seed) + len(VARYING)
+
+
+VARYING = []
+
+
+@dataclass(frozen=True)
+class Padded(Sound):
+    """Counts padding."""
+
+    def value(self, study, seed):
+        super().value(study, seed)
+        _, viewed = study.single
+        return float(torch.cat([b.states.norm(dim=-1).flatten() for b in viewed.test]).mean())
+
+
+@dataclass(frozen=True)
+class Batched(Sound):
+    """A mean of the blocks' means."""
+
+    def value(self, study, seed):
+        super().value(study, seed)
+        _, viewed = study.single
+        return float(torch.stack([b.states[b.mask].max() for b in viewed.test]).mean())
+
+
+@dataclass(frozen=True)
+class Single(Sound):
+    """Knows one type of weights."""
+
+    def value(self, study, seed):
+        weights = next(study.model.plain.parameters())
+        assert weights.dtype == torch.float32
+        return super().value(study, seed)
+
+
+@dataclass(frozen=True)
+class Blind(Sound):
+    """Passes NaN on."""
+
+    def value(self, study, seed):
+        return mean_size(study)
+
+
+@dataclass(frozen=True)
+class Crashing(Sound):
+    """Refuses NaN by an error of its own."""
+
+    def value(self, study, seed):
+        size = mean_size(study)
+        if size != size:
+            raise RuntimeError("oh")
+        return size
+
+
+@dataclass(frozen=True)
+class Silent(Sound):
+    def analyze(self, study, *, seed):
+        return replace(super().analyze(study, seed=seed), reading=" ")
+
+
+@dataclass(frozen=True)
+class Uncaptioned(Sound):
+    def analyze(self, study, *, seed):
+        return replace(super().analyze(study, seed=seed), figures=(Figure("f", (), ""),))
+
+
+@dataclass(frozen=True)
+class Unsaved(Sound):
+    """Holds what no file can."""
+
+    def analyze(self, study, *, seed):
+        return replace(super().analyze(study, seed=seed), arrays={"law": object()})
+
+
+@dataclass(frozen=True)
+class Elsewhere(Sound):
+    def analyze(self, study, *, seed):
+        return replace(super().analyze(study, seed=seed), view="somewhere")
+
+
+WRONG = {
+    Thawed: "frozen=True is needed",
+    Unsettled: "factor is a tuple",
+    Needy: "needs holds .'modle'.",
+    Hooking: "the model's hooks changed",
+    Training: "the model's weights changed",
+    Moving: "the fit of L00 changed",
+    Writing: "the test paths of L00 changed",
+    Drawing: "a global random state was used",
+    Varying: "two findings with one seed differ",
+    Padded: "blocks and padding do not matter",
+    Batched: "blocks and padding do not matter",
+    Single: "a model in bfloat16 will do",
+    Blind: "NaN in the states was not refused",
+    Crashing: "by an error that is none of sdelens.errors",
+    Silent: "reading is empty",
+    Uncaptioned: "the figure f has no caption",
+    Unsaved: "findings are saved and loaded",
+    Elsewhere: "the view is L00",
+}
+
+
+@pytest.mark.parametrize("kind", WRONG, ids=lambda kind: kind.__name__)
+def test_an_analyzer_that_breaks_a_promise_is_told_which(kind):
+    try:
+        with pytest.raises(AssertionError, match=WRONG[kind]):
+            check_analyzer(kind())
+    finally:
+        restored(kind)
+
+
+def restored(kind):
+    """What a broken plugin changed is thrown away: other tests share it."""
+    from sdelens.testing.small_study import small_study
+
+    if kind in (Hooking, Training, Moving, Writing):
+        small_model.cache_clear()
+        small_study.cache_clear()
