@@ -10,14 +10,9 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-<<<<<<< HEAD
 from sdelens.language.prompt import prompted
 from sdelens.paths.documents import Documents
-from sdelens.paths.trajectories import Trajectories
-=======
-from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Trajectories, require_finite
->>>>>>> 4c606e5adb66c0bca85b05eeef269523892af7d4
 from sdelens.protocols import LanguageModel
 
 
