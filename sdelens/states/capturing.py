@@ -14,7 +14,7 @@ from torch import Tensor
 from sdelens.digest import digest
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.models import language_model
-from sdelens.origin import Origin
+from sdelens.origin import Origin, live
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.protocols import LanguageModel, Site
@@ -57,8 +57,9 @@ def origin_of(
 ) -> Origin:
     """Everything that shapes the states of these documents at these sites."""
     bos = model.card.bos
+    hooked = getattr(model, "hooked", False)
     return Origin(
-        model=model.card,
+        model=live(model.card) if hooked else model.card,
         hook=" ".join(map(str, sites)),
         skip_first=skip_first,
         bos_prepended=bos is not None and bool((documents.padded()[:, 0] == bos).all()),
