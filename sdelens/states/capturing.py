@@ -172,7 +172,7 @@ def _shard(
             row = torch.arange(len(rows))[:, None]
             taken = value.float().cpu()[row, index[rows].clamp(max=value.shape[1] - 1)]
             states[site][rows] = taken.where(mask[rows][..., None], 0)
-            _require_finite(states[site][rows], site, rows + first, positions[rows])
+            require_finite_states(states[site][rows], site, rows + first, positions[rows])
         watch(int(lengths[rows].sum()))
     return Shard(
         states=states,
@@ -183,7 +183,7 @@ def _shard(
     )
 
 
-def _require_finite(
+def require_finite_states(
     states: Float[Tensor, "path time dim"],
     site: Site,
     document: Int[Tensor, " path"],

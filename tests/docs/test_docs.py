@@ -95,9 +95,9 @@ def built_in():
 
 
 def settings_of(kind, plugin):
-    """Names and defaults; of a model adapter, those of its `load`."""
+    """Names and defaults; of a model adapter, those of its `load`, or else of its `adapt`."""
     if kind == "model":
-        known = signature(plugin.load).parameters.values()
+        known = signature(getattr(plugin, "load", plugin.adapt)).parameters.values()
         return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
     return {field.name: field.default for field in fields(plugin) if field.init}
 

@@ -1,8 +1,8 @@
 """Models of TransformerLens: loaded by us, or as their user holds them."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,10 +15,11 @@ from transformers.utils import logging
 
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, LanguageModel, Pass, Site
+from sdelens.protocols import Edit, Heard, LanguageModel, Pass, Site
 from sdelens_plugins.models.cards import card_of
 from sdelens_plugins.models.catalogue import Located, locate
 from sdelens_plugins.models.hooked import HookedModel, processed
+from sdelens_plugins.models.listening import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
 from sdelens_plugins.models.randomness import own_random_state
 from sdelens_plugins.models.taps import Taps, evaluating, hooked, point
@@ -144,6 +145,21 @@ class BridgeModel:
         inner = self.bridge.original_model
         with evaluating(inner), taps.on_points(self.bridge):
             return passed(inner, taps, tokens.to(self.device), past, keep=keep, logits=logits)
+
+    def listen(
+        self,
+        sites: Sequence[Site],
+        heard: Callable[[Heard], None],
+        left_out: Callable[[str], None],
+    ) -> AbstractContextManager[None]:
+        modules = {site: self.modules[site] for site in sites}
+        reader = self.bridge.original_model.get_input_embeddings()
+        return listening(self.bridge.original_model, reader, modules, heard, left_out)
+
+    @property
+    def pad(self) -> int | None:
+        """What rows that have ended are filled up with."""
+        return self.words.special("pad")
 
     @property
     def hooked(self) -> bool:

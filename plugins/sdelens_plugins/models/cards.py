@@ -66,8 +66,8 @@ def in_memory(model: nn.Module, name: str, weight: torch.Tensor) -> torch.Tensor
             found: torch.Tensor = places[own]
             return found
     raise UsageError(
-        f"the weight {name} has no numbers (it is on torch's meta device): load the model with its "
-        "weights before it is attached"
+        f"the weight {name} has no numbers (it is on torch's meta device): load the model with "
+        "its weights before it is attached"
     )
 
 

@@ -1,7 +1,8 @@
 """A `HookedTransformer` of TransformerLens 2 or 3, told by what it can do."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, ClassVar
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, Pass, Site
+from sdelens.protocols import Edit, Heard, Pass, Site
 from sdelens_plugins.models.cards import fingerprint_of
+from sdelens_plugins.models.listening import listening
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked, point
 from sdelens_plugins.models.words import Words
@@ -79,6 +81,20 @@ class HookedModel:
         """Where the weights are."""
         place: torch.device = next(self.model.parameters()).device
         return place
+
+    def listen(
+        self,
+        sites: Sequence[Site],
+        heard: Callable[[Heard], None],
+        left_out: Callable[[str], None],
+    ) -> AbstractContextManager[None]:
+        modules = {site: self.modules[site] for site in sites}
+        return listening(self.model, self.model.embed, modules, heard, left_out)
+
+    @property
+    def pad(self) -> int | None:
+        """What rows that have ended are filled up with."""
+        return self.words.special("pad")
 
     @property
     def hooked(self) -> bool:

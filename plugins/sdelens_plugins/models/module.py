@@ -1,7 +1,8 @@
 """Any torch module that reads token ids, at the one layer that its user names."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from sdelens.errors import UnknownName, UsageError
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, Pass, Site
+from sdelens.protocols import Edit, Heard, Pass, Site
 from sdelens_plugins.models.cards import architecture, fingerprint_of
+from sdelens_plugins.models.listening import listening
 from sdelens_plugins.models.randomness import drawing, own_random_state
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
 from sdelens_plugins.models.words import Words
@@ -41,9 +43,9 @@ class ModuleModel:
         known = dict(model.named_modules())
         if hook is None:
             raise UsageError(
-                f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a "
-                'name, a folder, a model of a known library, or attach(model, hook="…") with the '
-                "name of the submodule whose output are the states"
+                f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected "
+                'a name, a folder, a model of a known library, or attach(model, hook="…") with '
+                "the name of the submodule whose output are the states"
             )
         if hook not in known or not hook:
             raise UnknownName.among("submodule", hook, [name for name in known if name][:50])
@@ -93,6 +95,20 @@ class ModuleModel:
         """Where the weights are."""
         return device_of(self.model)
 
+    def listen(
+        self,
+        sites: Sequence[Site],
+        heard: Callable[[Heard], None],
+        left_out: Callable[[str], None],
+    ) -> AbstractContextManager[None]:
+        modules = {site: self.modules[site] for site in sites}
+        return listening(self.model, self.model, modules, heard, left_out)
+
+    @property
+    def pad(self) -> int | None:
+        """What rows that have ended are filled up with."""
+        return self.words.special("pad")
+
     @property
     def hooked(self) -> bool:
         """Whether its user's hooks may change what is computed."""
@@ -115,7 +131,7 @@ def module_card(
     model: nn.Module, words: Words, hook: str, revision: str = "in memory"
 ) -> ModelCard:
     """What a run must know; the width is that of what the hook gives for one token."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     told = architecture(config.to_dict()) if hasattr(config, "to_dict") else {}
     tables = (m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding))
     kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
@@ -180,8 +196,9 @@ def logits_of(out: Any) -> Tensor:
 def redraw(model: nn.Module) -> None:
     """Fresh weights where a module knows how to draw them, else small normal ones."""
     for module in model.modules():
-        if callable(getattr(module, "reset_parameters", None)):
-            module.reset_parameters()
+        reset: Any = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
             continue
         for weight in module.parameters(recurse=False):
             if weight.ndim > 1:

@@ -1,7 +1,8 @@
 """Causal language models of Hugging Face, as their user holds them: plain forward hooks."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -12,8 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, Pass, Site
+from sdelens.protocols import Edit, Heard, Pass, Site
 from sdelens_plugins.models.cards import card_of, name_of, revision_of
+from sdelens_plugins.models.listening import listening
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
 from sdelens_plugins.models.words import Words
@@ -79,6 +81,29 @@ class PlainModel:
     def device(self) -> torch.device:
         """Where the weights are, those of the embedding where they are spread."""
         return device_of(self.model)
+
+    def listen(
+        self,
+        sites: Sequence[Site],
+        heard: Callable[[Heard], None],
+        left_out: Callable[[str], None],
+    ) -> AbstractContextManager[None]:
+        modules = {site: self.modules[site] for site in sites}
+        reader = self.model.get_input_embeddings()
+        return listening(self.root, reader, modules, heard, left_out)
+
+    @property
+    def root(self) -> nn.Module:
+        """The module that holds the blocks, which every way of running the model calls."""
+        first = self.modules[Site("block", 0)]
+        name = next(name for name, module in self.model.named_modules() if module is first)
+        owner: nn.Module = self.model.get_submodule(name.rpartition(".")[0].rpartition(".")[0])
+        return owner
+
+    @property
+    def pad(self) -> int | None:
+        """What rows that have ended are filled up with."""
+        return self.words.special("pad")
 
     @property
     def hooked(self) -> bool:
