@@ -7,7 +7,7 @@ from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Paths
 from sdelens.report import Figure, Layer, Panel, counted
 
-UNIT = "in deviations of a standardised coordinate"
+UNIT = "standard deviations"
 CAPTION = (
     "States of {label} along {texts}, in the first two principal components of all that was "
     "recorded, each coordinate standardised: {share:.0%} of the variance. What lies in the other "

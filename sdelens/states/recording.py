@@ -17,8 +17,8 @@ from sdelens.errors import UsageError
 from sdelens.origin import ModelCard, Origin
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, Transitions, shuffled
 from sdelens.protocols import Site
-from sdelens.seeds import generator
 from sdelens.report import Figure
+from sdelens.seeds import generator
 from sdelens.states.depth import DepthPaths
 from sdelens.states.portrait import portrait
 from sdelens.store import read_json, write_json, write_tensors

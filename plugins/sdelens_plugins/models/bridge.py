@@ -19,7 +19,7 @@ from sdelens.protocols import Edit, Heard, LanguageModel, Pass, Site
 from sdelens_plugins.models.cards import card_of
 from sdelens_plugins.models.catalogue import Located, locate
 from sdelens_plugins.models.hooked import HookedModel, processed
-from sdelens_plugins.models.listening import listening
+from sdelens_plugins.models.listening import Ear, listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
 from sdelens_plugins.models.randomness import own_random_state
 from sdelens_plugins.models.taps import Taps, evaluating, hooked, point
@@ -154,7 +154,8 @@ class BridgeModel:
     ) -> AbstractContextManager[None]:
         modules = {site: self.modules[site] for site in sites}
         reader = self.bridge.original_model.get_input_embeddings()
-        return listening(self.bridge.original_model, reader, modules, heard, left_out)
+        ear = Ear(reader, modules, heard, left_out)
+        return listening(self.bridge.original_model, ear)
 
     @property
     def pad(self) -> int | None:

@@ -15,7 +15,7 @@ from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, Pass, Site
 from sdelens_plugins.models.cards import fingerprint_of
-from sdelens_plugins.models.listening import listening
+from sdelens_plugins.models.listening import Ear, listening_inside
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked, point
 from sdelens_plugins.models.words import Words
@@ -89,7 +89,9 @@ class HookedModel:
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
         modules = {site: self.modules[site] for site in sites}
-        return listening(self.model, self.model.embed, modules, heard, left_out)
+        # generate calls its own forward, past the hooks of modules; and texts are padded unsaid
+        ear = Ear(self.model.embed, modules, heard, left_out, filling=self.pad)
+        return listening_inside(list(self.model.blocks), ear)
 
     @property
     def pad(self) -> int | None:

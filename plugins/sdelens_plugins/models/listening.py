@@ -1,7 +1,8 @@
 """Hearing the forward passes that a user runs, whatever runs them: a call, `generate`, a loop."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,68 +11,38 @@ from torch.utils.hooks import RemovableHandle
 
 from sdelens.protocols import Heard, Site
 
-CACHES = ("past_key_values", "past_kv_cache")
-"""What libraries call the key-value cache that a pass is given."""
+CACHES = ("past_key_values", "past_kv_cache_entry")
+"""What libraries call the key-value cache that a pass, or its first block, is given."""
 
 
+@dataclass(eq=False)
 class Hearing:
-    """One pass while it runs: hooks that only look, after those of the user at each site."""
+    """One pass while it runs."""
 
-    def __init__(
-        self,
-        reader: nn.Module,
-        modules: Mapping[Site, nn.Module],
-        args: tuple[Any, ...],
-        given: Mapping[str, Any],
-    ) -> None:
-        self.texts = args[0] if args and isinstance(args[0], list | tuple) else ()
-        self.ids: Tensor | None = None
-        self.reads: dict[Site, Tensor] = {}
-        self.given = given
-        self.cache = next((given[name] for name in CACHES if given.get(name) is not None), None)
-        self.before = columns_in(self.cache)
-        self.handles: list[RemovableHandle] = [
-            reader.register_forward_pre_hook(self._read),
-            *(module.register_forward_hook(self._at(site)) for site, module in modules.items()),
-        ]
+    ids: Tensor | None = None
+    reads: dict[Site, Tensor] = field(default_factory=dict)
+    mask: Any = None
+    cache: Any = None
+    before: int = 0
 
-    def _read(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        del module
-        if args and isinstance(args[0], Tensor) and not args[0].is_floating_point():
-            self.ids = args[0].detach().to("cpu", torch.long, copy=True)
+    def given(self, kwargs: Mapping[str, Any]) -> None:
+        """What the pass is told besides its ids."""
+        self.mask = kwargs.get("attention_mask")
+        self.cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
+        self.before = columns_in(self.cache)  # now: the pass adds to it
 
-    def _at(self, site: Site) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, out: Any) -> None:
-            del module, args
-            value = out[0] if isinstance(out, tuple) else out
-            # a copy: what comes later may write into it
-            self.reads[site] = value.detach().to("cpu", torch.float32, copy=True)
-
-        return hook
-
-    def end(self) -> None:
-        """Remove the hooks."""
-        for handle in self.handles:
-            handle.remove()
-        self.handles = []
-
-    def told(self, sites: int, out: Any) -> Heard | str:
+    def told(self, sites: int, out: Any, filling: int | None) -> Heard | str:
         """What was heard, or why that cannot be told."""
         if self.ids is None or self.ids.ndim != 2:
             return "it was given no token ids [batch, time]"
         if len(self.reads) < sites:
             return "it ended before the last of the sites"
-        mask = self.given.get("attention_mask")
-        if mask is None and len(self.texts) > 1:
-            return "it was given several texts, of whose padding nothing is known: give token ids"
-        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
+        if self.mask is not None and (not isinstance(self.mask, Tensor) or self.mask.ndim != 2):
             return "its attention mask is not [batch, time]"
-        columns = self.ids.shape[1]
-        real = torch.ones_like(self.ids) if mask is None else mask[:, -columns:].cpu()
         came_out = getattr(out, "past_key_values", None)
         return Heard(
             tokens=self.ids,
-            real=real.bool(),
+            real=real(self.ids, self.mask, filling),
             reads=self.reads,
             before=self.before,
             went_in=self.cache,
@@ -79,48 +50,129 @@ class Hearing:
         )
 
 
+def real(ids: Tensor, mask: Tensor | None, filling: int | None) -> Tensor:
+    """Which ids are no padding: as the mask says, else all but what fills up the end."""
+    if mask is not None:
+        return mask[:, -ids.shape[1] :].bool().cpu()
+    if filling is None:
+        return torch.ones_like(ids, dtype=torch.bool)
+    later = (ids != filling).flip(1).cummax(1).values.flip(1)
+    later[:, 0] = True  # one that is filled from its start is nothing but its first token
+    return later
+
+
 def columns_in(cache: Any) -> int:
-    """How many columns a key-value cache holds."""
+    """How many columns a key-value cache, or one block's, holds."""
     if cache is None:
         return 0
     if hasattr(cache, "get_seq_length"):
         return int(cache.get_seq_length())
-    return int(cache[0].past_keys.shape[1])  # of TransformerLens
+    return int(cache.past_keys.shape[1])  # of TransformerLens
+
+
+@dataclass(eq=False)
+class Ear:
+    """Hooks that only look, set anew for each pass, so that they come after the user's own."""
+
+    reader: nn.Module
+    """The module inside that is given the token ids."""
+    modules: Mapping[Site, nn.Module]
+    heard: Callable[[Heard], None]
+    left_out: Callable[[str], None]
+    filling: int | None = None
+    now: Hearing = field(default_factory=Hearing)
+    handles: list[RemovableHandle] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """A pass begins; one that was interrupted is forgotten."""
+        self.stop()
+        self.now = Hearing()
+        self.handles.append(self.reader.register_forward_pre_hook(self._read))
+        for site, module in self.modules.items():
+            self.handles.append(module.register_forward_hook(self._at(site)))
+
+    def end(self, out: Any) -> None:
+        """A pass has ended, with nothing if it failed."""
+        if self.handles and out is not None:
+            told = self.now.told(len(self.modules), out, self.filling)
+            self.left_out(told) if isinstance(told, str) else self.heard(told)
+        self.stop()
+
+    def stop(self) -> None:
+        """Remove the hooks, and let go of what was read."""
+        while self.handles:
+            self.handles.pop().remove()
+        self.now = Hearing()
+
+    def read(self, ids: Any) -> None:
+        """The token ids of the pass."""
+        if isinstance(ids, Tensor) and not ids.is_floating_point():
+            self.now.ids = ids.detach().to("cpu", torch.long, copy=True)
+
+    def _read(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        del module
+        self.read(args[0] if args else None)
+
+    def _at(self, site: Site) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, out: Any) -> None:
+            del module, args
+            value = out[0] if isinstance(out, tuple) else out
+            # a copy: what comes later may write into it
+            self.now.reads[site] = value.detach().to("cpu", torch.float32, copy=True)
+
+        return hook
 
 
 @contextmanager
-def listening(
-    root: nn.Module,
-    reader: nn.Module,
-    modules: Mapping[Site, nn.Module],
-    heard: Callable[[Heard], None],
-    left_out: Callable[[str], None],
-) -> Iterator[None]:
-    """Hear each call of `root`; `reader` is the module inside that is given the token ids."""
-    running: list[Hearing] = []
+def listening(root: nn.Module, ear: Ear) -> Iterator[None]:
+    """Hear each call of `root`, which is given ids, mask and cache."""
 
-    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        del module
-        stop()  # a pass that was interrupted
-        running.append(Hearing(reader, modules, args, kwargs))
+    def begin(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
+        del module, args
+        ear.begin()
+        ear.now.given(kwargs)
 
     def end(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
         del module, args, kwargs
-        if running and out is not None:
-            told = running[-1].told(len(modules), out)
-            left_out(told) if isinstance(told, str) else heard(told)
-        stop()
+        ear.end(out)
 
-    def stop() -> None:
-        while running:
-            running.pop().end()
-
-    handles: list[RemovableHandle] = []
-    try:
+    with _hooks(ear) as handles:
         handles.append(root.register_forward_pre_hook(begin, with_kwargs=True))
         handles.append(root.register_forward_hook(end, with_kwargs=True, always_call=True))
         yield
+
+
+@contextmanager
+def listening_inside(blocks: Sequence[nn.Module], ear: Ear) -> Iterator[None]:
+    """Hear passes whose root is not called as a module: from the ids to the last block."""
+
+    def begin(module: nn.Module, args: tuple[Any, ...]) -> None:
+        del module
+        ear.begin()
+        ear.read(args[0] if args else None)
+
+    def given(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
+        del module, args
+        ear.now.given(kwargs)
+
+    def end(module: nn.Module, args: Any, out: Any) -> None:
+        del module, args
+        ear.end(out)
+
+    with _hooks(ear) as handles:
+        handles.append(ear.reader.register_forward_pre_hook(begin))
+        handles.append(blocks[0].register_forward_pre_hook(given, with_kwargs=True))
+        handles.append(blocks[-1].register_forward_hook(end, always_call=True))
+        yield
+
+
+@contextmanager
+def _hooks(ear: Ear) -> Iterator[list[RemovableHandle]]:
+    """Hooks for the time of a block, removed on any exit with those of a pass that goes on."""
+    handles: list[RemovableHandle] = []
+    try:
+        yield handles
     finally:
-        stop()
+        ear.stop()
         for handle in handles:
             handle.remove()

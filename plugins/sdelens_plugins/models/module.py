@@ -14,7 +14,7 @@ from sdelens.errors import UnknownName, UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, Pass, Site
 from sdelens_plugins.models.cards import architecture, fingerprint_of
-from sdelens_plugins.models.listening import listening
+from sdelens_plugins.models.listening import Ear, listening
 from sdelens_plugins.models.randomness import drawing, own_random_state
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
 from sdelens_plugins.models.words import Words
@@ -86,7 +86,7 @@ class ModuleModel:
             except Stop:
                 out = None
         new = slice(whole.shape[1] - tokens.shape[1], None)
-        reads = {site: shaped(value, self.card)[:, new] for site, value in taps.reads.items()}
+        reads = {site: shaped(value, whole)[:, new] for site, value in taps.reads.items()}
         found = logits_of(out)[:, new] if logits else None
         return Pass(reads, found, whole if keep else None)
 
@@ -102,7 +102,7 @@ class ModuleModel:
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
         modules = {site: self.modules[site] for site in sites}
-        return listening(self.model, self.model, modules, heard, left_out)
+        return listening(self.model, Ear(self.model, modules, heard, left_out))
 
     @property
     def pad(self) -> int | None:
@@ -168,12 +168,12 @@ def width_of(model: nn.Module, hook: str) -> int:
             ) from error
     if BLOCK not in taps.reads:
         raise UsageError(f"{hook} is not called in a forward pass: name another submodule")
-    return int(shaped(taps.reads[BLOCK]).shape[-1])
+    return int(shaped(taps.reads[BLOCK], token).shape[-1])
 
 
-def shaped(value: Any, card: ModelCard | None = None) -> Tensor:
+def shaped(value: Any, tokens: Tensor) -> Tensor:
     """A state for each token; an error where the hook gives something else."""
-    if not isinstance(value, Tensor) or value.ndim != 3 or (card and card.width != value.shape[2]):
+    if not isinstance(value, Tensor) or value.ndim != 3 or value.shape[:2] != tokens.shape:
         came = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise UsageError(
             f"the output of the hook must be states [batch, time, dim], got {came}: name another "

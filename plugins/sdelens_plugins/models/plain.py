@@ -15,7 +15,7 @@ from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, Pass, Site
 from sdelens_plugins.models.cards import card_of, name_of, revision_of
-from sdelens_plugins.models.listening import listening
+from sdelens_plugins.models.listening import Ear, listening
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
 from sdelens_plugins.models.words import Words
@@ -90,7 +90,7 @@ class PlainModel:
     ) -> AbstractContextManager[None]:
         modules = {site: self.modules[site] for site in sites}
         reader = self.model.get_input_embeddings()
-        return listening(self.root, reader, modules, heard, left_out)
+        return listening(self.root, Ear(reader, modules, heard, left_out))
 
     @property
     def root(self) -> nn.Module:
