@@ -73,7 +73,7 @@ except UsageError as error:
 told["same"] = hooks() == before and bool(torch.equal(torch.random.get_rng_state(), random))
 print(json.dumps(told))
 """
-TEXTS = [f"ROMEO: what light {'through ' * (i % 3)}yonder {i}" for i in range(24)]
+TEXTS = [f"{chr(97 + i)} what light {'through ' * (i % 3)}yonder window" for i in range(24)]
 
 
 @pytest.fixture(scope="module")
