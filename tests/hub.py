@@ -111,7 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
         place = self.server.uploads / name
         place.mkdir(parents=True, exist_ok=True)
-        self.server.repositories.setdefault(name, Repository(place)).private = asked.get("private")
+        repository = self.server.repositories.setdefault(name, Repository(place))
+        repository.private = asked.get("private") or asked.get("visibility") == "private"
         self._json({"url": f"{self.server.endpoint}/{name}", "name": name, "id": name})
 
     def _json(self, value):
