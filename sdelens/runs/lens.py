@@ -13,7 +13,7 @@ from sdelens.protocols import LanguageModel, Listener
 from sdelens.runs.engine import execute
 from sdelens.runs.given import GIVEN, Given, Texts, documents_given
 from sdelens.runs.job import CHOICES, Job
-from sdelens.runs.observer import Observer
+from sdelens.runs.observer import Observer, at_hand
 from sdelens.runs.opened import OpenStudy
 from sdelens.states.capturing import capture, sites_of
 from sdelens.states.recording import Recording, Temporary
@@ -82,8 +82,8 @@ class Lens:
 
         `texts` are at least ten, as strings, token ids or a tensor of ids; or a tape, with the
         states that it holds. The rest is as `sdelens fit` has it, `settings` those of the probe;
-        `observer` is told how far the work is. The run lies in a temporary folder until it is
-        saved.
+        `observer` is told how far the work is; without one, in a notebook, the installed one. The
+        run lies in a temporary folder until it is saved.
         """
         model = self.model
         if isinstance(texts, Tape):
@@ -108,7 +108,8 @@ class Lens:
             cache=False,
         )
         kept = Temporary()
-        run = execute(job, kept.folder / Path(job.name).name, given=given, observer=observer)
+        place = kept.folder / Path(job.name).name
+        run = execute(job, place, given=given, observer=observer or at_hand())
         return OpenStudy.of(run.holding(model), kept)
 
 

@@ -176,17 +176,22 @@ class Tape:
     def recording(self) -> Recording:
         """The states of all texts, in the order in which they were finished."""
         if self._recording is None:
-            reasons = "; ".join(f"{n} left out: {why}" for why, n in self.left_out.items())
-            raise UsageError(
-                "the tape holds nothing: run the model inside the block, and read the tape after "
-                f"it{f' ({reasons})' if reasons else ''}"
-            )
+            raise self._empty()
         return self._recording
 
     @property
     def documents(self) -> Documents:
         """The texts, as the model read them."""
+        if not self._documents:
+            raise self._empty()
         return Documents.of(self._documents)
+
+    def _empty(self) -> UsageError:
+        reasons = "; ".join(f"{n} left out: {why}" for why, n in self.left_out.items())
+        return UsageError(
+            "the tape holds nothing: run the model inside the block, and read the tape after "
+            f"it{f' ({reasons})' if reasons else ''}"
+        )
 
     def _all_bos(self) -> bool:
         bos = self._model.card.bos

@@ -216,7 +216,7 @@ def test_the_model_is_the_same_before_and_after(attached):
     model.lm_head.eval()
     before = snapshot(model)
     study = lens.fit(TEXTS, layers=layer, probe="linear", seed=0)
-    study.analyze("uncertainty", prompt=TEXT[0], permutations=1)
+    study.analyze("trajectory", prompt=TEXT[0])
     with lens.record(layers=layer):
         pass
     assert snapshot(model) == before
@@ -303,8 +303,8 @@ def test_of_several_layers_one_must_be_named(plain, tokenizer):
     study = sdelens.attach(plain, tokenizer=tokenizer).fit(TEXTS, layers="embed,2", probe="linear")
     with pytest.raises(UsageError, match="layer must be one of 2, embed"):
         study.analyze("losses")
-    assert study.analyze("trajectory", layer=2).view == "L02"
-    assert study.analyze("trajectory", layer="embed").view == "embed"
+    assert study.analyze("losses", layer=2).view == "L02"
+    assert study.analyze("losses", layer="embed").view == "embed"
 
 
 def test_a_saved_study_is_a_run_and_comes_back_as_it_was(study, plain, tokenizer, tmp_path):

@@ -17,27 +17,37 @@ import torch, sdelens
 from sdelens.errors import SdelensError
 from transformers import AutoModelForCausalLM
 step, folder, run = sys.argv[1:4]
-told = {}
-try:
-    if step == "push":
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        texts = json.loads(sys.argv[4])
-        study = sdelens.attach(model).fit(texts, layers=1, probe="linear", seed=0)
-        told["saved"] = str(study.save(run))
-        told["url"] = study.push_to_hub("me/small-L1-sde")
-        study.push_to_hub("me/small-L1-sde")
-    else:
-        study = sdelens.load("me/small-L1-sde", *([] if folder == "-" else [
-            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)]))
-        told["name"] = study.name
+NAME = "me/small-L1-sde"
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+def of(study, *, asked=True):
     view, viewed = study.single
-    told["scores"] = viewed.fitted.record.scores["held_out_nll_per_dim"]
+    told = {"name": study.name, "drift": float(viewed.fitted.drift(1.0, torch.ones(16)).sum())}
     told["row"] = viewed.fitted.record.scores["fit"]["nll_per_dim"]
-    told["drift"] = float(viewed.fitted.drift(1.0, torch.ones(16)).sum())
-    if folder != "-":
+    if asked:
         told["headline"] = study.analyze("trajectory", prompt="the cat sat").headline
-except SdelensError as error:
-    told |= {"code": error.exit_code, "error": str(error)}
+    return told
+
+def refused(work):
+    try:
+        work()
+    except SdelensError as error:
+        return {"code": error.exit_code, "error": str(error)}
+
+if step == "share":
+    study = sdelens.attach(model).fit(json.loads(sys.argv[4]), layers=1, probe="linear", seed=0)
+    study.save(run)
+    told = {"pushed": of(study, asked=False), "url": study.push_to_hub(NAME)}
+    study.push_to_hub(NAME)
+    told["pushed"] = of(study)
+    told["loaded"] = of(sdelens.load(NAME, model=model))
+    told["without"] = of(sdelens.load(NAME), asked=False)
+    told["absent"] = refused(lambda: sdelens.load("me/none"))
+else:
+    told = {
+        "tampered": refused(lambda: sdelens.load(NAME)),
+        "denied": refused(lambda: sdelens.load(run).push_to_hub("me/other")),
+    }
 print(json.dumps(told))
 """
 TEXTS = json.dumps([f"{i} {TEXT[i % 4]}" for i in range(20)])
@@ -72,18 +82,17 @@ def hub(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pushed(model, hub, tmp_path_factory):
+def shared_study(model, hub, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pushed")
-    told = python("push", model, folder / "run", folder / "home", hub.endpoint)
-    assert "error" not in told
+    told = python("share", model, folder / "run", folder / "home", hub.endpoint)
     return told | {"folder": folder / "run"}
 
 
-def test_what_is_uploaded_is_what_is_saved_and_a_card(pushed, hub):
+def test_what_is_uploaded_is_what_is_saved_and_a_card(shared_study, hub):
     repository = hub.repositories["me/small-L1-sde"]
     saved = {
-        file.relative_to(pushed["folder"]).as_posix(): file.read_bytes()
-        for file in pushed["folder"].rglob("*")
+        file.relative_to(shared_study["folder"]).as_posix(): file.read_bytes()
+        for file in shared_study["folder"].rglob("*")
         if file.is_file()
     }
     assert repository.private
@@ -94,33 +103,34 @@ def test_what_is_uploaded_is_what_is_saved_and_a_card(pushed, hub):
     assert kinds == {"json", "jsonl", "safetensors", "fits/L01/DONE"}, "nothing that is run"
 
 
-def test_the_card_has_the_scores_and_how_to_open_it(pushed, hub):
+def test_the_card_has_the_scores_and_how_to_open_it(shared_study, hub):
     card = hub.repositories["me/small-L1-sde"].files["README.md"].decode()
     assert card.startswith("---\nlibrary_name: sdelens\n")
     assert "base_model" not in card, "a folder's name need not be one on the hub"
     assert 'sdelens.load("me/small-L1-sde", model=model)' in card
     assert "| linear (the fit) | " in card
-    assert f"{pushed['row']:.3f}" in card
+    assert f"{shared_study['pushed']['row']:.3f}" in card
     assert "token ids of 20 texts" in card
-    assert str(pushed["folder"].parent) not in card
+    assert str(shared_study["folder"].parent) not in card
 
 
-def test_it_comes_back_on_another_machine_as_it_was(pushed, model, hub, tmp_path):
-    found = python("load", model, "-", tmp_path, hub.endpoint)
-    assert found["name"] == "small-L1-sde"
-    for key in ("scores", "drift", "headline"):
-        assert found[key] == pushed[key], key
+def test_it_comes_back_as_it_was_with_a_model_and_without(shared_study):
+    pushed, loaded = shared_study["pushed"], shared_study["loaded"]
+    assert loaded == pushed | {"name": "small-L1-sde"}
+    assert shared_study["without"]["drift"] == pushed["drift"]
 
 
-def test_coefficients_need_no_model(pushed, hub, tmp_path):
-    found = python("load", "-", "-", tmp_path, hub.endpoint)
-    assert found["drift"] == pushed["drift"]
+def test_a_name_that_is_nowhere_is_one_sentence(shared_study):
+    assert shared_study["absent"]["code"] == 3
+    assert "No run named 'me/none'" in shared_study["absent"]["error"]
+    assert "not on the hub" in shared_study["absent"]["error"]
 
 
-def test_what_a_repository_names_is_not_run_and_other_files_are_not_fetched(pushed, hub, tmp_path):
+def test_what_a_repository_names_is_not_run_and_a_hub_that_refuses_is_said(
+    shared_study, model, hub, tmp_path
+):
     served = tmp_path / "served"
-    repository = hub.repositories["me/small-L1-sde"]
-    for name, data in repository.files.items():
+    for name, data in hub.repositories["me/small-L1-sde"].files.items():
         (served / name).parent.mkdir(parents=True, exist_ok=True)
         (served / name).write_bytes(data)
     config = json.loads((served / "fits/L01/config.json").read_text())
@@ -128,24 +138,11 @@ def test_what_a_repository_names_is_not_run_and_other_files_are_not_fetched(push
     (served / "fits/L01/config.json").write_text(json.dumps(config))
     (served / "probe.py").write_text("raise SystemExit('run')")
     (served / "law.pkl").write_bytes(b"a pickle")
-    with serving({"me/small-L1-sde": Repository(served)}) as other:
-        found = python("load", "-", "-", tmp_path / "home", other.endpoint)
+    with serving({"me/small-L1-sde": Repository(served)}, tmp_path / "hub") as other:
+        run, home = shared_study["folder"], tmp_path / "home"
+        told = python("refuse", model, run, home, other.endpoint, token="")
         assert not any("probe.py" in line or "law.pkl" in line for line in other.log)
-    assert found["code"] == 3
-    assert "No probe named 'os:system'" in found["error"]
-
-
-def test_a_name_that_is_nowhere_and_a_hub_that_refuses_are_one_sentence(model, tmp_path):
-    with serving({}, tmp_path / "hub") as empty:
-        absent = python("load", "-", "-", tmp_path / "one", empty.endpoint)
-        refused = python(
-            "push", model, tmp_path / "run", tmp_path / "two", empty.endpoint, token=""
-        )
-    assert absent["code"] == 3
-    assert "small-L1-sde" in absent["error"]
-    assert "not on the hub" in absent["error"]
-    assert refused["code"] == 4
-    assert "set HF_TOKEN" in refused["error"]
-    gone = python("load", "-", "-", tmp_path / "three", "http://127.0.0.1:9")
-    assert gone["code"] == 4
-    assert "hub cannot be reached" in gone["error"]
+    assert told["tampered"]["code"] == 3
+    assert "No probe named 'os:system'" in told["tampered"]["error"]
+    assert told["denied"]["code"] == 4
+    assert "set HF_TOKEN" in told["denied"]["error"]

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 import sdelens
+from sdelens.errors import UsageError
 from sdelens.protocols import Site
 from tests.small import TEXT, small_model
 
@@ -20,6 +21,67 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(folder):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 32,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GROUPED = {"num_key_value_heads": 1, "head_dim": 8}
+ARCHITECTURES = {
+    "gpt_neox": {},
+    "opt": {"ffn_dim": 32, "word_embed_proj_dim": 16},
+    "qwen2": {"num_key_value_heads": 1},
+    "qwen3": GROUPED,
+    "mistral": {"num_key_value_heads": 1},
+    "mixtral": {"num_key_value_heads": 1, "num_local_experts": 3},  # as many as blocks
+    "gemma2": GROUPED,
+    "phi": {},
+    "falcon": {},
+    "bloom": {"n_layer": 3, "n_head": 2},
+    "olmo2": {},
+}
+
+
+def drawn(kind, **more):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(kind, **SIZES, **more)
+        return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_other_architectures_are_read_at_their_blocks_and_while_they_generate(kind):
+    model = drawn(kind, **ARCHITECTURES[kind])
+    lens = sdelens.attach(model)
+    ids = torch.randint(3, 60, (2, 10), generator=torch.Generator().manual_seed(0))
+    recording = lens.capture(ids, layers="all", skip_first=0)
+    with torch.no_grad():
+        expected = model(ids, output_hidden_states=True).hidden_states
+    for k in range(2):  # the last is after the norm there
+        (block,) = recording.view(k)
+        assert torch.allclose(block.states, expected[k + 1], atol=1e-6)
+    with lens.record(layers=2) as tape, torch.no_grad():
+        model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
+    assert tape.documents.lengths.tolist() == [13, 13]
+    (one,), (two,) = tape.recording.view(2), lens.capture(tape.documents, layers=2).view(2)
+    assert float((one.states - two.states).abs().max()) <= 1e-5 * float(two.states.abs().max())
+
+
+def test_a_cache_that_says_not_how_long_it_is_gives_no_texts_of_single_tokens():
+    model = drawn("mamba")
+    ids = torch.randint(3, 60, (1, 10), generator=torch.Generator().manual_seed(0))
+    with sdelens.attach(model).record(layers=1) as tape, torch.no_grad():
+        model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
+    assert sum(tape.left_out.values()) == 4
+    with pytest.raises(UsageError, match="its cache does not say how many positions it holds"):
+        _ = tape.documents
 
 
 def states(model, layers="embed,all"):

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sdelens.protocols import Heard, Site
 
-CACHES = ("past_key_values", "past_kv_cache_entry")
+CACHES = ("past_key_values", "past_kv_cache_entry", "cache_params")
 """What libraries call the key-value cache that a pass, or its first block, is given."""
 
 
@@ -24,17 +24,22 @@ class Hearing:
     mask: Any = None
     cache: Any = None
     before: int = 0
+    known: bool = True
+    """Whether the cache says how much it holds."""
 
     def given(self, kwargs: Mapping[str, Any]) -> None:
         """What the pass is told besides its ids."""
         self.mask = kwargs.get("attention_mask")
         self.cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
-        self.before = columns_in(self.cache)  # now: the pass adds to it
+        found = columns_in(self.cache)  # now: the pass adds to it
+        self.before, self.known = found or 0, found is not None
 
     def told(self, sites: int, out: Any, filling: int | None) -> Heard | str:
         """What was heard, or why that cannot be told."""
         if self.ids is None or self.ids.ndim != 2:
             return "it was given no token ids [batch, time]"
+        if not self.known:
+            return "its cache does not say how many positions it holds"
         if len(self.reads) < sites:
             return "it ended before the last of the sites"
         if self.mask is not None and (not isinstance(self.mask, Tensor) or self.mask.ndim != 2):
@@ -61,13 +66,16 @@ def real(ids: Tensor, mask: Tensor | None, filling: int | None) -> Tensor:
     return later
 
 
-def columns_in(cache: Any) -> int:
-    """How many columns a key-value cache, or one block's, holds."""
+def columns_in(cache: Any) -> int | None:
+    """How many columns a key-value cache, or one block's, holds; None where it does not say."""
     if cache is None:
         return 0
-    if hasattr(cache, "get_seq_length"):
+    if hasattr(cache, "past_keys"):  # of TransformerLens
+        return int(cache.past_keys.shape[1])
+    try:
         return int(cache.get_seq_length())
-    return int(cache.past_keys.shape[1])  # of TransformerLens
+    except (AttributeError, ValueError, TypeError):  # of a state-space model, say
+        return None
 
 
 @dataclass(eq=False)
