@@ -44,11 +44,14 @@ class Lens:
         length: int | None = None,
         skip_first: int = 1,
         cache: Path | str | None = None,
+        observer: Observer | None = None,
     ) -> Recording:
         """The states along texts, or token ids, one or many; see `sdelens.capture`."""
         model = self.model
-        documents = documents_given(model, texts, length=length)
-        return capture(model, documents, layers=layers, skip_first=skip_first, cache=cache)
+        documents, watcher = documents_given(model, texts, length=length), observer or at_hand()
+        how: dict[str, Any] = {"layers": layers, "skip_first": skip_first, "cache": cache}
+        with watcher.stage("capture", int(documents.lengths.sum()), "tokens") as done:
+            return capture(model, documents, **how, watch=done)
 
     def record(
         self, *, layers: Layers = None, skip_first: int = 1

@@ -207,12 +207,14 @@ def capture(
     length: int | None = None,
     skip_first: int = 1,
     cache: Path | str | None = None,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> Recording:
     """Record the states of a model along texts: `sdelens.capture(model, texts, layers="0-7")`.
 
     `model` is a name or folder, a `LanguageModel`, or an object of a library that an adapter
     knows, a `TransformerBridge` say, used as it stands. The first `skip_first` positions of each
     context are left out. The states of all layers come from one pass, which stops at the deepest.
+    `watch` is called with the tokens of each batch that is done.
     """
     adapted = language_model(model)
     documents = texts
@@ -223,7 +225,7 @@ def capture(
     require_recorded(documents, skip_first)
     sites = sites_of(layers, adapted)
     folder = Path(cache) if cache is not None else None
-    return record(adapted, documents, sites, skip_first=skip_first, cache=folder)
+    return record(adapted, documents, sites, skip_first=skip_first, cache=folder, watch=watch)
 
 
 def require_recorded(documents: Documents, skip_first: int) -> None:

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import sdelens
 from sdelens.errors import UnknownName, UsageError
 from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
+from sdelens.runs.observer import Observer, Quiet, at_hand
 from sdelens.runs.run import Run
 from sdelens.states.capturing import opened, sites_of
 from tests.small import TEXT, small_model
@@ -385,6 +387,47 @@ def test_a_wrong_use_is_refused_before_any_work(plain, tokenizer):
         lens.fit(TEXTS, probe="liner")
     with pytest.raises(UnknownName, match="setting of linear"):
         lens.fit(TEXTS, probe="linear", width=3)
+
+
+class Counting:
+    """An observer that counts."""
+
+    def __init__(self):
+        self.done = {}
+
+    @contextmanager
+    def stage(self, name, total, unit):
+        self.done[name] = [0, total]
+
+        def done(steps, remark="", total=None):
+            self.done[name][0] += steps
+
+        yield done
+
+    def planned(self, plan):
+        self.texts = plan.texts
+
+    def told(self, sentence):
+        pass
+
+
+def test_an_observer_is_told_how_far_the_work_is(plain, tokenizer):
+    lens, observer = sdelens.attach(plain, tokenizer=tokenizer), Counting()
+    recording = lens.capture(TEXTS, layers=0, observer=observer)
+    tokens = sum(len(opened(lens.model, text)) for text in TEXTS)
+    assert recording.shards == 1
+    assert observer.done == {"capture": [tokens, tokens]}
+    lens.fit(TEXTS, layers=0, probe="linear", observer=observer)
+    assert {"model", "texts", "capture", "fit L00"} <= observer.done.keys()
+    assert observer.texts == "24 given in Python"
+
+
+def test_in_a_notebook_the_installed_observer_draws_and_elsewhere_nobody(monkeypatch):
+    assert isinstance(at_hand(), Quiet)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    observer = at_hand()
+    assert type(observer).__module__ == "sdelens_cli.screen"
+    assert isinstance(observer, Observer)
 
 
 # --- any module
