@@ -487,3 +487,17 @@ print("transformer_lens" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "False"]
+
+
+def test_a_change_of_the_weights_is_seen_at_the_next_use_however_it_was_made(plain, tokenizer):
+    lens = sdelens.attach(plain, tokenizer=tokenizer)
+    seen = [lens.model.card.fingerprint]
+    weight = plain.transformer.h[1].mlp.c_fc.weight
+    weight.data[0, 0] += 1  # past autograd, which then knows of no change
+    seen.append(lens.model.card.fingerprint)
+    weight.data[[0, -1]] = weight.data[[-1, 0]]
+    seen.append(lens.model.card.fingerprint)
+    plain.half()
+    seen.append(lens.model.card.fingerprint)
+    assert len(set(seen)) == 4
+    assert lens.model.card.fingerprint == seen[-1]
