@@ -83,7 +83,7 @@ def _hashed(model: nn.Module, told: str) -> str:
         total.update(f"{name.replace('_original_component.', '')} {tuple(held.shape)}".encode())
         total.update(f"{held.dtype}".encode())
         flat = held.cpu().contiguous().view(-1)
-        total.update(memoryview(flat.view(torch.uint8).numpy()))
+        total.update(flat.view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 
