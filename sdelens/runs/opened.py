@@ -11,7 +11,7 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.registry import plugin
 from sdelens.report import Figure, Finding, Report
-from sdelens.runs.folder import PARTS, require_free, require_run
+from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run, require_free
 from sdelens.runs.hub import pushed
 from sdelens.runs.reporting import analyze, report_of
 from sdelens.runs.run import STATES, Run
@@ -84,9 +84,9 @@ class OpenStudy(Study):
         place = Path(folder)
         if place.resolve() == self.run.folder.resolve():
             return place
-        if overwrite and place.exists():
-            require_run(place)
-            shutil.rmtree(place)
+        if overwrite and holds_run(place):
+            clear(place)
+            (place / MANIFEST).unlink()
         require_free(place)
         copied(self.run, place, states=states)
         return place
@@ -96,7 +96,8 @@ class OpenStudy(Study):
     ) -> str:
         """Save to the hub as the model repository `name`; gives its address.
 
-        What is uploaded is what `save` writes, token ids of the texts included, and a model card.
+        What is uploaded is what `save` writes, token ids of the texts included, and a model card;
+        the states only if `states` is true.
         """
         copy = partial(copied, states=states)
         return pushed(self.run, name, copy, private=private, token=token)
@@ -118,4 +119,4 @@ def copied(run: Run, place: Path, *, states: bool | None = None) -> None:
             shutil.copy(part, place / name)
     if states:
         shutil.copytree(run.recording.folder, place / STATES)
-    shutil.copy(run.folder / "manifest.json", place / "manifest.json")
+    shutil.copy(run.folder / MANIFEST, place / MANIFEST)

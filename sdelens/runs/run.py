@@ -179,6 +179,12 @@ class Run:
         """The states that are kept with the run, or in the cache; else captured again."""
         if kept := Recording.load(self.folder / STATES):
             return kept
+        if not self.repeatable:
+            raise UsageError(
+                f"the states of {self.folder} were shaped by what its user did while they were "
+                "captured, and are not kept with it: save it with states=True, or ask what needs "
+                "no states"
+            )
         cache = cache_folder() / "states" if self.job.cache else None
         return record(
             self.model,

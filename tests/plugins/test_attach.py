@@ -269,6 +269,11 @@ def test_states_under_a_hook_are_kept_with_the_study_that_was_fitted_to_them(
     study = lens.fit(TEXTS, layers=1, probe="linear")
     (here,) = study.single[1].test
     handle.remove()
+    study.save(tmp_path / "without", states=False)
+    with pytest.raises(
+        UsageError, match=r"shaped by what its user did .* save it with states=True"
+    ):
+        next(iter(sdelens.load(tmp_path / "without", model=plain).single[1].test))
     study.save(tmp_path / "run")
     (there,) = sdelens.load(tmp_path / "run", model=plain).single[1].test
     assert torch.equal(here.states, there.states)
@@ -323,6 +328,11 @@ def test_a_saved_study_is_a_run_and_comes_back_as_it_was(study, plain, tokenizer
     assert torch.equal(here.states, there.states)
     with pytest.raises(UsageError, match="not a run"):
         study.save(tmp_path)
+    (place / "notes.txt").touch()
+    with pytest.raises(UsageError, match="not a run"):
+        study.save(place, overwrite=True)
+    (place / "notes.txt").unlink()
+    assert sdelens.load(study.save(place, overwrite=True)).name == "mine"
     assert sdelens.load(place, model=sdelens.attach(plain, tokenizer=tokenizer)).model is not None
 
 

@@ -2,7 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+)
 
 import sdelens
 from sdelens.errors import UsageError
@@ -72,6 +77,15 @@ def test_other_architectures_are_read_at_their_blocks_and_while_they_generate(ki
     assert tape.documents.lengths.tolist() == [13, 13]
     (one,), (two,) = tape.recording.view(2), lens.capture(tape.documents, layers=2).view(2)
     assert float((one.states - two.states).abs().max()) <= 1e-5 * float(two.states.abs().max())
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5"])
+def test_what_does_not_write_from_left_to_right_is_refused(kind):
+    more = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 3} if kind == "t5" else {}
+    loader = AutoModelForSeq2SeqLM if kind == "t5" else AutoModelForMaskedLM
+    model = loader.from_config(AutoConfig.for_model(kind, **SIZES, **more))
+    with pytest.raises(UsageError, match="does not write from left to right"):
+        sdelens.attach(model)
 
 
 def test_a_cache_that_says_not_how_long_it_is_gives_no_texts_of_single_tokens():

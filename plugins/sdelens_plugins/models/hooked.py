@@ -36,7 +36,8 @@ class HookedModel:
     @classmethod
     def adapt(cls, model: Any, *, tokenizer: Any = None) -> "HookedModel":
         """Use a model as it stands: no attribute of it is changed."""
-        if not hasattr(model, "run_with_hooks") or "hook_embed" not in model.hook_dict:
+        known = hasattr(model, "run_with_hooks") and "hook_embed" in model.hook_dict
+        if not known or getattr(model.cfg, "attention_dir", "causal") != "causal":
             raise UsageError(
                 f"a {type(model).__name__} is no model of TransformerLens that reads a text from "
                 "left to right: give a TransformerBridge or a HookedTransformer"

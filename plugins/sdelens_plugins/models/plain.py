@@ -35,9 +35,9 @@ class PlainModel:
     @classmethod
     def adapt(cls, model: Any, *, tokenizer: Any = None) -> "PlainModel":
         """Use a model as it stands: no attribute of it is changed."""
-        if not hasattr(model, "get_input_embeddings") or not hasattr(model, "config"):
+        if not causal(model):
             raise UsageError(
-                f"a {type(model).__name__} is no language model of Hugging Face: give one that "
+                f"a {type(model).__name__} does not write from left to right: give a model that "
                 'AutoModelForCausalLM loads, or name a layer with attach(model, hook="…")'
             )
         modules = sites_in(model)
@@ -114,6 +114,12 @@ class PlainModel:
         fresh = drawn_again(self.model, self.device, seed)
         card = card_of(fresh, self.words, self.card.name, f"untrained {seed}")
         return replace(self, model=fresh, card=card, modules=sites_in(fresh))
+
+
+def causal(model: Any) -> bool:
+    """Whether it generates text by itself, as what only reads or translates does not."""
+    generates = getattr(model, "can_generate", lambda: False)
+    return bool(generates()) and not getattr(model.config, "is_encoder_decoder", False)
 
 
 def passed(model: Any, taps: Taps, tokens: Tensor, past: Any, *, keep: bool, logits: bool) -> Pass:
