@@ -1,5 +1,5 @@
-"""`HookedTransformer` of TransformerLens 2 and 3, in a Python of its own that is named by
-SDELENS_LEGACY_PYTHON: an environment with transformer-lens<4 and what sdelens needs."""
+"""TransformerLens before 4, in a Python of its own that SDELENS_LEGACY_PYTHON names: an
+environment with transformer-lens<4 and what else sdelens needs."""
 
 import json
 import os
@@ -26,12 +26,15 @@ from safetensors.torch import save_file
 from transformer_lens import HookedTransformer
 import sdelens
 from sdelens.errors import UsageError
+from sdelens.models import language_model
 
 texts, folder = json.loads(sys.argv[1]), sys.argv[2]
 raw = HookedTransformer.from_pretrained_no_processing("gpt2", device="cpu")
 usual = HookedTransformer.from_pretrained("gpt2", device="cpu")
+loaded = language_model("gpt2", device="cpu")
+models = {"raw": raw, "usual": usual, "loaded": loaded, "bridge": loaded.bridge}
 told, states = {"version": version("transformer-lens")}, {}
-for name, model in (("raw", raw), ("usual", usual)):
+for name, model in models.items():
     lens = sdelens.attach(model)
     recording = lens.capture(texts, layers="embed,all")
     told[name] = lens.model.card.weights
@@ -120,7 +123,8 @@ def test_both_versions_give_equal_states_for_the_same_model(told, char_gpt2, rec
         for ours in (recording, bridge):
             (block,) = ours.view(site)
             states = block.states[block.mask]
-            largest = max(largest, apart(theirs[f"raw.{site}"], states))
+            for name in ("raw", "loaded", "bridge"):
+                largest = max(largest, apart(theirs[f"{name}.{site}"], states))
     record_property("largest", largest)
     print(f"largest difference over RMS: {largest:.2e}")
     assert largest <= LARGEST

@@ -177,6 +177,8 @@ def own_tokenizer(model: Any) -> Any:
     """The tokenizer of the same name or folder, if it is on this machine."""
     name = getattr(model.config, "_name_or_path", "")
     try:
-        return AutoTokenizer.from_pretrained(name, local_files_only=True) if name else None
+        # code that lies with a tokenizer is not run, nor is anyone asked whether it shall be
+        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        return AutoTokenizer.from_pretrained(name, **safe) if name else None
     except (OSError, ValueError, KeyError, ImportError):
         return None
