@@ -5,6 +5,7 @@
     fitted = sdelens.fit(states, dt=0.05, probe="linear", seed=0)     # [path, time, dim], no model
     recording = sdelens.capture("tiny", texts, layers="0-7")          # states of a language model
     study = sdelens.load("runs/tiny-L6-1a2b3c4d")                     # what `sdelens fit` wrote
+    lens = sdelens.attach(model, tokenizer=tok)                       # a model that you hold
 
 Names are imported on first use, so that `import sdelens` itself imports no torch.
 """
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
     from sdelens.registering import probe as probe
     from sdelens.registering import reporter as reporter
     from sdelens.registering import source as source
-    from sdelens.runs.run import load as load
+    from sdelens.runs.lens import attach as attach
+    from sdelens.runs.loading import load as load
     from sdelens.states.capturing import capture as capture
 
 _HOMES = {
     "Fitted": "fitting.fitted",
     "Study": "fitting.study",
     "analyzer": "registering",
+    "attach": "runs.lens",
     "capture": "states.capturing",
     "fit": "fitting.fitting",
-    "load": "runs.run",
+    "load": "runs.loading",
     "probe": "registering",
     "reporter": "registering",
     "simulate": "fitting.simulation",
@@ -40,6 +43,7 @@ __all__ = [
     "Fitted",
     "Study",
     "analyzer",
+    "attach",
     "capture",
     "fit",
     "load",

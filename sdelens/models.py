@@ -1,21 +1,25 @@
 """Any language model as a `LanguageModel`."""
 
+from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel
-from sdelens.registry import load, plugins
+from sdelens.registry import Plugin, load, plugins
 
 LOADER = "transformer_lens"
 """The adapter that loads models by name."""
+MODULE = "torch"
+"""The adapter of any module, at a layer that its user names."""
 
 
 def language_model(model: Any, **settings: Any) -> LanguageModel:
     """A `LanguageModel` for a name, a folder, or an object of a library that an adapter knows.
 
     The adapter is found by the root modules of the object's classes, so that only the library that
-    its user already imported is used.
+    its user already imported is used. `settings` are the adapter's: of an object its `tokenizer`,
+    and `hook`, the name of the submodule whose output is the one layer.
     """
     if isinstance(model, str | PathLike):
         loaded: LanguageModel = load("model", LOADER).load(fspath(model), **settings)
@@ -23,8 +27,7 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
     if isinstance(model, LanguageModel):
         return model
     known = plugins("model")
-    for ancestor in type(model).__mro__:
-        root = ancestor.__module__.partition(".")[0]
+    for root in _roots(model, settings):
         if root in known:
             adapted: LanguageModel = known[root].load().adapt(model, **settings)
             return adapted
@@ -32,3 +35,15 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
         f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a name, "
         f"a folder, or a model of {', '.join(known)}"
     )
+
+
+def _roots(model: Any, settings: Mapping[str, Any]) -> list[str]:
+    """The libraries of an object's classes, nearest first; of a named layer that of modules."""
+    roots = [ancestor.__module__.partition(".")[0] for ancestor in type(model).__mro__]
+    named = settings.get("hook") is not None
+    return [MODULE] if named and MODULE in roots else roots
+
+
+def adapter_of(model: LanguageModel) -> Plugin | None:
+    """The plugin that a model came through; None for a stranger's own."""
+    return plugins("model").get(getattr(model, "library", ""))

@@ -1,7 +1,10 @@
 """Where states come from: the model and everything that shaped what was recorded of it."""
 
-from dataclasses import dataclass
-from typing import Literal
+import secrets
+from dataclasses import dataclass, replace
+
+LIVE = "with its user's hooks"
+"""How the revision begins of a model that does what its weights alone do not tell."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,9 @@ class ModelCard:
     revision: str
     fingerprint: str
     """sha256 over the weights' names, shapes, types and bytes."""
-    weights: Literal["raw", "folded"]
+    weights: str
+    """``raw``; or as TransformerLens rewrote them: ``folded``, which leaves states as they are, or
+    ``centred`` too, which takes the mean of its coordinates off each state."""
     dtype: str
     blocks: int
     width: int
@@ -20,6 +25,8 @@ class ModelCard:
     vocabulary: int
     bos: int | None
     eos: int | None
+    hook: str | None = None
+    """The module whose output is the one block, where the user named it."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +40,13 @@ class Origin:
     bos_prepended: bool
     tokens: str
     """sha256 over the token ids and the offsets of all documents."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the states can be captured again, or were shaped by what a user did."""
+        return not self.model.revision.startswith(LIVE)
+
+
+def live(card: ModelCard) -> ModelCard:
+    """The card with a revision that nothing else has: hooks are code, without a fingerprint."""
+    return replace(card, revision=f"{LIVE} {secrets.token_hex(8)}")

@@ -5,11 +5,12 @@ is none. `sdelens.testing` has what each kind promises, as checks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdelens.laws.law import Law
@@ -50,7 +51,9 @@ Edit = Callable[[Tensor], Tensor]
 class LanguageModel(Protocol):
     """Group ``sdelens.models``: one adapter for each library that holds models."""
 
-    card: ModelCard
+    @property
+    def card(self) -> ModelCard:
+        """What a run must know of the model."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""
@@ -76,6 +79,42 @@ class LanguageModel(Protocol):
 
     def untrained(self, seed: int) -> "LanguageModel":
         """The same architecture with freshly drawn weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """One forward pass that a user ran: what went in, and the states that it passed through."""
+
+    tokens: Int[Tensor, "batch time"]
+    real: Bool[Tensor, "batch time"]
+    """Which of them are no padding."""
+    reads: Mapping[Site, Tensor]
+    before: int = 0
+    """Columns that the key-value cache held already."""
+    went_in: Any = None
+    """The cache that the pass was given, and the one that came out."""
+    came_out: Any = None
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A `LanguageModel` that can also be listened to while its user runs it."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What a run must know of the model."""
+
+    @property
+    def pad(self) -> int | None:
+        """What rows that have ended are filled up with."""
+
+    def listen(
+        self,
+        sites: Sequence[Site],
+        heard: Callable[[Heard], None],
+        left_out: Callable[[str], None],
+    ) -> AbstractContextManager[None]:
+        """Call `heard` after each pass; `left_out` says why where a pass cannot be told."""
 
 
 @runtime_checkable

@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from html import escape
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
+
+from sdelens.errors import UsageError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,17 @@ class Figure:
     panels: tuple[Panel, ...]
     caption: str
 
+    def _repr_svg_(self) -> str:
+        """In a notebook: the figure itself."""
+        return self.svg()
+
+    def svg(self) -> str:
+        """The figure as SVG, drawn by the reporter of figures."""
+        from sdelens.registry import load
+
+        drawn: str = load("reporter", "figures")().svg(self)
+        return drawn
+
 
 @dataclass(frozen=True)
 class Strip:
@@ -109,11 +125,26 @@ class Finding:
 
     def _repr_html_(self) -> str:
         """In a notebook: the finding's part of a report, in a frame of its own."""
-        from sdelens.registry import load
+        title = f"{self.analyzer} {self.view}"
+        return Report(title=title, verdict=(), findings=(self,))._repr_html_()
 
-        report = Report(title=f"{self.analyzer} {self.view}", verdict=(), findings=(self,))
-        page = escape(load("reporter", "html")().page(report))
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: 40rem; border: 0"></iframe>'
+    def to_pandas(self, what: Literal["estimates", "tokens"] = "estimates") -> "DataFrame":
+        """Its estimates as a table, or its values token by token; arrays are tensors anyway.
+
+        Raises `UsageError` where pandas is not installed, or there are no values by token.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise UsageError("a table needs pandas: pip install pandas") from error
+        if what == "estimates":
+            columns = [each.name for each in fields(Estimate)]
+            return DataFrame([asdict(each) for each in self.estimates], columns=columns)
+        if not self.strips:
+            raise UsageError(f"{self.analyzer} gives no values token by token here")
+        first = self.strips[0].tokens
+        shared = {strip.name: strip.values for strip in self.strips if strip.tokens == first}
+        return DataFrame({"token": first, **shared})
 
 
 @dataclass(frozen=True)
@@ -146,6 +177,13 @@ class Report:
     """Analyzers that could not answer, and why."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     subtitle: str = ""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the page, in a frame of its own."""
+        from sdelens.registry import load
+
+        page = escape(load("reporter", "html")().page(self))
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 40rem; border: 0"></iframe>'
 
 
 def visible(token: str) -> str:

@@ -1,5 +1,6 @@
-"""A small hub on the loopback address: as much of the protocol as a download needs."""
+"""A small hub on the loopback address: as much of the protocol as down- and uploads need."""
 
+import base64
 import hashlib
 import json
 import sys
@@ -21,7 +22,20 @@ class Repository:
 
     @cached_property
     def files(self):
-        return {file.name: file.read_bytes() for file in sorted(self.folder.iterdir())}
+        found = sorted(file for file in self.folder.rglob("*") if file.is_file())
+        return {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in found}
+
+    def commit_files(self, lines):
+        """Do what a commit says; the files are those of its regular operations."""
+        for line in lines:
+            if line["key"] == "file":
+                file = self.folder / line["value"]["path"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(base64.b64decode(line["value"]["content"]))
+            elif line["key"] == "deletedFile":
+                (self.folder / line["value"]["path"]).unlink()
+        for name in ("files", "commit"):
+            vars(self).pop(name, None)
 
     @cached_property
     def commit(self):
@@ -59,6 +73,50 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(name, *rest.split("/", 1))
         else:
             self._refuse(404, "RepoNotFound", "no such page")
+
+    def do_POST(self):
+        path = unquote(urlsplit(self.path).path).strip("/")
+        self.server.log.append(f"{self.command} {path}")
+        body = self._body()
+        if not self.headers.get("Authorization"):
+            return self._refuse(401, "", "Invalid username or password.")
+        if path == "api/repos/create":
+            return self._created(json.loads(body))
+        if path == "api/validate-yaml":
+            return self._json({"errors": [], "warnings": []})
+        name, _, rest = path.removeprefix("api/models/").partition("/preupload/")
+        if rest:
+            modes = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for f in json.loads(body)["files"]
+            ]
+            return self._json({"files": modes})
+        name, _, rest = path.removeprefix("api/models/").partition("/commit/")
+        repository = self.server.repositories[name]
+        repository.commit_files([json.loads(line) for line in body.splitlines()])
+        url = f"{self.server.endpoint}/{name}/commit/{repository.commit}"
+        return self._json({"success": True, "commitOid": repository.commit, "commitUrl": url})
+
+    def _body(self):
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _created(self, asked):
+        name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+        place = self.server.uploads / name
+        place.mkdir(parents=True, exist_ok=True)
+        repository = self.server.repositories.setdefault(name, Repository(place))
+        repository.private = asked.get("private") or asked.get("visibility") == "private"
+        self._json({"url": f"{self.server.endpoint}/{name}", "name": name, "id": name})
+
+    def _json(self, value):
+        self._send(json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _api(self, path):
         name = next((n for n in self.server.repositories if f"{path}/".startswith(f"{n}/")), None)
@@ -99,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers | {"Content-Length": str(len(data))}).items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(data)
 
     def log_message(self, *args):
@@ -107,10 +165,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(repositories):
-    """Serve `{"gpt2": Repository(folder)}`; yields the server, with its `endpoint` and `log`."""
+def serving(repositories, uploads=None):
+    """Serve `{"gpt2": Repository(folder)}`; yields the server, with its `endpoint` and `log`.
+
+    New repositories are folders in `uploads`.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.repositories, server.log = dict(repositories), []
+    server.repositories, server.log, server.uploads = dict(repositories), [], uploads
     server.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

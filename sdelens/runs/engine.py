@@ -20,6 +20,7 @@ from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, Probe, Source, StackedProbe
 from sdelens.registry import plugin
 from sdelens.runs.folder import clear, require_free, sweep
+from sdelens.runs.given import GIVEN, Given, GivenSource
 from sdelens.runs.job import Job
 from sdelens.runs.manifest import fingerprints, manifest_of
 from sdelens.runs.observer import Observer, Quiet
@@ -46,9 +47,9 @@ class Task:
     spec: BasisSpec
 
     @classmethod
-    def of(cls, job: Job) -> "Task":
+    def of(cls, job: Job, documents: Documents | None = None) -> "Task":
         """All that can be checked without a model: names, settings, forms."""
-        source = build(plugin("source", job.source).load(), job.source_settings, job.source)
+        source = source_of(job, documents)
         probe = build(plugin("probe", job.probe).load(), job.probe_settings, job.probe)
         wanted = getattr(source, "documents_wanted", LEAST)
         if wanted < LEAST:
@@ -56,14 +57,30 @@ class Task:
                 f"at least {LEAST} documents are needed, so that some can be held out, got "
                 f"{wanted}: give a larger --documents"
             )
-        resolved = replace(job, source_settings=described(source), probe_settings=described(probe))
+        if documents is None:
+            job = replace(job, source_settings=described(source))
+        resolved = replace(job, probe_settings=described(probe))
         return cls(resolved, source, probe, BasisSpec(job.basis, job.center))
+
+
+def source_of(job: Job, documents: Documents | None) -> Source:
+    """The plugin that a job names; texts in memory go before it."""
+    if documents is not None:
+        return GivenSource(documents)
+    if job.source == GIVEN:
+        raise UsageError(
+            "the texts of this job were given in Python, where it can be fitted again: name "
+            "others with --texts or --dataset"
+        )
+    source: Source = build(plugin("source", job.source).load(), job.source_settings, job.source)
+    return source
 
 
 def execute(
     job: Job,
     folder: Path | None = None,
     *,
+    given: Given | None = None,
     observer: Observer | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -75,17 +92,21 @@ def execute(
     Whatever was finished is kept: documents, cached states, fits with DONE. An unfinished fit
     starts again. Raises `UsageError` where the folder holds another job, or an unfinished one and
     neither `resume` nor `overwrite` is set. Without a folder it is ``runs/<name of the job>``.
+    What is `given` takes the place of the model and the texts that the job names.
     """
-    watcher = observer or Quiet()
-    task = Task.of(job)
+    watcher, held = observer or Quiet(), given or Given()
+    task = Task.of(job, held.documents)
     run = Run(folder or Path("runs") / task.job.name)
     if not dry_run and finished(run, task.job, resume=resume, overwrite=overwrite):
         return run
     with watcher.stage("model", None, ""):
-        model = load_model(task.job)
+        model = held.model or load_model(task.job)
+    resolve_layers(task.job.recorded, model.card.blocks, model.card.name)
     watcher.planned(plan_of(task.job, model, task.source, run.folder, states_folder(task.job)))
     if not dry_run:
         begin(run, task.job, model, argv, overwrite=overwrite)
+        if held.recording is not None:
+            run.recording = held.recording
         _work(run, task, watcher)
     return run
 
@@ -112,16 +133,14 @@ def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
 
 
 def load_model(job: Job) -> LanguageModel:
-    """The model of a job, with the layers asked for."""
-    model = language_model(
+    """The model of a job."""
+    return language_model(
         job.model,
         revision=job.revision,
         dtype=job.dtype,
         device=job.device,
         offline=job.offline,
     )
-    resolve_layers(job.recorded, model.card.blocks, model.card.name)
-    return model
 
 
 def begin(
@@ -151,7 +170,7 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     size = TOGETHER if isinstance(task.probe, StackedProbe) else 1
     stacks = [run.wanted[start : start + size] for start in range(0, len(run.wanted), size)]
     open_ = [stack for stack in stacks if not all(map(run.is_done, stack))]
-    if open_:
+    if open_ and not run.recorded:
         _capture(run, watcher)
     for stack in open_:  # always the same ones together, so that no bit depends on a stop
         _fit_or_each(run, stack, task, watcher)

@@ -8,7 +8,7 @@ from sdelens.errors import UsageError
 
 MANIFEST = "manifest.json"
 """Written first: a folder with it is a run, finished or not."""
-PARTS = ("fits", "analysis", "documents.safetensors", "config.json", "report.html")
+PARTS = ("fits", "analysis", "states", "documents.safetensors", "config.json", "report.html")
 """What lies beside the manifest."""
 
 

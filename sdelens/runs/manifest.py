@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from sdelens.digest import digest
-from sdelens.models import LOADER
+from sdelens.models import adapter_of
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel
-from sdelens.registry import Plugin, plugin
+from sdelens.registry import Plugin, plugin, plugins
 from sdelens.runs.job import Job
 from sdelens.runs.run import SCHEMA, Run
 
@@ -24,7 +24,11 @@ PACKAGES = ("sdelens", "torch", "transformers", "transformer-lens", "torchsde", 
 
 def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[str, Any]:
     """The manifest of a run that begins."""
-    used = (("model", LOADER), ("source", job.source), ("probe", job.probe))
+    used = (
+        adapter_of(model),
+        plugins("source").get(job.source),  # none for texts given in Python
+        plugin("probe", job.probe),
+    )
     return {
         "schema": SCHEMA,
         "state": "running",
@@ -37,7 +41,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
         "platform": platform.platform(),
         "device": str(getattr(model, "device", "cpu")),
         "threads": torch.get_num_threads(),
-        "plugins": [_described(plugin(kind, name)) for kind, name in used],
+        "plugins": [_described(found) for found in used if found],
         "timings": {},
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sdelens.origin import ModelCard
 from sdelens.protocols import LanguageModel, Source
+from sdelens.runs.given import GIVEN
 from sdelens.runs.job import Job
 from sdelens.states.sites import resolve_layers
 
@@ -60,6 +61,8 @@ def described_texts(job: Job, documents: int) -> str:
     if job.source == "sampled":
         heat = settings.get("temperature", 1.0)
         return f"{documents} sampled from the model at temperature {heat}"
+    if job.source == GIVEN:
+        return f"{documents} given in Python"
     whence = settings.get("path") or settings.get("name") or job.source
     return f"up to {documents} of {whence}" if documents else f"all of {whence}"
 

@@ -41,9 +41,12 @@ def analyze(
     *,
     prompt: str | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    view: View | None = None,
     watch: Watch = lambda *_: None,
 ) -> tuple[tuple[Finding, ...], dict[str, str]]:
     """Ask analyzers (all of them, if none is named) about every view, and save what they found.
+
+    With a `view` they are asked about that one only.
 
     An analyzer that was named and cannot answer is an error; one that was not named is left out,
     and the reason given back beside the findings.
@@ -58,6 +61,7 @@ def analyze(
     study = run.study(None)
     with _tolerant("the model", left_out, named=bool(prompt or (names and needed))):
         study = run.study(prompt, with_model=wanted)
+    study = study if view is None else study.only(view)
     asked: list[tuple[str, Study]] = []
     for name, analyzer in chosen.items():
         for part in _parts(analyzer, study):

@@ -22,7 +22,7 @@ from sdelens.paths.trajectories import Paths
 from sdelens.protocols import LanguageModel, Site
 from sdelens.registry import load as load_plugin
 from sdelens.registry import plugins as known_plugins
-from sdelens.runs.folder import MANIFEST, holds_run, require_run
+from sdelens.runs.folder import MANIFEST, holds_run
 from sdelens.runs.history import history_of, history_text
 from sdelens.runs.job import Job
 from sdelens.settings import build
@@ -40,6 +40,17 @@ from sdelens.store import (
 )
 
 SCHEMA = 1
+DIFFERENCES = {
+    "hook": "layer at",
+    "weights": "weights",
+    "dtype": "type",
+    "blocks": "blocks",
+    "width": "width",
+    "fingerprint": "fingerprint",
+}
+"""What must be the same of a model for its fit to be its own, as a message names it."""
+STATES = "states"
+"""The folder of states that are kept with a run since they cannot be captured again."""
 SIDES = ("train", "validation", "test")
 
 
@@ -87,6 +98,11 @@ class Run:
 
     # --- the model and its documents
 
+    def holding(self, model: LanguageModel) -> "Run":
+        """The same run, with a model in memory."""
+        self._given = model
+        return self
+
     @cached_property
     def model(self) -> LanguageModel:
         """The model, its weights the same as those of the run."""
@@ -106,12 +122,16 @@ class Run:
 
     def require_same(self, model: LanguageModel) -> None:
         """An error where a model's weights are not those of the run."""
-        expected, card = self.manifest["model"], model.card
-        if expected["fingerprint"] != card.fingerprint:
+        made, card = ModelCard(**self.manifest["model"]), model.card
+        differing = [
+            f"{name} {_short(getattr(made, field))} there, {_short(getattr(card, field))} here"
+            for field, name in DIFFERENCES.items()
+            if getattr(made, field) != getattr(card, field)
+        ]
+        if differing:
             raise UsageError(
-                f"{self.folder} was made with the {expected['dtype']} model {expected['name']}, "
-                f"weights {expected['fingerprint'][:12]}, but this {card.dtype} {card.name} has "
-                f"{card.fingerprint[:12]}: give the model of the run, or fit again"
+                f"{self.folder} was made with the model {made.name}, but this {card.name} is "
+                f"another ({'; '.join(differing)}): give the model of the run, or fit again"
             )
 
     @property
@@ -146,8 +166,27 @@ class Run:
         """The captured states: from the cache, or captured again."""
         return self.record()
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the states can be captured again by running the model over the texts."""
+        origins = (self.fitted(view).origin for view in self.views)
+        return all(origin is None or origin.repeatable for origin in origins)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the states are at hand already."""
+        return "recording" in self.__dict__
+
     def record(self, watch: Any = lambda _: None) -> Recording:
-        """Capture the states of all sites, or find them in the cache."""
+        """The states that are kept with the run, or in the cache; else captured again."""
+        if kept := Recording.load(self.folder / STATES):
+            return kept
+        if not self.repeatable:
+            raise UsageError(
+                f"the states of {self.folder} were shaped by what its user did while they were "
+                "captured, and are not kept with it: save it with states=True, or ask what needs "
+                "no states"
+            )
         cache = cache_folder() / "states" if self.job.cache else None
         return record(
             self.model,
@@ -312,10 +351,6 @@ def view_of(config: dict[str, Any]) -> View:
     return View(Site(**config["site"]), config.get("axis", "token"))
 
 
-def load(folder: Path | str, model: Any = None) -> Study:
-    """What `sdelens fit` wrote, as a study: `sdelens.load("runs/…")`.
-
-    `model` may be the model itself, already in memory; its weights must be those of the fit.
-    """
-    require_run(Path(folder))
-    return Run(folder, model).study()
+def _short(value: object) -> str:
+    """A value in a message; a hash by its beginning."""
+    return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)

@@ -14,7 +14,7 @@ from torch import Tensor
 from sdelens.digest import digest
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.models import language_model
-from sdelens.origin import Origin
+from sdelens.origin import Origin, live
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.protocols import LanguageModel, Site
@@ -57,8 +57,9 @@ def origin_of(
 ) -> Origin:
     """Everything that shapes the states of these documents at these sites."""
     bos = model.card.bos
+    hooked = getattr(model, "hooked", False)
     return Origin(
-        model=model.card,
+        model=live(model.card) if hooked else model.card,
         hook=" ".join(map(str, sites)),
         skip_first=skip_first,
         bos_prepended=bos is not None and bool((documents.padded()[:, 0] == bos).all()),
@@ -171,7 +172,7 @@ def _shard(
             row = torch.arange(len(rows))[:, None]
             taken = value.float().cpu()[row, index[rows].clamp(max=value.shape[1] - 1)]
             states[site][rows] = taken.where(mask[rows][..., None], 0)
-            _require_finite(states[site][rows], site, rows + first, positions[rows])
+            require_finite_states(states[site][rows], site, rows + first, positions[rows])
         watch(int(lengths[rows].sum()))
     return Shard(
         states=states,
@@ -182,7 +183,7 @@ def _shard(
     )
 
 
-def _require_finite(
+def require_finite_states(
     states: Float[Tensor, "path time dim"],
     site: Site,
     document: Int[Tensor, " path"],
@@ -206,12 +207,14 @@ def capture(
     length: int | None = None,
     skip_first: int = 1,
     cache: Path | str | None = None,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> Recording:
     """Record the states of a model along texts: `sdelens.capture(model, texts, layers="0-7")`.
 
     `model` is a name or folder, a `LanguageModel`, or an object of a library that an adapter
     knows, a `TransformerBridge` say, used as it stands. The first `skip_first` positions of each
     context are left out. The states of all layers come from one pass, which stops at the deepest.
+    `watch` is called with the tokens of each batch that is done.
     """
     adapted = language_model(model)
     documents = texts
@@ -222,7 +225,7 @@ def capture(
     require_recorded(documents, skip_first)
     sites = sites_of(layers, adapted)
     folder = Path(cache) if cache is not None else None
-    return record(adapted, documents, sites, skip_first=skip_first, cache=folder)
+    return record(adapted, documents, sites, skip_first=skip_first, cache=folder, watch=watch)
 
 
 def require_recorded(documents: Documents, skip_first: int) -> None:

@@ -17,8 +17,10 @@ from sdelens.errors import UsageError
 from sdelens.origin import ModelCard, Origin
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, Transitions, shuffled
 from sdelens.protocols import Site
+from sdelens.report import Figure
 from sdelens.seeds import generator
 from sdelens.states.depth import DepthPaths
+from sdelens.states.portrait import portrait
 from sdelens.store import read_json, write_json, write_tensors
 
 INDEX = "index.json"
@@ -121,6 +123,12 @@ class Recording:
     def views(self) -> tuple[View, ...]:
         """One for each site."""
         return tuple(View(site) for site in self.sites)
+
+    def plot(self, layer: View | Site | int | None = None, *, documents: int = 6) -> Figure:
+        """The first documents' paths in two principal components; shows itself in a notebook."""
+        view = layer if layer is not None else self.views[0]
+        label = f"block {view}" if isinstance(view, int) else str(view)
+        return portrait(self.view(view), label, documents=documents)
 
     def view(self, view: View | Site | int) -> "ShardPaths | DepthPaths":
         """The paths of one site, or through all of them; an int is the output of that block."""

@@ -96,9 +96,9 @@ def built_in():
 
 
 def settings_of(kind, plugin):
-    """Names and defaults; of a model adapter, those of its `load`."""
+    """Names and defaults; of a model adapter, those of its `load`, or else of its `adapt`."""
     if kind == "model":
-        known = signature(plugin.load).parameters.values()
+        known = signature(getattr(plugin, "load", plugin.adapt)).parameters.values()
         return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
     return {field.name: field.default for field in fields(plugin) if field.init}
 
@@ -233,3 +233,15 @@ def test_the_probe_of_the_docs_keeps_the_rules_and_recovers_its_system(tmp_path,
     slope, truth = (float(f.diff(dim=0)) for f in (fitted.drift(0.0, x), system.drift(x)))
     # a rate has a standard error of sqrt(2 rate / T), T = 800 of 1,000 in training
     assert slope == pytest.approx(truth, abs=4 * 2 * (2 / 800) ** 0.5)
+
+
+def test_every_row_of_the_support_table_names_a_test_that_is_there_or_says_that_there_is_none():
+    table = (DOCS / "attach.md").read_text().partition("## What is supported")[2]
+    rows = re.findall(r"^\| .+ \| (.+) \|$", table, flags=re.MULTILINE)[1:]
+    assert len(rows) > 10
+    for said in rows:
+        named = re.search(r"`(test_\w+\.py)::(test_\w+)`", said)
+        assert named or said.startswith(("untested", "not read")), said
+        if named:
+            file = ROOT / "tests" / "plugins" / named[1]
+            assert f"def {named[2]}(" in file.read_text(), said

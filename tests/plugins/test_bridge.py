@@ -57,7 +57,7 @@ def loaded(folder):
 def boot(folder):
     """A bridge as a user makes one."""
     inner = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = BridgeModel.load(str(folder), device="cpu").tokenizer
+    tokenizer = BridgeModel.load(str(folder), device="cpu").words.tokenizer
     return TransformerBridge.boot_transformers(
         "theirs", hf_model=inner, tokenizer=copy.deepcopy(tokenizer), device="cpu"
     )
@@ -148,7 +148,7 @@ def test_a_bridge_as_it_stands_gives_the_states_of_the_model_it_holds(folder, pl
 def test_the_pass_stops_at_the_deepest_site(loaded, theirs, ours):
     model = loaded if ours else language_model(theirs)
     ran = []
-    inner = model.plain if ours else model.bridge.original_model
+    inner = model.plain.model if ours else model.bridge.original_model
     handles = [
         block.register_forward_pre_hook(lambda *_, k=k: ran.append(k))
         for k, block in enumerate(blocks_in(inner))
@@ -185,7 +185,7 @@ def test_the_model_is_the_same_after_an_error(loaded, theirs, ours):
     model = loaded if ours else language_model(theirs)
     before = snapshot(model.bridge)
     site = Site("block", 1)
-    inner = model.plain or model.bridge.original_model
+    inner = model.plain.model if ours else model.bridge.original_model
 
     def fail(value):
         raise ZeroDivisionError

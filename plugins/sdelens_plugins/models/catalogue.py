@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdelens.errors import UnknownName, Unreachable, UsageError
+from sdelens.errors import UnknownName, UsageError
+from sdelens.hub import hub_errors
 
 EMBEDDED = Path(__file__).parents[1] / "assets"
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
@@ -78,15 +79,11 @@ def _local(folder: Path) -> Located:
 def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
     """A snapshot of the repository, fetched or from the cache."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
-    try:
+    def otherwise() -> str:
+        return _unreachable(name, offline=offline)
+
+    with hub_errors("model", name, revision=revision, known=known_names, otherwise=otherwise):
         folder = snapshot_download(
             name,
             revision=revision,
@@ -94,28 +91,6 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
             allow_patterns=list(FILES),
             ignore_patterns=list(LEFT_OUT),
         )
-    except HFValidationError as error:
-        raise UsageError(
-            f"{name!r} is neither a folder nor a name on the hub ({error})"
-        ) from error
-    except GatedRepoError as error:
-        raise Unreachable(
-            f"{name} is gated: accept its terms on the hub, then set HF_TOKEN, or give a local "
-            "folder"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise UnknownName(f"{name} has no revision {revision!r} on the hub") from error
-    except RepositoryNotFoundError as error:
-        raise UnknownName.among(
-            "model",
-            name,
-            known_names(),
-            "It is no folder here and not on the hub (or private: set HF_TOKEN).",
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise _unreachable(name, offline=offline) from error
-    except OSError as error:
-        raise _unreachable(name, offline=offline) from error
     located = Located(name, Path(folder), Path(folder).name)
     if not any(located.folder.glob("*.safetensors")):
         raise UsageError(
@@ -125,10 +100,10 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
     return located
 
 
-def _unreachable(name: str, *, offline: bool) -> Unreachable:
+def _unreachable(name: str, *, offline: bool) -> str:
     cached = ", ".join(cached_names()) or "none"
     how = "--offline was given" if offline else "the hub cannot be reached"
-    return Unreachable(
+    return (
         f"{name} is not in the local cache and {how}. Cached: {cached}. Go on with --model tiny "
         "(needs no network), a local folder, or a connection"
     )

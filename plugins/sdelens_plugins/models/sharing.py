@@ -1,5 +1,6 @@
 """One cache for all prefixes of a text: who sees what, where many next tokens are tried."""
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -8,6 +9,29 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from sdelens.errors import UsageError
+from sdelens.protocols import Pass
+from sdelens_plugins.models.taps import Stop, Taps
+
+
+def tried(
+    model: Any,
+    taps: Taps,
+    tokens: Int[Tensor, "batch position branch"],
+    past: Any,
+    after: Int[Tensor, " position"],
+) -> Pass:
+    """One pass of many next tokens, each behind its own prefix, with hooks in place."""
+    rows, positions, branches = tokens.shape
+    with suppress(Stop):
+        model(
+            input_ids=tokens.reshape(rows, -1),
+            past_key_values=beginning(past, rows, int(after.max())),
+            use_cache=True,
+            position_ids=after.repeat_interleave(branches).expand(rows, -1),
+            attention_mask=seen(after, branches).expand(rows, -1, -1, -1),
+        )
+    shape = (rows, positions, branches, -1)
+    return Pass({site: value.reshape(shape) for site, value in taps.reads.items()})
 
 
 def beginning(past: Any, rows: int, length: int) -> DynamicCache:

@@ -1,4 +1,4 @@
-"""What one forward pass does at its sites, whatever holds the hooks."""
+"""What forward passes do at some sites: those that we run, and those that a user runs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
+from torch.utils.hooks import RemovableHandle
 
 from sdelens.protocols import Edit, Site
 
@@ -39,8 +39,8 @@ class Taps:
         return changed
 
     @contextmanager
-    def on_bridge(self, bridge: TransformerBridge) -> Iterator[None]:
-        """Hooks for the time of one pass; removed on any exit, the user's own stay."""
+    def on_points(self, holder: Any) -> Iterator[None]:
+        """Hooks of TransformerLens for the time of one pass; the user's own stay."""
 
         def hook_at(site: Site) -> Callable[..., Tensor | None]:
             def hook(value: Tensor, hook: Any) -> Tensor | None:
@@ -49,7 +49,8 @@ class Taps:
 
             return hook
 
-        with bridge.hooks(fwd_hooks=[(point(site), hook_at(site)) for site in self.sites]):
+        names = {site: point(site, holder.hook_dict) for site in self.sites}
+        with holder.hooks(fwd_hooks=[(names[site], hook_at(site)) for site in self.sites]):
             yield
 
     @contextmanager
@@ -65,20 +66,25 @@ class Taps:
 
             return hook
 
-        handles = [modules[site].register_forward_hook(hook_at(site)) for site in self.sites]
+        handles: list[RemovableHandle] = []
         try:
+            for site in self.sites:
+                handles.append(modules[site].register_forward_hook(hook_at(site)))
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
 
-def point(site: Site) -> str:
-    """The hook point of a site in TransformerLens."""
-    if site.kind == "embed":
-        return "embed.hook_out"
-    kind = "hook_out" if site.kind == "block" else "attn.hook_pattern"
-    return f"blocks.{site.layer}.{kind}"
+def point(site: Site, known: Mapping[str, Any]) -> str:
+    """The hook point of a site, as the first of the names that TransformerLens has had for it."""
+    layer = f"blocks.{site.layer}"
+    names = {
+        "embed": ("embed.hook_out", "hook_embed"),
+        "block": (f"{layer}.hook_out", f"{layer}.hook_resid_post"),
+        "attention": (f"{layer}.attn.hook_pattern",),
+    }[site.kind]
+    return next((name for name in names if name in known), names[0])
 
 
 def _depth(site: Site) -> tuple[int, int]:
@@ -91,10 +97,25 @@ def _depth(site: Site) -> tuple[int, int]:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """No dropout for the time of a pass; every module's own flag is put back."""
     training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
     try:
+        for module in training:
+            module.training = False
         yield
     finally:
         for module in training:
             module.training = True
+
+
+LIBRARIES = ("transformers.", "transformer_lens.")
+"""Their own hooks on modules only look; what a user adds to a hook point is in its list."""
+
+
+def hooked(model: nn.Module) -> bool:
+    """Whether someone's forward hooks may change what the model computes."""
+    points = getattr(model, "hook_dict", {}).values()
+    return any(point.fwd_hooks for point in points) or any(
+        not str(getattr(hook, "__module__", "")).startswith(LIBRARIES)
+        for module in model.modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in hooks.values()
+    )

@@ -30,6 +30,10 @@ class FiguresReporter:
                 self.write(figure, place, stem_of(finding, figure))
         return place
 
+    def svg(self, figure: Figure) -> str:
+        """One figure by itself."""
+        return svg(figure)
+
     def write(self, figure: Figure, folder: Path, stem: str) -> None:
         """The three files of one figure."""
         image = png(figure, dpi=self.dpi)

@@ -1,0 +1,156 @@
+"""A `HookedTransformer` of TransformerLens 2 or 3, told by what it can do."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from sdelens.errors import UsageError
+from sdelens.origin import ModelCard
+from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens_plugins.models.cards import fingerprint_of
+from sdelens_plugins.models.listening import Ear, listening_inside
+from sdelens_plugins.models.randomness import drawing
+from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked, point
+from sdelens_plugins.models.words import Words
+
+SIZES = ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "act_fn", "normalization_type")
+"""What of the configuration is the computation and not the names of things."""
+
+
+@dataclass(frozen=True, eq=False)
+class HookedModel:
+    """A hooked model as it stands, with its user's own hooks active."""
+
+    library: ClassVar[str] = "transformer_lens"
+    model: Any
+    words: Words
+    card: ModelCard
+
+    @classmethod
+    def adapt(cls, model: Any, *, tokenizer: Any = None) -> "HookedModel":
+        """Use a model as it stands: no attribute of it is changed."""
+        known = hasattr(model, "run_with_hooks") and "hook_embed" in model.hook_dict
+        if not known or getattr(model.cfg, "attention_dir", "causal") != "causal":
+            raise UsageError(
+                f"a {type(model).__name__} is no model of TransformerLens that reads a text from "
+                "left to right: give a TransformerBridge or a HookedTransformer"
+            )
+        words = Words(tokenizer if tokenizer is not None else model.tokenizer)
+        return cls(model, words, hooked_card(model, words))
+
+    def encode(self, text: str) -> list[int]:
+        return self.words.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> list[str]:
+        return self.words.decode(ids)
+
+    def run(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        read: Sequence[Site] = (),
+        edit: Mapping[Site, Edit] | None = None,
+        past: Any = None,
+        keep: bool = False,
+        logits: bool = False,
+    ) -> Pass:
+        taps = Taps(read, edit or {}, stop=not (keep or logits))
+        tokens = tokens.to(self.device)
+        past = empty_cache(self.model, len(tokens), self.device) if keep and not past else past
+        with evaluating(self.model), taps.on_points(self.model):
+            try:
+                out = self.model(
+                    tokens,
+                    # never one that the model makes from the pad id
+                    attention_mask=torch.ones_like(tokens),
+                    past_kv_cache=past,
+                    return_type="logits" if logits else None,
+                )
+            except Stop:
+                return Pass(taps.reads)
+        return Pass(taps.reads, out, past if keep else None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        place: torch.device = next(self.model.parameters()).device
+        return place
+
+    def listen(
+        self,
+        sites: Sequence[Site],
+        heard: Callable[[Heard], None],
+        left_out: Callable[[str], None],
+    ) -> AbstractContextManager[None]:
+        modules = {site: self.modules[site] for site in sites}
+        # generate calls its own forward, past the hooks of modules; and texts are padded unsaid
+        ear = Ear(self.model.embed, modules, heard, left_out, filling=self.pad)
+        return listening_inside(list(self.model.blocks), ear)
+
+    @property
+    def pad(self) -> int | None:
+        """What rows that have ended are filled up with."""
+        return self.words.special("pad")
+
+    @property
+    def hooked(self) -> bool:
+        """Whether its user's hooks may change what is computed."""
+        return hooked(self.model)
+
+    @property
+    def modules(self) -> dict[Site, nn.Module]:
+        """The hook points of the sites."""
+        points: dict[str, nn.Module] = self.model.hook_dict
+        sites = (Site("embed"), *(Site("block", k) for k in range(self.card.blocks)))
+        return {site: points[point(site, points)] for site in sites}
+
+    def untrained(self, seed: int) -> "HookedModel":
+        fresh = copy.deepcopy(self.model)
+        with drawing(self.device, seed):
+            fresh.init_weights()
+        card = hooked_card(fresh, self.words, f"untrained {seed}")
+        return replace(self, model=fresh, card=card)
+
+
+def hooked_card(model: Any, words: Words, revision: str = "in memory") -> ModelCard:
+    """What a run must know of a hooked model."""
+    cfg = model.cfg
+    return ModelCard(
+        name=str(cfg.model_name),
+        revision=revision,
+        fingerprint=fingerprint_of(model, {name: getattr(cfg, name, None) for name in SIZES}),
+        weights=processed(model, folded=str(cfg.normalization_type).endswith("Pre")),
+        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        blocks=int(cfg.n_layers),
+        width=int(cfg.d_model),
+        context=int(cfg.n_ctx),
+        vocabulary=int(cfg.d_vocab),
+        bos=words.special("bos"),
+        eos=words.special("eos"),
+    )
+
+
+def processed(model: Any, *, folded: bool) -> str:
+    """What TransformerLens made of the weights when it loaded them.
+
+    Centred weights write nothing along the mean of a state's coordinates; the states are others.
+    """
+    embedding = model.W_E.detach().float()
+    if float(embedding.mean(-1).abs().max()) < 1e-4 * float(embedding.std()):
+        return "centred"
+    return "folded" if folded else "raw"
+
+
+def empty_cache(model: Any, rows: int, device: torch.device) -> Any:
+    """A key-value cache by whichever name this version of the library has for it."""
+    library = import_module("transformer_lens")
+    names = ("TransformerLensKeyValueCache", "HookedTransformerKeyValueCache")
+    kind = next(getattr(library, name) for name in names if hasattr(library, name))
+    return kind.init_cache(model.cfg, device, rows)

@@ -1,0 +1,205 @@
+"""Any torch module that reads token ids, at the one layer that its user names."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from sdelens.errors import UnknownName, UsageError
+from sdelens.origin import ModelCard
+from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens_plugins.models.cards import architecture, fingerprint_of
+from sdelens_plugins.models.listening import Ear, listening
+from sdelens_plugins.models.randomness import drawing, own_random_state
+from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
+from sdelens_plugins.models.words import Words
+
+BLOCK = Site("block", 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleModel:
+    """A module called with ids ``[batch, time]``, causal, whose `hook` gives the states.
+
+    It is known by that one block. There is no cache of its own: what goes on from an earlier pass
+    reads the whole text again.
+    """
+
+    library: ClassVar[str] = "torch"
+    model: nn.Module
+    words: Words
+    card: ModelCard
+
+    @classmethod
+    def adapt(
+        cls, model: nn.Module, *, tokenizer: Any = None, hook: str | None = None
+    ) -> "ModuleModel":
+        """Use a module as it stands; `hook` is the name of a submodule."""
+        known = dict(model.named_modules())
+        if hook is None:
+            raise UsageError(
+                f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected "
+                'a name, a folder, a model of a known library, or attach(model, hook="…") with '
+                "the name of the submodule whose output are the states"
+            )
+        if hook not in known or not hook:
+            raise UnknownName.among("submodule", hook, [name for name in known if name][:50])
+        words = Words(tokenizer)
+        return cls(model, words, module_card(model, words, hook))
+
+    @property
+    def modules(self) -> dict[Site, nn.Module]:
+        """The one block."""
+        return {BLOCK: self.model.get_submodule(self.card.hook or "")}
+
+    def encode(self, text: str) -> list[int]:
+        return self.words.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> list[str]:
+        return self.words.decode(ids)
+
+    def run(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        read: Sequence[Site] = (),
+        edit: Mapping[Site, Edit] | None = None,
+        past: Any = None,
+        keep: bool = False,
+        logits: bool = False,
+    ) -> Pass:
+        taps = Taps(read, edit or {}, stop=not (keep or logits))
+        if missing := [site for site in taps.sites if site != BLOCK]:
+            raise UsageError(
+                f"{missing[0]} cannot be read: {self.card.name} was attached at "
+                f"{self.card.hook}, its one layer, 0"
+            )
+        whole = tokens if past is None else torch.cat([past, tokens], dim=1)
+        with evaluating(self.model), taps.on_modules(self.modules):
+            try:
+                out = self.model(whole.to(self.device))
+            except Stop:
+                out = None
+        new = slice(whole.shape[1] - tokens.shape[1], None)
+        reads = {site: shaped(value, whole)[:, new] for site, value in taps.reads.items()}
+        found = logits_of(out)[:, new] if logits else None
+        return Pass(reads, found, whole if keep else None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return device_of(self.model)
+
+    def listen(
+        self,
+        sites: Sequence[Site],
+        heard: Callable[[Heard], None],
+        left_out: Callable[[str], None],
+    ) -> AbstractContextManager[None]:
+        modules = {site: self.modules[site] for site in sites}
+        return listening(self.model, Ear(self.model, modules, heard, left_out))
+
+    @property
+    def pad(self) -> int | None:
+        """What rows that have ended are filled up with."""
+        return self.words.special("pad")
+
+    @property
+    def hooked(self) -> bool:
+        """Whether its user's hooks may change what is computed."""
+        return hooked(self.model)
+
+    def untrained(self, seed: int) -> "ModuleModel":
+        fresh = copy.deepcopy(self.model)
+        with drawing(self.device, seed):
+            redraw(fresh)
+        card = module_card(fresh, self.words, str(self.card.hook), f"untrained {seed}")
+        return replace(self, model=fresh, card=card)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the first of the weights is."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def module_card(
+    model: nn.Module, words: Words, hook: str, revision: str = "in memory"
+) -> ModelCard:
+    """What a run must know; the width is that of what the hook gives for one token."""
+    config: Any = getattr(model, "config", None)
+    told = architecture(config.to_dict()) if hasattr(config, "to_dict") else {}
+    tables = (m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding))
+    kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return ModelCard(
+        name=type(model).__name__,
+        revision=revision,
+        fingerprint=fingerprint_of(model, told),
+        weights="raw",
+        dtype=str(next(kinds, torch.float32)).removeprefix("torch."),
+        blocks=1,
+        width=width_of(model, hook),
+        context=int(getattr(config, "max_position_embeddings", None) or words.longest),
+        vocabulary=next(tables, 0),
+        bos=words.special("bos"),
+        eos=words.special("eos"),
+        hook=hook,
+    )
+
+
+def width_of(model: nn.Module, hook: str) -> int:
+    """How many coordinates a state has, from a pass over one token."""
+    taps = Taps((BLOCK,), {}, stop=True)
+    token, device = torch.zeros(1, 1, dtype=torch.long), device_of(model)
+    modules = {BLOCK: model.get_submodule(hook)}
+    with torch.no_grad(), own_random_state(device), evaluating(model), taps.on_modules(modules):
+        try:
+            model(token.to(device))
+        except Stop:
+            pass
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise UsageError(
+                f"{type(model).__name__} must take token ids [batch, time] as its first argument, "
+                f"but given one id it raised {type(error).__name__}: {error}"
+            ) from error
+    if BLOCK not in taps.reads:
+        raise UsageError(f"{hook} is not called in a forward pass: name another submodule")
+    return int(shaped(taps.reads[BLOCK], token).shape[-1])
+
+
+def shaped(value: Any, tokens: Tensor) -> Tensor:
+    """A state for each token; an error where the hook gives something else."""
+    if not isinstance(value, Tensor) or value.ndim != 3 or value.shape[:2] != tokens.shape:
+        came = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise UsageError(
+            f"the output of the hook must be states [batch, time, dim], got {came}: name another "
+            "submodule"
+        )
+    return value
+
+
+def logits_of(out: Any) -> Tensor:
+    """The logits of what a module gave."""
+    found = getattr(out, "logits", out[0] if isinstance(out, tuple | list) else out)
+    if not isinstance(found, Tensor) or found.ndim != 3:
+        raise UsageError(
+            "logits [batch, time, vocabulary] are needed, but this module gives "
+            f"{type(out).__name__}: ask for what needs states alone"
+        )
+    return found
+
+
+def redraw(model: nn.Module) -> None:
+    """Fresh weights where a module knows how to draw them, else small normal ones."""
+    for module in model.modules():
+        reset: Any = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+            continue
+        for weight in module.parameters(recurse=False):
+            if weight.ndim > 1:
+                nn.init.normal_(weight, std=0.02)

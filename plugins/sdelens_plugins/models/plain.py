@@ -1,0 +1,197 @@
+"""Causal language models of Hugging Face, as their user holds them: plain forward hooks."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sdelens.errors import UsageError
+from sdelens.origin import ModelCard
+from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens_plugins.models.cards import card_of, name_of, revision_of
+from sdelens_plugins.models.listening import Ear, listening
+from sdelens_plugins.models.randomness import drawing
+from sdelens_plugins.models.sharing import tried
+from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
+from sdelens_plugins.models.words import Words
+
+
+@dataclass(frozen=True, eq=False)
+class PlainModel:
+    """A model as Hugging Face runs it, with its user's own hooks active and nothing rewritten."""
+
+    library: ClassVar[str] = "transformers"
+    model: Any
+    words: Words
+    card: ModelCard
+    modules: Mapping[Site, nn.Module]
+    """Those whose outputs are the sites."""
+
+    @classmethod
+    def adapt(cls, model: Any, *, tokenizer: Any = None) -> "PlainModel":
+        """Use a model as it stands: no attribute of it is changed."""
+        if not causal(model):
+            raise UsageError(
+                f"a {type(model).__name__} does not write from left to right: give a model that "
+                'AutoModelForCausalLM loads, or name a layer with attach(model, hook="…")'
+            )
+        modules = sites_in(model)
+        if not modules:
+            raise UsageError(
+                f"the blocks of a {type(model).__name__} were not found: name one with "
+                'attach(model, hook="model.layers.6"), as in model.named_modules()'
+            )
+        words = Words(tokenizer if tokenizer is not None else own_tokenizer(model))
+        return cls(
+            model, words, card_of(model, words, name_of(model), revision_of(model)), modules
+        )
+
+    def encode(self, text: str) -> list[int]:
+        return self.words.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> list[str]:
+        return self.words.decode(ids)
+
+    def run(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        read: Sequence[Site] = (),
+        edit: Mapping[Site, Edit] | None = None,
+        past: Any = None,
+        keep: bool = False,
+        logits: bool = False,
+    ) -> Pass:
+        # a stop would leave weights that accelerate fetches for a module where they are
+        taps = Taps(read, edit or {}, stop=not (keep or logits or offloaded(self.model)))
+        if missing := [site for site in taps.sites if site not in self.modules]:
+            raise UsageError(
+                f"{missing[0]} of {self.card.name} cannot be read by plain hooks: load the model "
+                "by its name, or attach a TransformerBridge"
+            )
+        with evaluating(self.model), taps.on_modules(self.modules):
+            return passed(self.model, taps, tokens.to(self.device), past, keep=keep, logits=logits)
+
+    def branch(
+        self,
+        tokens: Int[Tensor, "batch position branch"],
+        *,
+        past: Any,
+        after: Int[Tensor, " position"],
+        read: Sequence[Site],
+    ) -> Pass:
+        taps = Taps(read, {}, stop=not offloaded(self.model))
+        with evaluating(self.model), taps.on_modules(self.modules):
+            return tried(self.model, taps, tokens.to(self.device), past, after.to(self.device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, those of the embedding where they are spread."""
+        return device_of(self.model)
+
+    def listen(
+        self,
+        sites: Sequence[Site],
+        heard: Callable[[Heard], None],
+        left_out: Callable[[str], None],
+    ) -> AbstractContextManager[None]:
+        modules = {site: self.modules[site] for site in sites}
+        reader = self.model.get_input_embeddings()
+        return listening(self.root, Ear(reader, modules, heard, left_out))
+
+    @property
+    def root(self) -> nn.Module:
+        """The module that holds the blocks, which every way of running the model calls."""
+        first = self.modules[Site("block", 0)]
+        name = next(name for name, module in self.model.named_modules() if module is first)
+        owner: nn.Module = self.model.get_submodule(name.rpartition(".")[0].rpartition(".")[0])
+        return owner
+
+    @property
+    def pad(self) -> int | None:
+        """What rows that have ended are filled up with."""
+        return self.words.special("pad")
+
+    @property
+    def hooked(self) -> bool:
+        """Whether its user's hooks may change what is computed."""
+        return hooked(self.model)
+
+    def untrained(self, seed: int) -> "PlainModel":
+        fresh = drawn_again(self.model, self.device, seed)
+        card = card_of(fresh, self.words, self.card.name, f"untrained {seed}")
+        return replace(self, model=fresh, card=card, modules=sites_in(fresh))
+
+
+def causal(model: Any) -> bool:
+    """Whether it generates text by itself, as what only reads or translates does not."""
+    generates = getattr(model, "can_generate", lambda: False)
+    return bool(generates()) and not getattr(model.config, "is_encoder_decoder", False)
+
+
+def passed(model: Any, taps: Taps, tokens: Tensor, past: Any, *, keep: bool, logits: bool) -> Pass:
+    """One forward pass with hooks in place."""
+    try:
+        out = model(
+            input_ids=tokens,
+            past_key_values=past,
+            use_cache=keep,
+            # the last position's logits are all that generation needs
+            **({"logits_to_keep": 1} if keep and logits else {}),
+        )
+    except Stop:
+        return Pass(taps.reads)
+    return Pass(taps.reads, out.logits if logits else None, out.past_key_values if keep else None)
+
+
+def sites_in(model: Any) -> dict[Site, nn.Module]:
+    """The embedding and the blocks; nothing where the blocks cannot be told for sure."""
+    count = int(model.config.get_text_config().num_hidden_layers)
+    lists = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == count
+    }
+    # experts and the like may be as many, but lie inside a block
+    outer = [name for name in lists if not any(name.startswith(f"{n}.") for n in lists)]
+    if len(outer) != 1:
+        return {}
+    blocks = {Site("block", k): block for k, block in enumerate(lists[outer[0]])}
+    return {Site("embed"): model.get_input_embeddings(), **blocks}
+
+
+def drawn_again(model: Any, device: torch.device, seed: int) -> Any:
+    """The same architecture with fresh weights, ours alone."""
+    config, dtype = copy.deepcopy(model.config), model.dtype
+    with drawing(device, seed):
+        fresh: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        return fresh.to(device, dtype).eval().requires_grad_(False)
+
+
+def device_of(model: Any) -> torch.device:
+    """Where the embedding is; the CPU where accelerate fetches it when it is needed."""
+    place: torch.device = model.get_input_embeddings().weight.device
+    return torch.device("cpu") if place.type == "meta" else place
+
+
+def offloaded(model: Any) -> bool:
+    """Whether accelerate fetches some weights for the time of their use."""
+    places = getattr(model, "hf_device_map", None) or {}
+    return any(str(place) in ("cpu", "disk") for place in places.values())
+
+
+def own_tokenizer(model: Any) -> Any:
+    """The tokenizer of the same name or folder, if it is on this machine."""
+    name = getattr(model.config, "_name_or_path", "")
+    try:
+        # code that lies with a tokenizer is not run, nor is anyone asked whether it shall be
+        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        return AutoTokenizer.from_pretrained(name, **safe) if name else None
+    except (OSError, ValueError, KeyError, ImportError):
+        return None

@@ -1,0 +1,72 @@
+"""Runs on the hub: a repository that holds a run's folder and a model card."""
+
+import re
+import shutil
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sdelens.hub import hub_errors
+from sdelens.runs.model_card import model_card
+from sdelens.runs.run import Run
+from sdelens.states.recording import Temporary
+from sdelens.store import write_text
+
+NAME = re.compile(r"[\w.-]+/[\w.-]+")
+FILES = ("*.json", "*.jsonl", "*.safetensors", "*/DONE")
+"""What is fetched: values and tensors. Nothing that is executed."""
+
+
+def on_hub(run: str | PathLike[str]) -> bool:
+    """Whether this names a repository, and no folder that is or might be here."""
+    if not isinstance(run, str) or not NAME.fullmatch(run) or Path(run).exists():
+        return False
+    return not Path(run).parent.is_dir()
+
+
+def fetched(
+    name: str, *, revision: str | None = None, token: str | None = None
+) -> tuple[Path, Temporary]:
+    """A copy of a repository's files, ours to write analyses into, and what it lies in."""
+    from huggingface_hub import snapshot_download
+
+    with hub_errors("run", name, revision=revision, known=lambda: (), otherwise=_cut_off(name)):
+        folder = snapshot_download(
+            name, revision=revision, token=token, allow_patterns=list(FILES)
+        )
+    kept = Temporary()
+    own = kept.folder / Path(name).name
+    shutil.copytree(folder, own)  # links into the cache become files
+    return own, kept
+
+
+def pushed(
+    run: Run, name: str, copied: Callable[..., None], *, private: bool, token: str | None
+) -> str:
+    """Upload what `copied` writes, and a model card; gives the address of the repository."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with (
+        TemporaryDirectory(prefix="sdelens-") as place,
+        hub_errors("run", name, revision=None, known=lambda: (), otherwise=_cut_off(name)),
+    ):
+        folder = Path(place) / "run"
+        copied(run, folder)
+        write_text(folder / "README.md", model_card(run, name))
+        url = api.create_repo(name, private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=url.repo_id,
+            folder_path=folder,
+            commit_message=f"{run.folder.name} by sdelens",
+            delete_patterns=["fits/*", "analysis/*", "states/*"],
+        )
+    return str(url)
+
+
+def _cut_off(name: str) -> Callable[[], str]:
+    return lambda: (
+        f"{name} is not in the local cache and the hub cannot be reached, or it refuses: give a "
+        "folder that study.save wrote, set HF_TOKEN, or try again with a connection"
+    )

@@ -1,0 +1,141 @@
+"""A model that the user already holds, and what can be done with it."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdelens.errors import UsageError
+from sdelens.models import language_model
+from sdelens.paths.documents import Documents
+from sdelens.protocols import LanguageModel, Listener
+from sdelens.runs.engine import execute
+from sdelens.runs.given import GIVEN, Given, Texts, documents_given
+from sdelens.runs.job import CHOICES, Job
+from sdelens.runs.observer import Observer, at_hand
+from sdelens.runs.opened import OpenStudy
+from sdelens.states.capturing import capture, sites_of
+from sdelens.states.recording import Recording, Temporary
+from sdelens.states.sites import Layers
+from sdelens.states.taping import Tape, taping
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """A user's model, as it stands at each use: its hooks active, nothing of it changed."""
+
+    held: Any
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model through its adapter, made anew: its weights may have changed."""
+        return language_model(self.held, **self.settings)
+
+    def __repr__(self) -> str:
+        return f"<lens on {type(self.held).__module__}.{type(self.held).__qualname__}>"
+
+    def capture(
+        self,
+        texts: Texts,
+        *,
+        layers: Layers = None,
+        length: int | None = None,
+        skip_first: int = 1,
+        cache: Path | str | None = None,
+        observer: Observer | None = None,
+    ) -> Recording:
+        """The states along texts, or token ids, one or many; see `sdelens.capture`."""
+        model = self.model
+        documents, watcher = documents_given(model, texts, length=length), observer or at_hand()
+        how: dict[str, Any] = {"layers": layers, "skip_first": skip_first, "cache": cache}
+        with watcher.stage("capture", int(documents.lengths.sum()), "tokens") as done:
+            return capture(model, documents, **how, watch=done)
+
+    def record(
+        self, *, layers: Layers = None, skip_first: int = 1
+    ) -> AbstractContextManager[Tape]:
+        """Capture what is run inside: `with lens.record(layers=6) as tape: model.generate(…)`."""
+        model = self.model
+        if not isinstance(model, Listener):
+            raise UsageError(
+                f"{model.card.name} cannot be listened to through its adapter: give texts to "
+                "capture or fit"
+            )
+        return taping(model, sites_of(layers, model), skip_first=skip_first)
+
+    def fit(
+        self,
+        texts: Texts | Tape,
+        *,
+        layers: Layers = None,
+        probe: str = "neural",
+        seed: int = 0,
+        axis: str = "token",
+        length: int | None = None,
+        skip_first: int = 1,
+        basis: str = "standard",
+        center: str = "all",
+        ensemble: int = 0,
+        observer: Observer | None = None,
+        **settings: Any,
+    ) -> OpenStudy:
+        """Fit each layer, with baselines and held-out scores: `lens.fit(texts, layers=6)`.
+
+        `texts` are at least ten, as strings, token ids or a tensor of ids; or a tape, with the
+        states that it holds. The rest is as `sdelens fit` has it, `settings` those of the probe;
+        `observer` is told how far the work is; without one, in a notebook, the installed one. The
+        run lies in a temporary folder until it is saved.
+        """
+        model = self.model
+        if isinstance(texts, Tape):
+            given = Given(model, texts.documents, texts.recording)
+            skip_first, layers = texts.skip_first, texts.layers
+        else:
+            given = Given(model, documents_given(model, texts, length=length))
+        job = Job(
+            model=model.card.name,
+            dtype=model.card.dtype if model.card.dtype in CHOICES["dtype"] else "float32",
+            layers=None if axis == "layer" or layers is None else _joined(layers),
+            axis=axis,
+            source=GIVEN,
+            source_settings=described(given.documents),
+            probe=probe,
+            probe_settings=settings,
+            basis=basis,
+            center=center,
+            ensemble=ensemble,
+            skip_first=skip_first,
+            seed=seed,
+            cache=False,
+        )
+        kept = Temporary()
+        place = kept.folder / Path(job.name).name
+        run = execute(job, place, given=given, observer=observer or at_hand())
+        return OpenStudy.of(run.holding(model), kept)
+
+
+def _joined(layers: int | str | Sequence[int | str]) -> str:
+    return str(layers) if isinstance(layers, int | str) else ",".join(map(str, layers))
+
+
+def described(documents: Documents | None) -> dict[str, Any]:
+    """What a job says of texts that it does not hold."""
+    return {"documents": len(documents), "digest": documents.digest()[:16]} if documents else {}
+
+
+def attach(model: Any, *, tokenizer: Any = None, hook: str | None = None) -> Lens:
+    """A lens on a model that is in memory already: `sdelens.attach(model, tokenizer=tok)`.
+
+    `model` is a causal language model of Hugging Face, a `TransformerBridge` or a
+    `HookedTransformer` of TransformerLens, or any torch module that reads token ids where `hook`
+    names the submodule whose output is the one layer. It is used as it stands, its user's hooks
+    active, and is the same afterwards. Without a tokenizer, the one that lies with the model is
+    taken if it is on this machine; token ids need none.
+    """
+    given = {"tokenizer": tokenizer, "hook": hook}
+    settings = {name: value for name, value in given.items() if value is not None}
+    lens = Lens(model, settings)
+    _ = lens.model  # what cannot be attached is an error now
+    return lens
