@@ -3,8 +3,9 @@ from typing import ClassVar
 
 import pytest
 
-from sdelens.errors import BrokenPlugin, UnknownName, UsageError
-from sdelens.registry import plugins
+from sdelens.errors import BrokenPlugin, UsageError
+from sdelens.registering import analyzer as register
+from sdelens.registry import forget, plugins, registered
 from sdelens.report import Estimate, Finding
 from sdelens.runs import reporting
 from sdelens.runs.engine import execute
@@ -60,20 +61,12 @@ def installed(monkeypatch):
     """These analyzers and no others."""
     kinds = {"counting": Counting, "failing": Failing, "asking": Asking}
 
-    @dataclass(frozen=True)
-    class Entry:
-        name: str
-
-        def load(self):
-            return kinds[self.name]
-
-    def plugin(kind, name):
-        if name not in kinds:
-            raise UnknownName(name)
-        return Entry(name)
-
-    monkeypatch.setattr(reporting, "plugin", plugin)
+    before = registered()
+    for name, kind in kinds.items():
+        register(name)(kind)
     monkeypatch.setattr(reporting, "plugins", lambda kind: dict.fromkeys(kinds))
+    yield
+    forget(before)
 
 
 def test_who_was_not_named_and_cannot_answer_is_left_out_with_its_reason(run, installed):
