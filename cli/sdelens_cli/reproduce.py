@@ -43,7 +43,7 @@ def reproduce(
     """
     if study not in STUDIES:
         raise UnknownName.among("study", study, STUDIES)
-    source = source_of(texts, None, column=column, documents_wanted=documents, length=length)
+    source = source_of(texts, None, None, column=column, documents_wanted=documents, length=length)
     job = Job.of({"model": absolute(model), "layers": layer, "seed": seed} | source)
 
     from sdelens.registry import load

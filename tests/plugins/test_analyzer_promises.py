@@ -1,45 +1,27 @@
 """All registered analyzers keep what an analyzer promises; the check sees those that do not."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
 
-from sdelens.registry import load, plugins
+from sdelens.registry import plugins
 from sdelens.report import Estimate, Figure, Finding
 from sdelens.testing import check_analyzer
 from sdelens.testing.analyzer_promises import ANALYZER, Asked
 from sdelens.testing.promises import require_kept
 from sdelens.testing.small_model import small_model
 from sdelens_cli.screen import Screen, finding_json
-
-QUICK = {
-    "exponents": 2,
-    "paths": 4,
-    "steps": 20,
-    "long_run": 200,
-    "states": 64,
-    "documents": 12,
-    "nodes": 4,
-    "nulls": 24,
-    "starts": 32,
-    "draws": 4,
-    "projections": 20,
-    "permutations": 5,
-    "tokens": 8,
-}
-"""Settings that make an answer short, of whichever analyzer has them."""
+from tests.quick import quick
 
 
 @pytest.mark.parametrize("name", sorted(plugins("analyzer")))
 def test_a_registered_analyzer_keeps_its_promises(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
-    kind = load("analyzer", name)
-    known = {field.name for field in fields(kind)}
-    asked = Asked(kind(**{k: v for k, v in QUICK.items() if k in known}))
+    asked = Asked(quick(name))
     require_kept(asked.analyzer, "an analyzer", ANALYZER, asked)
     finding = asked.finding
     json.dumps(finding_json(finding), allow_nan=False)

@@ -1,7 +1,6 @@
 """All analyzers on all models at hand, on a prompt of five tokens and on a full context."""
 
 import math
-from dataclasses import fields
 
 import pytest
 
@@ -11,24 +10,9 @@ from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
 from sdelens.states.capturing import opened
 from tests.conftest import SHARED_MODELS
+from tests.quick import quick
 
 WORDS = "One day a little girl went out to play in the park. She saw a big red ball and was glad. "
-QUICK = {
-    "exponents": 2,
-    "paths": 4,
-    "steps": 10,
-    "long_run": 100,
-    "states": 32,
-    "documents": 8,
-    "nodes": 2,
-    "nulls": 20,
-    "starts": 8,
-    "draws": 4,
-    "projections": 10,
-    "permutations": 4,
-    "tokens": 6,
-}
-"""Settings that make an answer short, of whichever analyzer has them."""
 
 
 @pytest.fixture(scope="module", params=["tiny", *SHARED_MODELS])
@@ -75,10 +59,3 @@ def test_every_analyzer_answers_about_every_text(run, whole):
         assert any(math.isfinite(value) for value in numbers), finding.analyzer
     page = load("reporter", "html")().page(Report("", (), findings=tuple(findings)))
     assert len(page.encode()) < 5e6
-
-
-def quick(name):
-    """The analyzer with the quick settings that it has."""
-    kind = load("analyzer", name)
-    known = {field.name for field in fields(kind)}
-    return kind(**{k: v for k, v in QUICK.items() if k in known})
