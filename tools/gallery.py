@@ -11,11 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from PIL import Image
 
-from sdelens.registry import plugins
 from sdelens.report import Figure, Finding
 from sdelens.runs.reporting import findings_of
 from sdelens.runs.run import Run
@@ -39,23 +39,37 @@ its numbers as CSV.
 
 @dataclass(frozen=True)
 class Shown:
-    """A run of the gallery: its options, and the analyzers that are shown of it (none: all)."""
+    """A run of the gallery: its options, the analyzers shown of it, and patterns of figures.
+
+    With no analyzer named, all that are not shown of another run.
+    """
 
     name: str
     options: tuple[str, ...]
     analyzers: tuple[str, ...] = ()
+    figures: str = "*"
 
     def has(self, finding: Finding) -> bool:
         """Whether the finding is shown of this run."""
-        own = self.analyzers or plugins("analyzer").keys() - {
-            n for s in SHOWN for n in s.analyzers
-        }
-        return finding.analyzer in own
+        if self.analyzers:
+            return finding.analyzer in self.analyzers
+        elsewhere = {name for shown in SHOWN if shown.figures == "*" for name in shown.analyzers}
+        return finding.analyzer not in elsewhere
 
 
 SHOWN = (
-    Shown("block", ("--layer", "6", "--ensemble", "4")),
-    Shown("layers", ("--layer", "all", "--probe", "linear"), ("layers",)),
+    Shown("block", ("--layer", "6")),
+    Shown(
+        "ensemble",
+        ("--layer", "6", "--probe", "heteroscedastic-linear", "--ensemble", "4"),
+        ("uncertainty",),
+        "epistemic*",
+    ),
+    Shown(
+        "layers",
+        ("--layer", "all", "--probe", "linear"),
+        ("layers", "decomposition", "transition_law"),
+    ),
     Shown("depth", ("--axis", "layer", "--probe", "linear", "--documents", "256"), ("layers",)),
 )
 
@@ -80,16 +94,17 @@ def page() -> str:
     parts = [TOP]
     for shown in SHOWN:
         for finding in filter(shown.has, findings_of(Run(RUNS / shown.name))):
-            parts += section(finding)
+            parts += section(finding, shown.figures)
     return "\n".join(parts)
 
 
-def section(finding: Finding) -> Iterator[str]:
+def section(finding: Finding, pattern: str) -> Iterator[str]:
     """Heading, headline, figures with their captions, how to read them."""
+    figures = [figure for figure in finding.figures if fnmatch(figure.name, pattern)]
     own = f"analyzers/{finding.analyzer}.md"
     yield f"## {finding.analyzer}, {finding.view}\n"
     yield f"{escaped(finding.headline)} ([formulas and settings]({own}))\n"
-    for figure in finding.figures:
+    for figure in figures:
         file = picture(finding, figure)
         yield f"![{finding.analyzer}: {figure.name}]({file.relative_to(DOCS)})\n"
         yield f"*{figure.name}.* {escaped(figure.caption)}\n"

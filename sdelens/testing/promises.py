@@ -1,7 +1,7 @@
 """How promises are checked, and what nobody may change: the model, the data, the random state."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -68,7 +68,7 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 def state_of_model(model: LanguageModel | None) -> dict[str, str]:
     """Weights, flags and hooks of every module that a model holds."""
-    parts = [part for part in vars(model).values() if isinstance(part, nn.Module)] if model else []
+    parts = list(_parts(model)) if model else []
     inside = [module for part in parts for module in part.modules()]
     weights = {f"{k} {n}": w for k, part in enumerate(parts) for n, w in part.named_parameters()}
     flags = [(m.training, *(p.requires_grad for p in m.parameters(recurse=False))) for m in inside]
@@ -77,6 +77,15 @@ def state_of_model(model: LanguageModel | None) -> dict[str, str]:
         "whether the model trains": str(flags),
         "the model's hooks": str([len(getattr(m, name)) for m in inside for name in HOOKS]),
     }
+
+
+def _parts(model: LanguageModel) -> Iterator[nn.Module]:
+    """The modules that an adapter holds, itself or through another one."""
+    for part in vars(model).values():
+        if isinstance(part, nn.Module):
+            yield part
+        elif isinstance(part, LanguageModel):
+            yield from _parts(part)
 
 
 def state_of_study(study: Study) -> dict[str, str]:

@@ -91,7 +91,7 @@ class Needy(Sound):
 @dataclass(frozen=True)
 class Hooking(Sound):
     def value(self, study, seed):
-        block = study.model.plain.get_submodule("transformer.h.0")
+        block = study.model.plain.model.get_submodule("transformer.h.0")
         block.register_forward_hook(lambda *_: None)
         return super().value(study, seed)
 
@@ -100,7 +100,7 @@ class Hooking(Sound):
 class Training(Sound):
     def value(self, study, seed):
         with torch.no_grad():
-            next(study.model.plain.parameters()).add_(1e-3)
+            next(study.model.plain.model.parameters()).add_(1e-3)
         return super().value(study, seed)
 
 
@@ -166,7 +166,7 @@ class Single(Sound):
     """Knows one type of weights."""
 
     def value(self, study, seed):
-        weights = next(study.model.plain.parameters())
+        weights = next(study.model.plain.model.parameters())
         assert weights.dtype == torch.float32
         return super().value(study, seed)
 

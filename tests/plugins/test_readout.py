@@ -60,7 +60,7 @@ def test_a_drift_of_zero_raises_no_word(study):
 def test_a_drift_to_the_image_of_a_word_raises_that_word(model):
     study = spoken_study(model, Site("block", 2))
     view, viewed = study.single
-    images = 9 * model.plain.get_output_embeddings().weight.detach()
+    images = 9 * model.plain.model.get_output_embeddings().weight.detach()
     laws = following(model, view.site, torch.zeros(len(images), 1).long(), images[:, None])[:, 0]
     own = laws.diagonal()
     word = int(own.where(laws.argmax(-1) == torch.arange(len(images)), -torch.inf).argmax())

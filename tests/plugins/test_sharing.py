@@ -143,6 +143,6 @@ def test_what_a_repository_names_is_not_run_and_a_hub_that_refuses_is_said(
         told = python("refuse", model, run, home, other.endpoint, token="")
         assert not any("probe.py" in line or "law.pkl" in line for line in other.log)
     assert told["tampered"]["code"] == 3
-    assert "No probe named 'os:system'" in told["tampered"]["error"]
+    assert "was fitted by the probe 'os:system'" in told["tampered"]["error"]
     assert told["denied"]["code"] == 4
     assert "set HF_TOKEN" in told["denied"]["error"]

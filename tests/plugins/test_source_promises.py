@@ -58,7 +58,7 @@ class Drawing(Sound):
 @dataclass(frozen=True)
 class Hooking(Sound):
     def tokens(self, model, seed):
-        model.plain.register_forward_hook(lambda *_: None)
+        model.plain.model.register_forward_hook(lambda *_: None)
         return super().tokens(model, seed)
 
 

@@ -167,8 +167,18 @@ def horizon_figure(horizons: Horizons) -> Figure:
     return Figure(
         "horizon",
         (
-            Panel("steps ahead", "distance from the actual state", tuple(layers), "Divergence"),
-            Panel("steps ahead", "linear law's less the fit's", lead, "Lead over the linear law"),
+            Panel(
+                "steps ahead",
+                "distance from the actual state, latent units",
+                tuple(layers),
+                "Divergence",
+            ),
+            Panel(
+                "steps ahead",
+                "linear law's less the fit's, latent units",
+                lead,
+                "Lead over the linear law",
+            ),
         ),
         "Mean distance from the actual state by steps after the first, in the coordinates of the "
         f"fit, over {counted(len(horizons.free), 'test document')}, with 95% intervals over those "
