@@ -61,7 +61,7 @@ SHOWN = (
     Shown("block", ("--layer", "6")),
     Shown(
         "ensemble",
-        ("--layer", "6", "--probe", "heteroscedastic-linear", "--ensemble", "4"),
+        ("--layer", "6", "--probe", "linear", "--ensemble", "4"),
         ("uncertainty",),
         "epistemic*",
     ),

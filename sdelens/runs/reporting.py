@@ -201,7 +201,8 @@ def _scores(run: Run, view: View) -> Table:
 def classes_of(findings: Sequence[Finding], *, several: bool) -> tuple[str, ...]:
     """What class of process each view was found to be."""
     found = [finding for finding in findings if finding.analyzer == CLASS]
-    return tuple(f"{f.view}: {f.headline}" if several else f.headline for f in found)
+    what = "Kind of process. "
+    return tuple(f"{f.view}: {f.headline}" if several else what + f.headline for f in found)
 
 
 def verdict_of(said: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:
