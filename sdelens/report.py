@@ -122,6 +122,8 @@ class Finding:
     figures: tuple[Figure, ...] = ()
     strips: tuple[Strip, ...] = ()
     prompt: str | None = None
+    settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    """Those of the analyzer; a run sets them when it asks."""
 
     def _repr_html_(self) -> str:
         """In a notebook: the finding's part of a report, in a frame of its own."""

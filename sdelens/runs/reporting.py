@@ -21,7 +21,7 @@ from sdelens.runs.provenance import law_words, layer_words, provenance
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import score_table
 from sdelens.seeds import derive
-from sdelens.settings import build
+from sdelens.settings import build, described
 from sdelens.states.recording import View
 from sdelens.store import read_json, write_json
 
@@ -74,7 +74,8 @@ def analyze(
         watch(name, _where(part))
         with _tolerant(_label(name, part), left_out, named=bool(names)):
             seed = derive(run.job.seed, "analyze", name, _where(part))
-            finding = chosen[name].analyze(part, seed=seed)
+            found = chosen[name].analyze(part, seed=seed)
+            finding = replace(found, settings=described(chosen[name]))
             write_finding(run, finding)
             findings.append(finding)
             used["analyzer", name] = None

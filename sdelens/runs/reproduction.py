@@ -1,10 +1,11 @@
 """The figures of arXiv 2408.11863, each by the analyzer that answers its question."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from os.path import relpath
 from pathlib import Path
+from typing import Any
 
 from sdelens.protocols import Reporter
 from sdelens.registry import load
@@ -12,12 +13,13 @@ from sdelens.report import Finding, Report
 from sdelens.runs.findings import load_finding
 from sdelens.runs.reporting import analyze, finding_folder, report_of
 from sdelens.runs.run import Run
+from sdelens.settings import build, described
 
 QUESTION = "What is the capital of France?"
 """The prompt of the paper's worked example."""
 LAYERS = "embed,middle"
 """The paper's own state is the word embedding; the middle block is where a model works."""
-SETTINGS = {"generate": {"start": "mean"}}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"generate": {"start": "mean"}}
 """As the paper does: the prompt's mean state is where its simulation starts."""
 
 
@@ -133,12 +135,14 @@ def reproduce(
 
 
 def _answers(run: Run, analyzer: str, prompt: str | None) -> tuple[Finding, ...]:
-    """What an analyzer found in every view; it is asked where it was not asked before."""
-    known = tuple(f for f in _known(run, analyzer) if f.prompt == prompt)
+    """What an analyzer found in every view; it is asked where it was not so asked before."""
+    own = SETTINGS.get(analyzer, {})
+    settings = described(build(load("analyzer", analyzer), own, analyzer))
+    asked = (prompt, settings)
+    known = tuple(f for f in _known(run, analyzer) if (f.prompt, f.settings) == asked)
     if {finding.view for finding in known} >= set(map(str, run.views)):
         return known
-    settings = {name: own for name, own in SETTINGS.items() if name == analyzer}
-    return analyze(run, (analyzer,), prompt=prompt, settings=settings)[0]
+    return analyze(run, (analyzer,), prompt=prompt, settings={analyzer: own})[0]
 
 
 def _known(run: Run, analyzer: str) -> Iterator[Finding]:

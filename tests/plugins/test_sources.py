@@ -189,7 +189,7 @@ def test_ratings_of_responses_go_with_each(shared, stories):
 def test_numbers_beside_a_text_are_its_annotations(tmp_path, stories, kind):
     file = tmp_path / f"x.{kind}"
     rated = pandas.DataFrame(
-        {"text": TEXTS[:3], "score": [1, 2.5, None], "by": ["me", "you", "7"], "id": [7, 8, 9]}
+        {"text": TEXTS[:3], "score": [1, 2.5, None], "by": ["me", "you", "us"], "id": [7, 8, 9]}
     )
     writers = {"csv": rated.to_csv, "parquet": rated.to_parquet}
     if kind in writers:
@@ -218,7 +218,23 @@ def test_a_dataset_has_annotations_too(tmp_path, stories, monkeypatch):
 
 def test_numbers_that_are_none_are_no_annotations():
     row = {"a": float("nan"), "b": float("inf"), "c": 10**400, "d": True, "e": "1", "f": [1, 2]}
-    assert annotations(row) == {"d": 1.0}
+    assert annotations(row) == {"e": 1.0}
+    assert annotations(row, {"e"}) == {}
+
+
+def test_a_name_that_occurs_twice_is_said_with_its_objects():
+    row = {"complexity": 1, "labels": {"complexity": 4, "coherence": 2}}
+    assert annotations(row) == {"complexity": 1.0, "labels.complexity": 4.0, "coherence": 2.0}
+
+
+def test_a_table_with_gaps_keeps_its_texts_and_its_ratings(tmp_path, stories):
+    file = tmp_path / "x.csv"
+    file.write_text('text,score\n007,1\n"",NA\na cat,2.5\n')
+    found = read(FileSource(str(file), column="text"), stories)
+    expected = {"007": {"score": 1.0}, "": {}, "a cat": {"score": 2.5}}
+    assert {d.tokens: d.annotations for d in found} == {
+        tuple(opened(stories, text)): notes for text, notes in expected.items()
+    }
 
 
 def test_a_prompt_that_fills_the_context_leaves_nothing_to_record(tmp_path, char_gpt2):

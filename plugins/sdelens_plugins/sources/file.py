@@ -89,10 +89,6 @@ def _csv(path: Path) -> Rows:
 
     # "NA" and the like are words, and an empty cell is an empty text
     table = pandas.read_csv(path, keep_default_na=False)
-    for name, column in table.items():  # of numbers with gaps pandas makes texts then
-        numbers = pandas.to_numeric(column, errors="coerce")
-        if numbers.notna().any() and (numbers.notna() | (column == "")).all():
-            table[name] = numbers
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 

@@ -4,9 +4,9 @@ The numbers of a row are its annotations, and so are those of an object in it (`
 Where a row has a list of texts, a list beside it that is as long has one entry for each.
 """
 
+import math
 import random
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,9 +66,10 @@ def _made(
     rows: Iterable[Mapping[str, Any]], columns: Columns, model: LanguageModel, length: int
 ) -> Iterator[Document]:
     groups: dict[str, int] = {}
+    given = {columns.text, columns.prompt}
     for row in rows:
         for own in _each(row, columns.text):
-            text, notes = _text(own.get(columns.text), columns.text), annotations(own)
+            text, notes = _text(own.get(columns.text), columns.text), annotations(own, given)
             if columns.prompt is None:
                 yield Document(tuple(opened(model, text, length=length)), annotations=notes)
             else:
@@ -89,19 +90,36 @@ def _each(row: Mapping[str, Any], column: str) -> Iterator[Mapping[str, Any]]:
         yield {**row, **{name: values[number] for name, values in lists.items()}}
 
 
-def annotations(row: Mapping[str, Any]) -> dict[str, float]:
+def annotations(row: Mapping[str, Any], texts: Container[str | None] = ()) -> dict[str, float]:
     """The finite numbers of a row by column, those of an object in it by their own names.
 
-    >>> annotations({"text": "A cat.", "id": 3, "labels": {"coherence": 0.75, "by": "me"}})
+    A table of words writes numbers in words. Columns of `texts` are none, and a name that occurs
+    twice is said with its object's.
+
+    >>> annotations({"text": "7", "id": "3", "labels": {"coherence": 0.75, "by": "me"}}, {"text"})
     {'id': 3.0, 'coherence': 0.75}
     """
-    inner = (v if isinstance(v, Mapping) else {k: v} for k, v in row.items())
-    return {
-        str(name): float(value)
-        for pairs in inner
-        for name, value in pairs.items()
-        if isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    }
+    found: dict[str, float] = {}
+    for name, value in row.items():
+        if name in texts:
+            continue
+        inner = value if isinstance(value, Mapping) else {name: value}
+        for own, each in inner.items():
+            number = _number(each)
+            twice = inner is value and (own in row or own in found)
+            if number is not None:
+                found[f"{name}.{own}" if twice else str(own)] = number
+    return found
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _text(value: Any, column: str) -> str:
