@@ -8,6 +8,7 @@ TEXT = (
     "she opened the book and read about the sea and the ships",
     "he walked along the river until the sun was low and red",
 )
+WORDS = "One day a little girl went out to play in the park. She saw a big red ball and was glad. "
 COMMAND = (sys.executable, "-c", "from sdelens_cli.main import main; main()")
 QUICK = ("--set", "probe.epochs=2", "--set", "probe.least_steps=2", "--set", "probe.width=16")
 
@@ -46,3 +47,16 @@ def small_model(folder):
         torch.manual_seed(0)
         GPT2LMHeadModel(config).save_pretrained(folder)
     return folder
+
+
+def of_tokens(model, count):
+    """A text that fills so many positions."""
+    from sdelens.states.capturing import headed
+
+    text = WORDS * (1 + count // 8)
+    ids = model.encode(text)
+    for size in range(count - 2, count + 2):
+        part = "".join(model.decode(ids[:size]))
+        if len(headed(model, part)) == count:
+            return part
+    raise AssertionError(f"no text has {count} tokens")

@@ -7,7 +7,7 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Paths
-from sdelens.states.capturing import opened, record, sites_of
+from sdelens.states.capturing import headed, record, sites_of
 from sdelens.states.recording import View
 
 
@@ -32,7 +32,12 @@ def prompted(study: Study, prompt: str, *, states: int = 2) -> Prompted:
     views = list(study.views)
     origin = study.views[views[0]].fitted.origin
     skipped = 1 if origin is None else origin.skip_first
-    ids = opened(study.model, prompt)
+    ids, context = headed(study.model, prompt), study.model.card.context
+    if len(ids) > context:
+        raise UsageError(
+            f"the prompt has {len(ids):,} tokens, but {study.model.card.name} reads at most "
+            f"{context:,} at once: give a shorter prompt"
+        )
     through = views[0].axis == "layer"
     least, left = 1 if through else states, max(0, len(ids) - skipped)
     if left < least:

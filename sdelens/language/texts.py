@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import torch
 from jaxtyping import Float, Int
@@ -56,15 +55,23 @@ def of_prompt(study: Study, prompt: str) -> Text:
     """A prompt with its states at the view's site, captured as the run's were."""
     view, _ = study.single
     found = prompted(study, prompt, states=1)
-    (text,) = _texts(next(iter(found.paths[view])), found.document)
+    ((_, text),) = _texts(next(iter(found.paths[view])), found.document)
     return replace(text, name="the prompt")
 
 
 def held_out(study: Study, *, documents: int, states: int = 1) -> list[Text]:
-    """The first test documents with at least so many states."""
+    """The first test documents with at least so many states, one of each group.
+
+    Responses to one prompt are a group, and no independent observations.
+    """
     _, viewed = study.single
-    every = (text for block in viewed.test for text in _texts(block, study.documents))
-    return list(islice((text for text in every if len(text.at) >= states), documents))
+    group, chosen = study.documents.group.tolist(), dict[int, Text]()
+    for number, text in (own for block in viewed.test for own in _texts(block, study.documents)):
+        if len(chosen) == documents:
+            break
+        if len(text.at) >= states:
+            chosen.setdefault(group[number], text)
+    return list(chosen.values())
 
 
 def asked(study: Study, *, tokens: int) -> Text:
@@ -80,8 +87,8 @@ def asked(study: Study, *, tokens: int) -> Text:
     return max(found, key=lambda text: min(len(text.at), tokens)).first(tokens)
 
 
-def _texts(block: Trajectories, documents: Documents) -> Iterator[Text]:
-    """The observed states of each path, beside its document from the context's start."""
+def _texts(block: Trajectories, documents: Documents) -> Iterator[tuple[int, Text]]:
+    """The document of each path, and its observed states beside the text from its start."""
     require_finite(block)
     times = block.times.expand(block.mask.shape)
     for row, seen in enumerate(block.mask):
@@ -89,7 +96,8 @@ def _texts(block: Trajectories, documents: Documents) -> Iterator[Text]:
         first, last = documents.offsets[number : number + 2].tolist()
         at = times[row][seen].round().long().cpu()
         states = block.states[row][seen].cpu()
-        yield Text(f"test document {number}", documents.tokens[first:last], at, states)
+        text = Text(f"test document {number}", documents.tokens[first:last], at, states)
+        yield number, text
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from sdelens.runs.manifest import fingerprints, manifest_of
 from sdelens.runs.observer import Observer, Quiet
 from sdelens.runs.plan import free_disk, plan_of
 from sdelens.runs.run import Run
+from sdelens.runs.score_table import lost_words
 from sdelens.seeds import derive
 from sdelens.settings import build, described
 from sdelens.states.capturing import key_of, origin_of, require_recorded
@@ -166,6 +167,8 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
         _write_documents(run, task, watcher)
         run.note_time("documents", time.perf_counter() - clock)
     require_recorded(run.documents, run.job.skip_first)
+    if lost := without_transition(run):
+        watcher.told(lost_words(lost, len(run.documents)))
     run.note(fingerprints=fingerprints(run.model, run.documents))
     size = TOGETHER if isinstance(task.probe, StackedProbe) else 1
     stacks = [run.wanted[start : start + size] for start in range(0, len(run.wanted), size)]
@@ -268,10 +271,18 @@ def counts(run: Run) -> dict[str, Any]:
     return {
         "tokens": int(lengths.sum()),
         "documents": len(run.documents),
+        "documents_without_transition": without_transition(run),
         # along the depth all paths are as long
         "paths_going_on": survivors(lengths) if run.job.axis == "token" else [],
         "dropped_prefix_in_training": dropped(run),
     }
+
+
+def without_transition(run: Run) -> int:
+    """Documents that nothing is recorded of: their prompt fills the context, or they are short."""
+    start = run.documents.start.clamp(min=run.job.skip_first)
+    least = 1 if run.job.axis == "layer" else 2
+    return int((run.documents.lengths - start < least).sum())
 
 
 def dropped(run: Run) -> int:

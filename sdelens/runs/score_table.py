@@ -67,9 +67,26 @@ def _note(scores: Mapping[str, Any]) -> str:
             f"The fit in raw coordinates: {scores['held_out_nll_raw_per_dim']:.3f}.",
             _sinks(scores),
             _dropped(scores.get("dropped_prefix_in_training", 0)),
+            _lost(scores.get("documents_without_transition", 0), scores.get("documents", 0)),
             _going(scores.get("paths_going_on", [])),
         )
     ).rstrip()
+
+
+def _lost(lost: int, documents: int) -> str:
+    return lost_words(lost, documents) if lost else ""
+
+
+def lost_words(lost: int, documents: int) -> str:
+    """How many texts are of no use, and why.
+
+    >>> lost_words(28, 120)
+    'Of 120 texts 28 leave no step to record: too short, or their prompt fills the context.'
+    """
+    return (
+        f"Of {counted(documents, 'text')} {lost:,} leave no step to record: too short, or their "
+        "prompt fills the context."
+    )
 
 
 def _sinks(scores: Mapping[str, Any]) -> str:

@@ -45,11 +45,15 @@ def documents_of(
 
 def opened(model: LanguageModel, text: str, *, length: int | None = None) -> list[int]:
     """Ids of a text with BOS in front, cut at the context's end; never slid past it."""
+    ids, bos = headed(model, text), model.card.bos is not None
+    return ids[: model.card.context if length is None else min(bos + length, model.card.context)]
+
+
+def headed(model: LanguageModel, text: str) -> list[int]:
+    """Ids of a whole text, however long, with BOS in front where the model has one."""
     bos = [] if model.card.bos is None else [model.card.bos]
     ids = model.encode(text)
-    if ids[:1] == bos:
-        ids = ids[1:]
-    return (bos + (ids if length is None else ids[:length]))[: model.card.context]
+    return ids if bos and ids[:1] == bos else [*bos, *ids]
 
 
 def origin_of(

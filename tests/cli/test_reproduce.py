@@ -18,7 +18,7 @@ QUICK = {
     "importance": {"documents": 2, "nodes": 2},
     "vector_field": {"starts": 4, "cells": 6},
     "generate": {"documents": 2, "paths": 2, "tokens": 4, "start": "mean"},
-    "trajectory": {"draws": 4},
+    "trajectory": {"paths": 4, "documents": 4},
 }
 
 

@@ -8,11 +8,9 @@ from sdelens.registry import load, plugins
 from sdelens.report import Report
 from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
-from sdelens.states.capturing import opened
 from tests.conftest import SHARED_MODELS
 from tests.quick import quick
-
-WORDS = "One day a little girl went out to play in the park. She saw a big red ball and was glad. "
+from tests.small import of_tokens
 
 
 @pytest.fixture(scope="module", params=["tiny", *SHARED_MODELS])
@@ -30,17 +28,6 @@ def run(request, tmp_path_factory):
         cache=False,
     )
     return execute(job, tmp_path_factory.mktemp("runs") / "run")
-
-
-def of_tokens(model, count):
-    """A text that fills so many positions."""
-    text = WORDS * (1 + count // 8)
-    ids = model.encode(text)
-    for size in range(count - 2, count + 2):
-        part = "".join(model.decode(ids[:size]))
-        if len(opened(model, part)) == count:
-            return part
-    raise AssertionError(f"no text has {count} tokens")
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["five tokens", "a full context"])

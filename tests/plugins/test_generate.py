@@ -15,6 +15,7 @@ from sdelens_plugins.analyzers.continuations import OWN, SAMPLED
 from sdelens_plugins.analyzers.generate import GenerateAnalyzer
 from sdelens_plugins.analyzers.wording import METRICS, compared, scored
 from tests.asked import value
+from tests.small import of_tokens
 from tests.spoken import small_bridge, spoken_study
 
 QUICK = GenerateAnalyzer(tokens=6, paths=2, documents=3, prefix=6)
@@ -139,7 +140,7 @@ def test_without_a_prompt_it_asks_the_papers_question(study):
 
 
 def test_a_full_context_is_cut_so_that_words_fit(study, model):
-    long = replace(study, prompt=" ".join(["cat"] * 60))
+    long = replace(study, prompt=of_tokens(model, model.card.context))
     finding = replace(QUICK, documents=0).analyze(long, seed=0)
     assert len(finding.arrays["prompt.tokens"]) == model.card.context - QUICK.tokens
     assert f"the first {model.card.context - QUICK.tokens} are read" in finding.reading

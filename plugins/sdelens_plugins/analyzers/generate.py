@@ -100,11 +100,13 @@ class GenerateAnalyzer:
             seed=seed,
         )
         many = many or [shown]
+        cut = len(shown.text.ids) < len(whole.ids)
         scores, decode = table(many), model_of(study).decode
+        asked = joined(decode, shown.text.tokens) if cut else prompt
         return Finding(
             analyzer="generate",
             view=str(view),
-            headline=f"{on_prompt(decode, prompt, shown)} {on_documents(scores)}",
+            headline=f"{on_prompt(decode, asked, shown)} {on_documents(scores)}",
             reading=" ".join([READING, *notes(whole, shown, many, viewed.fitted.basis.left)]),
             estimates=estimates(scores),
             arrays=arrays(shown, scores),

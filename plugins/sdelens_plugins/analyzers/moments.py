@@ -65,7 +65,12 @@ class MomentsAnalyzer:
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
         fitted, axes = viewed.fitted, Components.of(viewed.train, self.components)
-        every = openings(viewed.test, documents=self.documents, states=sys.maxsize)
+        every = openings(
+            viewed.test,
+            documents=self.documents,
+            states=sys.maxsize,
+            group=study.documents.group,
+        )
         paths = together(every, self.steps)
         times, states = paths[0].times, torch.stack([path.states for path in paths])
         starts = fitted.basis.encode(times[:1].expand(len(paths)), states[:, 0])

@@ -23,6 +23,7 @@ class Observed:
     states: Float[Tensor, "time dim"]
     times: Float[Tensor, " time"]
     tokens: Int[Tensor, " time"]
+    document: int = 0
     clock: str = "positions"
     """What times count."""
 
@@ -64,11 +65,20 @@ def observed(study: Study, *, tokens: int) -> Observed:
     return replace(path.first(tokens), clock=CLOCKS[view.axis])
 
 
-def openings(paths: Paths, *, documents: int, states: int) -> list[Observed]:
-    """The first states of the first documents that have a transition, of one path of each."""
-    first: dict[str, Observed] = {}
+def openings(
+    paths: Paths, *, documents: int, states: int, group: Int[Tensor, " document"] | None = None
+) -> list[Observed]:
+    """The first states of the first documents that have a transition, of one path of each.
+
+    With the `group` of every document of the run, one document of each group: responses to one
+    prompt are no independent observations.
+    """
+    first: dict[int, Observed] = {}
     for path in _paths(paths):
-        if first.setdefault(path.name, path) is path and len(first) == documents:
+        # data that are no text have no groups
+        known = group is not None and path.document < len(group)
+        own = int(group[path.document]) if known else path.document  # type: ignore[index]
+        if first.setdefault(own, path) is path and len(first) == documents:
             break
     return [path.first(states) for path in first.values()]
 
@@ -90,8 +100,9 @@ def _paths(paths: Paths) -> Iterator[Observed]:
 def _unpadded(block: Trajectories) -> Iterator[Observed]:
     times = block.times.expand(block.mask.shape)
     for row, seen in enumerate(block.mask):
-        name = f"test document {int(block.document[row])}"
-        yield Observed(name, block.states[row][seen], times[row][seen], block.tokens[row][seen])
+        number = int(block.document[row])
+        parts = (block.states[row][seen], times[row][seen], block.tokens[row][seen])
+        yield Observed(f"test document {number}", *parts, document=number)
 
 
 def _of_prompt(study: Study, prompt: str) -> Observed:

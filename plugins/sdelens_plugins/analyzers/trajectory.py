@@ -58,7 +58,12 @@ class TrajectoryAnalyzer:
         fitted = viewed.fitted
         path = observed(study, tokens=self.tokens)
         plane = Components.plane(viewed.train)
-        starts = openings(viewed.test, documents=self.documents, states=HORIZONS[-1] + 1)
+        starts = openings(
+            viewed.test,
+            documents=self.documents,
+            states=HORIZONS[-1] + 1,
+            group=study.documents.group,
+        )
         words = words_of(study, path.tokens)
         own = derive(seed, "path")
         shown = Shown.of(fitted, plane, path, words, draws=self.paths, seed=own)
