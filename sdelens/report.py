@@ -125,6 +125,9 @@ class Finding:
     settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
     """Those of the analyzer; a run sets them when it asks."""
 
+    def __repr__(self) -> str:
+        return f"<{self.analyzer} {self.view}: {self.headline}>"
+
     def _repr_html_(self) -> str:
         """In a notebook: the finding's part of a report, in a frame of its own."""
         title = f"{self.analyzer} {self.view}"

@@ -34,6 +34,9 @@ def reproduce(
     ] = "What is the capital of France?",
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     out: Annotated[Path | None, typer.Option(help="The folder. [reproduction-<model>]")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew in a folder that holds another run.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path only.")] = False,
 ) -> None:
@@ -54,7 +57,9 @@ def reproduce(
     folder = out or Path(f"reproduction-{Path(model).name}")
     screen = Screen(quiet=quiet or as_json)
     argv = tuple(sys.argv[1:])
-    run = execute(job, folder / "run", observer=screen, resume=True, argv=argv)
+    run = execute(
+        job, folder / "run", observer=screen, resume=not overwrite, overwrite=overwrite, argv=argv
+    )
     with screen.working("figures") as now:
         page = remake(run, folder, prompt=prompt, watch=now)
     file = load("reporter", "html")().render(page, folder)

@@ -43,6 +43,10 @@ class Study:
     """How the texts were drawn from the model; None for texts that are not its own."""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        views = ", ".join(map(str, self.views))
+        return f"<study {self.name} of {views}, {len(self.documents):,} documents>"
+
     def only(self, view: View) -> "Study":
         """The study of one view."""
         return replace(self, views={view: self.views[view]})
