@@ -131,6 +131,15 @@ def test_a_finding_is_the_same_again_and_saved_whole(study, analyzer, tmp_path):
     assert load_finding(tmp_path).headline == first.headline
 
 
+@pytest.mark.parametrize("kind", [DecompositionAnalyzer, TransitionLawAnalyzer])
+def test_a_figure_of_classes_that_are_all_rare_is_left_out(study, kind):
+    finding = kind(documents=2, every=5).analyze(study, seed=0)
+    assert finding.figures
+    assert not {"groups", "branches"} & {figure.name for figure in finding.figures}
+    for figure in finding.figures:
+        assert figure.svg().lstrip().startswith("<")
+
+
 @pytest.mark.parametrize("analyzer", ANALYZERS)
 def test_what_cannot_be_asked_is_refused(study, analyzer):
     with pytest.raises(UsageError, match="next tokens need the language model"):

@@ -157,8 +157,8 @@ class LawShown:
         return named
 
     def figures(self) -> tuple[Figure, ...]:
-        """Effective branches, and the noise by layer and direction."""
-        return self._branches(), self._spread()
+        """Effective branches where a class or bin is common, and the noise by layer."""
+        return tuple(figure for figure in (self._branches(), self._spread()) if figure.panels)
 
     def _branches(self) -> Figure:
         titles = ("By the last token", "By position")

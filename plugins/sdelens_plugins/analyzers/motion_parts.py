@@ -113,9 +113,9 @@ class MotionParts:
         return torch.tensor([row_of(view) for view in self.views]).double()
 
     def figures(self) -> tuple[Figure, ...]:
-        """Stacked by layer, the same with intervals, and by class and position."""
+        """Stacked by layer, the same with intervals, and by class and position where common."""
         both = (self._stacked(), self._courses()) if len(self.views) > 1 else (self._stacked(),)
-        return (*both, self._groups())
+        return tuple(figure for figure in (*both, self._groups()) if figure.panels)
 
     def _stacked(self) -> Figure:
         shares = torch.stack([layer.shares.value[0] for layer in self.layers])
