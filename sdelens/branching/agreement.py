@@ -3,11 +3,13 @@ r"""Whether texts are drawn from the law that is branched.
 Under the law p that drew them, the surprisal :math:`-\log p(v)` of each token less the entropy of
 its law has the mean zero given what came before, whatever the text: summed over documents it
 deviates by its standard error. Another temperature shifts it, and a narrower nucleus or a banned
-end of text rules tokens out that occur.
+end of text rules tokens out that occur. One document has no standard error, and tells the latter
+alone.
 """
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 from jaxtyping import Float
@@ -17,10 +19,12 @@ from sdelens.branching.branched import Branched
 from sdelens.branching.prefixes import Prefixes
 from sdelens.errors import UsageError
 from sdelens.evidence.bootstrap import by_unit
+from sdelens.evidence.student import student
 from sdelens.states.sampling import Sampler
 
-LIMIT = 5.0
-"""Standard errors that would not come of chance in a million runs."""
+CHANCE = NormalDist().cdf(5.0)
+"""Of many documents five standard errors, which would not come of chance in a million runs; of
+few, Student's quantile at the same probability."""
 RULED_OUT = 1e-3
 """A token at the edge of a nucleus may fall out of it by rounding, but not so many."""
 
@@ -34,6 +38,8 @@ class Agreement:
     stderr: float
     ruled_out: float
     """The share of tokens that the law gives no probability."""
+    units: int
+    """How many documents tell it."""
 
     @classmethod
     def of(cls, sums: Float[Tensor, "3 unit"]) -> "Agreement":
@@ -41,13 +47,18 @@ class Agreement:
         excess, count, out = sums[:, sums[1:].sum(0) > 0]
         mean = float(excess.sum() / count.sum())
         ruled_out = float(out.sum() / (count + out).sum())
-        return cls(mean, _stderr(excess, count, mean), ruled_out)
+        return cls(mean, _stderr(excess, count, mean), ruled_out, len(count))
+
+    @property
+    def checked(self) -> bool:
+        """Whether the excess has a standard error to be held against."""
+        return math.isfinite(self.stderr)
 
     @property
     def holds(self) -> bool:
         """Whether the texts can have been drawn so."""
-        off = abs(self.excess) > LIMIT * self.stderr
-        return self.ruled_out <= RULED_OUT and not (off and math.isfinite(self.stderr))
+        off = self.checked and abs(self.excess) > student(CHANCE, self.units) * self.stderr
+        return self.ruled_out <= RULED_OUT and not off
 
     def __str__(self) -> str:
         return (

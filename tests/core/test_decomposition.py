@@ -22,6 +22,7 @@ from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.protocols import Site
+from sdelens.seeds import generator
 from sdelens.states.capturing import record
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler, sample
@@ -154,6 +155,25 @@ def test_texts_agree_with_the_law_that_drew_them_and_with_no_other(chain, rho, t
     assert not agreement.holds
     with pytest.raises(UsageError, match="surprisal less entropy"):
         agreement.require(other)
+
+
+@pytest.mark.parametrize("documents", [2, 3, 5, 20])
+def test_texts_of_the_law_are_not_refused_by_chance_however_few(documents):
+    """None of 1,000 runs with an excess of mean 0; many see a shift of three deviations."""
+    random = generator(documents)
+    count = torch.full((documents,), 100.0, dtype=torch.float64)
+    none = torch.zeros_like(count)
+    drawn = torch.randn(1000, documents, generator=random, dtype=torch.float64)
+    assert all(Agreement.of(torch.stack([10 * one, count, none])).holds for one in drawn)
+    far = Agreement.of(torch.stack([10 * drawn[0] + 30, count, none]))
+    assert far.holds == (documents < 20)
+
+
+def test_one_document_does_not_tell_whether_its_surprisal_is_too_large():
+    one = Agreement.of(torch.tensor([[500.0], [100.0], [0.0]], dtype=torch.float64))
+    assert one.holds
+    assert not one.checked
+    assert not Agreement.of(torch.tensor([[0.0], [100.0], [9.0]], dtype=torch.float64)).holds
 
 
 def test_a_text_that_is_not_the_models_own_has_no_sampler(chain, rho):

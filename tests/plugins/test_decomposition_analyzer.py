@@ -132,6 +132,13 @@ def test_a_finding_is_the_same_again_and_saved_whole(study, analyzer, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [DecompositionAnalyzer, TransitionLawAnalyzer])
+def test_a_reading_of_one_document_says_that_its_settings_were_not_checked(study, kind):
+    for documents, said in ((1, True), (5, False)):
+        finding = kind(documents=documents).analyze(study, seed=0)
+        assert ("not checked by their surprisal" in finding.reading) == said
+
+
+@pytest.mark.parametrize("kind", [DecompositionAnalyzer, TransitionLawAnalyzer])
 def test_a_figure_of_classes_that_are_all_rare_is_left_out(study, kind):
     finding = kind(documents=2, every=5).analyze(study, seed=0)
     assert finding.figures

@@ -6,7 +6,7 @@ from typing import ClassVar
 from sdelens.branching.branched import Branching
 from sdelens.branching.choice import Choice
 from sdelens.branching.decomposition import Decomposition
-from sdelens.branching.measuring import measured
+from sdelens.branching.measuring import Measured, measured
 from sdelens.branching.predictors import Larger, Predictors
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
@@ -100,14 +100,15 @@ class DecompositionAnalyzer:
             analyzer="decomposition",
             view=str(views[0]) if len(views) == 1 else f"{views[0]}-{views[-1]}",
             headline=parts.headline(),
-            reading=self._reading(study, branching.choice, larger, anew=not found.cached),
+            reading=self._reading(study, branching.choice, larger, found),
             estimates=parts.estimates(),
             arrays=parts.arrays(),
             figures=parts.figures(),
         )
 
-    def _reading(self, study: Study, choice: object, larger: Larger, *, anew: bool) -> str:
+    def _reading(self, study: Study, choice: Choice, larger: Larger, found: Measured) -> str:
         kind = FOREIGN if study.sampler is None else ""
         said = READING.format(larger=larger, lags=self.lags)
-        drawn = f"{sampled_words(study.sampler)} {str(choice)[0].upper()}{str(choice)[1:]}."
-        return f"{kind}{said}{ANEW if anew else ''}{drawn}"
+        drawn, tried = sampled_words(study.sampler, found.agreement), str(choice)
+        anew = "" if found.cached else ANEW
+        return f"{kind}{said}{anew}{drawn} {tried[0].upper()}{tried[1:]}."

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sdelens.branching.agreement import Agreement
 from sdelens.branching.prefixes import Prefixes
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
@@ -20,6 +21,10 @@ BINS = 4
 """Parts of the text, of equally many prefixes."""
 LEAST = 20
 """Classes with fewer prefixes are left out of figures and estimates."""
+UNCHECKED = (
+    " That the texts were drawn so was not checked by their surprisal, since one document has no "
+    "standard error."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +119,14 @@ def _kinds(model: LanguageModel, prefixes: Prefixes) -> Int[Tensor, "document ti
     return found
 
 
-def sampled_words(sampler: Sampler | None) -> str:
-    """How texts were drawn, for a sentence."""
+def sampled_words(sampler: Sampler | None, agreement: Agreement) -> str:
+    """How texts were drawn, for a sentence, and whether that was checked."""
     if sampler is None:
         return "The texts are not the model's own; next tokens are drawn at temperature 1."
     nucleus = "" if sampler.top_p == 1 else f", top-p {sampler.top_p:g}"
     banned = ", end of text banned" if sampler.ignore_eos else ""
+    unchecked = "" if agreement.checked else UNCHECKED
     return (
         f"Next tokens are drawn as the texts were: temperature {sampler.temperature:g}"
-        f"{nucleus}{banned}."
+        f"{nucleus}{banned}.{unchecked}"
     )

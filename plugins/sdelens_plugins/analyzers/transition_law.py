@@ -71,12 +71,13 @@ class TransitionLawAnalyzer:
         if study.sampler is not None:
             found.agreement.require(study.sampler)
         shown = LawShown(tuple(views), held, found, seed)
+        drawn = sampled_words(study.sampler, found.agreement)
         choice = str(branching.choice)
         return Finding(
             analyzer="transition_law",
             view=str(views[0]) if len(views) == 1 else f"{views[0]}-{views[-1]}",
             headline=shown.headline(),
-            reading=f"{READING}{sampled_words(study.sampler)} {choice[0].upper()}{choice[1:]}.",
+            reading=f"{READING}{drawn} {choice[0].upper()}{choice[1:]}.",
             estimates=shown.estimates(),
             arrays=shown.arrays(),
             figures=shown.figures(),
