@@ -25,8 +25,11 @@ from sdelens.states.sampling import Sampler
 CHANCE = NormalDist().cdf(5.0)
 """Of many documents five standard errors, which would not come of chance in a million runs; of
 few, Student's quantile at the same probability."""
-RULED_OUT = 1e-3
-"""A token at the edge of a nucleus may fall out of it by rounding, but not so many."""
+RULED_OUT, COARSE = 1e-3, 0.02
+"""A token at the edge of a nucleus may fall out of it by rounding, but not so many; of 16 bits
+(where logits of a whole pass are not those of the steps that drew the text) not above the latter.
+"""
+HALF = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,16 @@ class Agreement:
     """The share of tokens that the law gives no probability."""
     units: int
     """How many documents tell it."""
+    allowed: float = RULED_OUT
+    """The share that may be ruled out by rounding."""
 
     @classmethod
-    def of(cls, sums: Float[Tensor, "3 unit"]) -> "Agreement":
+    def of(cls, sums: Float[Tensor, "3 unit"], allowed: float = RULED_OUT) -> "Agreement":
         """From sums over documents."""
         excess, count, out = sums[:, sums[1:].sum(0) > 0]
         mean = float(excess.sum() / count.sum())
         ruled_out = float(out.sum() / (count + out).sum())
-        return cls(mean, _stderr(excess, count, mean), ruled_out, len(count))
+        return cls(mean, _stderr(excess, count, mean), ruled_out, len(count), allowed)
 
     @property
     def checked(self) -> bool:
@@ -58,7 +63,7 @@ class Agreement:
     def holds(self) -> bool:
         """Whether the texts can have been drawn so."""
         off = self.checked and abs(self.excess) > student(CHANCE, self.units) * self.stderr
-        return self.ruled_out <= RULED_OUT and not off
+        return self.ruled_out <= self.allowed and not off
 
     def __str__(self) -> str:
         return (
@@ -74,6 +79,11 @@ class Agreement:
                 f"is ruled out, but these have {self}: the run's model or its sampling settings "
                 "are not those of its texts; fit again"
             )
+
+
+def at_the_edge(sampler: Sampler, dtype: str) -> float:
+    """The share of tokens that rounding may rule out: without a nucleus there is no edge."""
+    return COARSE if sampler.top_p < 1 and dtype in HALF else RULED_OUT
 
 
 def agreeing(text: Branched, prefixes: Prefixes) -> Float[Tensor, "3 unit"]:

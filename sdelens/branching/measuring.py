@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.branching.agreement import Agreement, agreeing
+from sdelens.branching.agreement import Agreement, agreeing, at_the_edge
 from sdelens.branching.ahead import Ahead
 from sdelens.branching.branched import Branched, Branching
 from sdelens.branching.decomposition import Products
@@ -81,6 +81,7 @@ def measured(
 ) -> Measured:
     """Every layer in one pass; `cell` is the group of the prefix that ends at each position."""
     products = {site: Products.zeros(cells, prefixes.units) for site in predictors}
+    allowed = at_the_edge(branching.sampler, model.card.dtype)
     sums, fed, cached = torch.zeros(3, prefixes.units, dtype=torch.float64), 0, branching.cached
     for text in branching(model, prefixes, list(predictors), seed=seed):
         sums += agreeing(text, prefixes)
@@ -90,4 +91,4 @@ def measured(
             for site, layer in layers.items():
                 more = layer.added(products[site], places, ahead[site], cell, prefixes.unit)
                 products[site] = more
-    return Measured(products, Agreement.of(sums), fed, cached)
+    return Measured(products, Agreement.of(sums, allowed), fed, cached)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.branching.agreement import Agreement, agreeing
+from sdelens.branching.agreement import Agreement, agreeing, at_the_edge
 from sdelens.branching.ahead import Ahead
 from sdelens.branching.branched import Branched, Branching
 from sdelens.branching.prefixes import Prefixes
@@ -88,6 +88,7 @@ def transitions(
     found: dict[Site, _Sums] = {site: _Sums(fitted, kept) for site, fitted in fits.items()}
     labels: list[Tensor] = []
     words: list[Tensor] = []
+    allowed = at_the_edge(branching.sampler, model.card.dtype)
     sums, fed, cached = torch.zeros(3, prefixes.units, dtype=torch.float64), 0, branching.cached
     for text in branching(model, prefixes, list(fits), seed=seed):
         sums += agreeing(text, prefixes)
@@ -110,7 +111,7 @@ def transitions(
         unit,
         document,
         position,
-        Agreement.of(sums),
+        Agreement.of(sums, allowed),
         fed,
         cached,
     )

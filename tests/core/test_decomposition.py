@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sdelens.branching.agreement import Agreement, agreeing
+from sdelens.branching.agreement import COARSE, RULED_OUT, Agreement, agreeing, at_the_edge
 from sdelens.branching.branched import Branching
 from sdelens.branching.choice import Choice
 from sdelens.branching.decomposition import Decomposition
@@ -167,6 +167,26 @@ def test_texts_of_the_law_are_not_refused_by_chance_however_few(documents):
     assert all(Agreement.of(torch.stack([10 * one, count, none])).holds for one in drawn)
     far = Agreement.of(torch.stack([10 * drawn[0] + 30, count, none]))
     assert far.holds == (documents < 20)
+
+
+def test_texts_of_a_nucleus_in_16_bits_are_not_refused_for_their_rounding():
+    """Whole passes rule out a few tokens at its edge; a narrower nucleus rules out many."""
+    model, drawn = language_model("tiny", dtype="bfloat16"), Sampler(top_p=0.5)
+    prefixes = Prefixes.all_of(Documents.of(sample(model, drawn, documents=24, length=40, seed=0)))
+    found = {}
+    for sampler in (drawn, Sampler(top_p=0.4)):
+        branched = Branching(sampler, Choice())(model, prefixes, [SITE], seed=0)
+        sums = sum(agreeing(text, prefixes) for text in branched)
+        found[sampler] = Agreement.of(sums, at_the_edge(sampler, model.card.dtype))
+    assert RULED_OUT < found[drawn].ruled_out < COARSE / 2
+    assert found[drawn].holds
+    assert not found[Sampler(top_p=0.4)].holds
+
+
+def test_only_a_nucleus_in_16_bits_has_a_coarse_edge():
+    assert at_the_edge(Sampler(top_p=0.9), "float16") == COARSE
+    assert at_the_edge(Sampler(top_p=0.9), "float32") == RULED_OUT
+    assert at_the_edge(Sampler(ignore_eos=True), "bfloat16") == RULED_OUT
 
 
 def test_one_document_does_not_tell_whether_its_surprisal_is_too_large():
