@@ -83,7 +83,7 @@ class Branching:
         padded, lengths = prefixes.documents.padded().clamp(min=0), prefixes.documents.lengths
         order = lengths.argsort(descending=True, stable=True)
         longest, size = int(lengths.max()), self._documents(model, int(lengths.max()), len(sites))
-        at, done, cached = self._positions(longest), 0, self.cached
+        at, done, cached = self._positions(prefixes), 0, self.cached
         while done < len(order):
             rows = order[done : done + size]
             tokens = padded[rows, : int(lengths[rows[0]])]
@@ -103,13 +103,15 @@ class Branching:
             yield Branched(rows, feeder, here, prefixes.inside(rows, here), law)
             done += len(rows)
 
-    def _positions(self, longest: int) -> Int[Tensor, " position"]:
-        """The ends of the prefixes of the longest text; an error where it has none."""
+    def _positions(self, prefixes: Prefixes) -> Int[Tensor, " position"]:
+        """Where prefixes end; an error where no text has one that is asked for."""
+        longest = int(prefixes.documents.lengths.max())
         at = torch.arange(self.every - 1, longest - 1, self.every)
-        if not len(at):
+        if not prefixes.inside(torch.arange(len(prefixes.documents)), at).any():
             raise UsageError(
-                f"branching needs a text of more than {self.every} tokens, but the longest has "
-                f"{longest}: give a smaller setting every, or longer texts"
+                f"branching needs a prefix at a multiple of {self.every} tokens (every) that has "
+                f"a next token, but no text has one (the longest has {longest} tokens): "
+                "give a smaller every, or fit to longer texts"
             )
         return at
 

@@ -233,8 +233,18 @@ def noise(found, key, drawn):
 
 def test_texts_too_short_to_branch_are_refused(small):
     prefixes = Prefixes.all_of(Documents.of([Document((0,))]))
-    with pytest.raises(UsageError, match="more than 1 tokens"):
+    with pytest.raises(UsageError, match="the longest has 1 tokens"):
         list(Branching(Sampler(), Choice())(small, prefixes, [Site("block", 0)], seed=0))
+
+
+def test_a_stride_that_meets_no_prefix_is_refused(small):
+    """Prefixes begin to count at the 18th token, and the 15th alone is met."""
+    prefixes = texts(small)
+    late = replace(prefixes, first=torch.full_like(prefixes.first, 17))
+    sites = [Site("block", 0)]
+    with pytest.raises(UsageError, match="give a smaller every"):
+        list(Branching(Sampler(), Choice(), every=15)(small, late, sites, seed=0))
+    assert list(Branching(Sampler(), Choice(), every=1)(small, late, sites, seed=0))
 
 
 @pytest.mark.parametrize("settings", [{"every": 0}, {"memory": 0}])
