@@ -73,8 +73,9 @@ def test_parts_of_every_layer_class_and_position_sum_to_one(study):
     assert torch.equal(count[:, 0], count[:, 1:7].sum(1))
     assert torch.equal(count[:, 0], count[:, 7:].sum(1))
     stacked = next(figure for figure in finding.figures if figure.name == "layers")
-    tops = stacked.panels[0].layers[-1].values
-    assert torch.allclose(tops["base"] + tops["y"], torch.ones(2, dtype=torch.float64))
+    bars = [layer.values for layer in stacked.panels[0].layers]
+    heights = sum(bar["y"] for bar in bars)
+    assert torch.allclose(heights, torch.ones(2, dtype=torch.float64))
     assert [layer.label for layer in stacked.panels[0].layers][::4] == ["drift", "sampler"]
 
 
@@ -129,6 +130,19 @@ def test_a_finding_is_the_same_again_and_saved_whole(study, analyzer, tmp_path):
     assert first.estimates == again.estimates
     save_finding(first, tmp_path)
     assert load_finding(tmp_path).headline == first.headline
+
+
+def test_no_bar_of_a_stack_covers_another_even_where_parts_are_negative(study):
+    """The parts of every bar cover, from lowest to highest, as much as they are long."""
+    finding = ASKED.analyze(replace(study, sampler=None), seed=0)
+    panels = [panel for figure in finding.figures[:3:2] for panel in figure.panels]
+    heights = torch.cat([layer.values["y"] for panel in panels for layer in panel.layers])
+    assert heights.min() < 0  # else this would show nothing
+    for panel in panels:
+        base, y = (torch.stack([layer.values[k] for layer in panel.layers]) for k in ("base", "y"))
+        ends = torch.stack([base, base + y])
+        covered = ends.amax((0, 1)) - ends.amin((0, 1))
+        assert torch.allclose(covered, y.abs().sum(0))
 
 
 @pytest.mark.parametrize("kind", [DecompositionAnalyzer, TransitionLawAnalyzer])

@@ -143,7 +143,10 @@ class MotionParts:
         )
 
     def _bars(self, shares: Float[Tensor, "bar part"], words: Sequence[str]) -> tuple[Layer, ...]:
-        x, base = torch.arange(len(words)).double(), shares.cumsum(1) - shares
+        """Parts above zero stand on each other, those below hang from each other."""
+        x = torch.arange(len(words)).double()
+        above, below = shares.clamp(min=0), shares.clamp(max=0)
+        base = (above.cumsum(1) - above).where(shares >= 0, below.cumsum(1) - below)
         return tuple(
             Layer(
                 "bars",
@@ -189,7 +192,7 @@ class MotionParts:
         caption = (
             f"The same parts at {self.views[-1]} by the class of the prefix's last token and by "
             "its position; each bar is of its own motion, and the coefficients are those of all "
-            "prefixes."
+            "prefixes. Parts below zero are negative, and those above sum to 1 less them."
         )
         return Figure("groups", panels, caption)
 

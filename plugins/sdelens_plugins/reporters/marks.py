@@ -84,6 +84,8 @@ def _bars(axes: Axes, layer: Layer) -> None:
     if "low" in layer.values and "high" in layer.values:
         ends = np.stack([y - column(layer, "low"), column(layer, "high") - y])
         axes.errorbar(x, base + y, ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2)
+    if (y < 0).any():
+        axes.axhline(0, color=INK, linewidth=0.6)
     if layer.words:
         axes.set_xticks(x, list(layer.words), rotation=45, ha="right")
 
