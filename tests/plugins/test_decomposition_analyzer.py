@@ -1,17 +1,22 @@
 """What decomposition and transition_law say of a chain that is known, and of a small model."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from sdelens.branching.transition import Noise
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
+from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
+from sdelens.seeds import generator
 from sdelens.states.recording import DEPTH
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.decomposition import DecompositionAnalyzer
+from sdelens_plugins.analyzers.traces import Traces
 from sdelens_plugins.analyzers.transition_law import TransitionLawAnalyzer
 from tests.asked import value
 from tests.chain import Chain, chain_study
@@ -112,14 +117,66 @@ def test_the_law_is_reported_by_layer_class_and_prefix(study):
     )
 
 
-def test_a_noise_that_follows_the_truth_is_seen_to(chain, study):
+def test_only_of_a_noise_that_varies_is_it_said_how_it_follows_the_truth(chain, study):
     constant = TransitionLawAnalyzer().analyze(chain, seed=0)
-    assert not any("correlation" in estimate.name for estimate in constant.estimates)
+    follows = ("trace correlation", "log variance slope", "log variance intercept")
+    assert not any(part in one.name for one in constant.estimates for part in follows)
+    assert value(constant, "L00: trace of the fit's noise over S* + (m* - m)²").stderr > 0
     ((view, viewed), *_) = study.views.items()
     law = replace(viewed.fitted.law, noise=Loud())
     loud = replace(viewed, fitted=replace(viewed.fitted, law=law))
     found = TransitionLawAnalyzer(every=1).analyze(replace(study, views={view: loud}), seed=0)
-    assert any("log variance slope" in estimate.name for estimate in found.estimates)
+    assert value(found, "L00: log variance slope with S* + (m* - m)²").stderr > 0
+
+
+RHO, UNITS = 0.6, 50
+
+
+def synthetic(seed, rho=RHO, spread=1.0, each=200):
+    """A true trace T about 4, a claimed one of that correlation, two branches of the mean T."""
+    random = generator(seed)
+    z = torch.randn(4, UNITS * each, generator=random, dtype=torch.float64)
+    true, claimed = 4 + spread * z[0], 4 + 0.5 * (rho * z[0] + (1 - rho**2) ** 0.5 * z[1])
+    noise = Noise(true, true, true + 2 * z[2:], claimed)
+    unit = torch.arange(UNITS).repeat_interleave(each)
+    return Traces(noise, unit, Bootstrap.of(torch.ones(UNITS), seed=0, replicates=400))
+
+
+def test_the_correlation_of_traces_is_that_of_the_truth_with_errors_that_are_its_spread():
+    """The branches' mean alone would have .6 / sqrt(1 + 2) = .35."""
+    found = [synthetic(seed).correlation() for seed in range(20)]
+    values = torch.stack([one.value for one in found])
+    stderr = torch.stack([one.stderr for one in found]).mean()
+    assert abs(float(values.mean()) - RHO) < 3 * float(stderr) / 20**0.5
+    # twenty deviations have a spread that is off by a sixth of itself
+    assert float(values.std() / stderr) == pytest.approx(1, abs=0.5)
+
+
+def test_a_correlation_with_what_does_not_vary_is_not_known():
+    """The covariance of branches is then as often below zero as above."""
+    assert all(synthetic(seed, spread=0.0).correlation().value.isnan() for seed in range(20))
+
+
+def test_the_line_of_logarithms_is_that_of_the_truth():
+    """T = 1.35 claimed^.5 on average, and a trace whose bands are not all above zero has none."""
+    traces = synthetic(0, rho=0.0)
+    noise = traces.noise
+    true = noise.fitted.sqrt() * 1.35 * (1 + 0.3 * noise.paired[0] / 4 - 0.3)
+    found = replace(traces, noise=replace(noise, total=true)).line("total")
+    truth = torch.tensor([0.5, math.log(1.35)], dtype=torch.float64)
+    assert ((found.value - truth).abs() < 3 * found.stderr + 2e-3).all()
+    off = replace(noise, total=noise.fitted - noise.fitted.median())
+    assert replace(traces, noise=off).line("total").value.isnan().all()
+
+
+def test_the_ratio_of_traces_has_an_interval_over_documents():
+    traces = synthetic(1)
+    found = traces.ratio()
+    noise = traces.noise
+    assert float(found.value) == pytest.approx(float(noise.fitted.sum() / noise.total.sum()))
+    # by linearisation, documents of equal length
+    each = ((noise.fitted - found.value * noise.total) / 4).reshape(UNITS, -1).mean(1)
+    assert float(found.stderr) == pytest.approx(float(each.std()) / UNITS**0.5, rel=0.15)
 
 
 @pytest.mark.parametrize("analyzer", ANALYZERS)

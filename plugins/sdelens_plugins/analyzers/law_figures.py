@@ -14,9 +14,8 @@ from sdelens.states.recording import View
 from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
 from sdelens_plugins.analyzers.layer_map import row_of
 from sdelens_plugins.analyzers.section import bars, bracketed, course, estimate
+from sdelens_plugins.analyzers.traces import Traces
 
-BANDS = 10
-"""Parts of the prefixes by the noise that the fit claims."""
 EIGENVECTORS = 8
 LABELS = {
     "entropy": ("entropy of the next token", "nats"),
@@ -67,21 +66,9 @@ class LawShown:
         values, vectors = torch.linalg.eigh(self.found.sites[view.site].covariance)
         return values.flip(0), vectors.flip(1)[:, :EIGENVECTORS]
 
-    def agreement(self, view: View, truth: str) -> tuple[float, float, float]:
-        """Correlation of traces, slope and intercept of logarithms, of the fit against a truth.
-
-        The truth is ``total`` or ``sampler``. The line is through bands of prefixes by the noise
-        that the fit claims. NaN where that noise is constant, or the correlation is not known.
-        """
-        noise = self._noise(view)
-        if float(noise.fitted.std()) < 1e-6 * float(noise.fitted.mean()):
-            return (torch.nan,) * 3
-        rho = correlation(noise) if truth == "total" else torch.nan
-        claimed, true = banded(noise.fitted, getattr(noise, truth))
-        usable = true > 0
-        x, y = claimed[usable].log(), true[usable].log()
-        slope = float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
-        return rho, slope, float(y.mean() - slope * x.mean())
+    def traces(self, view: View) -> Traces:
+        """The noise of the fit against the model's own."""
+        return Traces(self._noise(view), self.found.unit, self.bootstrap)
 
     def headline(self) -> str:
         entropy, tokens = self.words[0, 0], self.words[1, 0]
@@ -127,12 +114,24 @@ class LawShown:
             Estimate(f"{view}: trace of S* + (m* - m)²", float(own.total.mean()), unit=trace),
             Estimate(f"{view}: trace of the fit's noise", float(own.fitted.mean()), unit=trace),
         ]
-        for truth, words in (("total", "S* + (m* - m)²"), ("sampler", "S*")):
-            names = ("trace correlation", "log variance slope", "log variance intercept")
-            for name, number in zip(names, self.agreement(view, truth), strict=True):
-                if number == number:
-                    found.append(Estimate(f"{view}: {name} with {words}", number))
-        return found
+        return found + self._following(view)
+
+    def _following(self, view: View) -> list[Estimate]:
+        """How the fit's noise follows the truth: what is not known is left out."""
+        traces, both = self.traces(view), "S* + (m* - m)²"
+        right = "(1 if the noise is right)"
+        found = [(f"trace of the fit's noise over {both}", traces.ratio(), right)]
+        if not traces.constant:
+            found.append((f"trace correlation with {both}", traces.correlation(), ""))
+            for truth, words in (("total", both), ("sampler", "S*")):
+                line = traces.line(truth)
+                found.append((f"log variance slope with {words}", line[0], ""))
+                found.append((f"log variance intercept with {words}", line[1], ""))
+        return [
+            estimate(f"{view}: {name}", interval, unit)
+            for name, interval, unit in found
+            if not interval.value.isnan()
+        ]
 
     def arrays(self) -> dict[str, Tensor]:
         """By view: S*, its spectrum, m* of the first prefixes; by prefix what is known of each."""
@@ -202,26 +201,3 @@ class LawShown:
             "Eigenvalues are of the average over prefixes; single prefixes have fewer directions."
         )
         return Figure("noise", (trace, along) if many else (along,), caption)
-
-
-def correlation(noise: Noise) -> float:
-    """Of the traces of the fit's noise and of the true one, corrected for the branches' error."""
-    first, second = noise.paired
-    if bool(noise.paired.isnan().any()):
-        return torch.nan
-    claimed = noise.fitted - noise.fitted.mean()
-    shared = ((first - first.mean()) * (second - second.mean())).mean()
-    own = (claimed * (noise.paired.mean(0) - noise.paired.mean())).mean()
-    return float(own / (claimed.square().mean() * shared.clamp(min=1e-30)).sqrt())
-
-
-def banded(
-    claimed: Float[Tensor, " prefix"], true: Float[Tensor, " prefix"]
-) -> tuple[Float[Tensor, " band"], Float[Tensor, " band"]]:
-    """Means over prefixes of like claimed noise."""
-    order = claimed.argsort()
-    parts = torch.tensor_split(order, min(BANDS, len(order)))
-    return (
-        torch.stack([claimed[part].mean() for part in parts]),
-        torch.stack([true[part].mean() for part in parts]),
-    )
