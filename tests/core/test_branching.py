@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sdelens.branching.ahead import Ahead
 from sdelens.branching.branched import Branching
-from sdelens.branching.choice import Choice
+from sdelens.branching.choice import Choice, Chosen
 from sdelens.branching.feeding import Feeder
 from sdelens.branching.prefixes import Prefixes
 from sdelens.errors import UsageError
@@ -211,24 +211,36 @@ def test_the_sampling_settings_shape_the_branches(char_gpt2):
 
 
 def test_enumeration_and_branching_agree_on_a_small_vocabulary(char_gpt2):
-    """m* - x and tr S*, averaged over prefixes of 40 documents; the error is of the branches."""
+    """tr S* and |m* - c|² on average over prefixes of 40 documents; errors are of the branches."""
     prefixes, site = texts(char_gpt2, documents=40, length=30), Site("block", 3)
     exact = gathered(char_gpt2, prefixes, site=site, choice=Choice(coverage=1.0), every=3)
     drawn = gathered(char_gpt2, prefixes, site=site, every=3)
     mixed = gathered(char_gpt2, prefixes, site=site, choice=Choice(2, 0.5), every=3)
+    centre = torch.stack([ahead_of(exact[k], 0).mean for k in exact]).mean(0)
+    truth = told(exact, exact, centre, 0)
     for other in (drawn, mixed):
-        off = torch.stack([noise(other, k, 2) - noise(exact, k, 0) for k in exact])
-        assert abs(float(off.mean())) < 3 * float(off.std()) / len(off) ** 0.5
+        noise, square, error = told(other, exact, centre, 2)
+        for off in (noise - truth[0], square - truth[1]):
+            assert abs(float(off.mean())) < 3 * float(off.std()) / len(off) ** 0.5
+        # what is not corrected is too large, and this is enough to see it
+        off = square + error - truth[1]
+        assert float(off.mean()) > 3 * float(off.std()) / len(off) ** 0.5
         for key in exact:
             assert float(exact[key][1].sum()) == pytest.approx(1)
 
 
-def noise(found, key, drawn):
-    from sdelens.branching.choice import Chosen
+def ahead_of(found, drawn):
+    tokens, weights, states = found
+    return Ahead.of(states.double(), Chosen(tokens, weights, drawn))
 
-    tokens, weights, states = found[key]
-    ones = torch.ones(states.shape[-1], dtype=torch.float64)
-    return Ahead.of(states.double(), Chosen(tokens, weights, drawn)).noise(ones)
+
+def told(found, keys, centre, drawn):
+    """Noise, squared distance of the mean from a centre, and the error taken off it, by prefix."""
+    ones = torch.ones(len(centre), dtype=torch.float64)
+    each = [ahead_of(found[key], drawn) for key in keys]
+    noise, error = (torch.stack([getattr(a, n)(ones) for a in each]) for n in ("noise", "error"))
+    square = torch.stack([(a.mean - centre).square().mean() for a in each])
+    return noise, square - error, error
 
 
 def test_texts_too_short_to_branch_are_refused(small):

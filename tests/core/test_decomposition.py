@@ -280,7 +280,7 @@ def test_so_it_is_of_the_embedded_model(temperature):
     assert abs(float(found.value)) < 3 * float(found.stderr)
 
 
-def test_branches_of_a_true_law_correlate_with_its_noise_only_through_the_hidden_bit(study, chain):
+def test_the_average_noise_of_a_chain_is_the_closed_form(study, chain):
     """S* + (m* - m)² of the chain has the mean 1 - rho², S* less what the fit does not know."""
     ((view, viewed),) = study.views.items()
     texts = Documents.of(list(study.documents)[180:])
