@@ -142,5 +142,5 @@ class Branching:
         card = model.card
         tried = card.vocabulary if self.choice.coverage == 1 else self.choice.branches
         tried += self.choice.most if 0 < self.choice.coverage < 1 else 0
-        kept = length * (2 * card.blocks + 5 * sites) + 2 * max(TOGETHER, tried) * (sites + 8)
+        kept = length * (2 * card.blocks + 6 * sites) + 2 * max(TOGETHER, tried) * (sites + 8)
         return max(1, self.memory * MEBIBYTE // (4 * card.width * kept))

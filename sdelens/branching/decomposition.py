@@ -12,6 +12,10 @@ predictors and :math:`R_k=E|m^*-x-c_k|^2`, the motion :math:`T=E|X'-x|^2` falls 
 by Pythagoras' theorem. The coefficients for a document are from the other documents only, so that
 every part is unbiased given them; one that is nothing may come out negative.
 
+Much of the drift of a stationary process is its return to the mean, which takes no knowledge of
+what a state says. Its share is that of D0 = (mean at the next position) - x alone, with a
+coefficient of its own; it is no further part, but what drift is to be compared with.
+
 Where the texts are not the model's own, the increments that occurred take the place of
 :math:`m^*-x` in coefficients and parts, and what they leave is split in two: what next tokens of
 the model's own law leave, and the rest, by which the text is not the model.
@@ -33,7 +37,7 @@ FOREIGN = ("drift", "misfit", "memory", "text", "model")
 """Of other texts: by what the text is not the model, and what is left under the model's law."""
 FOLDS = 5
 _SIZE = 3
-_AHEAD, _REAL = _SIZE, _SIZE + 1
+_BACK, _AHEAD, _REAL = _SIZE, _SIZE + 1, _SIZE + 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class Products:
     """Sums over prefixes of inner products in the metric, per dimension."""
 
     gram: Float[Tensor, "*cell vector vector"]
-    """Of D1, D2, D3, the branches' mean increment and the increment that occurred."""
+    """Of D1, D2, D3, D0, the branches' mean increment and the increment that occurred."""
     error: Float[Tensor, "*cell"]
     """By which the square of the branches' mean increment is too large."""
     noise: Float[Tensor, "*cell"]
@@ -50,7 +54,7 @@ class Products:
     @classmethod
     def zeros(cls, cells: int, units: int) -> "Products":
         """Of nothing, by cell and unit."""
-        shape, size = (cells, units), _SIZE + 2
+        shape, size = (cells, units), _REAL + 1
         gram = torch.zeros(*shape, size, size, dtype=torch.float64)
         return cls(gram, *(torch.zeros(shape, dtype=torch.float64) for _ in range(3)))
 
@@ -99,6 +103,8 @@ class Decomposition:
     names: tuple[str, ...]
     shares: Interval
     """``[group, part]``."""
+    reversion: Interval
+    """Of each group the share of the return to the mean alone: for comparison, no part."""
     gains: Interval
     """Of D1, and of D2 and D3 made orthogonal to those before: 1 is calibrated."""
     motion: Interval
@@ -120,10 +126,12 @@ class Decomposition:
         coefficients = crossed(whole.gram, whole.count, target)
         parts = torch.stack(_parts(grouped, coefficients, own), 1)
         total = grouped.branched if own else grouped.occurred
+        back = _reversion(grouped, whole, target)
         difference = whole.branched - whole.occurred
         return cls(
             PARTS if own else FOREIGN,
             bootstrap.ratio(parts, total[:, None].expand(parts.shape)),
+            bootstrap.ratio(back, total),
             _gains(whole.gram, bootstrap, target),
             bootstrap.ratio(total, grouped.count),
             bootstrap.ratio(difference, whole.occurred),
@@ -133,17 +141,20 @@ class Decomposition:
 
 
 def crossed(
-    gram: Float[Tensor, "unit vector vector"], count: Float[Tensor, " unit"], target: int
+    gram: Float[Tensor, "unit vector vector"],
+    count: Float[Tensor, " unit"],
+    target: int,
+    size: int = _SIZE,
 ) -> Float[Tensor, "level unit predictor"]:
     """For each unit the coefficients of the first 0, 1, 2, 3 predictors by the other folds."""
     seen = count > 0
     fold = ((seen.long().cumsum(0) - 1) % FOLDS).where(seen, 0)
-    found = torch.zeros(_SIZE + 1, len(count), _SIZE, dtype=torch.float64)
+    found = torch.zeros(size + 1, len(count), size, dtype=torch.float64)
     alone = int(seen.sum()) < 2
     for number in range(FOLDS):
         mine = fold == number
         others = gram if alone else gram[~mine]
-        for level in range(1, _SIZE + 1):
+        for level in range(1, size + 1):
             found[level, mine, :level] = _solved(others.sum(0), level, target)
     return found
 
@@ -171,6 +182,14 @@ def _parts(grouped: Products, coefficients: Tensor, own: bool) -> list[Tensor]:
     return [*explained, left[-1] - model, model]
 
 
+def _reversion(grouped: Products, whole: Products, target: int) -> Float[Tensor, "group unit"]:
+    """What the return to the mean explains by itself."""
+    pair = torch.tensor([_BACK, target])
+    few, all_of = (part.gram[..., pair, :][..., pair] for part in (grouped, whole))
+    nothing, back = (_left(few, beta, 1) for beta in crossed(all_of, whole.count, 1, size=1))
+    return nothing - back
+
+
 def _left(
     gram: Float[Tensor, "group unit vector vector"],
     beta: Float[Tensor, "unit predictor"],
@@ -178,7 +197,7 @@ def _left(
 ) -> Float[Tensor, "group unit"]:
     """The squared length of the target less a combination of predictors."""
     vector = torch.zeros(len(beta), gram.shape[-1], dtype=torch.float64)
-    vector[:, :_SIZE], vector[:, target] = -beta, 1.0
+    vector[:, : beta.shape[1]], vector[:, target] = -beta, 1.0
     return torch.einsum("uv,guvw,uw->gu", vector, gram, vector)
 
 

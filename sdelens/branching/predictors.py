@@ -5,7 +5,9 @@ All are in the latent coordinates of the fit, and from training documents alone:
 - D1, the fitted drift m(x, t) - x;
 - D2, what a larger probe on the same state foretells of the residual X' - m: ridge regression on
   the state, waves of t, and Gaussian bumps around drawn training states;
-- D3, the same on D2's features and the states before.
+- D3, the same on D2's features and the states before;
+- D0, beside them, what no knowledge of the state foretells but that it returns to the mean: the
+  training mean at the next position, less x.
 
 The penalty of D2 and of D3 is that which predicts the validation documents best.
 """
@@ -18,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.errors import UsageError
+from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.scorecard import pieces
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Viewed
@@ -30,6 +33,8 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 REACH = 0.5
 """The width of a bump, as a share of the median distance between a state and the centres."""
 WAVES = 3
+LEAST = 20
+"""Positions with fewer training states have the mean of all."""
 NAMES = ("drift", "misfit", "memory")
 
 
@@ -92,12 +97,14 @@ def _shifted(z: Float[Tensor, "path time latent"], lag: int) -> Float[Tensor, "p
 
 @dataclass(frozen=True, eq=False)
 class Predictors:
-    """D1, D2 and D3 of one view."""
+    """D1, D2, D3 and D0 of one view."""
 
     fitted: Fitted
     features: Features
     same: Float[Tensor, "own latent"]
     lagged: Float[Tensor, "feature latent"]
+    means: Float[Tensor, "time latent"]
+    """Of training states by position; last, that of all."""
 
     @classmethod
     @torch.no_grad()
@@ -112,15 +119,31 @@ class Predictors:
         sums, checks = (_products(fitted, features, blocks) for blocks in (train, held))
         own = slice(features.own)
         same = _ridge(*(part.first(own) for part in (sums, checks)))
-        return cls(fitted, features, same, _ridge(sums, checks))
+        return cls(
+            fitted, features, same, _ridge(sums, checks), _means(fitted.encoded(viewed.train))
+        )
 
     @torch.no_grad()
     def __call__(self, block: Trajectories) -> Float[Tensor, "predictor path time latent"]:
-        """The three, of the step from each state of a latent block."""
+        """All four, of the step from each state of a latent block."""
         drift = self.fitted.law.predict(block).mean - block.states
         features = self.features(block)
         same = features[..., : self.features.own] @ self.same
-        return torch.stack([drift, same, features @ self.lagged])
+        following = (block.times.long() + 1).clamp(max=len(self.means) - 1)
+        back = self.means[following].to(block.states) - block.states
+        return torch.stack([drift, same, features @ self.lagged, back])
+
+
+def _means(paths: Paths) -> Float[Tensor, "time latent"]:
+    times = 1 + max(int(block.times.max()) for block in paths)
+    sums = torch.zeros((), dtype=torch.float64)
+    for block in pieces(paths):
+        time = block.times.expand(block.mask.shape)[block.mask].long()
+        states = torch.nn.functional.pad(block.states[block.mask], (0, 1), value=1.0)
+        sums = sums + by_unit(states.mT, time, times)
+    whole = sums.sum(1, keepdim=True)
+    sums = torch.cat([sums.where(sums[-1] >= LEAST, whole), whole], 1)
+    return (sums[:-1] / sums[-1]).mT.float()
 
 
 def _thinned(paths: Paths, most: int) -> list[Trajectories]:

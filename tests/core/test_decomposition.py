@@ -111,6 +111,26 @@ def test_the_shares_of_a_chain_with_a_hidden_bit_are_the_closed_form(chain, stud
     assert ((real > 0.35) & (real < 1.8)).all()
 
 
+def test_all_drift_of_a_linear_chain_is_return_to_its_mean(chain, rho, studies):
+    """In one dimension the best linear drift is (rho - 1) x, and x has the mean 0: (1 - rho) / 2.
+
+    It takes no fit, so that one that says nothing at all leaves it as it is.
+    """
+    found = [decomposed(study, every=2)[0] for study in studies]
+    shares, errors = (
+        torch.stack([getattr(one.reversion, name)[0] for one in found])
+        for name in ("value", "stderr")
+    )
+    error = float(errors.square().sum().sqrt()) / TEXTS
+    # the mean of 150 training states at each position is itself off by 1/150 of their variance
+    assert abs(float(shares.mean()) - (1 - rho) / 2) < 2 * error + (1 - rho) / 300
+    ((view, viewed),) = studies[0].views.items()
+    still = replace(viewed, fitted=replace(viewed.fitted, law=linear(1.0)))
+    nothing, _ = decomposed(replace(studies[0], views={view: still}), every=2)
+    assert abs(float(nothing.shares.value[0, 0])) < 1e-6
+    assert float(nothing.reversion.value[0]) == pytest.approx(float(shares[0]), abs=1e-9)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.7])
 def test_a_drift_of_the_wrong_size_has_a_gain_and_the_same_share(chain, rho, study, decay):
     ((view, viewed),) = study.views.items()

@@ -62,6 +62,9 @@ def test_the_parts_of_a_chain_are_named_with_their_errors(chain):
         found = value(finding, f"L00: {name}")
         # the first few prefixes are not yet stationary, hence the third error
         assert abs(found.value - float(truth)) < 3 * found.stderr + 2e-3
+    back = value(finding, "L00: return to the mean alone")
+    assert abs(back.value - float(Chain().shares[0])) < 3 * back.stderr + 2e-3
+    assert f"mean alone, without a fit, would be {back.value:.2f}" in finding.headline
     assert abs(value(finding, "L00: gain of drift").value - 1) < 0.1
     said = finding.reading
     assert "4 Gaussian bumps around training states" in said

@@ -20,7 +20,9 @@ from sdelens_plugins.analyzers.motion_parts import MotionParts
 READING = (
     "The metric is the inverse of each coordinate's training variance. Motion is the mean "
     "squared distance from a state to the next; by Pythagoras it is the sum of its parts. Drift "
-    "is what the fit foretells, scaled by its gain (1 is calibrated). Misfit is what a larger "
+    "is what the fit foretells, scaled by its gain (1 is calibrated). Hold it against the return "
+    "to the mean alone, which says of every state that the training mean at the next position "
+    "will follow: drift with no larger share is no more than that. Misfit is what a larger "
     "probe on the same state adds to it, {larger}; memory, what {lags} earlier states add to "
     "that probe. They are lower bounds: another class may reach more. Unreached is the motion "
     "of the model's own mean that none of them foretells; exact states tell their prefix apart, "

@@ -47,7 +47,8 @@ class MotionParts:
         )
         said = (
             f"Of the motion at {self.views[-1]}, over {counted(last.units, 'held-out document')}: "
-            f"{parts}; the gain of the drift is {bracketed(last.gains[0], 2)}."
+            f"{parts}; the gain of the drift is {bracketed(last.gains[0], 2)}. The return to the "
+            f"mean alone, without a fit, would be {bracketed(last.reversion[0], 2)}."
         )
         if len(self.layers) == 1:
             return said
@@ -96,13 +97,18 @@ class MotionParts:
                 )
                 for k, part in enumerate(self.names)
             ),
+            estimate(
+                f"{name}: return to the mean alone",
+                layer.reversion[group],
+                "of the motion (to compare with drift; no part of the sum)",
+            ),
             estimate(f"{name}: motion", layer.motion[group], "variances per dimension"),
         ]
 
     def arrays(self) -> dict[str, Tensor]:
         """Every share, gain and motion: by layer, group and part."""
         named: dict[str, Tensor] = {"layer": self._x(), "edges": self.held.edges}
-        for what in ("shares", "gains", "motion", "discrepancy"):
+        for what in ("shares", "reversion", "gains", "motion", "discrepancy"):
             each = [getattr(layer, what).tensors() for layer in self.layers]
             named |= {f"{what}.{end}": torch.stack([e[end] for e in each]) for end in each[0]}
         named["count"] = torch.stack([layer.count for layer in self.layers])
