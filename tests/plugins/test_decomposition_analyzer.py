@@ -212,6 +212,13 @@ def test_a_reading_of_one_document_says_that_its_settings_were_not_checked(study
         assert ("not checked by their surprisal" in finding.reading) == said
 
 
+def test_only_several_documents_are_said_to_be_cross_fitted(study):
+    one, several = (replace(ASKED, documents=n).analyze(study, seed=0).reading for n in (1, 2))
+    assert "cross-fitted" in several
+    assert "cross-fitted" not in one
+    assert "unbiased" not in one
+
+
 @pytest.mark.parametrize("kind", [DecompositionAnalyzer, TransitionLawAnalyzer])
 def test_a_figure_of_classes_that_are_all_rare_is_left_out(study, kind):
     finding = kind(documents=2, every=5).analyze(study, seed=0)

@@ -27,8 +27,15 @@ READING = (
     "that probe. They are lower bounds: another class may reach more. Unreached is the motion "
     "of the model's own mean that none of them foretells; exact states tell their prefix apart, "
     "so that it is of this class and not of the state. The sampler's noise is what the draw of "
-    "the next token adds, and no fit can foretell it. Coefficients are cross-fitted by document "
-    "and parts are unbiased, so that one that is nothing may be a little negative. "
+    "the next token adds, and no fit can foretell it. "
+)
+CROSSED = (
+    "Coefficients are cross-fitted by document and parts are unbiased, so that one that is "
+    "nothing may be a little negative. "
+)
+ALONE = (
+    "There is one document, so that coefficients are fitted to what they are held against, and "
+    "the parts foretold are a little too large; there are no intervals. "
 )
 FOREIGN = (
     "The texts are not the model's own, so that no part of their motion is its sampler's. Drift, "
@@ -113,4 +120,5 @@ class DecompositionAnalyzer:
         said = READING.format(larger=larger, lags=self.lags)
         drawn, tried = sampled_words(study.sampler, found.agreement), str(choice)
         anew = "" if found.cached else ANEW
+        said += CROSSED if found.agreement.units > 1 else ALONE
         return f"{kind}{said}{anew}{drawn} {tried[0].upper()}{tried[1:]}."
