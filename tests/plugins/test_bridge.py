@@ -1,6 +1,7 @@
 """TransformerLens bridges, against plain forward hooks on the same Hugging Face model."""
 
 import copy
+import json
 import random
 import shutil
 
@@ -17,6 +18,7 @@ from sdelens.protocols import LanguageModel, Site
 from sdelens.states.capturing import sites_of
 from sdelens_plugins.models.bridge import BridgeModel, resolve_device
 from sdelens_plugins.models.catalogue import blocks_of, locate
+from tests.small import small_model
 
 # float32: what fused and spelt-out attention differ by, relative to the largest state
 CLOSE = 2e-6
@@ -336,6 +338,27 @@ def test_a_model_that_does_not_load_is_one_clear_sentence(tmp_path, random_gpt2)
     (folder / "config.json").write_text('{"model_type": "no-such-architecture"}')
     with pytest.raises(UsageError, match="odd does not load as a causal language model"):
         BridgeModel.load(str(folder), device="cpu")
+
+
+def test_code_that_lies_with_a_model_is_not_run_nor_asked_about(tmp_path, monkeypatch):
+    folder, ran = small_model(tmp_path / "odd"), tmp_path / "ran"
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    own = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    config |= {"model_type": "odd", "auto_map": own}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "own.py").write_text(
+        f"open({str(ran)!r}, 'w')\n"
+        "from transformers import GPT2Config, GPT2LMHeadModel\n"
+        "class Config(GPT2Config): model_type = 'odd'\n"
+        "class Model(GPT2LMHeadModel): config_class = Config\n",
+        encoding="utf-8",
+    )
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda said="": questions.append(said) or "y")
+    with pytest.raises(UsageError, match="does not load as a causal language model"):
+        BridgeModel.load(str(folder), device="cpu")
+    assert questions == []
+    assert not ran.exists()
 
 
 def test_wrong_types_and_devices_are_refused(random_gpt2):

@@ -72,12 +72,12 @@ class BridgeModel:
     @classmethod
     def _read(cls, located: Located, dtype: torch.dtype, device: torch.device) -> "BridgeModel":
         folder = str(located.folder)
+        # code that lies with a model is not run, nor is anyone asked whether it shall be
+        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             with quiet():
-                inner: Any = AutoModelForCausalLM.from_pretrained(
-                    folder, dtype=dtype, local_files_only=True
-                )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                inner: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **safe)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
         except (OSError, ValueError, KeyError, ImportError) as error:
             first = str(error).strip().partition("\n")[0]
             raise UsageError(
