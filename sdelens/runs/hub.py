@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from sdelens.hub import hub_errors
 from sdelens.runs.model_card import model_card
+from sdelens.runs.places import without_places
 from sdelens.runs.run import Run
 from sdelens.states.recording import Temporary
 from sdelens.store import write_text
@@ -44,24 +45,27 @@ def fetched(
 def pushed(
     run: Run, name: str, copied: Callable[..., None], *, private: bool, token: str | None
 ) -> str:
-    """Upload what `copied` writes, and a model card; gives the address of the repository."""
+    """Upload what `copied` writes, and a model card; gives the address of the repository.
+
+    Files and folders of this machine are reduced to their names.
+    """
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with (
-        TemporaryDirectory(prefix="sdelens-") as place,
-        hub_errors("run", name, revision=None, known=lambda: (), otherwise=_cut_off(name)),
-    ):
+    with TemporaryDirectory(prefix="sdelens-") as place:
         folder = Path(place) / "run"
+        # what goes wrong on this machine's disk is no error of the hub
         copied(run, folder)
-        write_text(folder / "README.md", model_card(run, name))
-        url = api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=url.repo_id,
-            folder_path=folder,
-            commit_message=f"{run.folder.name} by sdelens",
-            delete_patterns=["fits/*", "analysis/*", "states/*"],
-        )
+        without_places(folder, run.folder)
+        write_text(folder / "README.md", model_card(Run(folder), name))
+        with hub_errors("run", name, revision=None, known=lambda: (), otherwise=_cut_off(name)):
+            url = api.create_repo(name, private=private, exist_ok=True)
+            api.upload_folder(
+                repo_id=url.repo_id,
+                folder_path=folder,
+                commit_message=f"{run.folder.name} by sdelens",
+                delete_patterns=["fits/*", "analysis/*", "states/*", "report.html"],
+            )
     return str(url)
 
 

@@ -97,7 +97,8 @@ class OpenStudy(Study):
         """Save to the hub as the model repository `name`; gives its address.
 
         What is uploaded is what `save` writes, token ids of the texts included, and a model card;
-        the states only if `states` is true.
+        the states only if `states` is true. Files and folders of this machine are reduced to their
+        names, and a written report stays here.
         """
         copy = partial(copied, states=states)
         return pushed(self.run, name, copy, private=private, token=token)

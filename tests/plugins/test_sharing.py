@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ from tests.hub import Repository, serving
 from tests.small import TEXT, small_model
 
 SCRIPT = """
-import json, sys, warnings
+import json, shutil, sys, warnings
 warnings.simplefilter("ignore")
+from pathlib import Path
 import torch, sdelens
 from sdelens.errors import SdelensError
 from transformers import AutoModelForCausalLM
@@ -43,6 +45,18 @@ if step == "share":
     told["loaded"] = of(sdelens.load(NAME, model=model))
     told["without"] = of(sdelens.load(NAME), asked=False)
     told["absent"] = refused(lambda: sdelens.load("me/none"))
+    mine = Path(run).parent / "mine"
+    shutil.copytree(run, mine)
+    place = mine / "manifest.json"
+    manifest = json.loads(place.read_text())
+    manifest["argv"] = ["fit", "--model", folder, "--texts", run + "/secret/notes.txt"]
+    manifest["settings"] |= {
+        "model": folder, "source": "file", "source_settings": {"path": run + "/secret/notes.txt"}
+    }
+    place.write_text(json.dumps(manifest))
+    (mine / "config.json").write_text(json.dumps(manifest["settings"]))
+    (mine / "report.html").write_text(run)
+    sdelens.load(mine, model=model).push_to_hub("me/places")
 else:
     told = {
         "tampered": refused(lambda: sdelens.load(NAME)),
@@ -97,8 +111,8 @@ def test_what_is_uploaded_is_what_is_saved_and_a_card(shared_study, hub):
     }
     assert repository.private
     assert {*repository.files} - {*saved} == {"README.md"}
-    for name, data in saved.items():
-        assert repository.files[name] == data, name
+    for name in {*saved} - {"manifest.json"}:  # which loses the version of the system
+        assert repository.files[name] == saved[name], name
     kinds = {name.rpartition(".")[2] for name in saved}
     assert kinds == {"json", "jsonl", "safetensors", "fits/L01/DONE"}, "nothing that is run"
 
@@ -112,6 +126,21 @@ def test_the_card_has_the_scores_and_how_to_open_it(shared_study, hub):
     assert f"{shared_study['pushed']['row']:.3f}" in card
     assert "token ids of 20 texts" in card
     assert str(shared_study["folder"].parent) not in card
+
+
+def test_files_and_folders_of_the_machine_are_uploaded_as_names(shared_study, hub, model):
+    files = hub.repositories["me/places"].files
+    assert "report.html" not in files
+    for name, data in files.items():
+        for place in (shared_study["folder"], shared_study["folder"].parent, model):
+            assert str(place).encode() not in data, name
+    manifest = json.loads(files["manifest.json"])
+    assert manifest["argv"] == ["fit", "--model", "small", "--texts", "notes.txt"]
+    config = json.loads(files["config.json"])
+    assert config["source_settings"] == {"path": "notes.txt"}
+    assert config["model"] == "small"
+    assert platform.release() not in manifest["platform"]
+    assert "path notes.txt" in files["README.md"].decode()
 
 
 def test_it_comes_back_as_it_was_with_a_model_and_without(shared_study):
