@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from sdelens.origin import Origin, live
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.protocols import Heard, Listener, Site
-from sdelens.states.capturing import require_finite_states
 from sdelens.states.recording import Recording, Shard, Temporary, shard_file
 
 SHARD = 64
@@ -29,6 +28,10 @@ class Row:
 
     tokens: Int[Tensor, " time"]
     states: dict[Site, Float[Tensor, "time dim"]]
+
+    def finite(self, skip_first: int) -> bool:
+        """Whether no state that is recorded holds NaN or infinity."""
+        return all(bool(value[skip_first:].isfinite().all()) for value in self.states.values())
 
 
 @dataclass(eq=False)
@@ -54,7 +57,8 @@ class Stream:
         if one.before < self.columns:
             whole = _joined(self.passes)
             self.passes = [_cut(whole, one.before)] if one.before else []
-        self.passes.append(one)
+        # held here, a cache would never be gone
+        self.passes.append(replace(one, went_in=None, came_out=None))
         self.cache = _weakly(one.came_out)
 
     def rows(self, eos: int | None, pad: int | None) -> Iterator[Row]:
@@ -119,7 +123,7 @@ class Tape:
     def __init__(self, model: Listener, sites: tuple[Site, ...], skip_first: int) -> None:
         self.sites, self.skip_first = sites, skip_first
         self.left_out: dict[str, int] = {}
-        """Why passes were left out, and how many."""
+        """Why passes and texts were left out, and how many."""
         self._model = model
         self._streams: list[Stream] = []
         self._rows: list[Row] = []
@@ -138,7 +142,13 @@ class Tape:
         return ["embed" if site.kind == "embed" else site.layer for site in self.sites]
 
     def hear(self, one: Heard) -> None:
-        """One pass that the user ran."""
+        """One pass that the user ran, which goes on whatever becomes of its states."""
+        try:
+            self._hear(one)
+        except Exception as error:
+            self.leave_out(f"it could not be kept ({error})")
+
+    def _hear(self, one: Heard) -> None:
         self._finish([stream for stream in self._streams if not stream.open])
         if one.before == 0:
             stream = Stream()
@@ -153,7 +163,7 @@ class Tape:
         stream.hear(one)
 
     def leave_out(self, reason: str) -> None:
-        """A pass that cannot be told."""
+        """A pass or a text that cannot be told."""
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
     def end(self) -> None:
@@ -200,7 +210,11 @@ class Tape:
     def _finish(self, streams: Sequence[Stream]) -> None:
         for stream in list(streams):
             self._streams.remove(stream)
-            self._rows.extend(stream.rows(self._model.card.eos, self._model.pad))
+            for row in stream.rows(self._model.card.eos, self._model.pad):
+                if row.finite(self.skip_first):
+                    self._rows.append(row)
+                else:
+                    self.leave_out("its states are not finite")
         while len(self._rows) >= SHARD:
             self._write(SHARD)
 
@@ -221,17 +235,16 @@ def _shard(rows: Sequence[Row], first: int, sites: Sequence[Site], skip_first: i
     columns = torch.arange(max(1, int(kept.max())))
     mask: Bool[Tensor, "path time"] = columns < kept[:, None]
     positions = (columns + skip_first).expand(mask.shape)
-    document = torch.arange(first, first + len(rows))
     states = {}
     for site in sites:
         padded = pad_sequence([row.states[site][skip_first:] for row in rows], batch_first=True)
         states[site] = (
             padded if padded.shape[1] else padded.new_zeros(*mask.shape, padded.shape[2])
         )
-        require_finite_states(states[site], site, document, positions)
     said = [row.tokens[skip_first:] for row in rows]
     tokens = pad_sequence(said, batch_first=True, padding_value=NO_TOKEN)
     tokens = tokens if tokens.shape[1] else torch.full(mask.shape, NO_TOKEN)
+    document = torch.arange(first, first + len(rows))
     return Shard(states, mask, positions.contiguous(), tokens, document)
 
 
@@ -242,5 +255,8 @@ def taping(model: Listener, sites: tuple[Site, ...], *, skip_first: int) -> Iter
     try:
         with model.listen(sites, tape.hear, tape.leave_out):
             yield tape
-    finally:
-        tape.end()
+    except BaseException:
+        with suppress(Exception):  # the error to be told is the one in the block
+            tape.end()
+        raise
+    tape.end()

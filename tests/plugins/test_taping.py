@@ -8,7 +8,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 import sdelens
-from sdelens.errors import UsageError
+from sdelens.errors import OutOfMemory, UsageError
 from sdelens.models import language_model
 from tests.small import TEXT, small_model
 
@@ -183,6 +183,49 @@ def test_what_was_heard_before_an_error_is_kept(lens, model):
     with pytest.raises(ZeroDivisionError):
         work()
     assert_same(kept[0], lens, [[5, 9, 30]])
+
+
+def test_states_that_are_not_finite_are_left_out_and_the_run_goes_on(lens, model):
+    def spoil(module, args, out):
+        return out.masked_fill((args[0] == 7)[..., None], torch.nan)
+
+    handle = model.transformer.wte.register_forward_hook(spoil)
+    kept, ids = [], torch.tensor([[5, 9, 30], [5, 7, 30]])
+
+    def work():
+        with lens.record(layers=1) as tape, torch.no_grad():
+            kept.append(tape)
+            for _ in range(3):
+                model(input_ids=ids)
+            raise ZeroDivisionError
+
+    try:
+        with pytest.raises(ZeroDivisionError):
+            work()
+    finally:
+        handle.remove()
+    assert kept[0].left_out == {"its states are not finite": 3}
+    assert_same(kept[0], lens, [[5, 9, 30]] * 3)
+
+
+def test_a_disk_that_is_full_does_not_stop_the_users_run(lens, model, monkeypatch):
+    def full(*_):
+        raise OutOfMemory("no room is left on the disk")
+
+    monkeypatch.setattr("sdelens.states.recording.write_tensors", full)
+    ids = torch.randint(1, 320, (64, 3), generator=torch.Generator().manual_seed(0))
+    kept = []
+
+    def work():
+        with lens.record(layers=1) as tape, torch.no_grad():
+            kept.append(tape)
+            model(input_ids=ids)
+            model(input_ids=ids)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert kept[0].left_out == {"it could not be kept (no room is left on the disk)": 1}
 
 
 def test_a_bridge_is_recorded_as_it_generates(model, tokenizer):
