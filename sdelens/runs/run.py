@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from functools import cached_property
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,9 @@ class Run:
         """The model, its weights the same as those of the run."""
         job = self.job
         model = self._given
-        if model is None or isinstance(model, str):
+        if model is None or isinstance(model, str | PathLike):
             model = language_model(
-                model or job.model,
+                job.model if model is None else fspath(model),
                 revision=job.revision,
                 dtype=job.dtype,
                 device=job.device,

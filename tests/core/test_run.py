@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +101,17 @@ def test_another_models_weights_are_refused_by_name(done, tmp_path, folder):
     ):
         sdelens.load(done.folder, str(other))
     assert sdelens.load(done.folder, str(folder)).model.card.name == "small"
+
+
+@pytest.mark.skipif(torch.mps.is_available(), reason="the device that is not here is MPS")
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_model_given_as_a_folder_is_loaded_as_the_run_says(done, folder, tmp_path, kind):
+    shutil.copytree(done.folder, tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    manifest["settings"]["device"] = "mps"
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match="no mps device"):
+        _ = sdelens.load(tmp_path / "run", model=kind(folder)).run.model
 
 
 def test_a_folder_without_a_run_is_not_loaded(tmp_path):
