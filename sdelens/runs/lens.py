@@ -113,7 +113,7 @@ class Lens:
         kept = Temporary()
         place = kept.folder / Path(job.name).name
         run = execute(job, place, given=given, observer=observer or at_hand())
-        return OpenStudy.of(run.holding(model), kept)
+        return OpenStudy.of(run.holding(model), kept, lambda: self.model)
 
 
 def _joined(layers: int | str | Sequence[int | str]) -> str:

@@ -1,5 +1,6 @@
 """Opening a run: a folder, or a repository on the hub."""
 
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,13 @@ def load(
     if on_hub(run):
         folder, kept = fetched(str(run), revision=revision, token=token)
     require_run(folder)
-    held = held_model(model, tokenizer=tokenizer, hook=hook)
+    given = partial(held_model, model, tokenizer=tokenizer, hook=hook)
+    held = given()
     opened = Run(folder, held)
-    if held is not None and not isinstance(held, str | PathLike):
-        opened.require_same(held)  # now, and not when somebody asks
-    return OpenStudy.of(opened, kept)
+    if held is None or isinstance(held, str | PathLike):
+        return OpenStudy.of(opened, kept)
+    opened.require_same(held)  # now, and not when somebody asks
+    return OpenStudy.of(opened, kept, given)
 
 
 def held_model(model: Any, **settings: Any) -> Any:

@@ -1,6 +1,7 @@
 """A study of one run: asked, shown, saved and shared from Python."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
 from os import PathLike
@@ -9,6 +10,7 @@ from typing import Any
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
+from sdelens.protocols import LanguageModel
 from sdelens.registry import plugin
 from sdelens.report import Figure, Finding, Report
 from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run, require_free
@@ -28,13 +30,17 @@ class OpenStudy(Study):
     run: Run = field(kw_only=True)
     kept: Any = None
     """What the run's folder lies in, if it is not to stay."""
+    held: Callable[[], LanguageModel] | None = None
+    """The user's model as it stands, if there is one: its weights may have changed."""
 
     @classmethod
-    def of(cls, run: Run, kept: Any = None) -> "OpenStudy":
+    def of(
+        cls, run: Run, kept: Any = None, model: Callable[[], LanguageModel] | None = None
+    ) -> "OpenStudy":
         """The study of a run with a finished fit."""
         study = run.study()
         held = {f.name: getattr(study, f.name) for f in fields(Study)}
-        return cls(**held, run=run, kept=kept)
+        return cls(**held, run=run, kept=kept, held=model)
 
     def analyze(
         self,
@@ -47,8 +53,11 @@ class OpenStudy(Study):
         """Ask one analyzer, with its settings by name: `study.analyze("uncertainty", prompt=…)`.
 
         Where several layers were fitted and it is asked about one at a time, `layer` says which.
-        What it finds shows itself in a notebook, and is kept with the run.
+        What it finds shows itself in a notebook, and is kept with the run. A model in memory must
+        still be that of the fit.
         """
+        if self.held is not None:
+            self.run.require_same(self.held())
         alone = plugin("analyzer", name).load().scope == "view"
         view = self._view(layer) if alone or layer is not None else None
         asked = {name: settings}

@@ -370,6 +370,20 @@ def test_another_model_is_refused_with_what_differs(study, plain, bridge, tokeni
         sdelens.load(place, model=bridge)
 
 
+def test_a_study_is_not_asked_about_a_model_that_has_changed_since(plain, tokenizer, tmp_path):
+    lens = sdelens.attach(plain, tokenizer=tokenizer)
+    fitted = lens.fit(TEXTS, layers=1, probe="linear")
+    fitted.save(tmp_path / "run")
+    opened = sdelens.load(tmp_path / "run", model=plain, tokenizer=tokenizer)
+    words = plain.get_input_embeddings().weight
+    words.data[[5, 6]] = words.data[[6, 5]]
+    for study in (fitted, opened):
+        with pytest.raises(UsageError, match=r"is another \(fingerprint"):
+            study.analyze("importance", prompt="the cat sat")
+    words.data[[5, 6]] = words.data[[6, 5]]
+    assert opened.analyze("importance", prompt="the cat sat").headline
+
+
 def test_a_fit_at_one_named_layer_is_refused_at_another(toy, tmp_path):
     texts = torch.randint(0, 320, (20, 12), generator=torch.Generator().manual_seed(0))
     study = sdelens.attach(toy, hook="mix").fit(texts, probe="linear")
@@ -507,7 +521,12 @@ def test_a_change_of_the_weights_is_seen_at_the_next_use_however_it_was_made(pla
     seen.append(lens.model.card.fingerprint)
     weight.data[[0, -1]] = weight.data[[-1, 0]]
     seen.append(lens.model.card.fingerprint)
+    words = plain.get_input_embeddings().weight
+    words.data[[5, 6]] = words.data[[6, 5]]
+    seen.append(lens.model.card.fingerprint)
+    words.data[7, 1::2] *= -1
+    seen.append(lens.model.card.fingerprint)
     plain.half()
     seen.append(lens.model.card.fingerprint)
-    assert len(set(seen)) == 4
+    assert len(set(seen)) == 6
     assert lens.model.card.fingerprint == seen[-1]
