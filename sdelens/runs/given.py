@@ -1,6 +1,6 @@
 """What a caller holds in memory already, in place of what a job names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,11 @@ def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = 
     """
     if isinstance(texts, Documents):
         return texts
+    if isinstance(texts, Mapping):
+        raise UsageError(
+            "texts must be strings or token ids, got what a tokenizer gave whole "
+            f"({', '.join(map(str, texts))}): give its input_ids, padding cut off"
+        )
     listed = [texts] if isinstance(texts, str) or _is_ids(texts) else list(texts)
     return Documents.of(Document(_ids(model, text, length)) for text in listed)
 

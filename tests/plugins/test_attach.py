@@ -196,6 +196,8 @@ def test_what_are_no_token_ids_is_refused(plain, tokenizer):
         lens.capture([[5, 320, 6]])
     with pytest.raises(UsageError, match="cut padding off"):
         lens.capture(torch.tensor([[-100, 5, 6]]))
+    with pytest.raises(UsageError, match="give its input_ids, padding cut off"):
+        lens.capture(tokenizer(TEXTS[:3]))
 
 
 def test_without_a_tokenizer_that_of_the_models_folder_is_taken_else_ids_will_do(plain):
