@@ -1,5 +1,6 @@
 """Seeds for every stage, derived from the run's one seed."""
 
+from contextlib import AbstractContextManager
 from hashlib import sha256
 
 import torch
@@ -22,3 +23,11 @@ def derive(seed: int, *stage: object) -> int:
 def generator(seed: int, *stage: object, device: torch.device | str = "cpu") -> torch.Generator:
     """A random generator of its own for a stage; the global random state is left alone."""
     return torch.Generator(device).manual_seed(derive(seed, *stage))
+
+
+def own_random_state(device: torch.device | str) -> AbstractContextManager[None]:
+    """The global random state is afterwards what it was, whatever others' code draws within.
+
+    That of a CUDA device too, if one is given.
+    """
+    return torch.random.fork_rng([device] if torch.device(device).type == "cuda" else [])

@@ -17,6 +17,7 @@ from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run, require_free
 from sdelens.runs.hub import pushed
 from sdelens.runs.reporting import analyze, report_of
 from sdelens.runs.run import STATES, Run
+from sdelens.seeds import own_random_state
 from sdelens.states.recording import View
 
 
@@ -56,12 +57,14 @@ class OpenStudy(Study):
         What it finds shows itself in a notebook, and is kept with the run. A model in memory must
         still be that of the fit.
         """
-        if self.held is not None:
-            self.run.require_same(self.held())
+        model = self.held() if self.held else None
+        if model is not None:
+            self.run.require_same(model)
         alone = plugin("analyzer", name).load().scope == "view"
         view = self._view(layer) if alone or layer is not None else None
         asked = {name: settings}
-        (finding,), _ = analyze(self.run, [name], prompt=prompt, settings=asked, view=view)
+        with own_random_state(getattr(model, "device", "cpu")):  # a hook of the model may draw
+            (finding,), _ = analyze(self.run, [name], prompt=prompt, settings=asked, view=view)
         return finding
 
     def _view(self, layer: int | str | None) -> View:

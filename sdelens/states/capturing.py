@@ -18,6 +18,7 @@ from sdelens.origin import Origin, live
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.protocols import LanguageModel, Site
+from sdelens.seeds import own_random_state
 from sdelens.states.passes import BATCH_TOKENS, passes
 from sdelens.states.recording import Recording, Shard, Temporary, shard_file
 from sdelens.states.sites import Layers, resolve_layers
@@ -101,7 +102,8 @@ def record(
     folder = temporary.folder if temporary else (cache or Path()) / key
     states = _shards(model, documents, sites, skip_first, batch_tokens, watch)
     try:
-        shards = _written(states, folder)
+        with own_random_state(getattr(model, "device", "cpu")):  # a user's hook may draw
+            shards = _written(states, folder)
         recording = Recording(folder, origin, tuple(sites), shards, temporary)
         recording.write_index()
     except BaseException:  # half a recording would only take up the disk

@@ -1,6 +1,7 @@
 """Models that their user holds: attached, captured, fitted, saved, and left as they were."""
 
 import copy
+import inspect
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -8,6 +9,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -15,6 +20,7 @@ import sdelens
 from sdelens.errors import UnknownName, UsageError
 from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
+from sdelens.runs.given import documents_given
 from sdelens.runs.observer import Observer, Quiet, at_hand
 from sdelens.runs.run import Run
 from sdelens.states.capturing import opened, sites_of
@@ -197,7 +203,8 @@ def test_what_are_no_token_ids_is_refused(plain, tokenizer):
     with pytest.raises(UsageError, match="cut padding off"):
         lens.capture(torch.tensor([[-100, 5, 6]]))
     with pytest.raises(UsageError, match="give its input_ids, padding cut off"):
-        lens.capture(tokenizer(TEXTS[:3]))
+        # past the check of types, which only tests have
+        inspect.unwrap(documents_given)(lens.model, tokenizer(TEXTS[:3]))
 
 
 def test_without_a_tokenizer_that_of_the_models_folder_is_taken_else_ids_will_do(plain):
@@ -261,6 +268,28 @@ def test_a_users_own_hook_stays_active_and_is_told(attached, tmp_path):
     assert float((one.states - two.states).abs().max()) > 0.1
     (again,) = lens.capture(TEXTS, layers=layer).view(layer)
     assert torch.equal(one.states, again.states)
+
+
+def test_a_hook_that_draws_leaves_the_users_random_state_alone(attached):
+    lens, model, layer = attached
+    block = model.transformer.h[1]
+    handle = block.register_forward_hook(lambda _, __, out: out + torch.randn_like(out))
+    before = torch.random.get_rng_state()
+    recording = lens.capture(TEXTS[:3], layers=layer)
+    handle.remove()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not recording.origin.repeatable
+
+
+def test_a_hook_on_every_module_is_a_hook_on_this_one(attached):
+    lens, _, _ = attached
+    assert not lens.model.hooked
+    for add in (register_module_forward_hook, register_module_forward_pre_hook):
+        handle = add(lambda *_: None)
+        told = lens.model.hooked
+        handle.remove()
+        assert told
+    assert not lens.model.hooked
 
 
 def test_states_under_a_hook_are_kept_with_the_study_that_was_fitted_to_them(

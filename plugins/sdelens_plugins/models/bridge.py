@@ -16,14 +16,14 @@ from transformers.utils import logging
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, LanguageModel, Pass, Site
+from sdelens.seeds import own_random_state
 from sdelens_plugins.models.cards import card_of
 from sdelens_plugins.models.catalogue import Located, locate
 from sdelens_plugins.models.hooked import HookedModel, processed
 from sdelens_plugins.models.listening import Ear, listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
-from sdelens_plugins.models.randomness import own_random_state
 from sdelens_plugins.models.sharing import tried
-from sdelens_plugins.models.taps import Taps, evaluating, hooked, point
+from sdelens_plugins.models.taps import EVERYWHERE, Taps, evaluating, foreign, hooked, point
 from sdelens_plugins.models.words import Words
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class BridgeModel:
         """Whether its user's hooks may change what is computed."""
         # around a model of ours, only hook points are there for a user to reach
         theirs = self.plain is None and hooked(self.bridge.original_model)
-        return theirs or any(point.fwd_hooks for point in self._points)
+        return theirs or foreign(*EVERYWHERE) or any(p.fwd_hooks for p in self._points)
 
     @cached_property
     def _points(self) -> tuple[Any, ...]:

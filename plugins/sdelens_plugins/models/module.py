@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from sdelens.errors import UnknownName, UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens.seeds import own_random_state
 from sdelens_plugins.models.cards import architecture, fingerprint_of
 from sdelens_plugins.models.listening import Ear, listening
-from sdelens_plugins.models.randomness import drawing, own_random_state
+from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
 from sdelens_plugins.models.words import Words
 

@@ -1,20 +1,20 @@
-"""Building a model draws weights; nobody's random state shall notice."""
+"""Fresh weights, drawn without anybody's random state noticing."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 
-
-def own_random_state(device: torch.device) -> AbstractContextManager[None]:
-    """Building modules draws weights, even those that are then loaded; nobody shall notice."""
-    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+from sdelens.seeds import own_random_state
 
 
 @contextmanager
 def drawing(device: torch.device, seed: int) -> Iterator[None]:
-    """What is drawn within depends on the seed alone."""
+    """What is drawn within, on the CPU or the device, depends on the seed alone."""
     with own_random_state(device):
-        # the CPU's generator alone: torch.manual_seed would seed every device
+        # these generators alone: torch.manual_seed would seed every device
         torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield

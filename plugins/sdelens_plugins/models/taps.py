@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules import module as every
 from torch.utils.hooks import RemovableHandle
 
 from sdelens.protocols import Edit, Site
@@ -110,12 +112,21 @@ LIBRARIES = ("transformers.", "transformer_lens.")
 """Their own hooks on modules only look; what a user adds to a hook point is in its list."""
 
 
+EVERYWHERE = (every._global_forward_hooks, every._global_forward_pre_hooks)
+"""Hooks that PyTorch calls at each module of the process."""
+
+
 def hooked(model: nn.Module) -> bool:
     """Whether someone's forward hooks may change what the model computes."""
     points = getattr(model, "hook_dict", {}).values()
-    return any(point.fwd_hooks for point in points) or any(
+    each = ((m._forward_hooks, m._forward_pre_hooks) for m in model.modules())
+    return any(point.fwd_hooks for point in points) or foreign(*EVERYWHERE, *chain(*each))
+
+
+def foreign(*hooks: Mapping[int, Any]) -> bool:
+    """Whether a hook is among these that is not of the libraries."""
+    return any(
         not str(getattr(hook, "__module__", "")).startswith(LIBRARIES)
-        for module in model.modules()
-        for hooks in (module._forward_hooks, module._forward_pre_hooks)
-        for hook in hooks.values()
+        for some in hooks
+        for hook in some.values()
     )
