@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
@@ -226,6 +227,41 @@ def test_a_disk_that_is_full_does_not_stop_the_users_run(lens, model, monkeypatc
     with pytest.raises(ZeroDivisionError):
         work()
     assert kept[0].left_out == {"it could not be kept (no room is left on the disk)": 1}
+
+
+class Reader(nn.Module):
+    """A model of no library that reads ids itself, with a mask as its second argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Parameter(torch.arange(320 * 4.0).reshape(320, 4).sin())
+        self.mix = nn.Linear(4, 4)
+
+    def forward(self, ids, attention_mask=None):
+        del attention_mask  # of what is at the right, which no earlier position sees
+        return self.mix(self.words[ids].cumsum(1))
+
+
+def test_a_module_is_recorded_however_it_is_given_its_ids():
+    reader = Reader()
+    lens = sdelens.attach(reader, hook="mix")
+    ids = torch.tensor([[5, 9, 30, 7], [8, 2, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    with lens.record(skip_first=0) as tape, torch.no_grad():
+        reader(ids[:1])
+        reader(ids=ids[:1])
+        reader(ids, mask)
+    one = ids[0].tolist()
+    assert tape.left_out == {}
+    assert_same(tape, lens, [one, one, one, [8, 2]])
+
+
+def test_a_model_is_recorded_at_a_named_layer(lens, model, tokenizer):
+    named = sdelens.attach(model, tokenizer=tokenizer, hook="transformer.h.1")
+    ids = torch.tensor([[5, 9, 30]])
+    with named.record() as tape:
+        out = model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None)
+    assert_same(tape, named, [out[0, :-1].tolist()])
 
 
 def test_a_bridge_is_recorded_as_it_generates(model, tokenizer):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from sdelens.protocols import Heard, Site
 
 CACHES = ("past_key_values", "past_kv_cache_entry", "cache_params")
 """What libraries call the key-value cache that a pass, or its first block, is given."""
+FIRST = "the first"
+"""No name of a parameter."""
 
 
 @dataclass(eq=False)
@@ -131,14 +134,27 @@ class Ear:
         return hook
 
 
+def by_name(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a call gives, by the names of its parameters, and the first of it as `FIRST`."""
+    try:
+        names = list(signature(module.forward).parameters)
+    except (TypeError, ValueError):  # of compiled code, say
+        names = []
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    first = args[0] if args else given.get(names[0]) if names else None
+    return given | {FIRST: first}
+
+
 @contextmanager
 def listening(root: nn.Module, ear: Ear) -> Iterator[None]:
     """Hear each call of `root`, which is given ids, mask and cache."""
 
     def begin(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
-        del module, args
+        named = by_name(module, args, kwargs)
         ear.begin()
-        ear.now.given(kwargs)
+        ear.now.given(named)
+        if module is ear.reader:  # whose own hooks of this pass have been called already
+            ear.read(named.get("input_ids", named.get(FIRST)))
 
     def end(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
         del module, args, kwargs
@@ -160,8 +176,7 @@ def listening_inside(blocks: Sequence[nn.Module], ear: Ear) -> Iterator[None]:
         ear.read(args[0] if args else None)
 
     def given(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
-        del module, args
-        ear.now.given(kwargs)
+        ear.now.given(by_name(module, args, kwargs))
 
     def end(module: nn.Module, args: Any, out: Any) -> None:
         del module, args
