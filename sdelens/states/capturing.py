@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from jaxtyping import Float, Int
@@ -99,17 +101,35 @@ def record(
     if found:
         return found
     temporary = None if cache else Temporary()
-    folder = temporary.folder if temporary else (cache or Path()) / key
+    place = (cache or Path()) / key
+    # under a name of its own: another process may capture the same
+    folder = temporary.folder if temporary else place.with_name(f".{key}-{uuid4().hex}.tmp")
     states = _shards(model, documents, sites, skip_first, batch_tokens, watch)
     try:
         with own_random_state(getattr(model, "device", "cpu")):  # a user's hook may draw
             shards = _written(states, folder)
         recording = Recording(folder, origin, tuple(sites), shards, temporary)
         recording.write_index()
+        return recording if temporary else _kept(recording, place)
     except BaseException:  # half a recording would only take up the disk
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return recording
+
+
+def _kept(recording: Recording, place: Path) -> Recording:
+    """The recording in its place in the cache, or that of a process that was there before."""
+    if Recording.load(place) is None:
+        shutil.rmtree(place, ignore_errors=True)  # shards without an index
+        with suppress(OSError):  # another process has just been there
+            recording.folder.rename(place)
+            return replace(recording, folder=place)
+    there = Recording.load(place)
+    if there is None:
+        raise UsageError(
+            f"{place} cannot be written: choose another cache folder with SDELENS_CACHE"
+        )
+    shutil.rmtree(recording.folder, ignore_errors=True)
+    return there
 
 
 def _shards(

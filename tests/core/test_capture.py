@@ -194,6 +194,46 @@ def test_states_that_are_not_numbers_are_named_and_not_cached(char_gpt2, documen
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interrupted_capture_leaves_what_another_has_finished(char_gpt2, documents, tmp_path):
+    """Two capture the same; one is done while the other runs, which is then interrupted."""
+    site, others = Site("block", 0), []
+
+    def interrupted(_):
+        others.append(record(char_gpt2, documents, [site], cache=tmp_path))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record(char_gpt2, documents, [site], cache=tmp_path, watch=interrupted)
+    (other,) = others
+    assert list(tmp_path.iterdir()) == [other.folder]
+    again = record(char_gpt2, documents, [site], cache=tmp_path)
+    assert difference(paths_of(again, site), paths_of(other, site)) == 0
+
+
+def test_of_two_captures_of_the_same_the_first_is_kept(char_gpt2, documents, tmp_path):
+    site, others = Site("block", 0), []
+
+    def meanwhile(_):
+        if not others:
+            others.append(record(char_gpt2, documents, [site], cache=tmp_path))
+
+    mine = record(char_gpt2, documents, [site], cache=tmp_path, watch=meanwhile)
+    (other,) = others
+    assert mine.folder == other.folder
+    assert list(tmp_path.iterdir()) == [other.folder]
+    assert difference(paths_of(mine, site), paths_of(other, site)) == 0
+
+
+def test_shards_that_a_killed_capture_left_are_replaced(char_gpt2, documents, tmp_path):
+    site = Site("block", 0)
+    folder = record(char_gpt2, documents, [site], cache=tmp_path).folder
+    (folder / "index.json").unlink()
+    again = record(char_gpt2, documents, [site], cache=tmp_path)
+    assert again.folder == folder
+    assert list(tmp_path.iterdir()) == [folder]
+    assert len(paths_of(again, site)) == len(documents)
+
+
 def test_texts_too_short_for_a_transition_are_an_error(char_gpt2):
     with pytest.raises(UsageError, match="at least one text must have two tokens"):
         sdelens.capture(char_gpt2, ["a", ""], layers=0)
