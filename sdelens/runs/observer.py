@@ -4,7 +4,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, runtime_checkable
 
-from sdelens.registry import plugins
+from sdelens.registry import OURS, plugins
 from sdelens.runs.plan import Plan
 
 
@@ -48,7 +48,18 @@ class Quiet:
 
 
 def at_hand() -> Observer:
-    """In a notebook an installed observer that draws there (group ``sdelens.observers``)."""
+    """In a notebook an installed observer that draws there (group ``sdelens.observers``).
+
+    Ours is asked first; one that fails is left out with a line on stderr.
+    """
     known = plugins("observer") if "ipykernel" in sys.modules else {}
-    found: Observer = next((each.load()() for each in known.values()), Quiet())
-    return found
+    for each in sorted(known.values(), key=lambda plugin: plugin.distribution != OURS):
+        try:
+            found = each.load()()
+            if isinstance(found, Observer):
+                return found
+            said = "it has no stage, planned and told"
+        except Exception as error:
+            said = str(error)
+        print(f"left out: {each}: {said}", file=sys.stderr)
+    return Quiet()

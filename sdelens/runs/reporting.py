@@ -28,6 +28,7 @@ from sdelens.store import read_json, write_json
 Watch = Callable[[str, str], None]
 MODEL = {"model", "attention", "prompt"}
 """Needs that take the model itself."""
+SCOPES = ("view", "run", "runs")
 FAILURES = "analysis/left_out.json"
 FIGURES = ("reporter", "figures")
 """The plugin that draws the figures beside each finding."""
@@ -123,7 +124,14 @@ def _label(name: str, study: Study) -> str:
 
 
 def _analyzer(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Analyzer:
-    built: Analyzer = build(plugin("analyzer", name).load(), settings.get(name, {}), name)
+    """One that can be asked; what is read of it outside of its own work is checked here."""
+    built = build(plugin("analyzer", name).load(), settings.get(name, {}), name)
+    if not isinstance(built, Analyzer) or built.scope not in SCOPES:
+        raise BrokenPlugin(
+            f"the analyzer {name} must have needs, analyze, and a scope of {', '.join(SCOPES)}; "
+            f"its scope is {getattr(built, 'scope', None)!r}"
+        )
+    frozenset(built.needs), frozenset(getattr(built, "wants", ()))  # raises for what is no set
     return built
 
 

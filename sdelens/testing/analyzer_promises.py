@@ -13,6 +13,7 @@ from sdelens.protocols import Analyzer
 from sdelens.registry import load
 from sdelens.report import Estimate, Finding, Report
 from sdelens.runs.findings import load_finding, packed, save_finding
+from sdelens.runs.reporting import SCOPES
 from sdelens.testing.promises import Untouched, digest_of, require_settings, state_of_study
 from sdelens.testing.small_study import (
     PROMPT,
@@ -23,7 +24,6 @@ from sdelens.testing.small_study import (
 )
 
 NEEDS = {"sde", "model", "attention", "prompt", "ensemble"}
-SCOPES = ("view", "run", "runs")
 SEED = 5
 
 

@@ -88,6 +88,36 @@ def test_who_was_named_and_cannot_answer_is_an_error(run, installed):
         analyze(run, ["counting", "asking"])
 
 
+@dataclass(frozen=True)
+class Unscoped:
+    """Does not say what it looks at."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def analyze(self, study, *, seed):
+        raise AssertionError("never asked")
+
+
+@dataclass(frozen=True)
+class Numbered(Counting):
+    """Needs what is no set."""
+
+    needs: ClassVar[int] = 3
+
+
+@pytest.mark.parametrize("kind", [Unscoped, Numbered])
+def test_an_analyzer_that_cannot_be_asked_stops_only_who_names_it(
+    run, installed, monkeypatch, kind
+):
+    register("odd")(kind)
+    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(("odd", "counting")))
+    findings, left_out = analyze(run)
+    assert [finding.headline for finding in findings] == ["2 views"]
+    assert list(left_out) == ["odd"]
+    with pytest.raises(BrokenPlugin, match="the analyzer odd"):
+        analyze(run, ["odd"])
+
+
 def test_a_finding_of_a_prompt_lies_beside_others(run, installed):
     (finding,), _ = analyze(run, ["counting"])
     assert reporting.finding_folder(run, finding).name == "all"

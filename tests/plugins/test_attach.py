@@ -21,6 +21,7 @@ from sdelens.errors import UnknownName, UsageError
 from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
 from sdelens.runs.given import documents_given
+from sdelens.registry import Plugin
 from sdelens.runs.observer import Observer, Quiet, at_hand
 from sdelens.runs.run import Run
 from sdelens.states.capturing import opened, sites_of
@@ -483,6 +484,26 @@ def test_in_a_notebook_the_installed_observer_draws_and_elsewhere_nobody(monkeyp
     observer = at_hand()
     assert type(observer).__module__ == "sdelens_cli.screen"
     assert isinstance(observer, Observer)
+
+
+def test_an_observer_that_fails_is_left_out_and_ours_goes_first(monkeypatch, capsys):
+    def broken():
+        raise RuntimeError("oh")
+
+    kinds = {"broken": broken, "bare": object, "quiet": Quiet}
+    known = {
+        name: Plugin("observer", name, f"a-{name}", "1", "", lambda kind=kind: kind)
+        for name, kind in kinds.items()
+    }
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr("sdelens.runs.observer.plugins", lambda _: known)
+    assert isinstance(at_hand(), Quiet)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "left out: the observer 'broken' of a-broken 1: oh"
+    assert "'bare'" in second
+    known["screen"] = Plugin("observer", "screen", "sdelens", "1", "", lambda: Counting)
+    assert isinstance(at_hand(), Counting)
+    assert not capsys.readouterr().err
 
 
 # --- any module
