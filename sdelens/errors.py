@@ -7,13 +7,15 @@
     ├── UnknownName       3  no such model, source, probe, analyzer or reporter
     ├── Unreachable       4  the hub cannot be reached, or the model is gated
     ├── OutOfMemory       5  memory ran out with a batch of one, or the disk is full
-    ├── BrokenPlugin      6  a plugin that was asked for does not load
+    ├── BrokenPlugin      6  a plugin that was asked for does not load, or fails
     └── BadNumbers        7  NaN, infinity or divergence
 
 Every message says what was expected, what came and what to do.
 """
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -58,7 +60,7 @@ class OutOfMemory(SdelensError, MemoryError):
 
 
 class BrokenPlugin(SdelensError, ImportError):
-    """A plugin that was asked for does not load."""
+    """A plugin that was asked for does not load, or fails."""
 
     exit_code = 6
 
@@ -74,3 +76,24 @@ def ran_out(error: Exception) -> bool:
     # torch.OutOfMemoryError by name: this module imports no torch
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or "allocate memory" in str(error)
+
+
+def disk_is_full(error: Exception) -> bool:
+    """Whether the system says that no room is left on the disk."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def blamed(plugin: str) -> Iterator[None]:
+    """What a plugin raises is a `BrokenPlugin` that keeps the cause.
+
+    What is meant for the user goes on as it is, and so do no memory, a full disk, an interrupt.
+    """
+    try:
+        yield
+    except SdelensError:
+        raise
+    except Exception as error:
+        if ran_out(error) or disk_is_full(error):
+            raise
+        raise BrokenPlugin(f"{plugin} failed: {type(error).__name__}: {error}") from error

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sdelens.errors import BrokenPlugin, UnknownName, UsageError
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError, blamed
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, dict[str, Any]]:
@@ -38,7 +38,8 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
         raise BrokenPlugin(
             f"{label} is no dataclass: put @dataclass(frozen=True) above class {plugin.__name__}"
         )
-    hints = get_type_hints(plugin)
+    with blamed(label):
+        hints = get_type_hints(plugin)
     known = [field.name for field in fields(plugin) if field.init]
     fitting = {}
     for name, value in settings.items():
@@ -47,7 +48,8 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
         if not _fits(value, hints[name]):
             raise UsageError(f"{label}.{name} must be {named(hints[name])}, got {value!r}")
         fitting[name] = float(value) if hints[name] is float else value
-    return plugin(**fitting)
+    with blamed(label):
+        return plugin(**fitting)
 
 
 def named(hint: Any) -> str:

@@ -22,10 +22,10 @@ def compare(
     use(files)
     plugin("reporter", reporter)
 
-    from sdelens.registry import load
     from sdelens.runs.comparing import comparison
+    from sdelens.runs.reporting import render
     from sdelens.runs.run import Run
 
     found = comparison([Run(run) for run in runs], out)
     out.mkdir(parents=True, exist_ok=True)
-    print(load("reporter", reporter)().render(found, out))
+    print(render(found, out, reporter))

@@ -1,6 +1,5 @@
 """The console script `sdelens`: commands, and exit codes for what goes wrong."""
 
-import errno
 import os
 import re
 import signal
@@ -11,7 +10,14 @@ from typing import Any, NoReturn
 
 import typer
 
-from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, UsageError, ran_out
+from sdelens.errors import (
+    BrokenPlugin,
+    OutOfMemory,
+    SdelensError,
+    UsageError,
+    disk_is_full,
+    ran_out,
+)
 from sdelens_cli.analyze import analyze
 from sdelens_cli.branch import branch
 from sdelens_cli.compare import compare
@@ -23,7 +29,10 @@ from sdelens_cli.simulate import simulate
 from sdelens_cli.validate import validate
 
 INTERRUPTED = 130
-OURS = re.compile(r"importlib|sdelens.(registry|registering|runs.reporting)\.py$")
+OURS = re.compile(
+    r"importlib|sdelens.(errors|registry|registering|settings|runs.(reporting|engine|run)"
+    r"|fitting.(fitting|contest)|estimation.ensemble|testing.(validation|recovery))\.py$"
+)
 """Files whose steps say nothing about a plugin."""
 # the root of usage errors in the click that typer uses, which some versions bring themselves
 ClickException: type[Any] = typer.BadParameter.__mro__[2]
@@ -88,9 +97,8 @@ def main() -> NoReturn:
 
 def system_error(error: OSError) -> tuple[str, int]:
     """What the system said, and whose fault it is: a full disk, or a path that cannot be."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return said, OutOfMemory.exit_code if full else UsageError.exit_code
+    return said, (OutOfMemory if disk_is_full(error) else UsageError).exit_code
 
 
 def fail(error: Exception, sentence: str, code: int) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sdelens.errors import BadNumbers, OutOfMemory, UsageError
+from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
 from sdelens.fitting.fitting import ViewTask, fit_views
 from sdelens.fitting.scores import survivors
 from sdelens.models import language_model
@@ -183,7 +183,8 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
 def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
     seed, wanted = task.job.seed, getattr(task.source, "documents_wanted", None)
     collected = []
-    with watcher.stage("texts", wanted, "documents") as done:
+    reading = blamed(f"the source {task.job.source}")
+    with watcher.stage("texts", wanted, "documents") as done, reading:
         for document in task.source.documents(run.model, seed=derive(seed, "source")):
             collected.append(document)
             done(1)
@@ -229,19 +230,21 @@ def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None
         def watch_baselines(epoch: Epoch) -> None:
             done(1, f"baselines with state-dependent noise, epoch {epoch.number}")
 
-        found = fit_views(
-            [_view_task(run, view) for view in views],
-            run.split,
-            dict(enumerate(run.documents.group.tolist())),
-            task.probe,
-            kind=task.job.probe,
-            spec=task.spec,
-            state_dependent=True,
-            ensemble=task.job.ensemble,
-            watch=watch,
-            watch_baselines=watch_baselines,
-            tell=watcher.told,
-        )
+        tasks = [_view_task(run, view) for view in views]
+        with blamed(f"the probe {task.job.probe}"):
+            found = fit_views(
+                tasks,
+                run.split,
+                dict(enumerate(run.documents.group.tolist())),
+                task.probe,
+                kind=task.job.probe,
+                spec=task.spec,
+                state_dependent=True,
+                ensemble=task.job.ensemble,
+                watch=watch,
+                watch_baselines=watch_baselines,
+                tell=watcher.told,
+            )
     share = (time.perf_counter() - clock) / len(views)
     for view, fitted in zip(views, found, strict=True):
         if run.is_done(view):

@@ -1,14 +1,21 @@
 """From a run to its analyses and its report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, UsageError, ran_out
+from sdelens.errors import (
+    BrokenPlugin,
+    OutOfMemory,
+    SdelensError,
+    UsageError,
+    blamed,
+    disk_is_full,
+)
 from sdelens.evidence.verdict import verdict
 from sdelens.fitting.study import Study
 from sdelens.laws.sde import SDE
@@ -49,31 +56,32 @@ def analyze(
 
     With a `view` they are asked about that one only.
 
-    An analyzer that was named and cannot answer is an error; one that was not named is left out,
-    and the reason given back beside the findings.
+    An analyzer that was named, or given settings, and cannot answer is an error; another one is
+    left out, and the reason given back beside the findings.
     """
+    asked_for = {*names, *(settings or {})}
     left_out: dict[str, str] = {}
     chosen: dict[str, Analyzer] = {}
     for name in names or plugins("analyzer"):
-        with _tolerant(name, left_out, named=bool(names)):
+        with _tolerant(name, left_out, named=name in asked_for):
             chosen[name] = _analyzer(name, settings or {})
-    needed = any(MODEL & set(a.needs) for a in chosen.values())
-    wanted = needed or any(MODEL & set(getattr(a, "wants", ())) for a in chosen.values())
+    needing = {name for name, a in chosen.items() if MODEL & set(a.needs)}
+    wanted = needing or any(MODEL & set(getattr(a, "wants", ())) for a in chosen.values())
     study = run.study(None)
-    with _tolerant("the model", left_out, named=bool(prompt or (names and needed))):
-        study = run.study(prompt, with_model=wanted)
+    with _tolerant("the model", left_out, named=bool(prompt or needing & asked_for)):
+        study = run.study(prompt, with_model=bool(wanted))
     study = study if view is None else study.only(view)
     asked: list[tuple[str, Study]] = []
     for name, analyzer in chosen.items():
         for part in _parts(analyzer, study):
-            with _tolerant(_label(name, part), left_out, named=bool(names)):
+            with _tolerant(_label(name, part), left_out, named=name in asked_for):
                 require_needs(analyzer, name, part)
                 asked.append((name, part))
     findings: list[Finding] = []
     used: dict[tuple[str, str], None] = {}
     for name, part in asked:
         watch(name, _where(part))
-        with _tolerant(_label(name, part), left_out, named=bool(names)):
+        with _tolerant(_label(name, part), left_out, named=name in asked_for):
             seed = derive(run.job.seed, "analyze", name, _where(part))
             found = chosen[name].analyze(part, seed=seed)
             finding = replace(found, settings=described(chosen[name]))
@@ -89,25 +97,30 @@ def analyze(
 
 def write_report(run: Run, reporter: str = "html") -> Path:
     """The report of a run, written by a reporter: where it lies."""
-    chosen: Reporter = load("reporter", reporter)()
-    written = chosen.render(report_of(run), run.folder)
+    written = render(report_of(run), run.folder, reporter)
     note_plugins(run, [("reporter", reporter)])
     return written
+
+
+def render(report: Report, folder: Path, reporter: str) -> Path:
+    """A report, written by the reporter of that name: where it lies."""
+    kind = load("reporter", reporter)
+    with blamed(f"the reporter {reporter}"):
+        chosen: Reporter = kind()
+        return chosen.render(report, folder)
 
 
 @contextmanager
 def _tolerant(label: str, left_out: dict[str, str], *, named: bool) -> Iterator[None]:
     """What goes wrong is an error for an analyzer that was named, else noted with its reason."""
     try:
-        yield
+        with blamed(f"the analyzer {label}") if named else nullcontext():
+            yield
     except Exception as error:
-        known = isinstance(error, SdelensError)
-        said = str(error) if known else f"{type(error).__name__}: {error}"
-        if named and not known and not ran_out(error):
-            raise BrokenPlugin(f"the analyzer {label} failed: {said}") from error
-        if named or isinstance(error, OutOfMemory):
+        if named or isinstance(error, OutOfMemory) or disk_is_full(error):
             raise
-        left_out[label] = said
+        known = isinstance(error, SdelensError)
+        left_out[label] = str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _parts(analyzer: Analyzer, study: Study) -> list[Study]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdelens.errors import UnknownName, UsageError
+from sdelens.errors import UnknownName, UsageError, blamed
 from sdelens.estimation.complement import Complement
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.study import Study, Viewed
@@ -264,16 +264,17 @@ class Run:
         config = read_json(folder / "config.json")
         tensors = read_tensors(folder / "sde.safetensors")
         probe = build(self._probe(config["probe"]), config["settings"], config["probe"])
-        members: tuple[Law, ...] = ()
-        if config.get("members"):
-            saved = read_tensors(folder / "members.safetensors")
-            each = (group_of(saved, f"member{i}") for i in range(config["members"]))
+        several = config.get("members") or 0
+        saved = read_tensors(folder / "members.safetensors") if several else {}
+        each = [group_of(saved, f"member{i}") for i in range(several)]
+        with blamed(f"the probe {config['probe']}"):
+            law: Law = probe.restore(config, group_of(tensors, "law"))
             members = tuple(probe.restore(config, own) for own in each)
         origin = config["origin"]
         if origin:
             origin = Origin(**{**origin, "model": ModelCard(**origin["model"])})
         return Fitted(
-            law=probe.restore(config, group_of(tensors, "law")),
+            law=law,
             basis=Basis(**group_of(tensors, "basis"), dropped=config["basis_dropped"]),
             record=Record(
                 probe=config["probe"],

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
 
-from sdelens.errors import SdelensError, UsageError
+from sdelens.errors import BrokenPlugin, SdelensError, UsageError, blamed
 from sdelens.protocols import Probe
 from sdelens.registry import load
 from sdelens.settings import build
@@ -96,16 +96,20 @@ def validate(
             f"at least 200 transitions and one seed are needed, got {transitions} and {len(seeds)}"
         )
     chosen = all_systems() if systems is None else systems
-    rows = []
+    rows, label = [], _label(probe)
     for name, system in chosen.items():
         built = _built(probe, system, settings)
         clock, found, failure = perf_counter(), [], None
         try:
             for seed in seeds:
-                found.append(
-                    recover(built, system, transitions=transitions, seed=seed, ensemble=ensemble)
-                )
+                with blamed(f"the probe {label}"):
+                    one = recover(
+                        built, system, transitions=transitions, seed=seed, ensemble=ensemble
+                    )
+                found.append(one)
                 done(name, seed)
+        except BrokenPlugin:
+            raise
         except SdelensError as error:
             failure = str(error)
         seconds = (perf_counter() - clock) / max(len(found), 1)
@@ -123,9 +127,15 @@ def _built(probe: str | type[Any] | Probe, system: System, settings: Mapping[str
         return probe
     kind: Any = load("probe", probe) if isinstance(probe, str) else probe
     density = kind.densities[-1 if system.continuous else 0]
-    label = probe if isinstance(probe, str) else probe.__name__
-    built: Probe = build(kind, {"density": density} | dict(settings), label)
+    built: Probe = build(kind, {"density": density} | dict(settings), _label(probe))
     return built
+
+
+def _label(probe: str | type[Any] | Probe) -> str:
+    """Its name, or its class's."""
+    if isinstance(probe, str):
+        return probe
+    return probe.__name__ if isinstance(probe, type) else type(probe).__name__
 
 
 def _means(found: Sequence[Recovery], system: System, transitions: int) -> dict[str, Any]:

@@ -45,6 +45,13 @@ def test_a_probe_in_a_file_is_found_without_its_name(tmp_path, capsys):
     assert "ornstein-uhlenbeck-1" in printed
 
 
+FAILING = (
+    OWN
+    + """
+    def fit(self, train, validation, *, seed, watch):
+        raise KeyError("no")
+"""
+)
 WRONG = {
     "no probe": ((), 2, "--probe NAME"),
     "unknown probe": (("--probe", "liner"), 3, "'linear'"),
@@ -54,6 +61,7 @@ WRONG = {
     "no class": (("--plugin", "{own}", "--probe", "Yours"), 3, "Mine"),
     "broken file": (("--plugin", "{broken}"), 6, "ZeroDivisionError"),
     "empty file": (("--plugin", "{empty}"), 2, "must define one probe"),
+    "failing probe": (("--plugin", "{failing}", *SMALL), 6, "Mine failed: KeyError: 'no'"),
     "one member": (("--probe", "linear", "--ensemble", 1), 2, "at least 2"),
 }
 """Name: arguments, exit code, what the sentence holds."""
@@ -62,7 +70,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_goes_wrong_is_one_sentence_and_a_code(tmp_path, name):
     arguments, code, said = WRONG[name]
-    files = {"own": OWN, "broken": "1 / 0\n", "empty": "x = 1\n"}
+    files = {"own": OWN, "broken": "1 / 0\n", "empty": "x = 1\n", "failing": FAILING}
     for stem, text in files.items():
         (tmp_path / f"{stem}.py").write_text(text)
     paths = {stem: tmp_path / f"{stem}.py" for stem in files}

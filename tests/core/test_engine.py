@@ -1,13 +1,17 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from sdelens.errors import OutOfMemory, UnknownName, UsageError
+import sdelens
+from sdelens.errors import BrokenPlugin, OutOfMemory, UnknownName, UsageError
+from sdelens.registry import forget, registered
 from sdelens.runs.engine import Quiet, Task, execute, require_disk
 from sdelens.runs.job import Job
 from sdelens.runs.plan import free_disk
 from sdelens.runs.run import Run
+from sdelens_plugins.probes.linear import LinearProbe
 from tests.small import small_model
 
 
@@ -53,6 +57,50 @@ def test_a_finished_job_loads_no_model(job, tmp_path):
     run = execute(replace(job, model=job.model), tmp_path / "run", observer=told)
     assert told.stages == []
     assert [view.label for view in run.views] == ["1"]
+
+
+@dataclass(frozen=True)
+class Lost(LinearProbe):
+    """Fails in its fit, or where it is restored."""
+
+    when: str = "fit"
+
+    def fit(self, train, validation, *, seed, watch):
+        if self.when == "fit":
+            raise KeyError("nope")
+        return super().fit(train, validation, seed=seed, watch=watch)
+
+    def restore(self, config, tensors):
+        raise KeyError("nope")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Reads what is not there."""
+
+    documents_wanted: int = 20
+
+    def documents(self, model, *, seed):
+        yield from Path("nowhere").read_text()
+
+
+@pytest.mark.parametrize("changed", [{"probe": "lost"}, {"source": "missing"}])
+def test_a_plugin_that_fails_is_blamed(job, tmp_path, changed):
+    before = registered()
+    sdelens.probe("lost")(Lost)
+    sdelens.source("missing")(Missing)
+    (kind, name), *_ = changed.items()
+    try:
+        with pytest.raises(BrokenPlugin, match=f"the {kind} {name} failed: ") as raised:
+            execute(replace(job, **{f"{kind}_settings": {}} | changed), tmp_path / "run")
+        assert isinstance(raised.value.__cause__, KeyError | FileNotFoundError)
+        if kind == "probe":
+            late = replace(job, probe="lost", probe_settings={"when": "restored"})
+            run = execute(late, tmp_path / "late")
+            with pytest.raises(BrokenPlugin, match="the probe lost failed: KeyError"):
+                run.fitted(run.views[0])
+    finally:
+        forget(before)
 
 
 def test_what_was_finished_is_not_done_again(job, tmp_path):

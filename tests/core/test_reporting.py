@@ -1,10 +1,12 @@
+import errno
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 
-from sdelens.errors import BrokenPlugin, UsageError
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
 from sdelens.registering import analyzer as register
+from sdelens.registering import reporter as register_reporter
 from sdelens.registry import forget, plugins, registered
 from sdelens.report import Estimate, Finding
 from sdelens.runs import reporting
@@ -116,6 +118,40 @@ def test_an_analyzer_that_cannot_be_asked_stops_only_who_names_it(
     assert list(left_out) == ["odd"]
     with pytest.raises(BrokenPlugin, match="the analyzer odd"):
         analyze(run, ["odd"])
+
+
+def test_an_analyzer_with_settings_counts_as_named(run, installed):
+    with pytest.raises(UnknownName, match="bogus"):
+        analyze(run, settings={"counting": {"bogus": 1}})
+    findings, left_out = analyze(run, settings={"counting": {}})
+    assert len(findings) == 1
+    assert "failing L00" in left_out
+
+
+@dataclass(frozen=True)
+class Full(Counting):
+    """Writes where no room is."""
+
+    def analyze(self, study, *, seed):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("names", [(), ("full",)])
+def test_a_full_disk_is_no_fault_of_the_analyzer(run, installed, monkeypatch, names):
+    register("full")(Full)
+    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(("full",)))
+    with pytest.raises(OSError, match="No space left"):
+        analyze(run, names)
+
+
+def test_a_reporter_that_fails_is_blamed(run, installed):
+    class Torn:
+        def render(self, report, folder):
+            raise ValueError("torn")
+
+    register_reporter("torn")(Torn)
+    with pytest.raises(BrokenPlugin, match="the reporter torn failed: ValueError: torn"):
+        reporting.write_report(run, "torn")
 
 
 def test_a_finding_of_a_prompt_lies_beside_others(run, installed):
