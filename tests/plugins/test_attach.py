@@ -20,8 +20,8 @@ import sdelens
 from sdelens.errors import UnknownName, UsageError
 from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
-from sdelens.runs.given import documents_given
 from sdelens.registry import Plugin
+from sdelens.runs.given import documents_given
 from sdelens.runs.observer import Observer, Quiet, at_hand
 from sdelens.runs.run import Run
 from sdelens.states.capturing import opened, sites_of
