@@ -99,6 +99,8 @@ class OpenStudy(Study):
         if overwrite and holds_run(place):
             clear(place)
             (place / MANIFEST).unlink()
+        if holds_run(place):
+            raise UsageError(f"{place} holds a run: give overwrite=True, or another folder")
         require_free(place)
         copied(self.run, place, states=states)
         return place

@@ -360,6 +360,8 @@ def test_a_saved_study_is_a_run_and_comes_back_as_it_was(study, plain, tokenizer
     assert torch.equal(here.states, there.states)
     with pytest.raises(UsageError, match="not a run"):
         study.save(tmp_path)
+    with pytest.raises(UsageError, match="give overwrite=True"):
+        study.save(place)
     (place / "notes.txt").touch()
     with pytest.raises(UsageError, match="not a run"):
         study.save(place, overwrite=True)
