@@ -1,9 +1,11 @@
 """How much of the motion of four models is drift: the tables of docs/motion.md.
 
-python tools/motion.py              fits every layer of all four, then writes the tables
-python tools/motion.py --tables     from the findings that are there already
+python tools/motion.py --models FOLDER    fits every layer of all four, then writes the tables
+python tools/motion.py --tables           from the findings that are there already
 
-The embedded model, and three small ones that lie beside the repository in ../shared/models.
+The embedded model, and three small public ones, each in a folder of FOLDER that has its name here:
+raincandy-u's TinyStories-656K, karpathy's stories260K and jt-thorpe's char-GPT, in the format of
+transformers.
 """
 
 import argparse
@@ -16,28 +18,23 @@ from sdelens.runs.reporting import analyze
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "motion.md"
-SHARED = ROOT.parent / "shared" / "models"
-MODELS = {
-    "tiny": "tiny",
-    "TinyStories-656K": str(SHARED / "TinyStories-656K"),
-    "stories260K": str(SHARED / "stories260K"),
-    "char-gpt2-shakespeare": str(SHARED / "char-gpt2-shakespeare"),
-}
+MODELS = ("tiny", "TinyStories-656K", "stories260K", "char-gpt2-shakespeare")
 PARTS = ("drift", "misfit", "memory", "unreached", "sampler")
 SETTINGS = {name: {"every": 1} for name in ("transition_law", "decomposition")}
 HEAD = (
-    "| model, layer | gain | drift | misfit | memory | unreached | sampler "
-    "| motion to branches |\n|---|---|---|---|---|---|---|---|"
+    "| model, layer | mean alone | gain | drift | misfit | memory | unreached | sampler "
+    "| motion to branches |\n|---|---|---|---|---|---|---|---|---|"
 )
 LAW = (
-    "| model, layer | nats | effective branches | tr S* | tr S* + (m* - m)² | tr Σ |\n"
-    "|---|---|---|---|---|---|"
+    "| model, layer | nats | effective branches | tr S* | tr S* + (m* - m)² | tr Σ | ratio |\n"
+    "|---|---|---|---|---|---|---|"
 )
 
 
-def made(runs: Path) -> None:
+def made(runs: Path, models: Path) -> None:
     """Every layer of all models, fitted by a linear drift, and asked."""
-    for name, model in MODELS.items():
+    for name in MODELS:
+        model = name if name == "tiny" else str(models / name)
         run = execute(Job(model=model, layers="all", probe="linear"), runs / name, resume=True)
         analyze(run, list(SETTINGS), settings=SETTINGS)
 
@@ -67,9 +64,11 @@ def shares(runs: Path) -> str:
         for view in (one for one in views(found) if "," not in one):
             parts = " | ".join(cell(found[f"{view}: {part}"]) for part in PARTS)
             gain = cell(found[f"{view}: gain of drift"])
+            mean = cell(found[f"{view}: return to the mean alone"])
             off = found[f"{view}: motion by branches, less 1"]
             rows.append(
-                f"| {name} {view} | {gain} | {parts} | {off.value:+.4f} ± {off.stderr:.4f} |"
+                f"| {name} {view} | {mean} | {gain} | {parts} "
+                f"| {off.value:+.4f} ± {off.stderr:.4f} |"
             )
     return "\n".join(rows)
 
@@ -87,6 +86,7 @@ def laws(runs: Path) -> str:
             cell(found[f"{last}: trace of S*"]),
             f"{found[f'{last}: trace of S* + (m* - m)²'].value:.3f}",
             f"{noise:.3f}",
+            cell(found[f"{last}: trace of the fit's noise over S* + (m* - m)²"]),
         ]
         rows.append(f"| {name} {last} | " + " | ".join(words) + " |")
     return "\n".join(rows)
@@ -106,10 +106,13 @@ def main() -> None:
     """Fit if asked for, then the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "motion")
+    parser.add_argument("--models", type=Path, help="where folders of the three models are")
     parser.add_argument("--tables", action="store_true")
     options = parser.parse_args()
     if not options.tables:
-        made(options.runs)
+        if options.models is None:
+            parser.error("give --models FOLDER, which has a folder for each of the three models")
+        made(options.runs, options.models)
     page = PAGE.read_text()
     page = written(page, "shares", shares(options.runs))
     PAGE.write_text(written(page, "laws", laws(options.runs)))
