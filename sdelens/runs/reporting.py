@@ -84,6 +84,7 @@ def analyze(
         with _tolerant(_label(name, part), left_out, named=name in asked_for):
             seed = derive(run.job.seed, "analyze", name, _where(part))
             found = chosen[name].analyze(part, seed=seed)
+            require_own(found, name)
             finding = replace(found, settings=described(chosen[name]))
             write_finding(run, finding)
             findings.append(finding)
@@ -160,6 +161,15 @@ def require_needs(analyzer: Analyzer, name: str, study: Study) -> None:
                 f"the analyzer {name} needs an SDE, but the fit of {view} by "
                 f"{viewed.fitted.record.probe!r} is no SDE"
             )
+
+
+def require_own(finding: Finding, name: str) -> None:
+    """An error where a finding would be kept as another analyzer's."""
+    if finding.analyzer != name:
+        raise BrokenPlugin(
+            f"the analyzer {name} calls itself {finding.analyzer!r} in its finding, "
+            f"which would be kept as that one's: give Finding({name!r}, …)"
+        )
 
 
 def finding_folder(run: Run, finding: Finding) -> Path:

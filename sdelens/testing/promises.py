@@ -1,6 +1,8 @@
 """How promises are checked, and what nobody may change: the model, the data, the random state."""
 
 import json
+import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from hashlib import sha256
@@ -9,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module
 
 from sdelens.fitting.study import Study
 from sdelens.protocols import LanguageModel
@@ -18,6 +21,9 @@ from sdelens.settings import build, described
 Trial = TypeVar("Trial")
 HALF = (torch.bfloat16, torch.float16)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+POINT_HOOKS = ("fwd_hooks", "bwd_hooks")
+"""Lists that hook points of transformer_lens keep beside."""
+GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
 
 
 def require_kept(
@@ -50,10 +56,11 @@ def require_settings(plugin: Any, protocol: type, needed: str) -> None:
     assert build(type(plugin), again, "plugin") == plugin, "settings through JSON make another one"
 
 
-def random_state() -> tuple[bytes, bytes, int]:
-    """Of torch and numpy; Python's own is drawn from by beartype's checks."""
+def random_state() -> tuple[bytes, bytes, int, str]:
+    """Of torch, numpy and Python; of the last not where beartype's checks draw from it."""
     numbers: Any = np.random.get_state()
-    return torch.random.get_rng_state().numpy().tobytes(), numbers[1].tobytes(), numbers[2]
+    own = "" if "beartype" in sys.modules else str(random.getstate())
+    return torch.random.get_rng_state().numpy().tobytes(), numbers[1].tobytes(), numbers[2], own
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -67,16 +74,25 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def state_of_model(model: LanguageModel | None) -> dict[str, str]:
-    """Weights, flags and hooks of every module that a model holds."""
+    """Weights, buffers, flags and hooks of every module that a model holds, and of all modules."""
     parts = list(_parts(model)) if model else []
     inside = [module for part in parts for module in part.modules()]
     weights = {f"{k} {n}": w for k, part in enumerate(parts) for n, w in part.named_parameters()}
+    buffers = {f"{k} {n}": b for k, part in enumerate(parts) for n, b in part.named_buffers()}
     flags = [(m.training, *(p.requires_grad for p in m.parameters(recurse=False))) for m in inside]
     return {
         "the model's weights": digest_of(weights),
+        "the model's buffers": digest_of(buffers),
         "whether the model trains": str(flags),
-        "the model's hooks": str([len(getattr(m, name)) for m in inside for name in HOOKS]),
+        "the model's hooks": str([_hooks(m) for m in inside]),
+        "torch's hooks of all modules": str([list(getattr(module, n)) for n in GLOBAL_HOOKS]),
     }
+
+
+def _hooks(one: nn.Module) -> list[list[int]]:
+    """Which hooks a module has: torch's by their numbers, those of a hook point by themselves."""
+    points = (getattr(one, name, ()) for name in POINT_HOOKS)
+    return [*(list(getattr(one, name)) for name in HOOKS), *([id(h) for h in p] for p in points)]
 
 
 def _parts(model: LanguageModel) -> Iterator[nn.Module]:

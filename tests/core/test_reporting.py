@@ -120,6 +120,12 @@ def test_an_analyzer_that_cannot_be_asked_stops_only_who_names_it(
         analyze(run, ["odd"])
 
 
+def test_a_finding_in_anothers_name_is_refused(run, installed):
+    register("mine")(Counting)
+    with pytest.raises(BrokenPlugin, match="the analyzer mine calls itself 'counting'"):
+        analyze(run, ["mine"])
+
+
 def test_an_analyzer_with_settings_counts_as_named(run, installed):
     with pytest.raises(UnknownName, match="bogus"):
         analyze(run, settings={"counting": {"bogus": 1}})

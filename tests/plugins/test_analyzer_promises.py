@@ -1,18 +1,23 @@
 """All registered analyzers keep what an analyzer promises; the check sees those that do not."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
+from sdelens.models import language_model
 from sdelens.registry import plugins
 from sdelens.report import Estimate, Figure, Finding
 from sdelens.testing import check_analyzer
 from sdelens.testing.analyzer_promises import ANALYZER, Asked
-from sdelens.testing.promises import require_kept
+from sdelens.testing.promises import require_kept, state_of_model
 from sdelens.testing.small_model import small_model
 from sdelens_cli.screen import Screen, finding_json
 from tests.quick import quick
@@ -24,6 +29,7 @@ def test_a_registered_analyzer_keeps_its_promises(name, capsys, monkeypatch):
     asked = Asked(quick(name))
     require_kept(asked.analyzer, "an analyzer", ANALYZER, asked)
     finding = asked.finding
+    assert finding.analyzer == name
     json.dumps(finding_json(finding), allow_nan=False)
     Screen().findings([(finding, Path("analysis"))])
     shown = " ".join(capsys.readouterr().err.split())
@@ -162,6 +168,72 @@ class Batched(Sound):
 
 
 @dataclass(frozen=True)
+class First(Sound):
+    """Reads the first block only, and says that it is not sure."""
+
+    def analyze(self, study, *, seed):
+        super().value(study, seed)
+        view, viewed = study.single
+        block = next(iter(viewed.test))
+        sizes = block.states.norm(dim=-1)[block.mask]
+        size = Estimate("size", float(sizes.mean()), 10.0)
+        return Finding("sound", str(view), "Size.", "A mean.", estimates=(size,))
+
+
+@dataclass(frozen=True)
+class Named(Sound):
+    """Calls its estimate by the number of blocks."""
+
+    def analyze(self, study, *, seed):
+        found = super().analyze(study, seed=seed)
+        blocks = len(list(study.single[1].test))
+        return replace(found, estimates=(replace(found.estimates[0], name=f"of {blocks}"),))
+
+
+@dataclass(frozen=True)
+class Stored(Sound):
+    """Keeps the first block's states."""
+
+    def analyze(self, study, *, seed):
+        block = next(iter(study.single[1].test))
+        arrays = {"sizes": block.states.norm(dim=-1)[block.mask].mean()}
+        return replace(super().analyze(study, seed=seed), arrays=arrays)
+
+
+@dataclass(frozen=True)
+class Replacing(Sound):
+    """Takes a hook away that was there, and leaves another."""
+
+    def __post_init__(self):
+        if not REPLACED:
+            self.hook()
+
+    def hook(self):
+        block = small_model("float32").plain.model.get_submodule("transformer.h.1")
+        REPLACED.append(block.register_forward_hook(lambda *_: None))
+
+    def value(self, study, seed):
+        REPLACED.pop().remove()
+        self.hook()
+        return super().value(study, seed)
+
+
+REPLACED = []
+
+
+@dataclass(frozen=True)
+class Everywhere(Sound):
+    """Hooks all modules that there are."""
+
+    def value(self, study, seed):
+        EVERYWHERE.append(register_module_forward_hook(lambda *_: None))
+        return super().value(study, seed)
+
+
+EVERYWHERE = []
+
+
+@dataclass(frozen=True)
 class Single(Sound):
     """Knows one type of weights."""
 
@@ -228,6 +300,11 @@ WRONG = {
     Varying: "two findings with one seed differ",
     Padded: "blocks and padding do not matter",
     Batched: "blocks and padding do not matter",
+    First: "blocks and padding do not matter: .*size is",
+    Named: "in one of two divisions into blocks only",
+    Stored: "the array sizes is another one",
+    Replacing: "the model's hooks changed",
+    Everywhere: "torch's hooks of all modules changed",
     Single: "a model in bfloat16 will do",
     Blind: "NaN in the states was not refused",
     Crashing: "by an error that is none of sdelens.errors",
@@ -236,6 +313,40 @@ WRONG = {
     Unsaved: "findings are saved and loaded",
     Elsewhere: "the view is L00",
 }
+
+
+class Toy(nn.Module):
+    """A buffer, and a hook point's list."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.point = nn.Embedding(9, 4), nn.Identity()
+        self.register_buffer("scale", torch.ones(4))
+        self.point.fwd_hooks = []
+
+    def forward(self, ids):
+        return self.point(self.words(ids) * self.scale)
+
+
+def test_buffers_and_hook_points_belong_to_the_state_of_a_model():
+    toy = Toy()
+    model = language_model(toy, hook="point")
+    before = state_of_model(model)
+    toy.point.fwd_hooks.append(object())
+    toy.scale.mul_(2)
+    after = state_of_model(model)
+    changed = {name for name, value in after.items() if before[name] != value}
+    assert changed == {"the model's buffers", "the model's hooks"}
+
+
+def test_pythons_own_random_state_is_watched():
+    # in a process of its own: checks of types draw from it here
+    code = (
+        "import random\nfrom sdelens.testing.promises import Untouched\n"
+        "with Untouched(dict):\n    random.random()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "a global random state was used" in done.stderr
 
 
 @pytest.mark.parametrize("kind", WRONG, ids=lambda kind: kind.__name__)
@@ -251,6 +362,8 @@ def restored(kind):
     """What a broken plugin changed is thrown away: other tests share it."""
     from sdelens.testing.small_study import small_study
 
-    if kind in (Hooking, Training, Moving, Writing):
+    for handle in EVERYWHERE:
+        handle.remove()
+    if kind in (Hooking, Training, Moving, Writing, Replacing):
         small_model.cache_clear()
         small_study.cache_clear()
