@@ -7,6 +7,7 @@
     class SpeedAnalyzer: ...
 """
 
+import inspect
 import linecache
 import sys
 from collections.abc import Callable
@@ -75,9 +76,11 @@ def _whence(kept: type) -> tuple[str, str, str | None]:
 
 def _cell(kept: type) -> str | None:
     """The hash of the cell that a notebook's class stands in; None where it is not kept."""
+    imported = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     for part in vars(kept).values():
-        code = getattr(part, "__code__", None)
-        lines = linecache.getlines(code.co_filename) if code else []
+        code = getattr(inspect.unwrap(part), "__code__", None)
+        own = code and code.co_filename not in imported  # a decorator may stand before a method
+        lines = linecache.getlines(code.co_filename) if own else []
         if lines:
             return sha256("".join(lines).encode()).hexdigest()
     return None

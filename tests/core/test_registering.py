@@ -1,5 +1,6 @@
 """Plugins that are files, or classes of this session."""
 
+import linecache
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -23,6 +24,23 @@ import sdelens
 @dataclass(frozen=True)
 class SpeedAnalyzer:
     steps: "int" = {steps}
+"""
+
+CELL = """
+import torch, sdelens, functools
+
+def loud(method):
+    return functools.wraps(method)(torch.no_grad()(method))
+
+@sdelens.analyzer("cell")
+class Cell:
+    @torch.no_grad()
+    def analyze(self, study, *, seed):
+        return {number}
+
+    @loud
+    def more(self):
+        return {number}
 """
 
 
@@ -62,6 +80,20 @@ def test_a_cell_that_is_run_again_replaces_what_it_registered():
 
     assert load("analyzer", "speed")().length == 2
     assert plugin("analyzer", "speed").sha256, "of this file"
+
+
+def test_a_cell_is_known_by_its_own_text_whatever_decorates_its_methods():
+    made = []
+    for number in (1, 2):
+        text = CELL.format(number=number)
+        file = f"<cell {number}>"
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        names = {"__name__": "no_module"}
+        exec(compile(text, file, "exec"), names)
+        made.append((plugin("analyzer", "cell").sha256, sha256(text.encode()).hexdigest()))
+    (first, expected), (second, other) = made
+    assert (first, second) == (expected, other)
+    assert first != second
 
 
 @pytest.mark.parametrize("kind", ["probe", "analyzer", "source", "reporter"])
