@@ -79,9 +79,10 @@ def _cell(kept: type) -> str | None:
     imported = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     for part in vars(kept).values():
         code = getattr(inspect.unwrap(part), "__code__", None)
-        own = code and code.co_filename not in imported  # a decorator may stand before a method
-        lines = linecache.getlines(code.co_filename) if own else []
-        if lines:
+        # a decorator of a library's may stand before a method
+        if code is None or code.co_filename in imported:
+            continue
+        if lines := linecache.getlines(code.co_filename):
             return sha256("".join(lines).encode()).hexdigest()
     return None
 
