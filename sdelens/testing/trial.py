@@ -1,5 +1,6 @@
 """A probe and small data, and what it takes to compare two of its laws."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -77,6 +78,38 @@ def own(law: Law) -> dict[str, Tensor]:
 def close(one: Tensor, other: Tensor, block: Trajectories, said: str, slack: float = 0.0) -> None:
     """`near` at all observed states of a block."""
     near(one[block.mask], other[block.mask], said, slack)
+
+
+def covariances(predicted: Predictive, block: Trajectories) -> Tensor:
+    """One matrix for each state of a block."""
+    matrices = predicted.covariance().covariance()
+    return matrices.expand(*block.mask.shape, *matrices.shape[-2:])
+
+
+def alike(
+    one: Predictive,
+    trial: Trial,
+    block: Trajectories,
+    said: str,
+    *,
+    rows: Sequence[int] | None = None,
+    slack: float = 0.0,
+) -> None:
+    """Means, covariances and log densities are the trial's at all observed states of a block.
+
+    The densities are compared where the trial's own predictions lie a standard deviation off, in
+    every coordinate; there an error of the mean weighs as its share of that deviation.
+    """
+    other, whole = trial.predicted, trial.validation
+    matrices = covariances(other, whole)
+    spread = matrices.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    points = other.mean + spread
+    some = slice(None) if rows is None else list(rows)
+    close(one.mean, other.mean[some], block, f"means {said}", slack)
+    close(covariances(one, block), matrices[some], block, f"covariances {said}", slack)
+    density, known = one.log_density(points[some]), other.log_density(points)[some]
+    weight = 1 + float((other.mean.abs() / spread.clamp(min=1e-6))[whole.mask].max())
+    close(density, known, block, f"log densities {said}", slack * weight)
 
 
 def near(one: Tensor, other: Tensor, said: str, slack: float = 0.0) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sdelens.errors import BadNumbers
-from sdelens.laws.law import Kernel
-from sdelens.laws.scale import FullScale
+from sdelens.laws.law import Gaussian, Kernel
+from sdelens.laws.scale import DiagonalScale, FullScale
 from sdelens.protocols import Fit
 from sdelens.registry import load, plugins
 from sdelens.testing import check_probe
@@ -185,6 +185,30 @@ class Indefinite(Kernel):
         return replace(own, scale=Odd(root + root[0, 0] * torch.tensor([[0.0, 0.0], [0.5, 0.0]])))
 
 
+@dataclass(frozen=True, eq=False)
+class Boast(Gaussian):
+    def log_density(self, following):
+        return super().log_density(following) + 5
+
+
+class Boasting(Kernel):
+    """Scores itself better than a density can."""
+
+    def predict(self, past):
+        own = super().predict(past)
+        return Boast(own.centre, own.scale)
+
+
+class Foreseeing(Kernel):
+    """Is sure of itself where the next state is near, and only there."""
+
+    def predict(self, past):
+        own = super().predict(past)
+        apart = (past.states.roll(-1, dims=1) - own.centre).norm(dim=-1, keepdim=True)
+        wide = own.scale.covariance().diagonal(dim1=-2, dim2=-1).sqrt()
+        return replace(own, scale=DiagonalScale(wide * (0.5 + apart)))
+
+
 def changing(law):
     return type(law.__name__, (Changed,), {"law": law, "__module__": __name__})
 
@@ -214,6 +238,8 @@ WRONG = {
     changing(Together): "means depend on the batch",
     changing(Clocked): "times are not taken from their start",
     changing(Backwards): "of the drift's variance is missed",
+    changing(Boasting): "the density integrates to 14",
+    changing(Foreseeing): "covariances depend on what comes later",
     changing(Indefinite): "a covariance has the eigenvalue",
 }
 
