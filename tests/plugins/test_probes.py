@@ -268,6 +268,7 @@ def test_a_saved_run_is_rebuilt_by_a_registered_probe_only(tmp_path):
     from sdelens.store import write_json, write_tensors
 
     folder = tmp_path / "fits" / "L00"
+    write_json(tmp_path / "manifest.json", {"schema": 1, "plugins": []})
     write_json(folder / "config.json", {"probe": "nowhere", "settings": {}})
     write_tensors(folder / "sde.safetensors", {"law.a": torch.zeros(1)})
     with pytest.raises(UnknownName, match="nowhere"):
