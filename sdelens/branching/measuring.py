@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.branching.agreement import Agreement, agreeing, at_the_edge
+from sdelens.branching.account import Account
+from sdelens.branching.agreement import Agreement
 from sdelens.branching.ahead import Ahead
 from sdelens.branching.branched import Branched, Branching
 from sdelens.branching.decomposition import Products
@@ -81,14 +82,13 @@ def measured(
 ) -> Measured:
     """Every layer in one pass; `cell` is the group of the prefix that ends at each position."""
     products = {site: Products.zeros(cells, prefixes.units) for site in predictors}
-    allowed = at_the_edge(branching.sampler, model.card.dtype)
-    sums, fed, cached = torch.zeros(3, prefixes.units, dtype=torch.float64), 0, branching.cached
+    account = Account(prefixes, cached=branching.cached)
     for text in branching(model, prefixes, list(predictors), seed=seed):
-        sums += agreeing(text, prefixes)
-        fed, cached = fed + text.fed, cached and text.cached
+        account.add(text)
         layers = {s: _Layer.of(text, s, prefixes, own) for s, own in predictors.items()}
         for places, ahead in text.pieces():
             for site, layer in layers.items():
                 more = layer.added(products[site], places, ahead[site], cell, prefixes.unit)
                 products[site] = more
-    return Measured(products, Agreement.of(sums, allowed), fed, cached)
+    agreement = account.agreement(branching, model.card.dtype)
+    return Measured(products, agreement, account.fed, account.cached)

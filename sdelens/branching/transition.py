@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.branching.agreement import Agreement, agreeing, at_the_edge
+from sdelens.branching.account import Account
+from sdelens.branching.agreement import Agreement
 from sdelens.branching.ahead import Ahead
 from sdelens.branching.branched import Branched, Branching
 from sdelens.branching.prefixes import Prefixes
@@ -88,11 +89,9 @@ def transitions(
     found: dict[Site, _Sums] = {site: _Sums(fitted, kept) for site, fitted in fits.items()}
     labels: list[Tensor] = []
     words: list[Tensor] = []
-    allowed = at_the_edge(branching.sampler, model.card.dtype)
-    sums, fed, cached = torch.zeros(3, prefixes.units, dtype=torch.float64), 0, branching.cached
+    account = Account(prefixes, cached=branching.cached)
     for text in branching(model, prefixes, list(fits), seed=seed):
-        sums += agreeing(text, prefixes)
-        fed, cached = fed + text.fed, cached and text.cached
+        account.add(text)
         for site in fits:
             found[site].read(text, prefixes, site)
         for places, ahead in text.pieces():
@@ -111,9 +110,9 @@ def transitions(
         unit,
         document,
         position,
-        Agreement.of(sums, allowed),
-        fed,
-        cached,
+        account.agreement(branching, model.card.dtype),
+        account.fed,
+        account.cached,
     )
 
 

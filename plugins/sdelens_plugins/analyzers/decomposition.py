@@ -1,19 +1,15 @@
 """How much of the model's motion is drift, and what the rest is."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from sdelens.branching.branched import Branching
-from sdelens.branching.choice import Choice
 from sdelens.branching.decomposition import Decomposition
 from sdelens.branching.measuring import Measured, measured
 from sdelens.branching.predictors import Larger, Predictors
-from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
-from sdelens.states.sampling import Sampler
-from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes, sampled_words
+from sdelens_plugins.analyzers.branches import BranchesAnalyzer, span
+from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
 from sdelens_plugins.analyzers.layer_map import in_order
 from sdelens_plugins.analyzers.motion_parts import MotionParts
 
@@ -47,53 +43,35 @@ ANEW = "Prefixes do not share a cache in this model, so that each was read anew.
 
 
 @dataclass(frozen=True)
-class DecompositionAnalyzer:
+class DecompositionAnalyzer(BranchesAnalyzer):
     """Drift, misfit, memory, what is unreached, and the sampler's noise, layer by layer.
 
-    Over the first `documents` test documents, `branches` next tokens after every `every`-th prefix
-    (or enumerated up to a `coverage`). The larger probe has `centres` bumps, looks back `lags`
-    states and is fitted to `transitions`; `memory` bounds the MiB of what is held of texts.
+    By next tokens as in `BranchesAnalyzer`. The larger probe has `centres` bumps, looks back
+    `lags` states and is fitted to `transitions`.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"model"})
-    scope: ClassVar[str] = "run"
-    documents: int = 256
-    branches: int = 2
-    coverage: float = 0.0
-    every: int = 2
     centres: int = 512
     lags: int = 2
     transitions: int = 20_000
-    memory: int = 256
-    cached: bool = True
 
     def __post_init__(self) -> None:
-        if self.documents < 1:
-            raise UsageError(f"documents must be at least 1, got {self.documents}")
-        self.branching(None)  # errors before any work
-        Larger(self.centres, self.lags, self.transitions)
-
-    def branching(self, sampler: Sampler | None) -> Branching:
-        """As the settings say; of texts that are not the model's own its law at temperature 1."""
-        choice = Choice(self.branches, self.coverage)
-        return Branching(sampler or Sampler(), choice, self.every, self.memory, self.cached)
+        super().__post_init__()
+        Larger(self.centres, self.lags, self.transitions)  # errors before any work
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         held = HeldPrefixes.of(study, documents=self.documents)
         larger = Larger(self.centres, self.lags, self.transitions)
-        branching = self.branching(study.sampler)
         views = in_order(study)
         found = measured(
             held.model,
             {v.site: Predictors.of(study.views[v], larger, seed=derive(seed, v)) for v in views},
-            branching,
+            self.branching(study.sampler),
             held.prefixes,
             held.cell,
             cells=held.cells,
             seed=seed,
         )
-        if study.sampler is not None:
-            found.agreement.require(study.sampler)
+        tried = self.tried(study, found.agreement)
         own = study.sampler is not None
         parts = MotionParts(
             views=tuple(views),
@@ -107,18 +85,16 @@ class DecompositionAnalyzer:
         )
         return Finding(
             analyzer="decomposition",
-            view=str(views[0]) if len(views) == 1 else f"{views[0]}-{views[-1]}",
+            view=span(views),
             headline=parts.headline(),
-            reading=self._reading(study, branching.choice, larger, found),
+            reading=self._reading(study, larger, found) + tried,
             estimates=parts.estimates(),
             arrays=parts.arrays(),
             figures=parts.figures(),
         )
 
-    def _reading(self, study: Study, choice: Choice, larger: Larger, found: Measured) -> str:
+    def _reading(self, study: Study, larger: Larger, found: Measured) -> str:
         kind = FOREIGN if study.sampler is None else ""
         said = READING.format(larger=larger, lags=self.lags)
-        drawn, tried = sampled_words(study.sampler, found.agreement), str(choice)
-        anew = "" if found.cached else ANEW
-        said += CROSSED if found.agreement.units > 1 else ALONE
-        return f"{kind}{said}{anew}{drawn} {tried[0].upper()}{tried[1:]}."
+        crossed = CROSSED if found.agreement.units > 1 else ALONE
+        return f"{kind}{said}{crossed}{'' if found.cached else ANEW}"

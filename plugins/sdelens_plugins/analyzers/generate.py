@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
+from sdelens.language.prompt import QUESTION
 from sdelens.language.texts import Text, held_out, model_of, of_prompt
 from sdelens.report import Estimate, Finding, Strip, counted, visible
 from sdelens_plugins.analyzers.averages import Average
@@ -31,7 +32,6 @@ from sdelens_plugins.analyzers.continuations import (
 from sdelens_plugins.analyzers.generate_figures import UNITS, figures
 from sdelens_plugins.analyzers.wording import METRICS, Decode, joined
 
-QUESTION = "What is the capital of France?"
 LOWER = {"nats": -1.0}
 """Metrics of which less is better."""
 READING = (

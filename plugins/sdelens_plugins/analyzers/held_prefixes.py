@@ -7,13 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.branching.agreement import Agreement
 from sdelens.branching.prefixes import Prefixes
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.language.token_class import TokenClass, classify
 from sdelens.protocols import LanguageModel
-from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.held_out import HeldOut
 from sdelens_plugins.analyzers.layer_map import in_order
 
@@ -21,10 +19,6 @@ BINS = 4
 """Parts of the text, of equally many prefixes."""
 LEAST = 20
 """Classes with fewer prefixes are left out of figures and estimates."""
-UNCHECKED = (
-    " That the texts were drawn so was not checked by their surprisal, since one document has no "
-    "standard error."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +111,3 @@ def _kinds(model: LanguageModel, prefixes: Prefixes) -> Int[Tensor, "document ti
         kinds = classify(model.decode(document.tokens))
         found[number, : len(kinds)] = torch.tensor([int(kind) for kind in kinds])
     return found
-
-
-def sampled_words(sampler: Sampler | None, agreement: Agreement) -> str:
-    """How texts were drawn, for a sentence, and whether that was checked."""
-    if sampler is None:
-        return "The texts are not the model's own; next tokens are drawn at temperature 1."
-    nucleus = "" if sampler.top_p == 1 else f", top-p {sampler.top_p:g}"
-    banned = ", end of text banned" if sampler.ignore_eos else ""
-    unchecked = "" if agreement.checked else UNCHECKED
-    return (
-        f"Next tokens are drawn as the texts were: temperature {sampler.temperature:g}"
-        f"{nucleus}{banned}.{unchecked}"
-    )
