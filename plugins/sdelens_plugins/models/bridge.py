@@ -17,10 +17,11 @@ from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, LanguageModel, Pass, Site
 from sdelens.seeds import own_random_state
+from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of
 from sdelens_plugins.models.catalogue import Located, locate
 from sdelens_plugins.models.hooked import HookedModel, processed
-from sdelens_plugins.models.listening import Ear, listening
+from sdelens_plugins.models.listening import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
 from sdelens_plugins.models.sharing import tried
 from sdelens_plugins.models.taps import EVERYWHERE, Taps, evaluating, foreign, hooked, point
@@ -37,7 +38,7 @@ DTYPES = {
 
 
 @dataclass(frozen=True, eq=False)
-class BridgeModel:
+class BridgeModel(Adapter):
     """A `TransformerBridge`, with its user's own hooks active.
 
     Around a model that we loaded ourselves, `plain` is the same model with the same weights in
@@ -123,12 +124,6 @@ class BridgeModel:
         card = card_of(model.original_model, words, name, "in memory", weights=weights)
         return cls(model, words, card)
 
-    def encode(self, text: str) -> list[int]:
-        return self.words.encode(text)
-
-    def decode(self, ids: Sequence[int]) -> list[str]:
-        return self.words.decode(ids)
-
     def run(
         self,
         tokens: Int[Tensor, "batch time"],
@@ -173,15 +168,9 @@ class BridgeModel:
         heard: Callable[[Heard], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
-        modules = {site: self.modules[site] for site in sites}
         reader = self.bridge.original_model.get_input_embeddings()
-        ear = Ear(reader, modules, heard, left_out)
+        ear = self.ear(reader, self.modules, sites, heard, left_out)
         return listening(self.bridge.original_model, ear)
-
-    @property
-    def pad(self) -> int | None:
-        """What rows that have ended are filled up with."""
-        return self.words.special("pad")
 
     @property
     def hooked(self) -> bool:

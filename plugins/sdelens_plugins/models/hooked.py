@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import fingerprint_of
-from sdelens_plugins.models.listening import Ear, listening_inside
+from sdelens_plugins.models.listening import listening_inside
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked, point
 from sdelens_plugins.models.words import Words
@@ -25,7 +26,7 @@ SIZES = ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "act_fn", "normali
 
 
 @dataclass(frozen=True, eq=False)
-class HookedModel:
+class HookedModel(Adapter):
     """A hooked model as it stands, with its user's own hooks active."""
 
     library: ClassVar[str] = "transformer_lens"
@@ -44,12 +45,6 @@ class HookedModel:
             )
         words = Words(tokenizer if tokenizer is not None else model.tokenizer)
         return cls(model, words, hooked_card(model, words))
-
-    def encode(self, text: str) -> list[int]:
-        return self.words.encode(text)
-
-    def decode(self, ids: Sequence[int]) -> list[str]:
-        return self.words.decode(ids)
 
     def run(
         self,
@@ -89,15 +84,9 @@ class HookedModel:
         heard: Callable[[Heard], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
-        modules = {site: self.modules[site] for site in sites}
         # generate calls its own forward, past the hooks of modules; and texts are padded unsaid
-        ear = Ear(self.model.embed, modules, heard, left_out, filling=self.pad)
+        ear = self.ear(self.model.embed, self.modules, sites, heard, left_out, filling=self.pad)
         return listening_inside(list(self.model.blocks), ear)
-
-    @property
-    def pad(self) -> int | None:
-        """What rows that have ended are filled up with."""
-        return self.words.special("pad")
 
     @property
     def hooked(self) -> bool:

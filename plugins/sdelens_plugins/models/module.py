@@ -14,8 +14,9 @@ from sdelens.errors import UnknownName, UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, Pass, Site
 from sdelens.seeds import own_random_state
+from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import architecture, fingerprint_of
-from sdelens_plugins.models.listening import Ear, listening
+from sdelens_plugins.models.listening import listening
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
 from sdelens_plugins.models.words import Words
@@ -24,7 +25,7 @@ BLOCK = Site("block", 0)
 
 
 @dataclass(frozen=True, eq=False)
-class ModuleModel:
+class ModuleModel(Adapter):
     """A module called with ids ``[batch, time]``, causal, whose `hook` gives the states.
 
     It is known by that one block. There is no cache of its own: what goes on from an earlier pass
@@ -57,12 +58,6 @@ class ModuleModel:
     def modules(self) -> dict[Site, nn.Module]:
         """The one block."""
         return {BLOCK: self.model.get_submodule(self.card.hook or "")}
-
-    def encode(self, text: str) -> list[int]:
-        return self.words.encode(text)
-
-    def decode(self, ids: Sequence[int]) -> list[str]:
-        return self.words.decode(ids)
 
     def run(
         self,
@@ -102,13 +97,7 @@ class ModuleModel:
         heard: Callable[[Heard], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
-        modules = {site: self.modules[site] for site in sites}
-        return listening(self.model, Ear(self.model, modules, heard, left_out))
-
-    @property
-    def pad(self) -> int | None:
-        """What rows that have ended are filled up with."""
-        return self.words.special("pad")
+        return listening(self.model, self.ear(self.model, self.modules, sites, heard, left_out))
 
     @property
     def hooked(self) -> bool:

@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of, name_of, revision_of
-from sdelens_plugins.models.listening import Ear, listening
+from sdelens_plugins.models.listening import listening
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.sharing import tried
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
@@ -23,7 +24,7 @@ from sdelens_plugins.models.words import Words
 
 
 @dataclass(frozen=True, eq=False)
-class PlainModel:
+class PlainModel(Adapter):
     """A model as Hugging Face runs it, with its user's own hooks active and nothing rewritten."""
 
     library: ClassVar[str] = "transformers"
@@ -51,12 +52,6 @@ class PlainModel:
         return cls(
             model, words, card_of(model, words, name_of(model), revision_of(model)), modules
         )
-
-    def encode(self, text: str) -> list[int]:
-        return self.words.encode(text)
-
-    def decode(self, ids: Sequence[int]) -> list[str]:
-        return self.words.decode(ids)
 
     def run(
         self,
@@ -101,9 +96,8 @@ class PlainModel:
         heard: Callable[[Heard], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
-        modules = {site: self.modules[site] for site in sites}
         reader = self.model.get_input_embeddings()
-        return listening(self.root, Ear(reader, modules, heard, left_out))
+        return listening(self.root, self.ear(reader, self.modules, sites, heard, left_out))
 
     @property
     def root(self) -> nn.Module:
@@ -112,11 +106,6 @@ class PlainModel:
         name = next(name for name, module in self.model.named_modules() if module is first)
         owner: nn.Module = self.model.get_submodule(name.rpartition(".")[0].rpartition(".")[0])
         return owner
-
-    @property
-    def pad(self) -> int | None:
-        """What rows that have ended are filled up with."""
-        return self.words.special("pad")
 
     @property
     def hooked(self) -> bool:
