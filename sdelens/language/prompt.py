@@ -10,6 +10,9 @@ from sdelens.paths.trajectories import Paths
 from sdelens.states.capturing import headed, record, sites_of
 from sdelens.states.recording import View
 
+QUESTION = "What is the capital of France?"
+"""The prompt of the worked example of arXiv 2408.11863."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prompted:

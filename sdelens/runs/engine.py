@@ -5,13 +5,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
 from sdelens.fitting.fitting import ViewTask, fit_views
-from sdelens.fitting.scores import survivors
 from sdelens.models import language_model
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
@@ -19,6 +17,7 @@ from sdelens.paths.split import LEAST, split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, Probe, Source, StackedProbe
 from sdelens.registry import plugin
+from sdelens.runs.counts import counts, without_transition
 from sdelens.runs.folder import clear, require_free, sweep
 from sdelens.runs.given import GIVEN, Given, GivenSource
 from sdelens.runs.job import Job
@@ -266,37 +265,6 @@ def moved(paths: Paths, device: torch.device) -> Paths:
     if device.type != "cuda":  # mps has no float64, which closed forms need
         return paths
     return MappedPaths(paths, lambda block: block.to(device))
-
-
-def counts(run: Run) -> dict[str, Any]:
-    """How much there was: tokens, documents, what was dropped, who reached which position."""
-    lengths = run.documents.lengths
-    return {
-        "tokens": int(lengths.sum()),
-        "documents": len(run.documents),
-        "documents_without_transition": without_transition(run),
-        # along the depth all paths are as long
-        "paths_going_on": survivors(lengths) if run.job.axis == "token" else [],
-        "dropped_prefix_in_training": dropped(run),
-    }
-
-
-def without_transition(run: Run) -> int:
-    """Documents that nothing is recorded of: their prompt fills the context, or they are short."""
-    start = run.documents.start.clamp(min=run.job.skip_first)
-    least = 1 if run.job.axis == "layer" else 2
-    return int((run.documents.lengths - start < least).sum())
-
-
-def dropped(run: Run) -> int:
-    """Test transitions that are not scored since their whole prefix occurs in training."""
-    lengths, start = run.documents.lengths, run.documents.start.clamp(min=run.job.skip_first)
-    through = run.job.axis == "layer"  # a step to every block from each token, the last one too
-    steps = len(run.sites) - 1 if through else 1
-    return steps * sum(
-        max(0, min(first, int(lengths[d]) - (not through)) - int(start[d]))
-        for d, first in run.first_new.items()
-    )
 
 
 def states_folder(job: Job) -> Path:

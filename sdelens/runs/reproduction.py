@@ -7,6 +7,7 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
+from sdelens.language.prompt import QUESTION
 from sdelens.protocols import Reporter
 from sdelens.registry import load
 from sdelens.report import Finding, Report
@@ -15,10 +16,6 @@ from sdelens.runs.reporting import analyze, finding_folder, report_of
 from sdelens.runs.run import Run
 from sdelens.settings import build, described
 
-QUESTION = "What is the capital of France?"
-"""The prompt of the paper's worked example."""
-LAYERS = "embed,middle"
-"""The paper's own state is the word embedding; the middle block is where a model works."""
 SETTINGS: Mapping[str, Mapping[str, Any]] = {"generate": {"start": "mean"}}
 """As the paper does: the prompt's mean state is where its simulation starts."""
 

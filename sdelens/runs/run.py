@@ -1,22 +1,17 @@
 """A run on disk: where its parts lie, and how they are read back."""
 
-from dataclasses import asdict
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from sdelens.errors import UnknownName, UsageError, blamed
-from sdelens.estimation.complement import Complement
-from sdelens.fitting.fitted import Fitted, Record
+from sdelens.errors import UnknownName, UsageError
+from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study, Viewed
-from sdelens.laws.law import Law, group_of, prefixed
 from sdelens.models import language_model
-from sdelens.origin import ModelCard, Origin
-from sdelens.paths.basis import Basis
+from sdelens.origin import ModelCard
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import Split, first_new
 from sdelens.paths.trajectories import Paths
@@ -24,9 +19,8 @@ from sdelens.protocols import LanguageModel, Site
 from sdelens.registry import load as load_plugin
 from sdelens.registry import plugins as known_plugins
 from sdelens.runs.folder import MANIFEST, holds_run
-from sdelens.runs.history import history_of, history_text
 from sdelens.runs.job import Job
-from sdelens.settings import build
+from sdelens.runs.saved_fit import read_fit, view_of, write_fit
 from sdelens.states.capturing import record, sites_of
 from sdelens.states.deferred import DeferredPaths
 from sdelens.states.recording import DEPTH, Recording, View
@@ -37,7 +31,6 @@ from sdelens.store import (
     read_tensors,
     write_json,
     write_tensors,
-    write_text,
 )
 
 SCHEMA = 1
@@ -221,7 +214,7 @@ class Run:
     def views(self) -> tuple[View, ...]:
         """Those whose fit is complete."""
         done = sorted((self.folder / "fits").glob("*/DONE"))
-        return tuple(view_of(read_json(file.parent / "config.json")) for file in done)
+        return tuple(view_of(file.parent) for file in done)
 
     def fit_folder(self, view: View) -> Path:
         """Where the fit of a view lies."""
@@ -232,63 +225,13 @@ class Run:
         return (self.fit_folder(view) / "DONE").exists()
 
     def write_fitted(self, view: View, fitted: Fitted) -> None:
-        """The law, how it came about, its scores; DONE is written last."""
-        folder, made = self.fit_folder(view), fitted.record
-        rest = fitted.complement.tensors() if fitted.complement else {}
-        tensors = prefixed(law=fitted.law.tensors(), basis=fitted.basis.tensors(), complement=rest)
-        # parts of a law may share tensors, which safetensors refuses
-        write_tensors(folder / "sde.safetensors", {name: t.clone() for name, t in tensors.items()})
-        if fitted.members:
-            write_tensors(folder / "members.safetensors", _members(fitted.members))
-        config = {
-            **({"axis": view.axis} if view.axis != "token" else {}),
-            "site": asdict(view.site),
-            "probe": made.probe,
-            "settings": dict(made.settings),
-            "density": made.density,
-            "dt": made.dt,
-            "members": len(fitted.members),
-            "seed": made.seed,
-            "basis": {"name": self.job.basis, "center": self.job.center},
-            "basis_dropped": fitted.basis.dropped,
-            "origin": asdict(fitted.origin) if fitted.origin else None,
-        }
-        write_json(folder / "config.json", config)
-        write_json(folder / "metrics.json", made.scores)
-        write_text(folder / "train.jsonl", history_text(made.history))
-        write_text(folder / "DONE", "")
+        """The law, how it came about, its scores."""
+        basis = {"name": self.job.basis, "center": self.job.center}
+        write_fit(self.fit_folder(view), view, fitted, basis)
 
     def fitted(self, view: View) -> Fitted:
         """The fit of a view, rebuilt by its probe; no code of the run is executed."""
-        folder = self.fit_folder(view)
-        config = read_json(folder / "config.json")
-        tensors = read_tensors(folder / "sde.safetensors")
-        probe = build(self._probe(config["probe"]), config["settings"], config["probe"])
-        several = config.get("members") or 0
-        saved = read_tensors(folder / "members.safetensors") if several else {}
-        each = [group_of(saved, f"member{i}") for i in range(several)]
-        with blamed(f"the probe {config['probe']}"):
-            law: Law = probe.restore(config, group_of(tensors, "law"))
-            members = tuple(probe.restore(config, own) for own in each)
-        origin = config["origin"]
-        if origin:
-            origin = Origin(**{**origin, "model": ModelCard(**origin["model"])})
-        return Fitted(
-            law=law,
-            basis=Basis(**group_of(tensors, "basis"), dropped=config["basis_dropped"]),
-            record=Record(
-                probe=config["probe"],
-                settings=config["settings"],
-                density=config["density"],
-                dt=config["dt"],
-                seed=config["seed"],
-                history=history_of(folder / "train.jsonl"),
-                scores=self.metrics(view),
-            ),
-            origin=origin,
-            complement=Complement.restore(group_of(tensors, "complement")),
-            members=members,
-        )
+        return read_fit(self.fit_folder(view), self._probe)
 
     def _probe(self, name: str) -> Any:
         """The class of the probe; an error that says where it was from if it is not here."""
@@ -340,17 +283,6 @@ class Run:
             validation=paths.select(self.split.validation),
             test=DeferredPaths(lambda: self.test_paths(view)),
         )
-
-
-def _members(laws: tuple[Law, ...]) -> dict[str, Tensor]:
-    """The tensors of an ensemble, each member's under its number."""
-    named = prefixed(**{f"member{number}": law.tensors() for number, law in enumerate(laws)})
-    return {name: tensor.clone() for name, tensor in named.items()}
-
-
-def view_of(config: dict[str, Any]) -> View:
-    """The view that a fit's config.json names."""
-    return View(Site(**config["site"]), config.get("axis", "token"))
 
 
 def _short(value: object) -> str:
