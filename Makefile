@@ -14,6 +14,7 @@ DEMO := verdict goodness_of_fit losses trajectory vector_field
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
 	$(BIN)/sdelens analyze runs/demo $(DEMO)
+	$(BIN)/sdelens analyze runs/demo decomposition --set decomposition.fits=linear
 	$(BIN)/sdelens report runs/demo
 
 test: .venv/installed-dev lint

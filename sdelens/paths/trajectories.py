@@ -210,3 +210,14 @@ def require_transitions(paths: Iterable[Trajectories], side: str) -> None:
             f"{side} documents hold no transition to use: give more or longer texts (held-out "
             "transitions whose whole prefix occurs in training do not count)"
         )
+
+
+def began(paths: Iterable[Trajectories]) -> dict[int, int]:
+    """Each document that has an observed state, and the time of its first."""
+    found: dict[int, int] = {}
+    for block in paths:
+        times = block.times.expand(block.mask.shape)
+        seen = block.mask.any(1)
+        first = times.masked_fill(~block.mask, torch.inf).amin(1)[seen].long()
+        found |= zip(block.document[seen].tolist(), first.tolist(), strict=True)
+    return found

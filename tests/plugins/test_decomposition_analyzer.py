@@ -243,3 +243,13 @@ def test_what_cannot_be_asked_is_refused(study, analyzer):
 def test_settings_that_cannot_be_are_refused(settings):
     with pytest.raises(UsageError, match=f"{next(iter(settings))} must be at least"):
         DecompositionAnalyzer(**settings)
+
+
+def test_linear_fits_of_every_layer_are_asked_for_by_a_setting(study):
+    own = [view for view in study.views if view.site == Site("block", 2)]
+    finding = replace(ASKED, fits="linear").analyze(study.only(own[0]), seed=0)
+    assert finding.view == "L00-L02"
+    assert finding.arrays["shares.value"].shape == (3, 11, 5)
+    assert "made for this question at every layer" in finding.reading
+    with pytest.raises(UsageError, match="fits must be own or linear, got 'mine'"):
+        replace(ASKED, fits="mine")

@@ -13,7 +13,7 @@ from sdelens.paths.basis import Basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import first_new
-from sdelens.paths.trajectories import Paths
+from sdelens.paths.trajectories import Paths, began
 from sdelens.report import Estimate, Figure, Panel
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.gains import NATS
@@ -48,8 +48,8 @@ class Contrasts:
         texts = Documents.of(listed[number] for number in chosen)
         shuffled = permuted_tokens(texts, derive(seed, "tokens"), keep=int(origin.bos_prepended))
         untrained = study.model.untrained(derive(seed, "untrained"))
-        began = _began(real.test)
-        first = {row: began[d] for row, d in enumerate(chosen) if d in began}
+        start = began(real.test)
+        first = {row: start[d] for row, d in enumerate(chosen) if d in start}
         if view.axis == "layer":  # times are no positions
             rows, held = range(len(chosen)), len(numbers[-1])
             train = rows[: len(numbers[0])]
@@ -133,13 +133,3 @@ def _numbers(paths: Paths) -> list[int]:
     """Documents that have a transition."""
     found = [d for block in paths for d in block.document[block.steps.any(1)].tolist()]
     return list(dict.fromkeys(found))  # along the depth a document has many paths
-
-
-def _began(test: Paths) -> dict[int, int]:
-    """The position from which each test document is scored."""
-    found: dict[int, int] = {}
-    for block in test:
-        times = block.times.expand(block.mask.shape)
-        first = times.masked_fill(~block.mask, torch.inf).amin(1)
-        found |= zip(block.document.tolist(), first.long().tolist(), strict=True)
-    return found

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from sdelens.branching.decomposition import Decomposition
 from sdelens.branching.measuring import Measured, measured
 from sdelens.branching.predictors import Larger, Predictors
+from sdelens.errors import UsageError
+from sdelens.fitting.everywhere import LINEAR, linear_everywhere
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
@@ -13,6 +15,7 @@ from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
 from sdelens_plugins.analyzers.layer_map import in_order
 from sdelens_plugins.analyzers.motion_parts import MotionParts
 
+OWN = "own"
 READING = (
     "The metric is the inverse of each coordinate's training variance. Motion is the mean "
     "squared distance from a state to the next; by Pythagoras it is the sum of its parts. Drift "
@@ -39,6 +42,7 @@ FOREIGN = (
     "next tokens would leave one part, and the other is by how much the text is not the model: "
     "negative where the fit, made to the texts, foretells them better than the model's words. "
 )
+EVERYWHERE = "Fits are linear ones, made for this question at every layer of the model. "
 ANEW = "Prefixes do not share a cache in this model, so that each was read anew. "
 
 
@@ -46,10 +50,12 @@ ANEW = "Prefixes do not share a cache in this model, so that each was read anew.
 class DecompositionAnalyzer(BranchesAnalyzer):
     """Drift, misfit, memory, what is unreached, and the sampler's noise, layer by layer.
 
-    By next tokens as in `BranchesAnalyzer`. The larger probe has `centres` bumps, looks back
-    `lags` states and is fitted to `transitions`.
+    By next tokens as in `BranchesAnalyzer`. With `fits` "linear" every layer of the model gets a
+    linear fit for this question, instead of the run's "own" at those that it has. The larger
+    probe has `centres` bumps, looks back `lags` states and is fitted to `transitions`.
     """
 
+    fits: str = "own"
     centres: int = 512
     lags: int = 2
     transitions: int = 20_000
@@ -57,8 +63,12 @@ class DecompositionAnalyzer(BranchesAnalyzer):
     def __post_init__(self) -> None:
         super().__post_init__()
         Larger(self.centres, self.lags, self.transitions)  # errors before any work
+        if self.fits not in (OWN, LINEAR):
+            raise UsageError(f"fits must be {OWN} or {LINEAR}, got {self.fits!r}")
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
+        if self.fits == LINEAR:
+            study = linear_everywhere(study, seed=seed)
         held = HeldPrefixes.of(study, documents=self.documents)
         larger = Larger(self.centres, self.lags, self.transitions)
         views = in_order(study)
@@ -95,6 +105,7 @@ class DecompositionAnalyzer(BranchesAnalyzer):
 
     def _reading(self, study: Study, larger: Larger, found: Measured) -> str:
         kind = FOREIGN if study.sampler is None else ""
+        kind += EVERYWHERE if self.fits == LINEAR else ""
         said = READING.format(larger=larger, lags=self.lags)
         crossed = CROSSED if found.agreement.units > 1 else ALONE
         return f"{kind}{said}{crossed}{'' if found.cached else ANEW}"
