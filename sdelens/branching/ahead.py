@@ -14,7 +14,7 @@ branches, the second the variance with the divisor B - 1.
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.branching.choice import Chosen
@@ -37,6 +37,9 @@ class Ahead:
         weights = chosen.weights.to(following)
         mean = (weights[..., None] * following).sum(-2)
         return cls(mean, following - mean[..., None, :], chosen)
+
+    def __getitem__(self, rows: Int[Tensor, " chosen"]) -> "Ahead":
+        return Ahead(self.mean[rows], self.deviation[rows], self.chosen[rows,])
 
     @property
     def shares(self) -> Float[Tensor, "*batch branch"]:
@@ -62,7 +65,7 @@ class Ahead:
         drawn = self._drawn()
         count = max(1, drawn.shape[-2])
         share = (rest.square() / (count * max(1, count - 1)))[..., None].expand(drawn.shape[:-1])
-        found: Tensor = _scatter(self.deviation, self.shares) + _scatter(drawn, share)
+        found: Tensor = scatter(self.deviation, self.shares) + scatter(drawn, share)
         return found
 
     def _drawn(self) -> Float[Tensor, "*batch draw latent"]:
@@ -71,8 +74,9 @@ class Ahead:
         return drawn - drawn.mean(-2, keepdim=True) if self.chosen.drawn else drawn
 
 
-def _scatter(
+def scatter(
     rows: Float[Tensor, "*batch branch latent"], share: Float[Tensor, "*batch branch"]
 ) -> Float[Tensor, "latent latent"]:
+    """The sum of outer products, each counted with its share."""
     flat = rows.flatten(0, -2).double()
     return (share.flatten()[:, None] * flat).mT @ flat

@@ -39,13 +39,18 @@ class Branched:
         return self.feeder.past is not None
 
     @property
+    def branches(self) -> int:
+        """How many next tokens are tried after each prefix."""
+        return self.law.chosen.tokens.shape[-1]
+
+    @property
     def fed(self) -> int:
         """How many next tokens are tried after prefixes that were asked for."""
-        return int(self.inside.sum()) * self.law.chosen.tokens.shape[-1]
+        return int(self.inside.sum()) * self.branches
 
     def pieces(self) -> Iterator[tuple[slice, States]]:
         """As many positions at a time as fill a pass, with the states after their next tokens."""
-        size = max(1, TOGETHER // self.law.chosen.tokens.shape[-1])
+        size = max(1, TOGETHER // self.branches)
         for first in range(0, len(self.at), size):
             places = slice(first, first + size)
             tokens = self.law.chosen.tokens[:, places]
@@ -63,6 +68,8 @@ class Branching:
     memory: int = 256
     """MiB for the states, the cache and the laws of the texts at hand."""
     cached: bool = True
+    held: int = 0
+    """Who asks holds the states after all next tokens of a text, if no more are tried."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -142,5 +149,6 @@ class Branching:
         card = model.card
         tried = card.vocabulary if self.choice.coverage == 1 else self.choice.branches
         tried += self.choice.most if 0 < self.choice.coverage < 1 else 0
-        kept = length * (2 * card.blocks + 6 * sites) + 2 * max(TOGETHER, tried) * (sites + 8)
+        states = 6 + (tried if tried <= self.held else 0)
+        kept = length * (2 * card.blocks + states * sites) + 2 * max(TOGETHER, tried) * (sites + 8)
         return max(1, self.memory * MEBIBYTE // (4 * card.width * kept))

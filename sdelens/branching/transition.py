@@ -9,7 +9,7 @@ of :math:`\mathrm{tr}\,\Sigma` with it is not attenuated by the branches' error.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -19,12 +19,17 @@ from sdelens.branching.account import Account
 from sdelens.branching.agreement import Agreement
 from sdelens.branching.ahead import Ahead
 from sdelens.branching.branched import Branched, Branching
+from sdelens.branching.cross_entropy import MOST, CrossEntropy
 from sdelens.branching.prefixes import Prefixes
+from sdelens.branching.spread import Spread
 from sdelens.evidence.bootstrap import by_unit
 from sdelens.fitting.fitted import Fitted
 from sdelens.language.metric import per_dimension, standard_weights
+from sdelens.laws.law import Law
 from sdelens.protocols import LanguageModel, Site
+from sdelens.seeds import derive
 
+FIT = "fit"
 WORDS = ("entropy", "exponential", "collision")
 """Entropy of the next token, its exponential, and the effective branches 1 / sum p²."""
 
@@ -47,9 +52,10 @@ class Noise:
 class Transition:
     """The law at one site."""
 
-    covariance: Float[Tensor, "latent latent"]
-    r""":math:`E S^*`, latent coordinates scaled to training deviations."""
+    spread: Spread
     noise: Noise
+    nats: CrossEntropy | None
+    """None where there were too many branches to hold."""
     mean: Float[Tensor, "kept latent"]
     """m* of the first prefixes, as far as the branches tell it, in latent coordinates."""
 
@@ -83,17 +89,26 @@ def transitions(
     cell: Int[Tensor, "document time"],
     *,
     kept: int,
+    rivals: Mapping[Site, Mapping[str, Law]] | None = None,
     seed: int,
 ) -> Transitions:
-    """Every layer in one pass; a few numbers are held of each prefix, matrices only as sums."""
-    found: dict[Site, _Sums] = {site: _Sums(fitted, kept) for site, fitted in fits.items()}
+    """Every layer in one pass; a few numbers are held of each prefix, matrices only as sums.
+
+    `rivals` are further laws of each site, in the coordinates of its fit, whose cross-entropies
+    are wanted beside that of the fit.
+    """
+    branching = replace(branching, held=MOST)
+    more = rivals or {}
+    laws = {site: {FIT: fitted.law, **more.get(site, {})} for site, fitted in fits.items()}
+    found = {s: _Sums(fitted, kept, laws[s], prefixes, seed) for s, fitted in fits.items()}
     labels: list[Tensor] = []
     words: list[Tensor] = []
-    account = Account(prefixes, cached=branching.cached)
+    account, branches = Account(prefixes, cached=branching.cached), 0
     for text in branching(model, prefixes, list(fits), seed=seed):
         account.add(text)
+        branches = max(branches, text.branches)
         for site in fits:
-            found[site].read(text, prefixes, site)
+            found[site].read(text, site)
         for places, ahead in text.pieces():
             row, place = text.inside[:, places].nonzero(as_tuple=True)
             time, document = text.at[places][place], text.row[row]
@@ -102,9 +117,11 @@ def transitions(
             words.append(_words(text, row, place + places.start))
             for site in fits:
                 found[site].add(text, row, place + places.start, ahead[site][row, place])
+        for site in fits:
+            found[site].done(text)
     own, unit, document, position = torch.cat(labels, 1)
     return Transitions(
-        {site: one.result() for site, one in found.items()},
+        {site: one.result(branches) for site, one in found.items()},
         torch.cat(words, 1),
         own,
         unit,
@@ -124,19 +141,29 @@ def _words(text: Branched, row: Tensor, place: Tensor) -> Float[Tensor, "word pr
 class _Sums:
     """What is gathered at one site."""
 
-    def __init__(self, fitted: Fitted, kept: int) -> None:
-        self.fitted, self.kept = fitted, kept
+    def __init__(
+        self,
+        fitted: Fitted,
+        kept: int,
+        laws: Mapping[str, Law],
+        prefixes: Prefixes,
+        seed: int,
+    ) -> None:
+        self.fitted, self.kept, self.prefixes, self.seed = fitted, kept, prefixes, seed
         self.weights = standard_weights(fitted.basis)
-        self.covariance = torch.zeros(len(self.weights), len(self.weights), dtype=torch.float64)
+        self.spread = Spread(self.weights)
+        self.nats = CrossEntropy(laws, prefixes.units, self.spread.root)
         self.columns: list[Tensor] = []
         self.means: list[Tensor] = []
 
-    def read(self, text: Branched, prefixes: Prefixes, site: Site) -> None:
+    def read(self, text: Branched, site: Site) -> None:
         """The fit's law at all states of a few texts."""
-        block = prefixes.path(text.row, text.feeder.states[site], self.fitted)
-        law = self.fitted.law.predict(block)
-        variance = law.covariance().variance().expand(block.states.shape)
-        self.predicted, self.traces = law.mean, per_dimension(variance, self.weights)
+        block = self.prefixes.path(text.row, text.feeder.states[site], self.fitted)
+        self.law = self.fitted.law.predict(block)
+        variance = self.law.covariance().variance().expand(block.states.shape)
+        self.predicted, self.traces = self.law.mean, per_dimension(variance, self.weights)
+        if text.branches <= MOST:
+            self.nats.read(block, text.branches)
 
     def add(self, text: Branched, row: Tensor, place: Tensor, following: Tensor) -> None:
         """Some prefixes of the texts that were read, with the states after their next tokens."""
@@ -150,13 +177,24 @@ class _Sums:
             pair = per_dimension((y[:, :2] - m[:, None]).square(), self.weights).mT
         rest = torch.stack([noise, noise + away, self.traces[row, time]])
         self.columns.append(torch.cat([rest, pair]))
-        root = self.weights.sqrt()
-        self.covariance += root[:, None] * ahead.covariance() * root
+        self.spread.add(ahead, m, self.prefixes.unit[text.row[row]])
+        if text.branches <= MOST:
+            self.nats.hold(row, time, y, ahead.chosen.weights)
         left = self.kept - sum(len(part) for part in self.means)
         self.means.append(ahead.mean[: max(0, left)])
 
-    def result(self) -> Transition:
+    def done(self, text: Branched) -> None:
+        """What needs all prefixes of the texts that were read."""
+        unit = self.prefixes.unit[text.row]
+        asked = torch.zeros(self.traces.shape, dtype=torch.bool)
+        asked[:, text.at] = text.inside
+        self.spread.fit(self.law, asked, unit, seed=derive(self.seed, "noise", int(text.row[0])))
+        if text.branches <= MOST:
+            self.nats.add(unit)
+
+    def result(self, branches: int) -> Transition:
         """Of all that was added."""
         columns = torch.cat(self.columns, 1)
         noise = Noise(columns[0], columns[1], columns[3:], columns[2])
-        return Transition(self.covariance / columns.shape[1], noise, torch.cat(self.means))
+        nats = self.nats if branches <= MOST else None
+        return Transition(self.spread, noise, nats, torch.cat(self.means))

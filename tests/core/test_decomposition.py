@@ -320,3 +320,35 @@ def test_the_average_noise_of_a_chain_is_the_closed_form(study, chain):
         assert abs(float(each.mean()) - truth) < 3 * float(each.std()) / len(each) ** 0.5 + 5e-3
     assert found.sites[view.site].mean.shape == (5, 1)
     assert float(found.words[0].mean()) < torch.log(torch.tensor(4.0))
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.0])
+def test_the_cross_entropy_of_a_chain_is_the_closed_form_drawn_or_enumerated(
+    study, chain, coverage
+):
+    """Under N(rho x, 1) it is (log 2 pi + E(y - rho x)²) / 2, in units of the deviation s."""
+    ((view, viewed),) = study.views.items()
+    texts = Documents.of(list(study.documents)[180:])
+    prefixes = stationary(texts)
+    found = transitions(
+        study.model,
+        {view.site: viewed.fitted},
+        Branching(Sampler(), Choice(2, coverage)),
+        prefixes,
+        torch.zeros(texts.padded().shape, dtype=torch.long),
+        kept=0,
+        rivals={view.site: {"still": linear(1.0)}},
+        seed=0,
+    )
+    nats, rho = found.sites[view.site].nats, chain.a / (1 - chain.c)
+    count = torch.bincount(found.unit, minlength=prefixes.units).double()
+    each = nats.branched / count
+    error = each.std(1) / prefixes.units**0.5
+    half = torch.tensor(2 * torch.pi).log() / 2 - viewed.fitted.basis.spread.log()
+    assert abs(float(each[0].mean() - half) - (1 - rho**2) / 2) < 3 * float(error[0])
+    # a state that is thought to stay moves by 2 (1 - rho) on average
+    more = each[1] - each[0]
+    truth = (2 * (1 - rho) - (1 - rho**2)) / 2
+    assert abs(float(more.mean()) - truth) < 3 * float(more.std()) / prefixes.units**0.5
+    off = (nats.realised - nats.branched)[0] / count
+    assert abs(float(off.mean())) < 3 * float(off.std()) / prefixes.units**0.5

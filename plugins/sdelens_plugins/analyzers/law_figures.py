@@ -12,6 +12,7 @@ from sdelens.evidence.bootstrap import Bootstrap, Interval
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
+from sdelens_plugins.analyzers.law_compared import LawCompared
 from sdelens_plugins.analyzers.layer_map import row_of
 from sdelens_plugins.analyzers.section import bars, bracketed, course, estimate
 from sdelens_plugins.analyzers.traces import Traces
@@ -63,12 +64,16 @@ class LawShown:
 
     def spectrum(self, view: View) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent few"]]:
         """Eigenvalues of S*, largest first, and the leading eigenvectors."""
-        values, vectors = torch.linalg.eigh(self.found.sites[view.site].covariance)
+        values, vectors = torch.linalg.eigh(self.found.sites[view.site].spread.mean("sampler"))
         return values.flip(0), vectors.flip(1)[:, :EIGENVECTORS]
 
     def traces(self, view: View) -> Traces:
         """The noise of the fit against the model's own."""
         return Traces(self._noise(view), self.found.unit, self.bootstrap)
+
+    def compared(self, view: View) -> LawCompared:
+        """The fit and its rivals against the model's own law."""
+        return LawCompared(view, self.found.sites[view.site], self.count[0], self.bootstrap)
 
     def headline(self) -> str:
         entropy, tokens = self.words[0, 0], self.words[1, 0]
@@ -80,7 +85,8 @@ class LawShown:
             f"{bracketed(entropy, 2)} nats, as many as {bracketed(tokens, 1)} equally likely "
             f"ones; at {last} it gives each coordinate of the next state a variance of "
             f"{bracketed(self.noise[len(self.views) - 1, 0], 2)} training variances, {top:.0%} "
-            f"of it along {min(EIGENVECTORS, len(values))} of {len(values)} directions."
+            f"of it along {min(EIGENVECTORS, len(values))} of {len(values)} directions. "
+            f"{self.compared(last).headline()}"
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
@@ -114,7 +120,7 @@ class LawShown:
             Estimate(f"{view}: trace of S* + (m* - m)²", float(own.total.mean()), unit=trace),
             Estimate(f"{view}: trace of the fit's noise", float(own.fitted.mean()), unit=trace),
         ]
-        return found + self._following(view)
+        return [*found, *self._following(view), *self.compared(view).estimates()]
 
     def _following(self, view: View) -> list[Estimate]:
         """How the fit's noise follows the truth: what is not known is left out."""
@@ -145,19 +151,21 @@ class LawShown:
         for view in self.views:
             one, (values, vectors) = self.found.sites[view.site], self.spectrum(view)
             named |= {
-                f"{view}.variance": one.covariance.diagonal().contiguous(),
+                f"{view}.variance": one.spread.mean("sampler").diagonal().contiguous(),
                 f"{view}.eigenvalues": values,
                 f"{view}.eigenvectors": vectors.contiguous(),
                 f"{view}.mean": one.mean,
                 f"{view}.sampler": one.noise.sampler,
                 f"{view}.total": one.noise.total,
                 f"{view}.fitted": one.noise.fitted,
+                **self.compared(view).arrays(),
             }
         return named
 
     def figures(self) -> tuple[Figure, ...]:
         """Effective branches where a class or bin is common, and the noise by layer."""
-        return tuple(figure for figure in (self._branches(), self._spread()) if figure.panels)
+        found = (self._branches(), self._spread(), self.compared(self.views[-1]).figure())
+        return tuple(figure for figure in found if figure.panels)
 
     def _branches(self) -> Figure:
         titles = ("By the last token", "By position")

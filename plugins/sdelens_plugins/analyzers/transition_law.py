@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from sdelens.branching.transition import transitions
 from sdelens.errors import UsageError
+from sdelens.fitting.metrics import CONSTANT
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens_plugins.analyzers.branches import BranchesAnalyzer, span
 from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
 from sdelens_plugins.analyzers.law_figures import LawShown
 from sdelens_plugins.analyzers.layer_map import in_order
+from sdelens_plugins.analyzers.rivals import Rivals
 
 READING = (
     "For a prefix the law of the next state is known: the next token v has the probability that "
@@ -18,7 +20,9 @@ READING = (
     "single prefix the branches tell little. Effective branches are exp of the entropy of the "
     "next token, and 1 over the sum of its squared probabilities. A Markov fit that is right "
     "has the noise S* + (m* - m)(m* - m)', which is more than S* wherever states do not tell "
-    "m*; agreement with it is by prefixes, corrected for the error of their branches. "
+    "m*; agreement with it is by prefixes, corrected for the error of their branches. The "
+    "model's law is of points, so that its divergence from a density is infinite; its "
+    "cross-entropy is not, and differences of it are differences of divergence. "
 )
 
 
@@ -39,6 +43,7 @@ class TransitionLawAnalyzer(BranchesAnalyzer):
     def analyze(self, study: Study, *, seed: int) -> Finding:
         held = HeldPrefixes.of(study, documents=self.documents)
         views = in_order(study)
+        rivals = {view.site: Rivals.of(study.views[view]) for view in views}
         found = transitions(
             held.model,
             {view.site: study.views[view].fitted for view in views},
@@ -46,6 +51,7 @@ class TransitionLawAnalyzer(BranchesAnalyzer):
             held.prefixes,
             held.cell,
             kept=self.kept,
+            rivals={s: {**found.laws, CONSTANT: found.mean} for s, found in rivals.items()},
             seed=seed,
         )
         tried = self.tried(study, found.agreement)
