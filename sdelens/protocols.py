@@ -193,7 +193,8 @@ class Probe(Protocol):
 
     `densities` names what it can fit, the default for tokens first and for continuous data last. A
     probe may have a method ``effort(dim)``, a `sdelens.fitting.baselines.Effort`: how the noise of
-    what it must beat is made.
+    what it must beat is made. One whose laws look further back than one state says so by an
+    attribute ``looks_back = True``.
     """
 
     densities: ClassVar[tuple[str, ...]]

@@ -79,6 +79,16 @@ def fit(
         int | None,
         typer.Option(min=0, help="Fits to resampled texts, for error bars of coefficients. [0]"),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="What fits learn from: plain, the steps that occurred, or branched, steps to "
+            "several next states that the model draws. [plain]"
+        ),
+    ] = None,
+    branches: Annotated[
+        int | None, typer.Option(min=2, help="Next tokens drawn for --target branched. [8]")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: probe.width=256. Repeatable.")
     ] = None,
@@ -111,6 +121,8 @@ def fit(
     """Capture a model's states along texts, fit a law to them, score it on held-out documents."""
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict each other: give one of them")
+    if branches is not None and target == "plain":
+        raise UsageError("--branches is about --target branched: leave it out, or give that")
     use(files)
     given = {
         "model": absolute(model),
@@ -123,6 +135,8 @@ def fit(
         "basis": basis,
         "center": center,
         "ensemble": ensemble,
+        "target": target,
+        "branches": branches,
         "skip_first": skip_first,
         "seed": seed,
         "probe": probe,

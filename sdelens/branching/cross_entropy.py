@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdelens.evidence.bootstrap import by_unit
+from sdelens.language.metric import per_dimension
 from sdelens.laws.law import Law
 from sdelens.paths.trajectories import Trajectories
 
@@ -20,17 +21,38 @@ MOST = 64
 
 
 class CrossEntropy:
-    """Sums over prefixes by unit of documents, in nats per dimension.
+    r"""Sums over prefixes by unit of documents, per dimension.
 
-    In coordinates in which those of the laws are `lengths` long.
+    In coordinates in which those of the laws are `lengths` long. Beside `branched`, in nats,
+    `squares` is the mean of |X' - m|², whose differences between laws are those of
+    :math:`E|m^*-m|^2`; `occurred` and `occurred_squares` are those of the state that occurred.
     """
 
     def __init__(
         self, laws: Mapping[str, Law], units: int, lengths: Float[Tensor, " latent"]
     ) -> None:
-        self.laws, self.volume = laws, float(lengths.log().mean())
-        self.branched = torch.zeros(len(laws), units, dtype=torch.float64)
-        self.realised = torch.zeros(len(laws), units, dtype=torch.float64)
+        self.laws, self.lengths = laws, lengths
+        self.sums = torch.zeros(4, len(laws), units, dtype=torch.float64)
+
+    @property
+    def branched(self) -> Float[Tensor, "law unit"]:
+        """Cross-entropies."""
+        return self.sums[0]
+
+    @property
+    def squares(self) -> Float[Tensor, "law unit"]:
+        """Squared errors of the mean, and the noise."""
+        return self.sums[1]
+
+    @property
+    def occurred(self) -> Float[Tensor, "law unit"]:
+        """Minus log densities of the states that occurred."""
+        return self.sums[2]
+
+    @property
+    def occurred_squares(self) -> Float[Tensor, "law unit"]:
+        """Their squared distances from the mean."""
+        return self.sums[3]
 
     def read(self, block: Trajectories, branches: int) -> None:
         """Some texts, before their branches are held."""
@@ -54,18 +76,24 @@ class CrossEntropy:
     def add(self, unit: Int[Tensor, " path"]) -> None:
         """What was held, each path to its unit."""
         asked: Bool[Tensor, "path time"] = self.weights.sum(0) > 0
-        onward = self.block.states.roll(-1, 1)
         row = asked.nonzero()[:, 0]
         for number, law in enumerate(self.laws.values()):
-            predicted = law.predict(self.block)
-            pairs = zip(self.weights, self.following, strict=True)
-            nats = sum(
-                -(w * predicted.log_density(y).double()).where(w > 0, 0.0) for w, y in pairs
-            )
-            occurred = -predicted.log_density(onward).double()
-            values = torch.stack([torch.as_tensor(nats)[asked], occurred[asked]])
-            each = values / self.block.states.shape[-1] + self.volume
-            sums = by_unit(each, unit[row], len(self.branched[0]))
-            self.branched[number] += sums[0]
-            self.realised[number] += sums[1]
+            values = torch.stack([part[asked] for part in self._of(law)])
+            self.sums[:, number] += by_unit(values, unit[row], self.sums.shape[-1])
         del self.block, self.following, self.weights
+
+    def _of(self, law: Law) -> tuple[Tensor, ...]:
+        """The four numbers of every prefix."""
+        predicted, dim = law.predict(self.block), self.block.states.shape[-1]
+        volume = self.lengths.log().mean()
+
+        def losses(y: Tensor) -> tuple[Tensor, Tensor]:
+            nats = volume - predicted.log_density(y).double() / dim
+            return nats, per_dimension((y - predicted.mean).square(), self.lengths.square())
+
+        nats, squares = torch.zeros(2, *self.block.mask.shape, dtype=torch.float64)
+        for weight, y in zip(self.weights, self.following, strict=True):
+            each = losses(y)
+            nats += (weight * each[0]).where(weight > 0, 0.0)
+            squares += (weight * each[1]).where(weight > 0, 0.0)
+        return nats, squares, *losses(self.block.states.roll(-1, 1))

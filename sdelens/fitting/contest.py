@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from sdelens.estimation.additive import Moments, times_of
@@ -68,14 +69,18 @@ class Entry:
     seen: Paths
     held: Paths
     moments: tuple[Moments, Moments]
+    known: Identifiability
+    """Of the paths that occurred: branches of one prefix are no more prefixes."""
 
     @classmethod
-    def of(cls, task: FitTask, spec: BasisSpec) -> "Entry":
-        """A basis, the paths in it, and their sums of products."""
+    def of(cls, task: FitTask, spec: BasisSpec, steps: Paths | None = None) -> "Entry":
+        """A basis, the paths in it, and their sums of products; of `steps` if they are given."""
         basis = fit_basis(spec, task.train)
-        seen, held = basis.view(task.train), basis.view(task.validation)
+        seen, held = basis.view(steps or task.train), basis.view(task.validation)
         times = times_of(seen)
-        return cls(task, basis, seen, held, (Moments.of(seen, times), Moments.of(held, times)))
+        moments = Moments.of(seen, times), Moments.of(held, times)
+        occurred = Moments.of(basis.view(task.train), times) if steps else moments[0]
+        return cls(task, basis, seen, held, moments, Identifiability.of(occurred))
 
 
 def contests(
@@ -83,6 +88,7 @@ def contests(
     probe: Probe,
     *,
     spec: BasisSpec,
+    steps: Sequence[Paths | None] = (),
     state_dependent: bool = False,
     ensemble: int = 0,
     groups: Mapping[int, int] | None = None,
@@ -95,16 +101,17 @@ def contests(
     With `state_dependent`, baselines are fitted under that noise too, which takes training, where
     the fit's own noise is of the kind that they can be given. An `ensemble` of so many members is
     fitted to resampled `groups` of training documents (without groups each document is one). What
-    can be known of a linear drift at all is told first.
+    can be known of a linear drift at all is told first. The fits and their baselines learn from
+    `steps`, where there are any, instead of the training paths that the basis is of.
     """
-    entries = [Entry.of(task, spec) for task in tasks]
-    known = [Identifiability.of(entry.moments[0]) for entry in entries]
-    for sentence in dict.fromkeys(map(str, known)):
+    pairs = zip_longest(tasks, steps)
+    entries = [Entry.of(task, spec, own) for task, own in pairs]
+    for sentence in dict.fromkeys(str(entry.known) for entry in entries):
         tell(sentence)
     own = [FitTask(e.seen, e.held, derive(e.task.seed, "probe")) for e in entries]
     found = fit_all(probe, own, watch=watch)
     made = []
-    for entry, fit, bound in zip(entries, found, known, strict=True):
+    for entry, fit in zip(entries, found, strict=True):
         seed = entry.task.seed
         resamples = ensemble_tasks(entry.seen, entry.held, groups, members=ensemble, seed=seed)
         members = fit_all(alike(probe, fit.law), resamples, watch=watch)
@@ -122,7 +129,7 @@ def contests(
                 fit_complement(entry.basis, entry.task.train, entry.task.validation),
                 equal,
                 tuple(member.law for member in members),
-                bound,
+                entry.known,
                 resolution_notes_of(fit.law, entry.held),
             )
         )

@@ -100,13 +100,15 @@ def _paths(states: Tensor, dt: float | None) -> Trajectories:
 class ViewTask:
     """One view to fit: its paths, its seed, and what its states are.
 
-    `test` takes the place of the test documents' paths where some of them must not be scored.
+    `test` takes the place of the test documents' paths where some of them must not be scored, and
+    `steps` that of the training paths where laws learn from other steps between the same states.
     """
 
     paths: Paths
     seed: int
     test: Paths | None = None
     origin: Origin | None = None
+    steps: Paths | None = None
 
     def fit_task(self, sides: Split) -> FitTask:
         """Its training and validation paths; an error where a side holds no transition."""
@@ -135,9 +137,10 @@ def fit_views(
     A probe that can fit several laws in one computation does so. The rest goes to `contests`.
     """
     tasks = [view.fit_task(sides) for view in views]
+    steps = [view.steps for view in views]
     fitted = []
     for view, task, fought in zip(
-        views, tasks, contests(tasks, probe, groups=groups, **how), strict=True
+        views, tasks, contests(tasks, probe, steps=steps, groups=groups, **how), strict=True
     ):
         law = fought.found.law
         record = Record(

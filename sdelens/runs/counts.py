@@ -19,6 +19,19 @@ def counts(run: Run) -> dict[str, Any]:
     }
 
 
+def branched_words(run: Run) -> list[str]:
+    """What fits learned from, where it was not the steps that occurred."""
+    steps = run.steps
+    if steps is None:
+        return []
+    whose = "" if run.sampler else " The texts are not the model's own, and these are its states."
+    return [
+        f"All laws learned from {run.job.branches} next states that the model drew after each of "
+        f"{steps.prefixes:,} training prefixes ({steps.tokens:,} tokens fed).{whose} Scores are "
+        "of the states that occurred."
+    ]
+
+
 def without_transition(run: Run) -> int:
     """Documents that nothing is recorded of: their prompt fills the context, or they are short."""
     start = run.documents.start.clamp(min=run.job.skip_first)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import torch
 
+from sdelens.branching.branched import Branching
+from sdelens.branching.choice import Choice
+from sdelens.branching.steps import branched_steps
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
 from sdelens.fitting.fitting import ViewTask, fit_views
 from sdelens.models import language_model
@@ -17,7 +20,7 @@ from sdelens.paths.split import LEAST, split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, Probe, Source, StackedProbe
 from sdelens.registry import plugin
-from sdelens.runs.counts import counts, without_transition
+from sdelens.runs.counts import branched_words, counts, without_transition
 from sdelens.runs.folder import clear, require_free, sweep
 from sdelens.runs.given import GIVEN, Given, GivenSource
 from sdelens.runs.job import Job
@@ -30,6 +33,7 @@ from sdelens.seeds import derive
 from sdelens.settings import build, described
 from sdelens.states.capturing import key_of, origin_of, require_recorded
 from sdelens.states.recording import Recording, View
+from sdelens.states.sampling import Sampler
 from sdelens.states.sites import resolve_layers
 from sdelens.store import cache_folder
 
@@ -51,6 +55,11 @@ class Task:
         """All that can be checked without a model: names, settings, forms."""
         source = source_of(job, documents)
         probe = build(plugin("probe", job.probe).load(), job.probe_settings, job.probe)
+        if job.target == "branched" and getattr(probe, "looks_back", False):
+            raise UsageError(
+                f"--target branched gives single steps, but the probe {job.probe} looks further "
+                "back: choose another --probe, or leave --target out"
+            )
         wanted = getattr(source, "documents_wanted", LEAST)
         if wanted < LEAST:
             raise UsageError(
@@ -174,6 +183,8 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     open_ = [stack for stack in stacks if not all(map(run.is_done, stack))]
     if open_ and not run.recorded:
         _capture(run, watcher)
+    if open_ and run.job.target == "branched":
+        _branch(run, watcher)
     for stack in open_:  # always the same ones together, so that no bit depends on a stop
         _fit_or_each(run, stack, task, watcher)
     run.note(state="done")
@@ -197,6 +208,33 @@ def _capture(run: Run, watcher: Observer) -> None:
     with watcher.stage("capture", int(run.documents.lengths.sum()), "tokens") as done:
         run.recording = run.record(done)
     run.note_time("capture", time.perf_counter() - clock)
+
+
+def _branch(run: Run, watcher: Observer) -> None:
+    """Try the model's own next tokens after all training prefixes."""
+    origin = run.recording.origin
+    if not origin.repeatable:
+        raise UsageError(
+            "--target branched runs the model over its texts again, but what its user did while "
+            "these states were captured is not known: fit to texts, not to a tape"
+        )
+    clock, job = time.perf_counter(), run.job
+    branching = Branching(run.sampler or Sampler(), Choice(job.branches), held=job.branches)
+    train = run.split.train
+    fed = job.branches * int((run.documents.lengths[list(train)] - 1).clamp(min=0).sum())
+    with watcher.stage("branch", fed, "next tokens") as done:
+        run.steps = branched_steps(
+            run.model,
+            run.documents,
+            train,
+            run.sites,
+            branching,
+            origin,
+            own=run.sampler is not None,
+            seed=derive(job.seed, "branch"),
+            watch=done,
+        )
+    run.note_time("branch", time.perf_counter() - clock)
 
 
 def _fit_or_each(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None:
@@ -249,7 +287,9 @@ def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None
         if run.is_done(view):
             continue
         run.note_time(str(view), share)
-        record = replace(fitted.record, scores={**fitted.record.scores, **counts(run)})
+        scores = {**fitted.record.scores, **counts(run)}
+        scores["notes"] = [*scores["notes"], *branched_words(run)]
+        record = replace(fitted.record, scores=scores)
         run.write_fitted(view, replace(fitted, record=record))
 
 
@@ -257,7 +297,9 @@ def _view_task(run: Run, view: View) -> ViewTask:
     """The paths of a view, where they are fitted, and its seed."""
     device = getattr(run.model, "device", torch.device("cpu"))
     paths, test = (moved(p, device) for p in (run.recording.view(view), run.test_paths(view)))
-    return ViewTask(paths, derive(run.job.seed, "fit", view), test, run.recording.origin)
+    seed, steps = derive(run.job.seed, "fit", view), run.steps
+    learned = moved(steps.recording.view(view), device) if steps else None
+    return ViewTask(paths, seed, test, run.recording.origin, learned)
 
 
 def moved(paths: Paths, device: torch.device) -> Paths:
@@ -279,7 +321,8 @@ def require_disk(run: Run) -> None:
     if job.cache and Recording.load(place / key_of(origin)):
         return
     tokens, free = int(run.documents.lengths.sum()), free_disk(place)
-    needed = 4 * tokens * run.model.card.width * len(run.sites)
+    each = 1 if job.target == "plain" else 1 + 2 * job.branches
+    needed = 4 * tokens * run.model.card.width * len(run.sites) * each
     if needed > free:
         raise OutOfMemory(
             f"the states of {tokens} tokens take {needed / 2**30:.1f} GiB, but {place} has "

@@ -17,6 +17,7 @@ CHOICES = {
     "axis": ("token", "layer"),
     "dtype": ("float32", "bfloat16", "float16"),
     "device": ("auto", "cpu", "cuda", "mps"),
+    "target": ("plain", "branched"),
 }
 
 
@@ -38,6 +39,8 @@ class Job:
     basis: str = "standard"
     center: str = "all"
     ensemble: int = 0
+    target: str = "plain"
+    branches: int = 8
     skip_first: int = 1
     seed: int = 0
     cache: bool = True
@@ -56,6 +59,13 @@ class Job:
                 "--layer and --axis layer contradict each other, since a path through the depth "
                 f"passes every layer: leave out --layer {self.layers}"
             )
+        if self.axis == "layer" and self.target == "branched":
+            raise UsageError(
+                "--target branched and --axis layer contradict each other: next tokens are a "
+                "question of the token axis"
+            )
+        if self.branches < 2:
+            raise UsageError(f"branches must be at least 2, got {self.branches}")
         if self.ensemble < 0 or self.ensemble == 1:
             raise UsageError(
                 f"an ensemble has two members or more, or none (0), got {self.ensemble}"
@@ -78,6 +88,8 @@ class Job:
         settings = {k: v for k, v in asdict(self).items() if k not in ELSEWHERE}
         if self.axis == "token":  # as before there was another
             del settings["axis"]
+        if self.target == "plain":  # likewise
+            del settings["target"], settings["branches"]
         inner = settings["source_settings"].items()
         return settings | {"source_settings": {k: v for k, v in inner if k not in ELSEWHERE}}
 

@@ -78,6 +78,8 @@ class Lens:
         basis: str = "standard",
         center: str = "all",
         ensemble: int = 0,
+        target: str = "plain",
+        branches: int = 8,
         observer: Observer | None = None,
         **settings: Any,
     ) -> OpenStudy:
@@ -106,6 +108,8 @@ class Lens:
             basis=basis,
             center=center,
             ensemble=ensemble,
+            target=target,
+            branches=branches,
             skip_first=skip_first,
             seed=seed,
             cache=False,

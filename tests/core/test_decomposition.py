@@ -350,5 +350,5 @@ def test_the_cross_entropy_of_a_chain_is_the_closed_form_drawn_or_enumerated(
     more = each[1] - each[0]
     truth = (2 * (1 - rho) - (1 - rho**2)) / 2
     assert abs(float(more.mean()) - truth) < 3 * float(more.std()) / prefixes.units**0.5
-    off = (nats.realised - nats.branched)[0] / count
+    off = (nats.occurred - nats.branched)[0] / count
     assert abs(float(off.mean())) < 3 * float(off.std()) / prefixes.units**0.5

@@ -95,7 +95,7 @@ class LawCompared:
 
     def _entropies(self, nats: CrossEntropy) -> list[Estimate]:
         own = self.bootstrap.ratio(nats.branched[0], self.count)
-        occurred = self.bootstrap.ratio(nats.realised[0] - nats.branched[0], self.count)
+        occurred = self.bootstrap.ratio(nats.occurred[0] - nats.branched[0], self.count)
         found = [
             estimate(f"{self.view}: cross-entropy of the model's law under the fit", own, NATS),
             estimate(
@@ -118,7 +118,7 @@ class LawCompared:
         }
         if self.law.nats is not None:
             named[f"{self.view}.cross_entropy"] = self.law.nats.branched
-            named[f"{self.view}.occurred"] = self.law.nats.realised
+            named[f"{self.view}.occurred"] = self.law.nats.occurred
         return named
 
     def figure(self) -> Figure:

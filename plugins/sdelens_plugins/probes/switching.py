@@ -51,6 +51,7 @@ class SwitchingProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete",)
+    looks_back: ClassVar[bool] = True
 
     density: Literal["discrete"] = "discrete"
     regimes: int | None = None

@@ -1,0 +1,161 @@
+"""What it saves to learn from next states that the model draws, instead of those that occurred."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from sdelens.branching.branched import Branching
+from sdelens.branching.choice import Choice
+from sdelens.branching.saving import SIZES, asked, learned
+from sdelens.branching.steps import Steps, branched_steps
+from sdelens.branching.transition import transitions
+from sdelens.errors import UsageError
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.fitting.study import Study, Viewed
+from sdelens.paths.trajectories import began
+from sdelens.registry import load
+from sdelens.report import Finding
+from sdelens.seeds import derive
+from sdelens.settings import build
+from sdelens.states.recording import View
+from sdelens.states.sampling import Sampler
+from sdelens_plugins.analyzers.branches import drawn
+from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
+from sdelens_plugins.analyzers.saving_shown import SavingShown
+
+LEAST = 16
+"""Training documents."""
+READING = (
+    "A probe is fitted to parts of the training documents, once to the steps that occurred and "
+    "once to steps to B next states that the model drew after each prefix. The saving is "
+    "how many times as many occurred transitions give the loss of the branched ones, read off the "
+    "curve of plain fits (linear in one over the documents between sizes; beyond all documents "
+    "that is an extrapolation). A branched transition costs 1 + B tokens through the model, a "
+    "plain one 1: only where prefixes are dear (long prompts, a slow model to sample from) or few "
+    "can branches pay. Errors are over held-out documents; the luck of the training documents is "
+    "averaged over two sets of each size and is not in them. "
+)
+OWN = (
+    "Losses are of held-out prefixes, under the model's own next states. By theory the saving in "
+    "the squared error of a mean is (S + R) / (S / B + R), with S the sampler's noise and R the "
+    "model's own motion that the fit does not reach, and 1 + S / R at most, with infinitely many "
+    "branches. That takes what is not reached to be independent between prefixes; where it lasts "
+    "within a text it averages out more slowly than the sampler's noise, and branches save less. "
+)
+FOREIGN = (
+    "The texts are not the model's own, and the losses are of the states that occurred in them: "
+    "the model's own next states teach another law, so that there is no ceiling by theory and a "
+    "saving may be below 1. "
+)
+
+
+@dataclass(frozen=True)
+class BranchedTargetAnalyzer:
+    """By how many times `branches` next tokens of each prefix stretch the training documents.
+
+    `probe` is fitted, with its default settings, to an eighth, a quarter, a half and all of the
+    training documents, and to branches of an eighth and of a quarter, all at prefixes that end at
+    every `apart`-th position. Losses are of the first
+    `documents` of the test documents, at every `every`-th position; `memory` bounds the MiB held.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    scope: ClassVar[str] = "view"
+
+    probe: str = "linear"
+    branches: int = 8
+    apart: int = 1
+    documents: int = 256
+    every: int = 1
+    memory: int = 256
+
+    def __post_init__(self) -> None:
+        self._branching(Sampler(), self.branches, self.apart)  # errors before any work
+        self._branching(Sampler(), 2, self.every)
+        if self.documents < 1:
+            raise UsageError(f"documents must be at least 1, got {self.documents}")
+        if getattr(load("probe", self.probe), "looks_back", False):
+            raise UsageError(f"branches are single steps, but {self.probe} looks further back")
+
+    def _branching(self, sampler: Sampler, branches: int, every: int) -> Branching:
+        choice = Choice(branches)
+        return Branching(sampler, choice, every=every, memory=self.memory, held=branches)
+
+    def analyze(self, study: Study, *, seed: int) -> Finding:
+        held = HeldPrefixes.of(study, documents=self.documents)
+        view, viewed = study.single
+        sampler = study.sampler or Sampler()
+        train = sorted(began(viewed.train))
+        if len(train) < LEAST:
+            raise UsageError(
+                f"at least {LEAST} training documents are needed, so that an eighth of them is "
+                f"enough to learn from, got {len(train)}: fit to more texts"
+            )
+        steps = self._steps(study, view, viewed, train, seed)
+        probe = build(load("probe", self.probe), {}, self.probe)
+        laws = learned(
+            viewed.fitted,
+            probe,
+            viewed.train,
+            viewed.validation,
+            steps.recording.view(view),
+            train,
+            apart=self.apart,
+            seed=derive(seed, "learned"),
+        )
+        found = transitions(
+            held.model,
+            {view.site: viewed.fitted},
+            self._branching(sampler, 2, self.every),
+            held.prefixes,
+            held.cell,
+            kept=0,
+            rivals={view.site: {str(lesson): law for lesson, law in laws.items()}},
+            seed=derive(seed, "held out"),
+        )
+        if study.sampler is not None:
+            found.agreement.require(study.sampler)
+        ones = torch.ones_like(found.words[:1])
+        count = found.by(ones, held.cells, held.prefixes.units).sum(1)[0]
+        shown = SavingShown(
+            view,
+            self.probe,
+            self.branches,
+            {part: len(train) // part for part in SIZES},
+            steps,
+            found.sites[view.site],
+            count,
+            Bootstrap.of(count, seed=seed),
+            own=study.sampler is not None,
+        )
+        return Finding(
+            analyzer="branched_target",
+            view=str(view),
+            headline=shown.headline(),
+            reading=READING
+            + (OWN if shown.own else FOREIGN)
+            + drawn(study.sampler, found.agreement),
+            estimates=shown.estimates(),
+            arrays=shown.arrays(),
+            figures=shown.figures(),
+        )
+
+    def _steps(
+        self, study: Study, view: View, viewed: Viewed, train: Sequence[int], seed: int
+    ) -> Steps:
+        """Branches of as many training documents as learn from them."""
+        model, origin = study.model, viewed.fitted.origin
+        if model is None or origin is None:
+            raise UsageError("branches need the language model of the run, which is not here")
+        return branched_steps(
+            model,
+            study.documents,
+            asked(train),
+            [view.site],
+            self._branching(study.sampler or Sampler(), self.branches, self.apart),
+            origin,
+            own=study.sampler is not None,
+            seed=derive(seed, "branched"),
+        )

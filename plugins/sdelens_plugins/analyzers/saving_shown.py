@@ -1,0 +1,157 @@
+"""What learning from branches saves, in words, numbers and curves."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.branching.cross_entropy import CrossEntropy
+from sdelens.branching.saving import BRANCHED, SIZES, Curves, expected, lessons, savings
+from sdelens.branching.steps import Steps
+from sdelens.branching.transition import Transition
+from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.report import Estimate, Figure, Layer, Panel
+from sdelens.states.recording import View
+from sdelens_plugins.analyzers.section import bracketed, estimate
+
+LABELS = {"squares": "squared error of the mean", "nats": "cross-entropy"}
+UNITS = {"squares": "training variances per dimension", "nats": "nats per dimension"}
+OWN = {"squares": "squares", "nats": "branched"}
+FOREIGN = {"squares": "occurred_squares", "nats": "occurred"}
+"""Which losses, by whether the texts are the model's own."""
+
+
+@dataclass(frozen=True, eq=False)
+class SavingShown:
+    """Of one layer and one probe."""
+
+    view: View
+    probe: str
+    branches: int
+    documents: Mapping[int, int]
+    """Training documents by the part that they are."""
+    steps: Steps
+    law: Transition
+    count: Float[Tensor, " unit"]
+    bootstrap: Bootstrap
+    own: bool
+    """Whether the model wrote the texts."""
+
+    @property
+    def nats(self) -> CrossEntropy:
+        """The losses of every fit."""
+        assert self.law.nats is not None  # two branches are always held
+        return self.law.nats
+
+    @cached_property
+    def found(self) -> dict[str, tuple[Curves, Interval]]:
+        """Curves and savings by loss."""
+        names = list(self.nats.laws)
+        rows = {one: names.index(str(one)) for one in lessons()}
+        return {
+            loss: savings(
+                {one: getattr(self.nats, name)[row] for one, row in rows.items()},
+                self.count,
+                self.bootstrap,
+            )
+            for loss, name in (OWN if self.own else FOREIGN).items()
+        }
+
+    @cached_property
+    def parts(self) -> tuple[float, float]:
+        """The sampler's noise, and what the plain fit to all documents does not reach."""
+        sampler = float(self.law.noise.sampler.mean())
+        total = float(self.found["squares"][0].plain[-1])
+        return sampler, total - sampler
+
+    @property
+    def theory(self) -> float:
+        """The saving that is to be expected of so many branches."""
+        return expected(*self.parts, self.branches)
+
+    @property
+    def ceiling(self) -> float:
+        """That of infinitely many."""
+        return expected(*self.parts, math.inf)
+
+    def headline(self) -> str:
+        saving = self.found["squares"][1][0]
+        value = float(saving.value)
+        each = value / (1 + self.branches)
+        said = (
+            f"With {self.branches} next states drawn after each prefix, a {self.probe} fit to "
+            f"{self.documents[BRANCHED[0]]} documents foretells as well as one to "
+            f"{bracketed(saving, 2)} times as many plain ones"
+        )
+        if self.own:
+            said += f": {value / self.ceiling:.2f} of the ceiling, {self.ceiling:.2f}"
+        if each < 1:
+            return (
+                f"{said}. For each token through the model it buys {each:.2f} of what a plain "
+                "one does: where texts can be sampled, plain sampling wins."
+            )
+        return f"{said}; and it wins for each token through the model too ({each:.2f} times)."
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Savings by loss and size, beside theory; then what they cost."""
+        found = []
+        for loss, label in LABELS.items():
+            for number, part in enumerate(BRANCHED):
+                saving = self.found[loss][1][number]
+                name = f"saving, {label}, {self.documents[part]} documents"
+                found.append(estimate(name, saving, "times as many plain transitions"))
+                each = float(saving.value) / (1 + self.branches)
+                what = f"the same for each token through the model, {self.documents[part]}"
+                found.append(Estimate(f"{what} documents, {label}", each, unit="(1: as plain)"))
+        found.append(Estimate("next tokens fed to learn from", float(self.steps.tokens)))
+        return (*found, *(self._theory() if self.own else ()))
+
+    def _theory(self) -> tuple[Estimate, ...]:
+        (sampler, rest), unit = self.parts, UNITS["squares"]
+        return (
+            Estimate(f"saving by theory, {self.branches} branches", self.theory, unit="times"),
+            Estimate("ceiling, 1 + sampler / not reached", self.ceiling, unit="times"),
+            Estimate("sampler", sampler, unit=unit),
+            Estimate("not reached by the plain fit to all documents", rest, unit=unit),
+        )
+
+    def arrays(self) -> dict[str, Tensor]:
+        """By loss: curves by size, and savings."""
+        named = {"documents": torch.tensor([self.documents[part] for part in SIZES])}
+        for loss, (curves, saving) in self.found.items():
+            named |= {f"{loss}.plain": curves.plain, f"{loss}.branched": curves.branched}
+            named |= {f"{loss}.saving.{end}": t for end, t in saving.tensors().items()}
+        return named
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Learning curves."""
+        panels = tuple(
+            Panel(
+                "training documents",
+                f"{label}, {UNITS[loss]}",
+                (
+                    self._line("steps that occurred", SIZES, self.found[loss][0].plain, 0),
+                    self._line(
+                        f"{self.branches} branches", BRANCHED, self.found[loss][0].branched, 1
+                    ),
+                ),
+                label.capitalize(),
+            )
+            for loss, label in LABELS.items()
+        )
+        caption = (
+            f"Held-out losses of a {self.probe} fit at {self.view} by how many documents it "
+            "learns from: the steps that occurred in them, or steps to next states that the "
+            "model draws. Read to the right from a branched point to the plain curve: the saving."
+        )
+        return (Figure("curves", panels, caption),)
+
+    def _line(
+        self, label: str, parts: tuple[int, ...], loss: Float[Tensor, " size"], series: int
+    ) -> Layer:
+        x = torch.tensor([float(self.documents[part]) for part in parts]).double()
+        return Layer("line", {"x": x, "y": loss}, label, series, dashed=series > 0)
