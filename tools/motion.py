@@ -29,6 +29,16 @@ LAW = (
     "| model, layer | nats | effective branches | tr S* | tr S* + (m* - m)² | tr Σ | ratio |\n"
     "|---|---|---|---|---|---|---|"
 )
+FIT = (
+    "| model, layer | overlap with S* + (m* - m)² | with S* | between halves | cross-entropy "
+    "| i.i.d. per position | token | linear + token | occurred |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+RIVALS = ("i.i.d. per position", "token", "linear + token")
+SAVING = (
+    "| model, layer | documents | saving | of the ceiling | theory | for each token |\n"
+    "|---|---|---|---|---|---|"
+)
 
 
 def made(runs: Path, models: Path) -> None:
@@ -37,6 +47,7 @@ def made(runs: Path, models: Path) -> None:
         model = name if name == "tiny" else str(models / name)
         run = execute(Job(model=model, layers="all", probe="linear"), runs / name, resume=True)
         analyze(run, list(SETTINGS), settings=SETTINGS)
+        analyze(run, ["branched_target"], view=run.views[-1])
 
 
 def finding(runs: Path, name: str, analyzer: str):
@@ -78,7 +89,7 @@ def laws(runs: Path) -> str:
     rows = [LAW]
     for name in MODELS:
         _, found = finding(runs, name, "transition_law")
-        last = [k.partition(":")[0] for k in found if k.endswith("trace of S*")][-1]
+        last = last_of(found)
         noise = found[f"{last}: trace of the fit's noise"].value
         words = [
             cell(found["entropy of the next token, all prefixes"], 2),
@@ -89,6 +100,57 @@ def laws(runs: Path) -> str:
             cell(found[f"{last}: trace of the fit's noise over S* + (m* - m)²"]),
         ]
         rows.append(f"| {name} {last} | " + " | ".join(words) + " |")
+    return "\n".join(rows)
+
+
+def last_of(found) -> str:
+    """The last layer of a finding."""
+    return [name.partition(":")[0] for name in found if name.endswith("trace of S*")][-1]
+
+
+def fits(runs: Path) -> str:
+    """Directions and cross-entropies at the last layer of each."""
+    rows = [FIT]
+    for name in MODELS:
+        _, found = finding(runs, name, "transition_law")
+        last = last_of(found)
+        overlap = [
+            next(
+                e for k, e in found.items() if k.startswith(f"{last}: {start}") and k.endswith(to)
+            )
+            for start, to in (
+                ("overlap of the leading", "with S* + (m* - m)²"),
+                ("overlap of the leading", "with S*"),
+                ("the same between halves", "S* + (m* - m)²"),
+            )
+        ]
+        words = [*(cell(e, 2) for e in overlap[:2]), f"{overlap[2].value:.2f}"]
+        words.append(cell(found[f"{last}: cross-entropy of the model's law under the fit"]))
+        for rival in RIVALS:
+            more = found[f"{last}: cross-entropy under {rival}, less the fit's"]
+            words.append(f"{more.value:+.3f} ± {more.stderr:.3f}")
+        off = found[f"{last}: minus log density of what occurred, less that"]
+        words.append(f"{off.value:+.4f} ± {off.stderr:.4f}")
+        rows.append(f"| {name} {last} | " + " | ".join(words) + " |")
+    return "\n".join(rows)
+
+
+def saved(runs: Path) -> str:
+    """What eight branches save at the last layer of each."""
+    rows = [SAVING]
+    for name in MODELS:
+        finding_, found = finding(runs, name, "branched_target")
+        ceiling = found["ceiling, 1 + sampler / not reached"].value
+        theory = found["saving by theory, 8 branches"].value
+        for key, one in found.items():
+            if not (key.startswith("saving, squared") and key.endswith("documents")):
+                continue
+            documents = key.split(", ")[-1].removesuffix(" documents")
+            each = found[f"{key}, for each token through the model"]
+            rows.append(
+                f"| {name} {finding_.view} | {documents} | {cell(one, 2)} "
+                f"| {one.value / ceiling:.2f} of {ceiling:.2f} | {theory:.2f} | {each.value:.2f} |"
+            )
     return "\n".join(rows)
 
 
@@ -114,8 +176,9 @@ def main() -> None:
             parser.error("give --models FOLDER, which has a folder for each of the three models")
         made(options.runs, options.models)
     page = PAGE.read_text()
-    page = written(page, "shares", shares(options.runs))
-    PAGE.write_text(written(page, "laws", laws(options.runs)))
+    for name, table in (("shares", shares), ("laws", laws), ("fits", fits), ("saved", saved)):
+        page = written(page, name, table(options.runs))
+    PAGE.write_text(page)
     print(PAGE)
 
 

@@ -105,8 +105,8 @@ class SavingShown:
                 name = f"saving, {label}, {self.documents[part]} documents"
                 found.append(estimate(name, saving, "times as many plain transitions"))
                 each = float(saving.value) / (1 + self.branches)
-                what = f"the same for each token through the model, {self.documents[part]}"
-                found.append(Estimate(f"{what} documents, {label}", each, unit="(1: as plain)"))
+                what = f"{name}, for each token through the model"
+                found.append(Estimate(what, each, unit="(1: as a plain one)"))
         found.append(Estimate("next tokens fed to learn from", float(self.steps.tokens)))
         return (*found, *(self._theory() if self.own else ()))
 
