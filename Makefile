@@ -1,5 +1,6 @@
 # make demo    a report about the dynamics of the embedded language model, in a few minutes
-# make test    the whole check: ruff, mypy, import-linter, pytest (with shape checking and doctests)
+# make test    the whole check: ruff, mypy, import-linter, docs, pytest (with shape checks and doctests)
+# make docs    the documentation site, its notebooks executed offline: docs/_build/html
 # make test-full, validate, evidence, gallery, bench, peers, screenshots, model: see CONTRIBUTING.md
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ export PYTHONWARNINGS ?= ignore
 # some of the analyzers: `sdelens analyze runs/demo` asks all of them, in a few minutes more
 DEMO := verdict goodness_of_fit losses trajectory vector_field
 
-.PHONY: demo test lint test-full validate evidence gallery bench peers screenshots model clean
+.PHONY: demo test lint docs test-full validate evidence gallery bench peers screenshots model clean
 
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
@@ -17,7 +18,7 @@ demo: .venv/installed
 	$(BIN)/sdelens analyze runs/demo decomposition --set decomposition.fits=linear
 	$(BIN)/sdelens report runs/demo
 
-test: .venv/installed-dev lint
+test: .venv/installed-dev lint docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope --durations=25
 
 lint: .venv/installed-dev
@@ -26,7 +27,10 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test-full: .venv/installed-dev lint
+docs: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -E -W --keep-going -d docs/_build/doctrees docs docs/_build/html
+
+test-full: .venv/installed-dev lint docs
 	$(BIN)/python -m pytest --durations=20
 
 validate: .venv/installed-dev
@@ -65,4 +69,4 @@ model: .venv/installed-dev
 	@touch $@
 
 clean:
-	rm -rf .venv runs dist build screenshots
+	rm -rf .venv runs dist build screenshots docs/_build docs/catalogue

@@ -188,7 +188,14 @@ class Report:
         from sdelens.registry import load
 
         page = escape(load("reporter", "html")().page(self))
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: 40rem; border: 0"></iframe>'
+        return f'<iframe srcdoc="{page}" style="{FRAME}" onload="{GROWN}"></iframe>'
+
+
+FRAME = "width: 100%; height: 40rem; border: 0"
+GROWN = (
+    "this.style.height = Math.min(this.contentDocument.documentElement.scrollHeight, 1600) + 'px'"
+)
+"""A frame grows to what it holds, up to 1600 pixels, where the notebook lets it."""
 
 
 def visible(token: str) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,14 @@ class Screen:
 
     @contextmanager
     def stage(self, name: str, total: int | None, unit: str) -> Iterator[Advance]:
-        """A progress bar for the time of a stage."""
+        """A progress bar for the time of a stage; none where a notebook cannot draw one."""
         clock = time.perf_counter()
         columns = COLUMNS if unit else SHORT
+        drawn = not self.console.is_jupyter or find_spec("ipywidgets") is not None
         # what counts nothing leaves nothing behind
-        with Progress(*columns, console=self.console, transient=not unit) as progress:
+        with Progress(
+            *columns, console=self.console, transient=not unit, disable=not drawn
+        ) as progress:
             task = progress.add_task(name, total=total, unit=unit, remark="")
 
             def done(steps: int, remark: str = "", total: int | None = None) -> None:

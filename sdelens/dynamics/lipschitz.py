@@ -1,6 +1,6 @@
 r"""Lipschitz constants of drift and noise: sampled from below, bounded from above by the weights.
 
-For a perceptron with weights :math:`W_1 \dots W_n` between SiLUs, whose slope is at most
+For a perceptron with weights :math:`W_1 \ldots W_n` between SiLUs, whose slope is at most
 :math:`1.09984`, the product :math:`1.09984^{n-1}\prod_i \|W_i\|_2` bounds the slope everywhere
 (Szegedy et al. 2014). It is often far too large; what was sampled may be too small.
 """

@@ -1,6 +1,6 @@
 r"""Which tokens move a number that the fit gives: attributions to the tokens' embeddings.
 
-For a number f of a text's embeddings :math:`e_1,\dots,e_n` and a baseline :math:`e'`:
+For a number f of a text's embeddings :math:`e_1,\ldots,e_n` and a baseline :math:`e'`:
 
 - gradient times input, :math:`e_i\cdot\partial f/\partial e_i`;
 - integrated gradients, :math:`(e_i-e_i')\cdot\int_0^1 \partial_i f(e'+a(e-e'))\,da`, which sum to

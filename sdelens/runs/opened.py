@@ -21,7 +21,7 @@ from sdelens.seeds import own_random_state
 from sdelens.states.recording import View
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OpenStudy(Study):
     """What `sdelens.load` and `Lens.fit` give: a study that knows its run.
 

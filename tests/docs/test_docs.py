@@ -3,8 +3,6 @@
 import ast
 import re
 import sys
-from dataclasses import MISSING, fields
-from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -13,15 +11,15 @@ from typer.testing import CliRunner
 
 import sdelens
 from sdelens.registering import load_file
-from sdelens.registry import forget, registered
+from sdelens.registry import KINDS, forget, registered
 from sdelens.testing import check_analyzer, check_probe, ornstein_uhlenbeck
 from sdelens_cli.validate import from_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
-PAGES += sorted(DOCS.rglob("*.md"))
-KINDS = ("model", "source", "probe", "analyzer", "reporter")
+# what the site writes is not among them
+PAGES += sorted(p for p in DOCS.rglob("*.md") if not {"_build", "catalogue"} & {*p.parts})
 BLOCK = re.compile(r"<!-- help: (sdelens[a-z ]*) -->\n(?:```text\n.*?```\n)?", re.DOTALL)
 
 
@@ -76,54 +74,26 @@ def test_every_public_name_is_documented():
     assert [name for name in sdelens.__all__ if f"`sdelens.{name}`" not in page] == []
 
 
-def sections():
-    """The parts of plugins.md, and the pages of analyzers, by plugin: kind and name."""
-    found = {}
-    for part in re.split(r"^## ", (DOCS / "plugins.md").read_text(), flags=re.MULTILINE):
-        kind = part.partition("\n")[0].lower().removesuffix("s")
-        for section in re.split(r"^### ", part, flags=re.MULTILINE)[1:]:
-            found[kind, section.partition("\n")[0].strip("`")] = section
-    pages = {("analyzer", page.stem): page.read_text() for page in DOCS.glob("analyzers/*.md")}
-    assert not set(found) & set(pages)
-    return found | pages
-
-
-def built_in():
-    from sdelens.registry import plugins
-
-    own = ((kind, plugin) for kind in KINDS for plugin in plugins(kind).values())
-    return {(kind, p.name): p for kind, p in own if p.distribution == "sdelens"}
-
-
-def settings_of(kind, plugin):
-    """Names and defaults; of a model adapter, those of its `load`, or else of its `adapt`."""
-    if kind == "model":
-        known = signature(getattr(plugin, "load", plugin.adapt)).parameters.values()
-        return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
-    return {field.name: field.default for field in fields(plugin) if field.init}
-
-
-def test_every_plugin_is_documented_and_no_other():
-    assert set(sections()) == set(built_in())
+def test_every_plugin_is_documented_and_no_other(catalogue):
+    assert set(catalogue.sections()) == set(catalogue.built_in())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_setting_stands_with_its_default(kind):
-    documented = sections()
-    for (own, name), plugin in built_in().items():
+def test_every_setting_stands_with_its_default(catalogue, kind):
+    documented = catalogue.sections()
+    for (own, name), plugin in catalogue.built_in().items():
         if own != kind:
             continue
-        for setting, default in settings_of(kind, plugin.load()).items():
-            shown = "" if default is MISSING else f"`{default}`"
-            row = f"| `{setting}` | {shown} |".replace("|  |", "| |")
-            assert row in documented[own, name], f"{kind} {name}"
+        for setting in catalogue.settings_of(kind, plugin.load()):
+            row = f"| `{setting.name}` | {setting.shown} |".replace("|  |", "| |")
+            assert row in documented[own, name].text, f"{kind} {name}"
 
 
-def test_no_setting_is_documented_that_is_not_there():
-    for (kind, name), section in sections().items():
-        rows = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
-        known = settings_of(kind, built_in()[kind, name].load())
-        assert set(rows) <= set(known), f"{kind} {name}"
+def test_no_setting_is_documented_that_is_not_there(catalogue):
+    for (kind, name), section in catalogue.sections().items():
+        rows = re.findall(r"^\| `(\w+)` \|", section.text, flags=re.MULTILINE)
+        known = catalogue.settings_of(kind, catalogue.built_in()[kind, name].load())
+        assert set(rows) <= {setting.name for setting in known}, f"{kind} {name}"
 
 
 # --- errors

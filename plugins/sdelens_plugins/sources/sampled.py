@@ -10,7 +10,7 @@ from sdelens.states.sampling import Sampler, sample
 
 @dataclass(frozen=True)
 class SampledSource:
-    """`documents` texts of at most `length` tokens after BOS, each ended by its EOS."""
+    """`documents_wanted` texts of at most `length` tokens after BOS, each ended by its EOS."""
 
     documents_wanted: int = 512
     length: int = 200
