@@ -3,6 +3,9 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
 
 import sdelens
 
@@ -40,3 +43,14 @@ html_title = "sdelens"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+pygments_dark_style = "github-dark"
+
+
+def setup(app: Sphinx) -> None:
+    """Show defaults that a dataclass makes anew as an ellipsis, so that signatures parse."""
+
+    def shown(*given: Any) -> tuple[str, str] | None:
+        signature, returned = given[-2:]
+        return (signature.replace("<factory>", "..."), returned) if signature else None
+
+    app.connect("autodoc-process-signature", shown)

@@ -193,9 +193,9 @@ class Report:
 
 FRAME = "width: 100%; height: 40rem; border: 0"
 GROWN = (
-    "this.style.height = Math.min(this.contentDocument.documentElement.scrollHeight, 1600) + 'px'"
+    "this.style.height = Math.min(this.contentDocument.documentElement.scrollHeight, 2400) + 'px'"
 )
-"""A frame grows to what it holds, up to 1600 pixels, where the notebook lets it."""
+"""A frame grows to what it holds, up to 2400 pixels, where the notebook lets it."""
 
 
 def visible(token: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from torch.nn.modules.module import (
     register_module_forward_hook,
@@ -25,6 +26,7 @@ from sdelens.runs.given import documents_given
 from sdelens.runs.observer import Observer, Quiet, at_hand
 from sdelens.runs.run import Run
 from sdelens.states.capturing import opened, sites_of
+from sdelens_cli.screen import Screen
 from tests.small import TEXT, small_model
 
 TEXTS = [f"{TEXT[i % 4]} number {i}" for i in range(24)]
@@ -327,6 +329,11 @@ def test_a_study_is_asked_by_name_and_its_finding_shows_itself(study, finding):
         study.analyze("importance", colour="red")
 
 
+def test_a_study_prints_as_one_line(study):
+    assert repr(study).startswith("<study ")
+    assert len(repr(study).splitlines()) == 1
+
+
 def test_a_finding_is_a_table_of_estimates_or_of_tokens(study, finding):
     table = finding.to_pandas()
     assert list(table.columns) == ["name", "value", "stderr", "unit"]
@@ -478,6 +485,14 @@ def test_an_observer_is_told_how_far_the_work_is(plain, tokenizer):
     lens.fit(TEXTS, layers=0, probe="linear", observer=observer)
     assert {"model", "texts", "capture", "fit L00"} <= observer.done.keys()
     assert observer.texts == "24 given in Python"
+
+
+def test_a_notebook_that_cannot_draw_bars_gets_none_and_no_warning(monkeypatch):
+    monkeypatch.setattr("sdelens_cli.screen.find_spec", lambda name: None)
+    screen = Screen()
+    screen.console = Console(stderr=True, force_jupyter=True)
+    with screen.stage("fit", 3, "epochs") as done:  # warnings are errors here
+        done(1)
 
 
 def test_in_a_notebook_the_installed_observer_draws_and_elsewhere_nobody(monkeypatch):

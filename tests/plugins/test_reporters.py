@@ -191,6 +191,15 @@ def test_a_finding_shows_itself_in_a_notebook():
     assert "svg" in inside.tags
 
 
+def test_a_finding_by_itself_has_its_headline_and_no_head_of_a_report():
+    finding = Finding("losses", "L02", "It fell.", "", figures=(lines(),))
+    alone = Reader(page(Report("losses", (), findings=(finding,))))
+    several = Reader(page(Report("losses", (), findings=(finding, finding))))
+    assert "It fell." in alone.text
+    assert not {"header", "nav"} & set(alone.tags)
+    assert {"header", "nav"} <= set(several.tags)
+
+
 def test_the_page_has_landmarks_and_every_name_once():
     read = Reader(page(report("x", (drawn(), lines()))))
     assert {"header", "nav", "main", "article", "section", "footer", "h1"} <= set(read.tags)
