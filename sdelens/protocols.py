@@ -162,6 +162,7 @@ class Epoch:
 
 
 Watch = Callable[[Epoch], None]
+"""Called after each epoch."""
 
 
 def unwatched(epoch: Epoch) -> None:
@@ -170,6 +171,7 @@ def unwatched(epoch: Epoch) -> None:
 
 
 Tell = Callable[[str], None]
+"""Called with a sentence that is worth knowing."""
 
 
 def untold(sentence: str) -> None:

@@ -1,6 +1,7 @@
 """Answers as plain values: estimates, arrays, figures as data."""
 
 import math
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from html import escape
@@ -86,8 +87,15 @@ class Figure:
     panels: tuple[Panel, ...]
     caption: str
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the figure, and its caption below."""
+        drawn = b64encode(self.svg().encode()).decode()
+        image = f'<img alt="{escape(self.name)}" src="data:image/svg+xml;base64,{drawn}">'
+        caption = f"<figcaption>{escape(self.caption)}</figcaption>"
+        return f'<figure style="margin: 0; max-width: 46rem">{image}{caption}</figure>'
+
     def _repr_svg_(self) -> str:
-        """In a notebook: the figure itself."""
+        """Where HTML is not shown: the figure alone."""
         return self.svg()
 
     def svg(self) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -189,6 +190,16 @@ def test_a_finding_shows_itself_in_a_notebook():
     assert 'He said "<b>".' in "".join(inside.text)
     assert "b" not in inside.tags
     assert "svg" in inside.tags
+
+
+def test_a_figure_shows_itself_and_its_caption_in_a_notebook():
+    figure = replace(lines(), caption="Up to 3 < 4.")
+    read = Reader(figure._repr_html_())
+    assert read.text == ["Up to 3 < 4."]
+    (drawing,) = (value for tag, name, value in read.attributes if (tag, name) == ("img", "src"))
+    kind, _, data = drawing.partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert b64decode(data).decode() == figure.svg()
 
 
 def test_a_finding_by_itself_has_its_headline_and_no_head_of_a_report():
