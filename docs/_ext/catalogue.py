@@ -143,7 +143,8 @@ def page(plugin: Plugin, section: Section) -> str:
 def words(value: Any) -> str:
     """One word or several, as code."""
     each = [value] if isinstance(value, str) else value
-    return ", ".join(f"`{word}`" for word in (sorted(each) if isinstance(each, set) else each))
+    ordered = sorted(each) if isinstance(each, frozenset) else each
+    return ", ".join(f"`{word}`" for word in ordered)
 
 
 def table(settings: list[Setting], section: Section) -> str:
