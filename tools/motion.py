@@ -9,6 +9,7 @@ transformers.
 """
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 from sdelens.runs.engine import execute
@@ -30,10 +31,12 @@ LAW = (
     "|---|---|---|---|---|---|---|"
 )
 FIT = (
-    "| model, layer | overlap with S* + (m* - m)² | with S* | between halves | cross-entropy "
-    "| i.i.d. per position | token | linear + token | occurred |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+    "| model, layer | noise | overlap with S* + (m* - m)² | with S* | between halves "
+    "| cross-entropy | i.i.d. per position | token | linear + token | occurred |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
 )
+FULL = "-full"
+"""After the name of a model: its last layer, with a covariance that has all correlations."""
 RIVALS = ("i.i.d. per position", "token", "linear + token")
 SAVING = (
     "| model, layer | documents | saving | of the ceiling | theory | for each token |\n"
@@ -48,6 +51,9 @@ def made(runs: Path, models: Path) -> None:
         run = execute(Job(model=model, layers="all", probe="linear"), runs / name, resume=True)
         analyze(run, list(SETTINGS), settings=SETTINGS)
         analyze(run, ["branched_target"], view=run.views[-1])
+        full = Job(model=model, layers="-1", probe="linear", probe_settings={"noise": "full"})
+        run = execute(full, runs / f"{name}{FULL}", resume=True)
+        analyze(run, ["transition_law"], settings={"transition_law": SETTINGS["transition_law"]})
 
 
 def finding(runs: Path, name: str, analyzer: str):
@@ -111,8 +117,8 @@ def last_of(found) -> str:
 def fits(runs: Path) -> str:
     """Directions and cross-entropies at the last layer of each."""
     rows = [FIT]
-    for name in MODELS:
-        _, found = finding(runs, name, "transition_law")
+    for name, noise in product(MODELS, ("", FULL)):
+        _, found = finding(runs, f"{name}{noise}", "transition_law")
         last = last_of(found)
         overlap = [
             next(
@@ -131,7 +137,8 @@ def fits(runs: Path) -> str:
             words.append(f"{more.value:+.3f} ± {more.stderr:.3f}")
         off = found[f"{last}: minus log density of what occurred, less that"]
         words.append(f"{off.value:+.4f} ± {off.stderr:.4f}")
-        rows.append(f"| {name} {last} | " + " | ".join(words) + " |")
+        kind = "full" if noise else "diagonal"
+        rows.append(f"| {name} {last} | {kind} | " + " | ".join(words) + " |")
     return "\n".join(rows)
 
 
