@@ -321,8 +321,7 @@ def require_disk(run: Run) -> None:
     if job.cache and Recording.load(place / key_of(origin)):
         return
     tokens, free = int(run.documents.lengths.sum()), free_disk(place)
-    each = 1 if job.target == "plain" else 1 + 2 * job.branches
-    needed = 4 * tokens * run.model.card.width * len(run.sites) * each
+    needed = 4 * tokens * run.model.card.width * len(run.sites) * job.kept
     if needed > free:
         raise OutOfMemory(
             f"the states of {tokens} tokens take {needed / 2**30:.1f} GiB, but {place} has "

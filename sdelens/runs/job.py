@@ -79,6 +79,11 @@ class Job:
         return "embed,all" if self.axis == "layer" else self.layers
 
     @property
+    def kept(self) -> int:
+        """States on disk for each token and layer, while it is done."""
+        return 1 + 2 * self.branches if self.target == "branched" else 1
+
+    @property
     def hash8(self) -> str:
         """Eight hex digits that equal jobs share."""
         return digest(self._what())[:8]

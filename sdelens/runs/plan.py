@@ -46,13 +46,20 @@ def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache:
         texts=described_texts(job, documents),
         tokens=documents * length,
         memory_bytes=600 * 2**20 + 4 * (weights + (3 + len(layers)) * pool),
-        disk_bytes=4 * documents * length * card.width * len(layers),
+        disk_bytes=4 * documents * length * card.width * len(layers) * job.kept,
         disk_free_bytes=free_disk(cache),
         folder=folder,
-        probe=job.probe if job.ensemble == 0 else f"{job.probe}, ensemble of {job.ensemble}",
+        probe=described_probe(job),
         basis=job.basis if job.center == "all" else f"{job.basis}, centred per position",
         axis=job.axis,
     )
+
+
+def described_probe(job: Job) -> str:
+    """What is fitted, in words."""
+    ensemble = f", ensemble of {job.ensemble}" if job.ensemble else ""
+    branches = f", from {job.branches} branches" if job.target == "branched" else ""
+    return f"{job.probe}{ensemble}{branches}"
 
 
 def described_texts(job: Job, documents: int) -> str:
