@@ -22,6 +22,7 @@ from sdelens_cli.analyze import analyze
 from sdelens_cli.branch import branch
 from sdelens_cli.compare import compare
 from sdelens_cli.fit import fit
+from sdelens_cli.generate import generate
 from sdelens_cli.plugins import plugins
 from sdelens_cli.report import report
 from sdelens_cli.reproduce import reproduce
@@ -50,6 +51,7 @@ app.command()(analyze)
 app.command()(report)
 app.command()(compare)
 app.command()(simulate)
+app.command()(generate)
 app.command()(reproduce)
 app.command()(branch)
 app.command()(validate)

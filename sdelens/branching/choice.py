@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
+from sdelens.states.sampling import inverted
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,15 +88,6 @@ class Choice:
         share = (left / self.branches).expand(uniform.shape)
         tokens = torch.cat([drawn, index[..., :width]], -1)
         return Chosen(tokens, torch.cat([share, known], -1), self.branches)
-
-
-def inverted(
-    law: Float[Tensor, "*batch vocabulary"], uniform: Float[Tensor, "*batch draw"]
-) -> Int[Tensor, "*batch draw"]:
-    """Tokens at these shares of a law, which need not be normalised; none of probability 0."""
-    heights = law.cumsum(-1)
-    found = torch.searchsorted(heights, uniform * heights[..., -1:], right=True)
-    return found.clamp(max=law.shape[-1] - 1)
 
 
 def joined(parts: list[Chosen]) -> Chosen:

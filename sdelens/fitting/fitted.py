@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -10,12 +10,17 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.estimation.complement import Complement
+from sdelens.fitting.steered import Writer
+from sdelens.fitting.steered_text import SteeredText, steered_text
+from sdelens.fitting.steering import Steering
 from sdelens.laws.law import Law
 from sdelens.laws.sde import SDE
+from sdelens.models import language_model
 from sdelens.origin import Origin
 from sdelens.paths.basis import Basis
 from sdelens.paths.trajectories import Paths, Trajectories
-from sdelens.protocols import Epoch
+from sdelens.protocols import Epoch, LanguageModel, Site
+from sdelens.states.capturing import sites_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +164,55 @@ class Fitted:
         if self.complement is not None:
             nats = nats + self.complement.log_density(self.basis, block)
         return (nats - self.basis.log_volume()).masked_fill(~block.steps, torch.nan)
+
+    def steer(
+        self,
+        model: Any,
+        prompt: str,
+        *,
+        drift: float | Literal["remove", "project"] = 0.0,
+        diffusion: float = 1.0,
+        tokens: int = 40,
+        temperature: float = 1.0,
+        seed: int = 0,
+        layer: int | str | None = None,
+    ) -> SteeredText:
+        """What the model writes with its states moved by this fit, beside what it writes itself.
+
+        At every generated position, and at the fit's layer, the state X becomes X + a (m(X) - X)
+        with a the `drift`, and the step to it m(X before) + sqrt(s) (X - m(X before)) with s the
+        `diffusion`; `sdelens.fitting.steering` has the order, and what ``remove`` and ``project``
+        are. The prompt's states stay. Both texts are drawn by the same numbers; `temperature` 0
+        takes the likeliest words. `model` is anything that `sdelens.capture` takes; `layer` is
+        needed where the run recorded several. Raises `UsageError` for a fit of plain states.
+        """
+        steering, own = Steering(drift, diffusion), language_model(model)
+        if not temperature >= 0:
+            raise UsageError(f"temperature must be 0 or more, got {temperature}")
+        skipped = 1 if self.origin is None else self.origin.skip_first
+        writer = Writer(own, self._site(own, layer), self.law, self.basis, skipped)
+        writer = replace(writer, temperature=temperature)
+        return steered_text(writer, prompt, steering, tokens=tokens, seed=seed)
+
+    def _site(self, model: LanguageModel, layer: int | str | None) -> Site:
+        """Where in a model the states are that were fitted."""
+        recorded = "" if self.origin is None else self.origin.hook
+        if layer is None and (not recorded or " " in recorded):
+            what = f"recorded at {recorded}" if recorded else "of states that no model is known of"
+            raise UsageError(f"this fit is {what}: say which layer is steered by layer=")
+        if model.card.width != len(self.basis.encoder):
+            raise UsageError(
+                f"the fit is of states of {len(self.basis.encoder)} coordinates, but those of "
+                f"{model.card.name} have {model.card.width}: give the model of the fit"
+            )
+        every = sites_of("embed,all" if layer is None else layer, model)
+        named = [site for site in every if layer is not None or str(site) == recorded]
+        if len(named) != 1:
+            raise UsageError(
+                f"one layer can be steered at once, and {model.card.name} must have it; got "
+                f"{recorded if layer is None else layer}"
+            )
+        return named[0]
 
     def encoded(self, paths: Paths) -> Paths:
         """Paths in the latent coordinates of the law."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdelens.errors import UsageError
+from sdelens.fitting.steered_text import SteeredText
 from sdelens.fitting.study import Study
 from sdelens.protocols import LanguageModel
 from sdelens.registry import plugin
@@ -66,6 +67,26 @@ class OpenStudy(Study):
         with own_random_state(getattr(model, "device", "cpu")):  # a hook of the model may draw
             (finding,), _ = analyze(self.run, [name], prompt=prompt, settings=asked, view=view)
         return finding
+
+    def steer(
+        self, prompt: str, *, layer: int | str | None = None, **settings: Any
+    ) -> SteeredText:
+        """What the model writes steered by a fit, beside what it writes: `drift=`, `diffusion=`.
+
+        `study.steer("The sea", drift=0.5)` is `Fitted.steer` with the run's own model and layer,
+        which has the other settings.
+        """
+        view = self._view(layer)
+        if view.axis == "layer":
+            raise UsageError(
+                "steering moves states along the text, but this fit is along the depth: fit with "
+                "--axis token"
+            )
+        model = self.held() if self.held else self.run.model
+        self.run.require_same(model)
+        fitted = self.views[view].fitted
+        with own_random_state(getattr(model, "device", "cpu")):  # a hook of the model may draw
+            return fitted.steer(model, prompt, layer=view.label, **settings)
 
     def _view(self, layer: int | str | None) -> View:
         """The view of a layer, or the only one."""

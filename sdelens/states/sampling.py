@@ -121,3 +121,12 @@ def _draw(
 def _until(ids: list[int], eos: int | None) -> list[int]:
     """The ids up to and including the first EOS."""
     return ids[: ids.index(eos) + 1] if eos in ids else ids
+
+
+def inverted(
+    law: Float[Tensor, "*batch vocabulary"], uniform: Float[Tensor, "*batch draw"]
+) -> Int[Tensor, "*batch draw"]:
+    """Tokens at these shares of a law, which need not be normalised; none of probability 0."""
+    heights = law.cumsum(-1)
+    found = torch.searchsorted(heights, uniform * heights[..., -1:], right=True)
+    return found.clamp(max=law.shape[-1] - 1)

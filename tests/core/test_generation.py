@@ -7,7 +7,6 @@ import torch
 
 from sdelens.language.generation import (
     continued,
-    distinct,
     known_states,
     nats,
     nearest_words,
@@ -16,6 +15,7 @@ from sdelens.language.generation import (
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import Site
 from sdelens.seeds import generator
+from sdelens.states.repetition import distinct
 from tests.spoken import small_bridge
 
 

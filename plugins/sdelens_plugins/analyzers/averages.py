@@ -36,7 +36,11 @@ class Average:
     @property
     def ends(self) -> tuple[float, float]:
         """Of the 95% interval; the value twice where there is one text."""
-        margin = student(0.975, self.texts) * (self.stderr or 0.0)
+        return self.together(1)
+
+    def together(self, comparisons: int) -> tuple[float, float]:
+        """The ends of one of so many intervals that hold all at once in 95% (Bonferroni)."""
+        margin = student(1 - 0.025 / comparisons, self.texts) * (self.stderr or 0.0)
         return self.value - margin, self.value + margin
 
     def differs(self, level: float) -> bool:

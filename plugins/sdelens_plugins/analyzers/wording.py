@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.language.generation import distinct
+from sdelens.states.repetition import distinct
 
 METRICS = ("nats", "bleu", "rouge1", "rougeL", "distinct1", "distinct2")
 """Columns of `scored`. All but the first are from 0 to 1."""

@@ -1,0 +1,110 @@
+"""`sdelens generate`: let the model write while a fit steers its states."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdelens.errors import UsageError
+from sdelens.fitting.steering import Steering
+from sdelens.runs.folder import require_run
+from sdelens_cli.plugin_files import PluginFiles, use
+from sdelens_cli.simulate import one_line
+
+if TYPE_CHECKING:
+    from sdelens.fitting.steered_text import SteeredText
+
+
+def generate(
+    run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
+    steer: Annotated[
+        str, typer.Option(help="What is done: drift=0.5,diffusion=0.8; or drift=remove, project.")
+    ],
+    prompt: Annotated[
+        str | None, typer.Option(help="A text to go on from. [a question about France]")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Which layer's fit, where there are several.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="How many words to write.")] = 40,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Divides the logits; 0 takes the likeliest words.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of what is drawn, the same for both texts.")] = 0,
+    files: PluginFiles = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Let the model write with its states steered by a fit, beside what it writes itself.
+
+    The model writes, and its states are moved on the way; sdelens simulate lets the fit write.
+    """
+    steering = Steering.parse(steer)
+    if steering == Steering():
+        raise UsageError(f"--steer {steer} changes nothing: give drift=0.5, or diffusion=0.8")
+    require_run(run)
+    use(files)
+
+    from sdelens.language.prompt import QUESTION
+    from sdelens.runs.loading import load
+    from sdelens_cli.screen import Screen
+
+    with Screen(quiet=quiet or as_json).working("generate"):
+        found = load(run).steer(
+            prompt or QUESTION,
+            drift=steering.drift,
+            diffusion=steering.diffusion,
+            tokens=tokens,
+            temperature=temperature,
+            seed=seed,
+            layer=layer,
+        )
+    if as_json:
+        print(json.dumps({"run": str(run), "seed": seed} | as_values(found)))
+        return
+    show(found, seed)
+
+
+def as_values(found: "SteeredText") -> dict[str, Any]:
+    """As JSON has it, which knows no number that is none."""
+    from sdelens_cli.screen import finite
+
+    sides = {"unsteered": found.unsteered, "steered": found.steered}
+    texts = {k: {n: finite(v) for n, v in asdict(one).items()} for k, one in sides.items()}
+    return {"prompt": found.prompt, "steering": asdict(found.steering)} | texts
+
+
+def show(found: "SteeredText", seed: int) -> None:
+    """Both texts side by side, their numbers below, and what was done."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    sides = {"unsteered": found.unsteered, str(found.steering): found.steered}
+    rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    rows.add_column("")
+    for name in sides:
+        rows.add_column(Text(name), ratio=1)
+    said = [("text", [one_line(one.text) for one in sides.values()])]
+    said += [
+        (label, [f"{getattr(one, name):.3g}" for one in sides.values()])
+        for name, label in (
+            ("perplexity", "perplexity"),
+            ("distinct2", "distinct-2"),
+            ("entropy", "entropy, nats"),
+            ("kl", "KL per word, nats"),
+        )
+    ]
+    for label, cells in said:
+        rows.add_row(Text(label, style="dim"), *map(Text, cells))
+    console = Console()
+    console.print(rows)
+    console.print(
+        Text(
+            f"After “{found.prompt}” both texts are drawn by the numbers of seed {seed}; in the "
+            f"second the states that were written were steered by {found.steering}. Perplexity is "
+            "under the unsteered model, KL that of the steered law from the model's own."
+        )
+    )

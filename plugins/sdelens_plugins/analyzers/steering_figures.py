@@ -1,0 +1,130 @@
+"""Dose and response, of the fit's direction and of others as long."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.fitting.steering import Steering
+from sdelens.report import Figure, Layer, Panel, counted
+from sdelens_plugins.analyzers.dosed import CONTROLS, FIT, Dosed, over_texts
+
+SHOWN = {
+    "next_word": ("first kl", "log10 of the KL of the next word, nats"),
+    "along": ("kl", "log10 of the KL along the text, nats"),
+    "nats": ("nats", "nats per word, unsteered model"),
+    "entropy": ("entropy", "entropy of the next word, nats"),
+    "distinct1": ("distinct1", "distinct-1"),
+    "distinct2": ("distinct2", "distinct-2"),
+}
+SAYS = {
+    "next_word": "How far one steered state moves the law of the next word; an unsteered one "
+    "leaves it",
+    "along": "How far steering at every written position moves the next word's law from the "
+    "model's own after the same words",
+    "nats": "The model's own surprise at words that were written while it was steered (the "
+    "exponential is the perplexity)",
+    "entropy": "The entropy of the laws that steered words are drawn from",
+    "distinct1": "The share of words that are new in their text (less is more repetition)",
+    "distinct2": "The share of pairs of words that are new in their text",
+}
+SHIFT = 0.012
+"""Between the error bars of neighbouring series, as a share of the range of doses."""
+
+
+def figures(dosed: Dosed) -> tuple[Figure, ...]:
+    """Each response over doses of drift and of diffusion, then the drift taken away."""
+    return (*(_doses(dosed, name) for name in SHOWN), _without(dosed))
+
+
+def _doses(dosed: Dosed, name: str) -> Figure:
+    metric, label = SHOWN[name]
+    pushes = [s for s in dosed.steerings if s.how == "push"]
+    drifts = [s for s in pushes if s.diffusion == 1]
+    noises = [s for s in pushes if s.diffusion != 1]
+    panels = [
+        _panel(dosed, metric, label, axis, chosen, where, rest)
+        for axis, chosen, where, rest in (
+            ("dose a of the drift", drifts, [s.dose for s in drifts], 0.0),
+            ("dose s of the diffusion", noises, [s.diffusion for s in noises], 1.0),
+        )
+        if chosen
+    ]
+    return Figure(
+        name,
+        tuple(panels),
+        f"{SAYS[name]}, by dose, with 95% intervals over {_texts(dosed)}. Dashed: pushes in "
+        "other directions, as long as the fit's. An effect by itself shows that the direction is "
+        "read, not that the fit is right about it.",
+    )
+
+
+def _panel(
+    dosed: Dosed,
+    metric: str,
+    label: str,
+    axis: str,
+    chosen: Sequence[Steering],
+    doses: Sequence[float],
+    rest: float,
+) -> Panel:
+    """A line for each direction, through the unsteered value, and its error bars."""
+    x = torch.tensor([*doses, rest], dtype=torch.float64)
+    order = x.argsort()
+    apart = SHIFT * float(x.max() - x.min())
+    layers: list[Layer] = []
+    for series, name in enumerate((FIT, *CONTROLS)):
+        found = [*(over_texts(dosed[name, s, metric]) for s in chosen)]
+        found.append(over_texts(dosed.own(metric)))
+        y = torch.tensor([one.value for one in found], dtype=torch.float64)
+        ends = torch.tensor([one.ends for one in found], dtype=torch.float64)
+        if label.startswith("log10"):  # of nothing there is no logarithm: the line is broken
+            y, ends = (part.where(part > 0, torch.nan).log10() for part in (y, ends))
+        at = x + apart * (series - len(CONTROLS) / 2)
+        line = {"x": at[order], "y": y[order]}
+        layers.append(Layer("line", line, name, series, dashed=series > 0))
+        own = len(at) if series == 0 else -1  # unsteered, all are the same
+        layers.append(Layer("line", _upright(at[:own], ends[:own]), series=series))
+    return Panel(axis, label, tuple(layers))
+
+
+def _upright(
+    x: Float[Tensor, " dose"], ends: Float[Tensor, "dose 2"]
+) -> dict[str, Float[Tensor, " point"]]:
+    """Error bars as one line that is broken between them."""
+    gap = torch.full_like(x, torch.nan)
+    return {
+        "x": torch.stack([x, x, gap], dim=1).flatten(),
+        "y": torch.cat([ends, gap[:, None]], dim=1).flatten(),
+    }
+
+
+def _without(dosed: Dosed) -> Figure:
+    """The next word's law where the drift is removed, and projected out."""
+    panels = []
+    words = (FIT, *CONTROLS)
+    for how in ("remove", "project"):
+        found = [over_texts(dosed[name, Steering(how), "first kl"]) for name in words]
+        ends = torch.tensor([one.ends for one in found], dtype=torch.float64)
+        values = torch.tensor([one.value for one in found], dtype=torch.float64)
+        bars = {
+            "x": torch.arange(len(words)).double(),
+            "y": values,
+            "low": ends[:, 0],
+            "high": ends[:, 1],
+        }
+        title = {"remove": "Drift removed", "project": "Drift projected out"}[how]
+        layer = Layer("bars", bars, words=words)
+        panels.append(Panel("", "KL of the next word, nats", (layer,), title))
+    return Figure(
+        "without",
+        tuple(panels),
+        "How far the law of the next word moves where one state's step is without its drift, and "
+        "where the state has no part along its drift, beside pushes as long in other directions; "
+        f"95% intervals over {_texts(dosed)}.",
+    )
+
+
+def _texts(dosed: Dosed) -> str:
+    return counted(len(dosed.unsteered), "test document")
