@@ -19,6 +19,9 @@ SHORT = {
     "permutations": 4,
     "tokens": 6,
     "centres": 16,
+    "prefixes": 12,
+    "listed": 64,
+    "drawn": 8,
 }
 """Settings that make an answer short, of whichever analyzer has them."""
 

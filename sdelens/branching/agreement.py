@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.branching.branched import Branched
@@ -90,10 +90,19 @@ def agreeing(text: Branched, prefixes: Prefixes) -> Float[Tensor, "3 unit"]:
     """Of the tokens after some prefixes: excess, how many count, how many are ruled out."""
     inside = text.inside
     unit = prefixes.unit[text.row][:, None].expand(inside.shape)[inside]
-    surprisal, entropy = text.law.surprisal[inside], text.law.entropy[inside]
+    return excesses(text.law.surprisal[inside], text.law.entropy[inside], unit, prefixes.units)
+
+
+def excesses(
+    surprisal: Float[Tensor, " token"],
+    entropy: Float[Tensor, " token"],
+    unit: Int[Tensor, " token"],
+    units: int,
+) -> Float[Tensor, "3 unit"]:
+    """Sums over tokens: excess, how many count, how many are ruled out."""
     out = surprisal.isinf()
     excess = (surprisal - entropy).masked_fill(out, 0.0)
-    return by_unit(torch.stack([excess, (~out).double(), out.double()]), unit, prefixes.units)
+    return by_unit(torch.stack([excess, (~out).double(), out.double()]), unit, units)
 
 
 def _stderr(above: Float[Tensor, " unit"], below: Float[Tensor, " unit"], ratio: float) -> float:

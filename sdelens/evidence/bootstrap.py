@@ -56,6 +56,16 @@ class Bootstrap:
         counts = (below > 0).sum(-1).expand(value.shape)
         return self.interval(value, (above @ self.weights.mT) / (below @ self.weights.mT), counts)
 
+    def quantile(
+        self, values: Float[Tensor, "*series row"], unit: Int[Tensor, " row"], share: float
+    ) -> Interval:
+        """Of rows of documents, by inversion of their distribution function, for every series."""
+        ordered, order = values.sort(dim=-1)
+        heights = self.weights[:, unit][:, order].movedim(0, -2).cumsum(-1)
+        drawn = _inverted(ordered[..., None, :].expand(heights.shape), heights, share)
+        every = torch.ones_like(ordered).cumsum(-1)[..., None, :]
+        return self.interval(_inverted(ordered[..., None, :], every, share)[..., 0], drawn)
+
     def interval(
         self,
         value: Float[Tensor, "*series"],
@@ -75,6 +85,16 @@ class Bootstrap:
                 for whole, part in zip(found, expanded(drawn[counts == n], n), strict=True):
                     whole[counts == n] = part
         return Interval(value, *found)
+
+
+def _inverted(
+    ordered: Float[Tensor, "*series replicate row"],
+    heights: Float[Tensor, "*series replicate row"],
+    share: float,
+) -> Float[Tensor, "*series replicate"]:
+    """The first value up to which there is so much of all weight."""
+    place = (heights < share * heights[..., -1:] - 1e-9).sum(-1, keepdim=True)
+    return ordered.gather(-1, place)[..., 0]
 
 
 def expanded(

@@ -83,13 +83,14 @@ def diffusion_from_step(
     return positive
 
 
-def cholesky(covariance: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
-    """The lower factor; an error that says so where the matrix is not positive definite."""
+def cholesky(covariance: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch dim dim"]:
+    """The lower factor; an error that says so where a matrix is not positive definite."""
     root: Tensor
     root, info = torch.linalg.cholesky_ex(covariance)
-    if int(info) != 0 or not root.isfinite().all():
+    if info.any() or not root.isfinite().all():
+        minor = int(info.max())
         raise BadNumbers(
-            f"a covariance must be positive definite, but its leading minor {int(info)} is not: "
+            f"a covariance must be positive definite, but its leading minor {minor} is not: "
             "are some coordinates constant or copies of others? A basis such as pca:K drops them"
         )
     return root

@@ -72,3 +72,26 @@ def test_a_series_of_few_documents_has_the_interval_of_few():
     assert found.low.isnan().tolist() == [False, True, False, False]
     whole, few = (found.high - found.low)[[0, 3]] / above[[0, 3]].std(-1)
     assert few > whole
+
+
+def test_quantiles_of_rows_are_order_statistics():
+    values = drawn(3, 41)
+    bootstrap = Bootstrap.of(torch.ones(41), seed=0, replicates=50)
+    for share in (0.25, 0.5, 0.75):
+        found = bootstrap.quantile(values, torch.arange(41), share)
+        # the smallest value up to which there is so much: row 11, 21, 31 of 41
+        assert torch.equal(found.value, values.sort(-1).values[:, int(share * 40)])
+
+
+def test_intervals_of_the_median_hold_the_truth_where_rows_of_a_document_agree():
+    """Four equal rows a document tell no more than one: the median of the documents."""
+    trials, documents = 200, 60
+    values = drawn(trials, documents, seed=3).repeat_interleave(4, dim=1)
+    unit = torch.arange(documents).repeat_interleave(4)
+    bootstrap = Bootstrap.of(torch.ones(documents), seed=0, replicates=400)
+    found = bootstrap.quantile(values, unit, 0.5)
+    held = float(((found.low <= 0) & (found.high >= 0)).double().mean())
+    assert abs(held - 0.95) < 4 * (0.95 * 0.05 / trials) ** 0.5
+    # of the median of normal values: sqrt(pi / 2) times that of the mean
+    stderr = (torch.pi / 2 / documents) ** 0.5
+    assert abs(float(found.stderr.mean()) - stderr) < 0.15 * stderr

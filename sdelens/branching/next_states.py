@@ -1,0 +1,158 @@
+"""The law of the next state after many prefixes: its shape by temperature, and a fit beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from sdelens.branching.agreement import Agreement, at_the_edge
+from sdelens.branching.divergence import Divergence, divergence
+from sdelens.branching.fanning import Fan, Fanning
+from sdelens.branching.prefixes import Prefixes
+from sdelens.branching.shape import Shape
+from sdelens.errors import UsageError
+from sdelens.fitting.fitted import Fitted
+from sdelens.fitting.study import Viewed
+from sdelens.language.metric import standard_weights
+from sdelens.laws.sde import SDE
+from sdelens.protocols import LanguageModel, Site
+
+FIRST = (1, 2, 4, 8)
+"""Of so many first eigenvectors the share of the trace is told."""
+WORDS = ("exponential", "collision", "listed")
+FORMS = ("variance", "kurtosis", "gap", "participation", "rank")
+SERIES = (*WORDS, *FORMS, *(f"share{k}" for k in FIRST))
+"""What is told of each prefix at each temperature."""
+
+
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """The next states of each prefix along its first direction, at the run's own temperature."""
+
+    tokens: Int[Tensor, "prefix branch"]
+    weights: Float[Tensor, "prefix branch"]
+    projection: Float[Tensor, "prefix branch"]
+    """From the mean, in standard deviations."""
+
+
+@dataclass(frozen=True, eq=False)
+class NextStates:
+    """Of all prefixes, in the same order."""
+
+    series: Float[Tensor, "series temperature prefix"]
+    """By the names of `SERIES`; variances are training variances per dimension."""
+    divergence: Divergence
+    """Of the fit, at the run's own temperature."""
+    ignorance: Divergence
+    """Of mean and covariance of all training states, which know nothing of the prefix."""
+    atoms: Atoms
+    unit: Int[Tensor, " prefix"]
+    document: Int[Tensor, " prefix"]
+    position: Int[Tensor, " prefix"]
+    agreement: Agreement
+    fed: int
+    """Next tokens that were fed."""
+
+    def of(self, name: str) -> Float[Tensor, "temperature prefix"]:
+        """One of the `SERIES`."""
+        return self.series[SERIES.index(name)]
+
+
+@torch.no_grad()
+def next_states(
+    model: LanguageModel,
+    site: Site,
+    viewed: Viewed,
+    fanning: Fanning,
+    prefixes: Prefixes,
+    *,
+    seed: int,
+) -> NextStates:
+    """In coordinates standardised on training, of those that the fit's basis keeps."""
+    fitted, every = viewed.fitted, _moments(viewed)
+    own = fanning.temperatures.index(fanning.sampler.temperature)
+    series: list[Tensor] = []
+    atoms: list[tuple[Tensor, ...]] = []
+    fits: list[Divergence] = []
+    alone: list[Divergence] = []
+    places: list[Tensor] = []
+    excess, fed = torch.zeros(3, prefixes.units, dtype=torch.float64), 0
+    for fan in fanning(model, prefixes, site, seed=seed):
+        points = _standard(fitted, fan)
+        forms = [Shape.of(points, each) for each in fan.weighed.weights]
+        series.append(_series(fan, forms))
+        fits.append(divergence(forms[own], *_foretold(fitted, fan, prefixes)))
+        alone.append(
+            divergence(forms[own], *(part.expand(len(fan.at), *part.shape) for part in every))
+        )
+        weights = fan.weighed.weights[own]
+        atoms.append((fan.weighed.tokens, weights, forms[own].projection))
+        row = torch.full_like(fan.at, fan.row)
+        places.append(torch.stack([prefixes.unit[row], prefixes.numbers[row], fan.at]))
+        excess += fan.excess
+        fed += fan.weighed.tokens.numel()
+    if not series:
+        raise UsageError("no held-out prefix has a next token: fit to more or longer texts")
+    unit, document, position = torch.cat(places, 1)
+    return NextStates(
+        torch.cat(series, -1),
+        Divergence.joined(fits),
+        Divergence.joined(alone),
+        Atoms(*(_rows(parts) for parts in zip(*atoms, strict=True))),
+        unit,
+        document,
+        position,
+        Agreement.of(excess, at_the_edge(fanning.sampler, model.card.dtype)),
+        fed,
+    )
+
+
+def _standard(fitted: Fitted, fan: Fan) -> Float[Tensor, "prefix branch latent"]:
+    """The next states: latent coordinates, scaled to training deviations."""
+    z = fitted.basis.encode((fan.at + 1.0)[:, None], fan.following)
+    return z.double() * standard_weights(fitted.basis).sqrt()
+
+
+def _series(fan: Fan, forms: list[Shape]) -> Float[Tensor, "series temperature prefix"]:
+    words = [getattr(fan.weighed, name) for name in WORDS]
+    told = [torch.stack([getattr(form, name) for form in forms]) for name in FORMS]
+    shares = [torch.stack([form.share(first) for form in forms]) for first in FIRST]
+    return torch.stack([part.double() for part in (*words, *told, *shares)])
+
+
+def _foretold(
+    fitted: Fitted, fan: Fan, prefixes: Prefixes
+) -> tuple[Float[Tensor, "prefix latent"], Float[Tensor, "prefix latent latent"]]:
+    """Mean and covariance of the fit after each prefix, in the same coordinates."""
+    block = prefixes.path(torch.tensor([fan.row]), fan.block, fitted)
+    if isinstance(fitted.law, SDE):  # of other laws more than the last state may count
+        law = fitted.law.transition(block.times[0, fan.at], block.states[0, fan.at])
+        mean, covariance = law.mean, law.covariance().covariance()
+    else:
+        law = fitted.law.predict(block)
+        each = law.covariance().covariance()
+        covariance = each if each.ndim == 2 else each.expand(1, *each.shape[-3:])[0, fan.at]
+        mean = law.mean[0, fan.at]
+    root = standard_weights(fitted.basis).sqrt()
+    wide = covariance.expand(len(mean), *covariance.shape[-2:]).double()
+    return mean.double() * root, root[:, None] * wide * root
+
+
+def _moments(viewed: Viewed) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent latent"]]:
+    """Mean and covariance of training states, in the same coordinates."""
+    root = standard_weights(viewed.fitted.basis).sqrt()
+    count, first, second = 0, torch.zeros_like(root), root.new_zeros(len(root), len(root))
+    for block in viewed.fitted.encoded(viewed.train):
+        z = block.states[block.mask].double() * root
+        count, first, second = count + len(z), first + z.sum(0), second + z.mT @ z
+    mean = first / count
+    return mean, second / count - mean[:, None] * mean
+
+
+def _rows(parts: Sequence[Shaped[Tensor, "_ _"]]) -> Shaped[Tensor, "prefix branch"]:
+    """Of several texts, as wide as the widest: what is added has no weight."""
+    width = max(part.shape[-1] for part in parts)
+    pad = torch.nn.functional.pad
+    return torch.cat([pad(part, (0, width - part.shape[-1])) for part in parts])
