@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from sdelens.states.recording import Recording, Temporary
 from sdelens.states.sites import Layers
 from sdelens.states.taping import Tape, taping
 
+SAMPLED = "sampled"
+"""The source of texts that the model writes itself."""
+
 
 @dataclass(frozen=True, eq=False)
 class Lens:
@@ -34,7 +38,10 @@ class Lens:
         return language_model(self.held, **self.settings)
 
     def __repr__(self) -> str:
-        return f"<lens on {type(self.held).__module__}.{type(self.held).__qualname__}>"
+        held = self.held
+        if isinstance(held, LanguageModel):
+            return f"<lens on {held.card.name}>"
+        return f"<lens on {type(held).__module__}.{type(held).__qualname__}>"
 
     def capture(
         self,
@@ -67,8 +74,9 @@ class Lens:
 
     def fit(
         self,
-        texts: Texts | Tape,
+        texts: Texts | Tape | None = None,
         *,
+        documents: int | None = None,
         layers: Layers = None,
         probe: str = "neural",
         seed: int = 0,
@@ -86,23 +94,28 @@ class Lens:
         """Fit each layer, with baselines and held-out scores: `lens.fit(texts, layers=6)`.
 
         `texts` are at least ten, as strings, token ids or a tensor of ids; or a tape, with the
-        states that it holds. The rest is as `sdelens fit` has it, `settings` those of the probe;
-        `observer` is told how far the work is; without one, in a notebook, the installed one. The
-        run lies in a temporary folder until it is saved.
+        states that it holds. Without them so many `documents` are sampled from the model, as the
+        command line does it, of `length` tokens at most. The rest is as `sdelens fit` has it,
+        `settings` those of the probe; `observer` is told how far the work is; without one, in a
+        notebook, the installed one. The run lies in a temporary folder until it is saved.
         """
         model = self.model
+        if texts is not None and documents is not None:
+            raise UsageError("documents= says how many texts are sampled: leave it out with texts")
+        given = Given(model)
         if isinstance(texts, Tape):
             given = Given(model, texts.documents, texts.recording)
             skip_first, layers = texts.skip_first, texts.layers
-        else:
+        elif texts is not None:
             given = Given(model, documents_given(model, texts, length=length))
+        sampled = {"documents_wanted": documents, "length": length}
         job = Job(
             model=model.card.name,
             dtype=model.card.dtype if model.card.dtype in CHOICES["dtype"] else "float32",
             layers=None if axis == "layer" or layers is None else _joined(layers),
             axis=axis,
-            source=GIVEN,
-            source_settings=described(given.documents),
+            source=SAMPLED if texts is None else GIVEN,
+            source_settings=described(given.documents) or _given(sampled),
             probe=probe,
             probe_settings=settings,
             basis=basis,
@@ -120,6 +133,10 @@ class Lens:
         return OpenStudy.of(run.holding(model), kept, lambda: self.model)
 
 
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
 def _joined(layers: int | str | Sequence[int | str]) -> str:
     return str(layers) if isinstance(layers, int | str) else ",".join(map(str, layers))
 
@@ -130,16 +147,23 @@ def described(documents: Documents | None) -> dict[str, Any]:
 
 
 def attach(model: Any, *, tokenizer: Any = None, hook: str | None = None) -> Lens:
-    """A lens on a model that is in memory already: `sdelens.attach(model, tokenizer=tok)`.
+    """A lens on a model, in memory as a rule: `sdelens.attach(model, tokenizer=tok)`.
 
     `model` is a causal language model of Hugging Face, a `TransformerBridge` or a
     `HookedTransformer` of TransformerLens, or any torch module that reads token ids where `hook`
     names the submodule whose output is the one layer. It is used as it stands, its user's hooks
     active, and is the same afterwards. Without a tokenizer, the one that lies with the model is
-    taken if it is on this machine; token ids need none.
+    taken if it is on this machine; token ids need none. A name or a folder is loaded, once:
+    `sdelens.attach("tiny").fit(layers=6)`.
     """
-    given = {"tokenizer": tokenizer, "hook": hook}
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = _given({"tokenizer": tokenizer, "hook": hook})
+    if isinstance(model, str | PathLike):
+        if settings:
+            raise UsageError(
+                f"{', '.join(settings)} belong to a model in memory, but {fspath(model)!r} is "
+                "loaded with its own tokenizer: leave them out"
+            )
+        model = language_model(model)
     lens = Lens(model, settings)
     _ = lens.model  # what cannot be attached is an error now
     return lens

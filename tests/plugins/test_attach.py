@@ -599,3 +599,35 @@ def test_a_change_of_the_weights_is_seen_at_the_next_use_however_it_was_made(pla
     seen.append(lens.model.card.fingerprint)
     assert len(set(seen)) == 6
     assert lens.model.card.fingerprint == seen[-1]
+
+
+# --- by name, on texts that the model writes
+
+
+def test_a_name_is_loaded_once_and_its_texts_are_those_that_the_command_line_samples(
+    plain, tmp_path
+):
+    from sdelens.runs.engine import execute
+    from sdelens.runs.job import Job
+
+    place = str(small_model(tmp_path))
+    lens = sdelens.attach(place)
+    assert lens.model is lens.model
+    assert repr(lens) == f"<lens on {tmp_path.name}>"
+    study = lens.fit(documents=20, length=10, layers=1, probe="linear")
+    texts = {"documents_wanted": 20, "length": 10}
+    job = Job(model=place, layers="1", probe="linear", source_settings=texts, cache=False)
+    whole = execute(job, tmp_path / "run").study()
+    assert torch.equal(study.documents.tokens, whole.documents.tokens)
+    assert study.sampler == whole.sampler is not None
+    for name, tensor in whole.single[1].fitted.law.tensors().items():
+        assert torch.equal(study.single[1].fitted.law.tensors()[name], tensor)
+
+
+def test_what_belongs_to_a_model_in_memory_or_to_sampled_texts_is_refused_elsewhere(
+    plain, tokenizer
+):
+    with pytest.raises(UsageError, match="tokenizer belong to a model in memory"):
+        sdelens.attach("tiny", tokenizer=tokenizer)
+    with pytest.raises(UsageError, match="documents= says how many texts are sampled"):
+        sdelens.attach(plain, tokenizer=tokenizer).fit(["a cat"] * 12, documents=5)

@@ -132,7 +132,7 @@ class SavingShown:
         panels = tuple(
             Panel(
                 "training documents",
-                f"{label}, {UNITS[loss]}",
+                UNITS[loss],
                 (
                     self._line("steps that occurred", SIZES, self.found[loss][0].plain, 0),
                     self._line(
