@@ -49,7 +49,13 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
             raise UsageError(f"{label}.{name} must be {named(hints[name])}, got {value!r}")
         fitting[name] = float(value) if hints[name] is float else value
     with blamed(label):
-        return plugin(**fitting)
+        built = plugin(**fitting)
+    choices = getattr(plugin, "densities", None)  # those of a probe
+    density = getattr(built, "density", None)
+    if choices and density not in choices:
+        listed = " or ".join(map(repr, choices))
+        raise UsageError(f"{label}.density must be {listed}, got {density!r}")
+    return built
 
 
 def named(hint: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sdelens.errors import UsageError
-from sdelens.registry import API
+from sdelens.registry import API, plugins
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
@@ -36,6 +36,8 @@ def new(
         raise UsageError(
             f"a plugin's name must be lower-case words joined by - or _, got {name!r}"
         )
+    if name in plugins(kind.value):
+        raise UsageError(f"there is {kind.value} {name} already: choose another name")
     words = words_of(name, kind)
     folder = out if single_file else out / words["distribution"]
     stem = name.replace("-", "_") if single_file else words["module"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from sdelens.errors import BrokenPlugin
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
 from sdelens.protocols import Fit, FitTask, Probe, StackedProbe, Watch, unwatched
 from sdelens.seeds import derive, generator
@@ -35,8 +36,15 @@ def fit_all(probe: Probe, tasks: Sequence[FitTask], *, watch: Watch = unwatched)
     """A fit for each task: in one batched computation where the probe can, else in turn."""
     widths = {next(iter(task.train)).states.shape[-1] for task in tasks}
     if isinstance(probe, StackedProbe) and len(tasks) > 1 and len(widths) == 1:
-        return probe.fit_stack(tasks, watch=watch)
-    return [probe.fit(task.train, task.validation, seed=task.seed, watch=watch) for task in tasks]
+        found = probe.fit_stack(tasks, watch=watch)
+    else:
+        found = [probe.fit(t.train, t.validation, seed=t.seed, watch=watch) for t in tasks]
+    for fit in found:
+        if not isinstance(fit, Fit):
+            raise BrokenPlugin(
+                f"fit of {type(probe).__name__} must give a Fit(law), it gave {type(fit).__name__}"
+            )
+    return found
 
 
 def ensemble_tasks(

@@ -53,7 +53,7 @@ def fit(
     paths = states if isinstance(states, Paths) else _paths(_tensor(states), dt)
     if isinstance(probe, str):
         kind, chosen = probe, load("probe", probe)
-        density = chosen.densities[0 if dt is None else -1]
+        density = getattr(chosen, "densities", ("discrete",))[0 if dt is None else -1]
         built: Probe = build(chosen, {"density": density} | settings, kind)
     elif settings:
         raise UsageError(f"settings belong to a probe by name, got {settings} beside {probe!r}")

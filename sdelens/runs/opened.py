@@ -61,7 +61,7 @@ class OpenStudy(Study):
         model = self.held() if self.held else None
         if model is not None:
             self.run.require_same(model)
-        alone = plugin("analyzer", name).load().scope == "view"
+        alone = getattr(plugin("analyzer", name).load(), "scope", None) == "view"
         view = self._view(layer) if alone or layer is not None else None
         asked = {name: settings}
         with own_random_state(getattr(model, "device", "cpu")):  # a hook of the model may draw

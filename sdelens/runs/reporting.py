@@ -164,7 +164,11 @@ def require_needs(analyzer: Analyzer, name: str, study: Study) -> None:
 
 
 def require_own(finding: Finding, name: str) -> None:
-    """An error where a finding would be kept as another analyzer's."""
+    """An error where there is no finding, or it would be kept as another analyzer's."""
+    if not isinstance(finding, Finding):
+        raise BrokenPlugin(
+            f"the analyzer {name} must give a Finding, it gave {type(finding).__name__}"
+        )
     if finding.analyzer != name:
         raise BrokenPlugin(
             f"the analyzer {name} calls itself {finding.analyzer!r} in its finding, "

@@ -3,6 +3,7 @@
 import json
 import random
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from hashlib import sha256
@@ -29,17 +30,25 @@ GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
 def require_kept(
     plugin: object, kind: str, promises: Sequence[Callable[[Trial], None]], trial: Trial
 ) -> None:
-    """Raises an `AssertionError` that lists every promise broken, and how."""
-    broken = []
+    """Raises an `AssertionError` that lists every promise broken, and how; each error once."""
+    broken: dict[str, list[str]] = {}
     for promise in promises:
         try:
             promise(trial)
         except Exception as error:
             name = promise.__name__.replace("_", " ")
-            broken.append(f"- {name}: {type(error).__name__}: {error}")
+            said = f"{type(error).__name__}: {error}{_where(plugin, error)}"
+            broken.setdefault(said, []).append(name)
     if broken:
-        listed = "\n".join(broken)
+        listed = "\n".join(f"- {'; '.join(names)}: {said}" for said, names in broken.items())
         raise AssertionError(f"{type(plugin).__name__} breaks what {kind} promises:\n{listed}")
+
+
+def _where(plugin: object, error: Exception) -> str:
+    """The last line of the plugin's own file that an error passed through."""
+    file = getattr(sys.modules.get(type(plugin).__module__), "__file__", None)
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    return f" ({file}, line {lines[-1]})" if file and lines else ""
 
 
 def require_settings(plugin: Any, protocol: type, needed: str) -> None:
