@@ -121,8 +121,6 @@ def fit(
     """Capture a model's states along texts, fit a law to them, score it on held-out documents."""
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict each other: give one of them")
-    if branches is not None and target == "plain":
-        raise UsageError("--branches is about --target branched: leave it out, or give that")
     use(files)
     given = {
         "model": absolute(model),

@@ -147,8 +147,7 @@ class Branching:
         of them, and the states after next tokens.
         """
         card = model.card
-        tried = card.vocabulary if self.choice.coverage == 1 else self.choice.branches
-        tried += self.choice.most if 0 < self.choice.coverage < 1 else 0
+        tried = self.choice.most_tried(card.vocabulary)
         states = 6 + (tried if tried <= self.held else 0)
         kept = length * (2 * card.blocks + states * sites) + 2 * max(TOGETHER, tried) * (sites + 8)
         return max(1, self.memory * MEBIBYTE // (4 * card.width * kept))

@@ -51,6 +51,12 @@ class Choice:
         if self.most < 1:
             raise UsageError(f"most must be at least 1, got {self.most}")
 
+    def most_tried(self, vocabulary: int) -> int:
+        """Of each prefix, at most."""
+        if self.coverage == 1:
+            return vocabulary
+        return self.branches + (self.most if self.coverage else 0)
+
     @property
     def draws(self) -> int:
         """How many tokens are drawn after each prefix."""

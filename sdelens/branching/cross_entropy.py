@@ -16,7 +16,7 @@ from sdelens.language.metric import per_dimension
 from sdelens.laws.law import Law
 from sdelens.paths.trajectories import Trajectories
 
-MOST = 64
+MOST = 72
 """With more branches than this they are not held, and there is no cross-entropy."""
 
 

@@ -19,14 +19,14 @@ from sdelens.fitting.fitted import Fitted
 from sdelens.laws.law import Law
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
 from sdelens.protocols import Probe, unwatched
-from sdelens.seeds import derive
+from sdelens.seeds import derive, generator
 
 SIZES = (8, 4, 2, 1)
 """Plain fits to an eighth of the training documents, a quarter, a half, all."""
 BRANCHED = (8, 4)
 """Those sizes at which a fit also learns from branches."""
-REPEATS = 2
-"""Disjoint sets of documents of each size, where there are."""
+REPEATS = 4
+"""Disjoint sets of documents of each size at most: what one owes to its luck."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,17 @@ class Curves:
     branched: Float[Tensor, "*replicate few"]
 
     @classmethod
-    def of(cls, losses: Mapping[Lesson, Float[Tensor, "*replicate"]]) -> "Curves":
-        """Averages over the sets of each size."""
+    def of(
+        cls,
+        losses: Mapping[Lesson, Float[Tensor, "*replicate"]],
+        weights: Mapping[int, Float[Tensor, "*replicate set"]] | None = None,
+    ) -> "Curves":
+        """Averages over the sets of each size, or with a weight for each set."""
 
         def mean(target: str, part: int) -> Tensor:
             own = [loss for k, loss in losses.items() if (k.target, k.part) == (target, part)]
-            return torch.stack(own).mean(0)
+            each = torch.stack(own, -1)
+            return each.mean(-1) if weights is None else (each * weights[part]).sum(-1)
 
         return cls(
             torch.stack([mean("plain", part) for part in SIZES], -1),
@@ -172,10 +177,30 @@ def savings(
     losses: Mapping[Lesson, Float[Tensor, " unit"]],
     count: Float[Tensor, " unit"],
     bootstrap: Bootstrap,
+    *,
+    seed: int,
 ) -> tuple[Curves, Interval]:
-    """Curves, and the saving at each size with its error over held-out documents."""
+    """Curves, and the saving at each size; its error is over held-out and training documents.
+
+    Held-out documents are drawn again, and so are the disjoint sets of training documents of each
+    size, where there are several: a plain fit and a branched one of the same set together.
+    """
     total = {one: sums.sum() / count.sum() for one, sums in losses.items()}
     each = bootstrap.weights @ count
     drawn = {one: (bootstrap.weights @ sums) / each for one, sums in losses.items()}
+    random = generator(seed, "sets")
+    weights = {part: redrawn(min(part, REPEATS), len(bootstrap.weights), random) for part in SIZES}
     curves = Curves.of(total)
-    return curves, bootstrap.interval(curves.saving(), Curves.of(drawn).saving().mT)
+    return curves, bootstrap.interval(curves.saving(), Curves.of(drawn, weights).saving().mT)
+
+
+def redrawn(sets: int, replicates: int, random: torch.Generator) -> Float[Tensor, "replicate set"]:
+    """How much each of several sets counts in each replicate; they vary as n - 1 draws of n do.
+
+    A bootstrap of so few is too narrow by a factor of sqrt(1 - 1 / n), which is undone here.
+    """
+    counts = torch.zeros(replicates, sets, dtype=torch.float64)
+    drawn = torch.randint(sets, (replicates, sets), generator=random)
+    counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+    wider = math.sqrt(sets / (sets - 1)) if sets > 1 else 1.0
+    return 1 / sets + (counts / sets - 1 / sets) * wider

@@ -17,7 +17,7 @@ from sdelens.evidence.student import student
 from sdelens.laws.law import Predictive
 from sdelens.seeds import derive
 
-FOLDS = 8
+FOLDS = 6
 """Parts of the documents, of which each is left out once."""
 DRAWS = 4
 """Of a fit's noise in each state, where it depends on it."""
@@ -33,7 +33,7 @@ class Spread:
     def __init__(self, weights: Float[Tensor, " latent"]) -> None:
         self.root = weights.sqrt()
         wide = (len(KINDS), FOLDS, len(weights), len(weights))
-        self.sums = torch.zeros(wide, dtype=torch.float64)
+        self.sums = torch.zeros(wide)  # single precision: they are large, and many sites have them
         self.count = torch.zeros(FOLDS, dtype=torch.float64)
 
     def add(
@@ -72,11 +72,11 @@ class Spread:
                 self.sums[2, fold] += self._scaled(scatter(one, share))
 
     def _scaled(self, matrix: Float[Tensor, "latent latent"]) -> Float[Tensor, "latent latent"]:
-        return self.root[:, None] * matrix * self.root
+        return (self.root[:, None] * matrix.double() * self.root).float()
 
     def mean(self, kind: str) -> Float[Tensor, "latent latent"]:
         """The average over all prefixes."""
-        found: Tensor = self.sums[KINDS.index(kind)].sum(0) / self.count.sum()
+        found: Tensor = self.sums[KINDS.index(kind)].double().sum(0) / self.count.sum()
         return found
 
     def angles(self, one: str, other: str, rank: int) -> Float[Tensor, " rank"]:
@@ -97,7 +97,7 @@ class Spread:
         return float(overlap(parts[::2].sum(0), parts[1::2].sum(0), rank))
 
     def _jackknife(self, function: Function) -> Interval:
-        whole, seen = self.sums.sum(1), self.count.nonzero()[:, 0]
+        whole, seen = self.sums.double().sum(1), self.count.nonzero()[:, 0]
         value, folds = function(whole), len(seen)
         if folds < 2:
             unknown = torch.full_like(value, torch.nan)

@@ -12,6 +12,9 @@ is that of targets with the variance :math:`S^*/B` about m*.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from shutil import disk_usage
+from tempfile import gettempdir
 
 import torch
 from jaxtyping import Float
@@ -20,6 +23,7 @@ from torch import Tensor
 from sdelens.branching.account import Account
 from sdelens.branching.branched import Branched, Branching
 from sdelens.branching.prefixes import Prefixes
+from sdelens.errors import OutOfMemory
 from sdelens.origin import Origin
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel, Site
@@ -62,6 +66,7 @@ def branched_steps(
     texts = Documents.of(every[number] for number in numbers)
     start = texts.start.clamp(min=origin.skip_first)
     prefixes = Prefixes(texts, torch.tensor(numbers), start, start, torch.arange(len(texts)))
+    _require_disk(prefixes, branching.choice.branches * model.card.width * len(sites))
     account, writer = Account(prefixes, cached=branching.cached), _Writer(sites)
     for text in branching(model, prefixes, sites, seed=seed):
         account.add(text)
@@ -73,6 +78,18 @@ def branched_steps(
         account.agreement(branching, model.card.dtype).require(branching.sampler)
     shards = Recording(writer.kept.folder, origin, tuple(sites), writer.shards, writer.kept)
     return Steps(shards, account.fed // branching.choice.branches, account.fed)
+
+
+def _require_disk(prefixes: Prefixes, numbers: int) -> None:
+    """An error where so many numbers of each prefix, twice, will not fit where they are put."""
+    place, count = Path(gettempdir()), int((prefixes.documents.lengths - prefixes.first).sum())
+    needed, free = 8 * count * numbers, disk_usage(place).free
+    if needed > free:
+        raise OutOfMemory(
+            f"the steps to {count} prefixes' branches take {needed / 2**30:.1f} GiB, but {place} "
+            f"has {free / 2**30:.1f} GiB free: choose another disk with TMPDIR, or take fewer "
+            "branches, documents or layers"
+        )
 
 
 def _steps(

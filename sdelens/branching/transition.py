@@ -52,7 +52,8 @@ class Noise:
 class Transition:
     """The law at one site."""
 
-    spread: Spread
+    spread: Spread | None
+    """None where directions were not asked for."""
     noise: Noise
     nats: CrossEntropy | None
     """None where there were too many branches to hold."""
@@ -90,23 +91,32 @@ def transitions(
     *,
     kept: int,
     rivals: Mapping[Site, Mapping[str, Law]] | None = None,
+    directions: bool = True,
     seed: int,
 ) -> Transitions:
     """Every layer in one pass; a few numbers are held of each prefix, matrices only as sums.
 
     `rivals` are further laws of each site, in the coordinates of its fit, whose cross-entropies
-    are wanted beside that of the fit.
+    are wanted beside that of the fit; without `directions` no matrices are summed.
     """
     branching = replace(branching, held=MOST)
+    held = branching.choice.most_tried(model.card.vocabulary) <= MOST
     more = rivals or {}
     laws = {site: {FIT: fitted.law, **more.get(site, {})} for site, fitted in fits.items()}
-    found = {s: _Sums(fitted, kept, laws[s], prefixes, seed) for s, fitted in fits.items()}
+    entropies = {
+        site: CrossEntropy(own, prefixes.units, standard_weights(fits[site].basis).sqrt())
+        for site, own in laws.items()
+        if held
+    }
+    found = {
+        site: _Sums(fitted, kept, entropies.get(site), prefixes, directions, seed)
+        for site, fitted in fits.items()
+    }
     labels: list[Tensor] = []
     words: list[Tensor] = []
-    account, branches = Account(prefixes, cached=branching.cached), 0
+    account = Account(prefixes, cached=branching.cached)
     for text in branching(model, prefixes, list(fits), seed=seed):
         account.add(text)
-        branches = max(branches, text.branches)
         for site in fits:
             found[site].read(text, site)
         for places, ahead in text.pieces():
@@ -121,7 +131,7 @@ def transitions(
             found[site].done(text)
     own, unit, document, position = torch.cat(labels, 1)
     return Transitions(
-        {site: one.result(branches) for site, one in found.items()},
+        {site: one.result() for site, one in found.items()},
         torch.cat(words, 1),
         own,
         unit,
@@ -145,14 +155,14 @@ class _Sums:
         self,
         fitted: Fitted,
         kept: int,
-        laws: Mapping[str, Law],
+        nats: CrossEntropy | None,
         prefixes: Prefixes,
+        directions: bool,
         seed: int,
     ) -> None:
         self.fitted, self.kept, self.prefixes, self.seed = fitted, kept, prefixes, seed
         self.weights = standard_weights(fitted.basis)
-        self.spread = Spread(self.weights)
-        self.nats = CrossEntropy(laws, prefixes.units, self.spread.root)
+        self.spread, self.nats = Spread(self.weights) if directions else None, nats
         self.columns: list[Tensor] = []
         self.means: list[Tensor] = []
 
@@ -162,7 +172,7 @@ class _Sums:
         self.law = self.fitted.law.predict(block)
         variance = self.law.covariance().variance().expand(block.states.shape)
         self.predicted, self.traces = self.law.mean, per_dimension(variance, self.weights)
-        if text.branches <= MOST:
+        if self.nats is not None:
             self.nats.read(block, text.branches)
 
     def add(self, text: Branched, row: Tensor, place: Tensor, following: Tensor) -> None:
@@ -177,8 +187,9 @@ class _Sums:
             pair = per_dimension((y[:, :2] - m[:, None]).square(), self.weights).mT
         rest = torch.stack([noise, noise + away, self.traces[row, time]])
         self.columns.append(torch.cat([rest, pair]))
-        self.spread.add(ahead, m, self.prefixes.unit[text.row[row]])
-        if text.branches <= MOST:
+        if self.spread is not None:
+            self.spread.add(ahead, m, self.prefixes.unit[text.row[row]])
+        if self.nats is not None:
             self.nats.hold(row, time, y, ahead.chosen.weights)
         left = self.kept - sum(len(part) for part in self.means)
         self.means.append(ahead.mean[: max(0, left)])
@@ -186,15 +197,16 @@ class _Sums:
     def done(self, text: Branched) -> None:
         """What needs all prefixes of the texts that were read."""
         unit = self.prefixes.unit[text.row]
-        asked = torch.zeros(self.traces.shape, dtype=torch.bool)
-        asked[:, text.at] = text.inside
-        self.spread.fit(self.law, asked, unit, seed=derive(self.seed, "noise", int(text.row[0])))
-        if text.branches <= MOST:
+        if self.spread is not None:
+            asked = torch.zeros(self.traces.shape, dtype=torch.bool)
+            asked[:, text.at] = text.inside
+            own = derive(self.seed, "noise", int(text.row[0]))
+            self.spread.fit(self.law, asked, unit, seed=own)
+        if self.nats is not None:
             self.nats.add(unit)
 
-    def result(self, branches: int) -> Transition:
+    def result(self) -> Transition:
         """Of all that was added."""
         columns = torch.cat(self.columns, 1)
         noise = Noise(columns[0], columns[1], columns[3:], columns[2])
-        nats = self.nats if branches <= MOST else None
-        return Transition(self.spread, noise, nats, torch.cat(self.means))
+        return Transition(self.spread, noise, self.nats, torch.cat(self.means))

@@ -10,7 +10,7 @@ from sdelens.paths.moments import Moments
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0, 10.0, 100.0)
 """Penalties on A, as a share of the mean squared state, per transition."""
-SHRINKAGES = (1.0, 4.0, 16.0, 64.0)
+SHRINKAGES = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 """Penalties on token and position effects: pseudo-observations of no effect."""
 
 

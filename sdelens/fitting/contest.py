@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import Any
 
 from sdelens.estimation.additive import Moments, times_of
@@ -88,7 +87,7 @@ def contests(
     probe: Probe,
     *,
     spec: BasisSpec,
-    steps: Sequence[Paths | None] = (),
+    steps: Sequence[Paths | None] | None = None,
     state_dependent: bool = False,
     ensemble: int = 0,
     groups: Mapping[int, int] | None = None,
@@ -104,7 +103,7 @@ def contests(
     can be known of a linear drift at all is told first. The fits and their baselines learn from
     `steps`, where there are any, instead of the training paths that the basis is of.
     """
-    pairs = zip_longest(tasks, steps)
+    pairs = zip(tasks, steps or [None] * len(tasks), strict=True)
     entries = [Entry.of(task, spec, own) for task, own in pairs]
     for sentence in dict.fromkeys(str(entry.known) for entry in entries):
         tell(sentence)

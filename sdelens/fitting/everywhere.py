@@ -24,6 +24,11 @@ def linear_everywhere(study: Study, *, seed: int) -> Study:
     States are captured anew; coordinates are standardised. Raises `UsageError` without the model
     of the run, or where its user's hooks shaped the states that were fitted.
     """
+    if any(view.axis == "layer" for view in study.views):
+        raise UsageError(
+            "linear fits at every layer are along the text, but this run was fitted along the "
+            "depth: fit with --axis token"
+        )
     viewed = next(iter(study.views.values()))
     origin = viewed.fitted.origin
     if study.model is None or origin is None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sdelens.branching.steps import Steps
 from sdelens.fitting.scores import survivors
 from sdelens.runs.run import Run
 
@@ -19,9 +20,8 @@ def counts(run: Run) -> dict[str, Any]:
     }
 
 
-def branched_words(run: Run) -> list[str]:
+def branched_words(run: Run, steps: Steps | None) -> list[str]:
     """What fits learned from, where it was not the steps that occurred."""
-    steps = run.steps
     if steps is None:
         return []
     whose = "" if run.sampler else " The texts are not the model's own, and these are its states."

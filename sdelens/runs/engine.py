@@ -10,7 +10,7 @@ import torch
 
 from sdelens.branching.branched import Branching
 from sdelens.branching.choice import Choice
-from sdelens.branching.steps import branched_steps
+from sdelens.branching.steps import Steps, branched_steps
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
 from sdelens.fitting.fitting import ViewTask, fit_views
 from sdelens.models import language_model
@@ -23,7 +23,7 @@ from sdelens.registry import plugin
 from sdelens.runs.counts import branched_words, counts, without_transition
 from sdelens.runs.folder import clear, require_free, sweep
 from sdelens.runs.given import GIVEN, Given, GivenSource
-from sdelens.runs.job import Job
+from sdelens.runs.job import BRANCHES, Job
 from sdelens.runs.manifest import fingerprints, manifest_of
 from sdelens.runs.observer import Observer, Quiet
 from sdelens.runs.plan import free_disk, plan_of
@@ -183,10 +183,9 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     open_ = [stack for stack in stacks if not all(map(run.is_done, stack))]
     if open_ and not run.recorded:
         _capture(run, watcher)
-    if open_ and run.job.target == "branched":
-        _branch(run, watcher)
+    steps = _branch(run, watcher) if open_ and run.job.target == "branched" else None
     for stack in open_:  # always the same ones together, so that no bit depends on a stop
-        _fit_or_each(run, stack, task, watcher)
+        _fit_or_each(run, stack, task, watcher, steps)
     run.note(state="done")
 
 
@@ -210,7 +209,7 @@ def _capture(run: Run, watcher: Observer) -> None:
     run.note_time("capture", time.perf_counter() - clock)
 
 
-def _branch(run: Run, watcher: Observer) -> None:
+def _branch(run: Run, watcher: Observer) -> Steps:
     """Try the model's own next tokens after all training prefixes."""
     origin = run.recording.origin
     if not origin.repeatable:
@@ -218,12 +217,12 @@ def _branch(run: Run, watcher: Observer) -> None:
             "--target branched runs the model over its texts again, but what its user did while "
             "these states were captured is not known: fit to texts, not to a tape"
         )
-    clock, job = time.perf_counter(), run.job
-    branching = Branching(run.sampler or Sampler(), Choice(job.branches), held=job.branches)
+    clock, job, branches = time.perf_counter(), run.job, run.job.branches or BRANCHES
+    branching = Branching(run.sampler or Sampler(), Choice(branches), held=branches)
     train = run.split.train
-    fed = job.branches * int((run.documents.lengths[list(train)] - 1).clamp(min=0).sum())
+    fed = branches * int((run.documents.lengths[list(train)] - 1).clamp(min=0).sum())
     with watcher.stage("branch", fed, "next tokens") as done:
-        run.steps = branched_steps(
+        steps = branched_steps(
             run.model,
             run.documents,
             train,
@@ -235,26 +234,31 @@ def _branch(run: Run, watcher: Observer) -> None:
             watch=done,
         )
     run.note_time("branch", time.perf_counter() - clock)
+    return steps
 
 
-def _fit_or_each(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None:
+def _fit_or_each(
+    run: Run, views: Sequence[View], task: Task, watcher: Observer, steps: Steps | None
+) -> None:
     """All together; where one diverges each by itself, so that the others are kept."""
     try:
-        _fit(run, views, task, watcher)
+        _fit(run, views, task, watcher, steps)
     except BadNumbers:
         if len(views) == 1:
             raise
         failed = []
         for view in views:
             try:
-                _fit(run, (view,), task, watcher)
+                _fit(run, (view,), task, watcher, steps)
             except BadNumbers as error:
                 failed.append(BadNumbers(f"{view}: {error}"))
         if failed:
             raise failed[0] from None
 
 
-def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None:
+def _fit(
+    run: Run, views: Sequence[View], task: Task, watcher: Observer, steps: Steps | None
+) -> None:
     """Fit and score some views together, and write them."""
     clock = time.perf_counter()
     name = ", ".join(map(str, views))
@@ -267,7 +271,7 @@ def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None
         def watch_baselines(epoch: Epoch) -> None:
             done(1, f"baselines with state-dependent noise, epoch {epoch.number}")
 
-        tasks = [_view_task(run, view) for view in views]
+        tasks = [_view_task(run, view, steps) for view in views]
         with blamed(f"the probe {task.job.probe}"):
             found = fit_views(
                 tasks,
@@ -288,16 +292,16 @@ def _fit(run: Run, views: Sequence[View], task: Task, watcher: Observer) -> None
             continue
         run.note_time(str(view), share)
         scores = {**fitted.record.scores, **counts(run)}
-        scores["notes"] = [*scores["notes"], *branched_words(run)]
+        scores["notes"] = [*scores["notes"], *branched_words(run, steps)]
         record = replace(fitted.record, scores=scores)
         run.write_fitted(view, replace(fitted, record=record))
 
 
-def _view_task(run: Run, view: View) -> ViewTask:
+def _view_task(run: Run, view: View, steps: Steps | None) -> ViewTask:
     """The paths of a view, where they are fitted, and its seed."""
     device = getattr(run.model, "device", torch.device("cpu"))
     paths, test = (moved(p, device) for p in (run.recording.view(view), run.test_paths(view)))
-    seed, steps = derive(run.job.seed, "fit", view), run.steps
+    seed = derive(run.job.seed, "fit", view)
     learned = moved(steps.recording.view(view), device) if steps else None
     return ViewTask(paths, seed, test, run.recording.origin, learned)
 
@@ -321,7 +325,7 @@ def require_disk(run: Run) -> None:
     if job.cache and Recording.load(place / key_of(origin)):
         return
     tokens, free = int(run.documents.lengths.sum()), free_disk(place)
-    needed = 4 * tokens * run.model.card.width * len(run.sites) * job.kept
+    needed = 4 * tokens * run.model.card.width * len(run.sites)
     if needed > free:
         raise OutOfMemory(
             f"the states of {tokens} tokens take {needed / 2**30:.1f} GiB, but {place} has "

@@ -13,6 +13,7 @@ from sdelens.states.sites import parse_layers
 
 ELSEWHERE = ("device", "cache", "offline")
 """Settings that say where, not what: they do not enter the hash."""
+BRANCHES = 8
 CHOICES = {
     "axis": ("token", "layer"),
     "dtype": ("float32", "bfloat16", "float16"),
@@ -40,7 +41,8 @@ class Job:
     center: str = "all"
     ensemble: int = 0
     target: str = "plain"
-    branches: int = 8
+    branches: int | None = None
+    """Next tokens of each prefix, where the target is branched: 8 unless told."""
     skip_first: int = 1
     seed: int = 0
     cache: bool = True
@@ -64,7 +66,13 @@ class Job:
                 "--target branched and --axis layer contradict each other: next tokens are a "
                 "question of the token axis"
             )
-        if self.branches < 2:
+        if self.target == "plain" and self.branches is not None:
+            raise UsageError(
+                "--branches is about --target branched: leave it out, or give that as well"
+            )
+        if self.target == "branched" and self.branches is None:
+            object.__setattr__(self, "branches", BRANCHES)
+        if self.branches is not None and self.branches < 2:
             raise UsageError(f"branches must be at least 2, got {self.branches}")
         if self.ensemble < 0 or self.ensemble == 1:
             raise UsageError(
@@ -80,8 +88,8 @@ class Job:
 
     @property
     def kept(self) -> int:
-        """States on disk for each token and layer, while it is done."""
-        return 1 + 2 * self.branches if self.target == "branched" else 1
+        """States on disk for each token and layer, at most, while it is done."""
+        return 1 + 2 * (self.branches or 0)
 
     @property
     def hash8(self) -> str:

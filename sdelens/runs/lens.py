@@ -87,7 +87,7 @@ class Lens:
         center: str = "all",
         ensemble: int = 0,
         target: str = "plain",
-        branches: int = 8,
+        branches: int | None = None,
         observer: Observer | None = None,
         **settings: Any,
     ) -> OpenStudy:

@@ -58,7 +58,7 @@ def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache:
 def described_probe(job: Job) -> str:
     """What is fitted, in words."""
     ensemble = f", ensemble of {job.ensemble}" if job.ensemble else ""
-    branches = f", from {job.branches} branches" if job.target == "branched" else ""
+    branches = f", from {job.branches} next states of each prefix" if job.branches else ""
     return f"{job.probe}{ensemble}{branches}"
 
 

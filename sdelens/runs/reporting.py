@@ -242,9 +242,13 @@ def classes_of(findings: Sequence[Finding], *, several: bool) -> tuple[str, ...]
 
 
 def verdict_of(said: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:
-    """All sentences of one view; of several the first of each, and the last, which they share."""
+    """All sentences of one view; of several those of each, then those that they share."""
     if len(said) < 2:
         return tuple(chain.from_iterable(said.values()))
-    firsts = [f"{view}: {sentences[0]}" for view, sentences in said.items()]
-    lasts = dict.fromkeys(sentences[-1] for sentences in said.values())
-    return (*firsts, *lasts)
+    every = list(said.values())
+    shared = [sentence for sentence in every[0] if all(sentence in one for one in every)]
+    own = (
+        f"{view}: {' '.join(sentence for sentence in sentences if sentence not in shared)}"
+        for view, sentences in said.items()
+    )
+    return (*own, *shared)

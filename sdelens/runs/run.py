@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from sdelens.branching.steps import Steps
 from sdelens.errors import UnknownName, UsageError
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study, Viewed
@@ -50,14 +49,10 @@ SIDES = ("train", "validation", "test")
 
 
 class Run:
-    """The folder of one run; its model and its states are loaded when they are first needed.
-
-    While its fits are made, `steps` is what they learn from instead of the training paths.
-    """
+    """The folder of one run; its model and its states are loaded when they are first needed."""
 
     def __init__(self, folder: Path | str, model: Any = None) -> None:
         self.folder = Path(folder)
-        self.steps: Steps | None = None
         self._given = model
 
     @property

@@ -47,6 +47,13 @@ def test_sides_and_what_of_them_is_scored_are_those_of_the_run(study):
         assert began(getattr(again, side)) == began(getattr(own, side))
 
 
+def test_a_fit_along_the_depth_has_no_layers_to_fit_along_the_text(study):
+    ((view, viewed),) = study.views.items()
+    deep = replace(study, views={replace(view, axis="layer"): viewed})
+    with pytest.raises(UsageError, match="this run was fitted along the depth"):
+        linear_everywhere(deep, seed=0)
+
+
 def test_without_the_model_there_is_an_error_that_says_so(study):
     with pytest.raises(UsageError, match="need the language model"):
         linear_everywhere(replace(study, model=None), seed=0)

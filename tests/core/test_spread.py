@@ -6,6 +6,7 @@ import torch
 from sdelens.branching.ahead import Ahead
 from sdelens.branching.choice import Chosen
 from sdelens.branching.spread import FOLDS, Spread, overlap
+from sdelens.evidence.student import student
 from sdelens.laws.law import Gaussian
 from sdelens.laws.scale import DiagonalScale, FullScale
 from sdelens.seeds import generator
@@ -53,8 +54,9 @@ def test_two_draws_of_each_prefix_give_both_without_bias():
     for kind in ("sampler", "total"):
         each = spread.sums[("sampler", "total").index(kind)] / spread.count[:, None, None]
         error = each.std(0) / FOLDS**0.5
-        # the deviation of eight folds has itself an error of a quarter
-        assert ((spread.mean(kind) - exact.mean(kind)).abs() < 5 * error + 1e-9).all()
+        # 18 comparisons, one in a thousand in all, with a deviation of so few folds
+        reach = student(1 - 1e-3 / 36, FOLDS)
+        assert ((spread.mean(kind) - exact.mean(kind)).abs() < reach * error + 1e-6).all()
 
 
 @pytest.mark.parametrize("constant", [True, False])
@@ -90,5 +92,5 @@ def test_an_overlap_of_one_document_has_no_error_and_of_many_like_ones_none_to_s
         spread.sums[2] = spread.sums[1]
     assert alone.overlap("fitted", "total", 1).stderr.isnan()
     found = many.overlap("fitted", "sampler", 1)
-    assert float(found.stderr) < 1e-9
+    assert float(found.stderr) < 1e-6
     assert float(many.overlap("fitted", "total", 1).value) == pytest.approx(1)

@@ -17,18 +17,23 @@ from sdelens.branching.saving import (
     expected,
     learned,
     lessons,
+    redrawn,
+    savings,
     single_steps,
 )
 from sdelens.branching.steps import SHARD_STEPS, branched_steps
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
+from sdelens.evidence.bootstrap import Bootstrap, Interval
 from sdelens.protocols import unwatched
 from sdelens.registry import load
 from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
+from sdelens.seeds import generator
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.branched_target import BranchedTargetAnalyzer
+from sdelens_plugins.analyzers.saving_shown import SavingShown
 from tests.asked import value
 from tests.chain import SITE, Chain, chain_study
 from tests.language import kernel
@@ -136,7 +141,7 @@ def test_lessons_of_a_size_are_disjoint_and_branched_ones_are_asked_for():
             assert len({d for one in each for d in one}) == sum(map(len, each))
             assert all(len(one) == 64 // part for one in each)
     assert set(Lesson("branched", 4, 1).of(documents)) <= set(asked(documents))
-    assert len(asked(documents)) == 64 // 4 * 2
+    assert asked(documents) == documents  # four quarters
 
 
 def test_a_saving_is_read_off_a_curve_that_falls_as_one_over_n():
@@ -149,6 +154,53 @@ def test_a_saving_is_read_off_a_curve_that_falls_as_one_over_n():
     assert never.isinf().all()
     flat = Curves(torch.ones(4), torch.ones(2)).saving()
     assert flat.isnan().all()
+
+
+def test_sets_are_drawn_again_with_the_variance_that_their_mean_has():
+    x = torch.tensor([0.3, -1.0, 2.0, 0.7], dtype=torch.float64)
+    weights = redrawn(4, 200_000, generator(0))
+    assert torch.allclose(weights.sum(1), torch.ones(()).double())
+    means = weights @ x
+    # the variance of a variance of 200,000 draws is 2 v² / n for a normal law
+    assert float(means.var() / (x.var() / 4)) == pytest.approx(1, abs=5 * (2 / 200_000) ** 0.5)
+    assert torch.equal(redrawn(1, 10, generator(0)), torch.ones(10, 1, dtype=torch.float64))
+
+
+def test_the_error_of_a_saving_knows_of_the_luck_of_the_training_documents():
+    """Losses that are the same in every held-out document, but not for every training set."""
+    count, random = torch.ones(30, dtype=torch.float64), generator(3)
+    bootstrap = Bootstrap.of(count, seed=0)
+
+    def found(luck):
+        losses = {}
+        for one in lessons():
+            times = 1.0 if one.target == "plain" else 2.0
+            size = times / one.part
+            noise = luck * float(torch.randn((), generator=random))
+            losses[one] = count * (1 + 0.1 / size + (noise if one.part > 1 else 0.0))
+        return savings(losses, count, bootstrap, seed=0)[1]
+
+    assert torch.allclose(found(0.0).value, torch.tensor(2.0).double(), atol=1e-6)
+    assert float(found(0.0).stderr.max()) < 1e-6
+    assert float(found(0.02).stderr.min()) > 0.01
+
+
+def test_an_unknown_saving_is_said_to_be_unknown_and_wins_nothing():
+    shown = saving_of(Curves(torch.ones(4), torch.ones(2)))
+    assert "is not known" in shown.headline()
+    dear = saving_of(Curves(1 + 3 * torch.tensor([8.0, 4, 2, 1]), torch.tensor([2.0, 1.5])), 3)
+    assert dear.cost == pytest.approx(1 + 8 / 3)
+
+
+def saving_of(curves, apart=1):
+    """What would be shown of these curves, without any fit."""
+    saving = curves.saving()
+    interval = Interval(saving, torch.zeros(2), saving, saving)
+    shown = object.__new__(SavingShown)
+    documents, found = dict.fromkeys(SIZES, 10), {"squares": (curves, interval)}
+    parts = {"documents": documents, "found": found, "parts": (0.3, 0.1)}
+    shown.__dict__.update(parts, probe="linear", branches=8, apart=apart, own=True)
+    return shown
 
 
 def test_the_expected_saving_is_the_ratio_of_the_targets_variances():
@@ -212,7 +264,7 @@ def test_what_branches_save_of_a_chain_is_found_with_its_ceiling(chain):
     assert value(finding, "ceiling, 1 + sampler / not reached").value == pytest.approx(
         truth, rel=0.05
     )
-    assert "for each token through the model" in finding.headline.lower()
+    assert "of a linear fit is not known" in finding.headline or "tokens" in finding.headline
     assert finding.arrays["squares.plain"].shape == (4,)
     assert finding.arrays["squares.branched"].shape == (2,)
 
@@ -288,9 +340,12 @@ def test_a_run_says_what_its_fits_learned_from_and_is_another_run(place):
             assert torch.equal(one, again.fitted(view).law.tensors()[name])
 
 
-def test_plain_jobs_keep_the_hash_that_they_had(place):
-    assert job(place).hash8 == job(place, branches=5).hash8
-    assert job(place, target="branched").hash8 != job(place, target="branched", branches=5).hash8
+def test_branches_are_eight_unless_told_and_belong_to_a_branched_target(place):
+    branched = job(place, target="branched")
+    assert branched.hash8 == job(place, target="branched", branches=8).hash8
+    assert branched.hash8 != job(place, target="branched", branches=5).hash8
+    with pytest.raises(UsageError, match="--branches is about --target branched"):
+        job(place, branches=5)
 
 
 def test_targets_that_cannot_be_are_refused_before_any_work(place):

@@ -32,10 +32,10 @@ READING = (
     "once to steps to B next states that the model drew after each prefix. The saving is "
     "how many times as many occurred transitions give the loss of the branched ones, read off the "
     "curve of plain fits (linear in one over the documents between sizes; beyond all documents "
-    "that is an extrapolation). A branched transition costs 1 + B tokens through the model, a "
-    "plain one 1: only where prefixes are dear (long prompts, a slow model to sample from) or few "
-    "can branches pay. Errors are over held-out documents; the luck of the training documents is "
-    "averaged over two sets of each size and is not in them. "
+    "that is an extrapolation). A branched transition costs B tokens through the model on top of "
+    "those that its prefix takes: only where prefixes are dear (long prompts, a slow model to "
+    "sample from) or few can branches pay. Errors are over held-out documents and over up to four "
+    "disjoint sets of training documents of each size; of all documents there is one set. "
 )
 OWN = (
     "Losses are of held-out prefixes, under the model's own next states. By theory the saving in "
@@ -113,6 +113,7 @@ class BranchedTargetAnalyzer:
             held.cell,
             kept=0,
             rivals={view.site: {str(lesson): law for lesson, law in laws.items()}},
+            directions=False,
             seed=derive(seed, "held out"),
         )
         if study.sampler is not None:
@@ -128,7 +129,9 @@ class BranchedTargetAnalyzer:
             found.sites[view.site],
             count,
             Bootstrap.of(count, seed=seed),
+            apart=self.apart,
             own=study.sampler is not None,
+            seed=derive(seed, "savings"),
         )
         return Finding(
             analyzer="branched_target",

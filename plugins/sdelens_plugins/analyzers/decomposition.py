@@ -42,7 +42,10 @@ FOREIGN = (
     "next tokens would leave one part, and the other is by how much the text is not the model: "
     "negative where the fit, made to the texts, foretells them better than the model's words. "
 )
-EVERYWHERE = "Fits are linear ones, made for this question at every layer of the model. "
+EVERYWHERE = (
+    "Fits are not the run's own, but plain linear ones in standardised coordinates, made for this "
+    "question at every layer of the model. "
+)
 ANEW = "Prefixes do not share a cache in this model, so that each was read anew. "
 
 

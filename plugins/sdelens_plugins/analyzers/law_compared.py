@@ -36,7 +36,13 @@ class LawCompared:
     @property
     def spread(self) -> Spread:
         """Outer products of the model's noise and the fit's."""
+        assert self.law.spread is not None  # asked for
         return self.law.spread
+
+    @cached_property
+    def overlaps(self) -> dict[str, Interval]:
+        """Of the fit's leading directions with those of both truths."""
+        return {kind: self.spread.overlap("fitted", kind, self.rank) for kind in TRUTHS}
 
     @property
     def rank(self) -> int:
@@ -64,17 +70,35 @@ class LawCompared:
 
     def headline(self) -> str:
         """What the best rival loses, and how far the leading directions agree."""
-        shared = bracketed(self.spread.overlap("fitted", "total", self.rank), 2)
+        shared = bracketed(self.overlaps["total"], 2)
         said = (
             f"At {self.view} the leading {self.rank} directions of the fit's noise share {shared} "
             f"of those of S* + (m* - m)² ({self.chance:.2f} by chance, 1: the same)"
         )
         if self.excess is None:
             return f"{said}."
-        best = int(self.excess.value.argmin())
+        return f"{said}. {self._best(self.excess)}"
+
+    def _best(self, excess: Interval) -> str:
+        """Of the rivals that are not the fit's own mean, by cross-entropy."""
+        own = NAMES[CONSTANT]
+        others = [k for k, name in enumerate(self.rivals) if name != own]
+        best = min(others, key=lambda k: float(excess.value[k]))
+        gap, name = excess[best], self.rivals[best]
+        if float(gap.high) < 0:
+            flipped = Interval(-gap.value, gap.stderr, -gap.high, -gap.low)
+            return (
+                f"Under the model's own law {name} is better than the fit, by "
+                f"{bracketed(flipped)} {NATS}."
+            )
+        if float(gap.low) > 0:
+            return (
+                f"Under the model's own law every simpler one loses to the fit, {name} the "
+                f"least, by {bracketed(gap)} {NATS}."
+            )
         return (
-            f"{said}; under the model's own law the next best, {self.rivals[best]}, costs "
-            f"{bracketed(self.excess[best])} {NATS} more than the fit."
+            f"Under the model's own law the fit is not shown to be better than {name} (by "
+            f"{bracketed(gap)} {NATS})."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
@@ -87,7 +111,7 @@ class LawCompared:
                 f"angles {float(angles.min()):.0f}° to {float(angles.max()):.0f}°)"
             )
             name = f"{self.view}: overlap of the leading {self.rank} directions with {truth}"
-            found.append(estimate(name, self.spread.overlap("fitted", kind, self.rank), unit))
+            found.append(estimate(name, self.overlaps[kind], unit))
         halves = self.spread.halves("total", self.rank)
         name = f"{self.view}: the same between halves of the documents, S* + (m* - m)²"
         found.append(Estimate(name, halves, unit="(how well they are known)"))

@@ -64,16 +64,20 @@ class LawShown:
 
     def spectrum(self, view: View) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent few"]]:
         """Eigenvalues of S*, largest first, and the leading eigenvectors."""
-        values, vectors = torch.linalg.eigh(self.found.sites[view.site].spread.mean("sampler"))
+        values, vectors = torch.linalg.eigh(self.compared[view].spread.mean("sampler"))
         return values.flip(0), vectors.flip(1)[:, :EIGENVECTORS]
 
     def traces(self, view: View) -> Traces:
         """The noise of the fit against the model's own."""
         return Traces(self._noise(view), self.found.unit, self.bootstrap)
 
-    def compared(self, view: View) -> LawCompared:
-        """The fit and its rivals against the model's own law."""
-        return LawCompared(view, self.found.sites[view.site], self.count[0], self.bootstrap)
+    @cached_property
+    def compared(self) -> dict[View, LawCompared]:
+        """The fit of each view and its rivals against the model's own law."""
+        return {
+            view: LawCompared(view, self.found.sites[view.site], self.count[0], self.bootstrap)
+            for view in self.views
+        }
 
     def headline(self) -> str:
         entropy, tokens = self.words[0, 0], self.words[1, 0]
@@ -82,11 +86,11 @@ class LawShown:
         top = float(values[:EIGENVECTORS].clamp(min=0).sum() / values.sum())
         return (
             f"After {len(self.found.cell):,} held-out prefixes the next token has "
-            f"{bracketed(entropy, 2)} nats, as many as {bracketed(tokens, 1)} equally likely "
-            f"ones; at {last} it gives each coordinate of the next state a variance of "
+            f"{bracketed(entropy, 2)} nats, and on average {bracketed(tokens, 1)} effective "
+            f"branches; at {last} it gives each coordinate of the next state a variance of "
             f"{bracketed(self.noise[len(self.views) - 1, 0], 2)} training variances, {top:.0%} "
             f"of it along {min(EIGENVECTORS, len(values))} of {len(values)} directions. "
-            f"{self.compared(last).headline()}"
+            f"{self.compared[last].headline()}"
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
@@ -120,7 +124,7 @@ class LawShown:
             Estimate(f"{view}: trace of S* + (m* - m)²", float(own.total.mean()), unit=trace),
             Estimate(f"{view}: trace of the fit's noise", float(own.fitted.mean()), unit=trace),
         ]
-        return [*found, *self._following(view), *self.compared(view).estimates()]
+        return [*found, *self._following(view), *self.compared[view].estimates()]
 
     def _following(self, view: View) -> list[Estimate]:
         """How the fit's noise follows the truth: what is not known is left out."""
@@ -151,20 +155,23 @@ class LawShown:
         for view in self.views:
             one, (values, vectors) = self.found.sites[view.site], self.spectrum(view)
             named |= {
-                f"{view}.variance": one.spread.mean("sampler").diagonal().contiguous(),
+                f"{view}.variance": self.compared[view]
+                .spread.mean("sampler")
+                .diagonal()
+                .contiguous(),
                 f"{view}.eigenvalues": values,
                 f"{view}.eigenvectors": vectors.contiguous(),
                 f"{view}.mean": one.mean,
                 f"{view}.sampler": one.noise.sampler,
                 f"{view}.total": one.noise.total,
                 f"{view}.fitted": one.noise.fitted,
-                **self.compared(view).arrays(),
+                **self.compared[view].arrays(),
             }
         return named
 
     def figures(self) -> tuple[Figure, ...]:
         """Effective branches where a class or bin is common, and the noise by layer."""
-        found = (self._branches(), self._spread(), self.compared(self.views[-1]).figure())
+        found = (self._branches(), self._spread(), self.compared[self.views[-1]].figure())
         return tuple(figure for figure in found if figure.panels)
 
     def _branches(self) -> Figure:

@@ -38,8 +38,11 @@ class SavingShown:
     law: Transition
     count: Float[Tensor, " unit"]
     bootstrap: Bootstrap
+    apart: int
+    """Of so many positions one is a prefix that is learned from."""
     own: bool
     """Whether the model wrote the texts."""
+    seed: int
 
     @property
     def nats(self) -> CrossEntropy:
@@ -57,6 +60,7 @@ class SavingShown:
                 {one: getattr(self.nats, name)[row] for one, row in rows.items()},
                 self.count,
                 self.bootstrap,
+                seed=self.seed,
             )
             for loss, name in (OWN if self.own else FOREIGN).items()
         }
@@ -78,23 +82,37 @@ class SavingShown:
         """That of infinitely many."""
         return expected(*self.parts, math.inf)
 
+    @property
+    def cost(self) -> float:
+        """Tokens through the model for each branched transition, over those for a plain one."""
+        return (self.apart + self.branches) / self.apart
+
     def headline(self) -> str:
-        saving = self.found["squares"][1][0]
-        value = float(saving.value)
-        each = value / (1 + self.branches)
+        """What is saved at the larger size, and whether that is worth its tokens."""
+        saving = self.found["squares"][1][-1]
+        if not saving.value.isfinite():
+            return (
+                f"What {self.branches} branches save of a {self.probe} fit is not known: its "
+                "loss does not fall with more documents as an excess error does."
+            )
         said = (
             f"With {self.branches} next states drawn after each prefix, a {self.probe} fit to "
-            f"{self.documents[BRANCHED[0]]} documents foretells as well as one to "
+            f"{self.documents[BRANCHED[-1]]} documents foretells as well as one to "
             f"{bracketed(saving, 2)} times as many plain ones"
         )
         if self.own:
-            said += f": {value / self.ceiling:.2f} of the ceiling, {self.ceiling:.2f}"
-        if each < 1:
+            said += f" (1: nothing is saved; {self.ceiling:.2f} at most by theory)"
+        if float(saving.high) < self.cost:
             return (
-                f"{said}. For each token through the model it buys {each:.2f} of what a plain "
-                "one does: where texts can be sampled, plain sampling wins."
+                f"{said}. A branched one takes {self.cost:g} times the tokens through the model: "
+                "where texts can be sampled, plain sampling wins."
             )
-        return f"{said}; and it wins for each token through the model too ({each:.2f} times)."
+        if float(saving.low) > self.cost:
+            return f"{said}, and it takes {self.cost:g} times the tokens: branches win."
+        return (
+            f"{said}; it takes {self.cost:g} times the tokens, and which of the two wins is not "
+            "shown."
+        )
 
     def estimates(self) -> tuple[Estimate, ...]:
         """Savings by loss and size, beside theory; then what they cost."""
@@ -104,7 +122,7 @@ class SavingShown:
                 saving = self.found[loss][1][number]
                 name = f"saving, {label}, {self.documents[part]} documents"
                 found.append(estimate(name, saving, "times as many plain transitions"))
-                each = float(saving.value) / (1 + self.branches)
+                each = float(saving.value) / self.cost
                 what = f"{name}, for each token through the model"
                 found.append(Estimate(what, each, unit="(1: as a plain one)"))
         found.append(Estimate("next tokens fed to learn from", float(self.steps.tokens)))
@@ -112,7 +130,11 @@ class SavingShown:
 
     def _theory(self) -> tuple[Estimate, ...]:
         (sampler, rest), unit = self.parts, UNITS["squares"]
+        share = float(self.found["squares"][1].value[-1]) / self.ceiling
         return (
+            Estimate(
+                "share of the ceiling", share, unit=f"({1 / self.ceiling:.2f}: nothing saved)"
+            ),
             Estimate(f"saving by theory, {self.branches} branches", self.theory, unit="times"),
             Estimate("ceiling, 1 + sampler / not reached", self.ceiling, unit="times"),
             Estimate("sampler", sampler, unit=unit),
