@@ -30,7 +30,7 @@ class Here:
     """The state of the last token. Behind the site it is the same, steered or not: what is steered
     acts on later layers, and through the words alone on this one."""
     law: Float[Tensor, "row vocabulary"]
-    """Log probabilities of the next token."""
+    """Log probabilities of the next token, the end of text left out."""
     past: Any
     """What is cached of these tokens, and perhaps of more."""
     previous: "Here | None" = None
@@ -50,7 +50,11 @@ class Direction(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """Words that were written, and what became of the law of each; in nats."""
+    """Words that were written, and what became of the law of each; in nats.
+
+    All laws are those of the next word given that the text goes on: the end of text, which is not
+    drawn, has no part in them.
+    """
 
     words: Int[Tensor, "row step"]
     nats: Float[Tensor, "row step"]
@@ -129,9 +133,8 @@ class Writer:
         """After the prompts, with their states."""
         out = self.model.run(ids, read=[self.site], keep=True, logits=True)
         states = out.reads[self.site].float().cpu()
-        here = Here(
-            self.model, self.site, number, ids, states[:, -1], last_law(out.logits), out.past
-        )
+        law = self._law(out.logits)
+        here = Here(self.model, self.site, number, ids, states[:, -1], law, out.past)
         return here, states[:, self.skip_first :]
 
     def _after(self, here: Here, word: Int[Tensor, " row"]) -> Here:
@@ -142,7 +145,7 @@ class Writer:
             here,
             tokens=torch.cat([here.tokens, token], dim=1),
             x=out.reads[self.site][:, -1].float().cpu(),
-            law=last_law(out.logits),
+            law=self._law(out.logits),
             past=out.past,
             previous=replace(here, previous=None),
         )
@@ -183,12 +186,12 @@ class Writer:
         """The steered law of the next token."""
         edit = {self.site: displaced(edits)} if edits.shape[1] else None
         out = self.model.run(tokens, edit=edit, past=past, keep=True, logits=True)
-        return last_law(out.logits), out.past
+        return self._law(out.logits), out.past
+
+    def _law(self, logits: Tensor | None) -> Float[Tensor, "row vocabulary"]:
+        return last_law(logits, self.model.card.eos)
 
     def _chosen(self, law: Tensor, share: Float[Tensor, " row"]) -> Int[Tensor, " row"]:
-        eos = self.model.card.eos
-        if eos is not None:
-            law = law.index_fill(-1, torch.tensor(eos), -torch.inf)
         if self.temperature == 0:
             return law.argmax(-1)
         return inverted((law / self.temperature).softmax(-1), share[:, None])[:, 0]
@@ -202,11 +205,14 @@ class Doses:
     diffusion: Float[Tensor, " row"]
 
 
-def last_law(logits: Tensor | None) -> Float[Tensor, "row vocabulary"]:
-    """Log probabilities of the token after the last position."""
+def last_law(logits: Tensor | None, eos: int | None) -> Float[Tensor, "row vocabulary"]:
+    """Log probabilities of the token after the last position, if it is not the end of text."""
     if logits is None:
         raise TypeError("run(logits=True) must give logits")
-    law = logits[:, -1].double().log_softmax(-1).cpu()
+    last = logits[:, -1].double().cpu()
+    if eos is not None:
+        last = last.index_fill(-1, torch.tensor(eos), -torch.inf)
+    law = last.log_softmax(-1)
     if not law.isfinite().any(-1).all() or law.isnan().any():
         raise BadNumbers("logits must be finite: use --dtype float32, or steer by less")
     return law

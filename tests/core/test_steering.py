@@ -75,6 +75,32 @@ def test_a_drift_of_zero_and_a_diffusion_of_one_write_what_the_model_writes(mode
     assert not found.kl.any(), "the same bytes: the laws are the same, not nearly so"
 
 
+def test_nats_entropy_and_divergence_are_of_the_law_that_words_are_drawn_from(model, fitted):
+    """The end of text, which cannot be drawn, has no part in any of them."""
+    uniform, ones = draws(2), torch.ones(2)
+    own = writer(model, fitted).write(IDS, torch.zeros(2), ones, uniform)
+    ids = torch.cat([IDS, own.words], dim=1)
+    logits = model.run(ids, logits=True).logits[:, IDS.shape[1] - 1 : -1].double()
+    logits[..., model.card.eos] = -torch.inf
+    law = logits.log_softmax(-1)
+    nats = -law.gather(-1, own.words[..., None])[..., 0]
+    assert torch.allclose(own.nats, nats, atol=1e-5)
+    assert torch.allclose(own.entropy, torch.special.entr(law.exp()).sum(-1), atol=1e-5)
+
+
+def test_steering_the_end_of_text_alone_changes_nothing():
+    """A push that only the end's logit reads leaves the law of words that go on as it is."""
+    module = Table()
+    model = language_model(module, hook="inner")
+    model = replace(model, card=replace(model.card, eos=11))
+    shift = torch.linalg.solve(module.out.weight[6:].double(), torch.eye(6).double()[5]).float()
+    module.out.weight.data[:6] = 0  # five logits stay by the choice of the push, six are zero
+    ids = torch.tensor([[1, 2], [3, 4]])
+    found, _ = one_step(module, model, affine(shift), ids, 3.0)
+    assert (found.size[:, 1] > 0).all()
+    assert torch.allclose(found.kl, torch.zeros(2, 2, dtype=torch.float64), atol=1e-6)
+
+
 def test_steered_states_stand_at_generated_positions_only(model, fitted):
     """Later layers are read while words are written: at the prompt they are the model's own."""
     seen = []
