@@ -48,7 +48,8 @@ def linear_everywhere(study: Study, *, seed: int) -> Study:
             paths.select(sorted(began(side))) for side in (viewed.train, viewed.validation)
         )
         test = recording.held_out(view, sorted(first), first)
-        fitted = replace(_linear(train, validation, derive(seed, view)), origin=recording.origin)
+        fitted = _linear(train, validation, derive(seed, view))
+        fitted = replace(fitted, origin=recording.origin, view=view)
         views[view] = Viewed(fitted, train, validation, test)
     return replace(study, views=views)
 

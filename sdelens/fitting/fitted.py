@@ -20,7 +20,9 @@ from sdelens.origin import Origin
 from sdelens.paths.basis import Basis
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.protocols import Epoch, LanguageModel, Site
+from sdelens.seeds import own_random_state
 from sdelens.states.capturing import sites_of
+from sdelens.states.recording import View
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,8 @@ class Fitted:
     """The law of the coordinates that the basis leaves out, if it does."""
     members: tuple[Law, ...] = ()
     """The same probe fitted to resampled documents: what coefficients owe to the sample."""
+    view: View | None = None
+    """Which of the states of its origin the fit is of, where that may have several."""
 
     def __repr__(self) -> str:
         made = self.record
@@ -183,28 +187,52 @@ class Fitted:
         with a the `drift`, and the step to it m(X before) + sqrt(s) (X - m(X before)) with s the
         `diffusion`; `sdelens.fitting.steering` has the order, and what ``remove`` and ``project``
         are. The prompt's states stay. Both texts are drawn by the same numbers; `temperature` 0
-        takes the likeliest words. `model` is anything that `sdelens.capture` takes; `layer` is
-        needed where the run recorded several. Raises `UsageError` for a fit of plain states.
+        takes the likeliest words. `model` is anything that `sdelens.capture` takes, and must be
+        that of the fit; `layer` says where, for a fit that does not know it. Raises `UsageError`
+        for another model, and for a fit along the depth.
         """
         steering, own = Steering(drift, diffusion), language_model(model)
+        if steering == Steering():
+            raise UsageError("steering by nothing: give drift=0.5, or diffusion=0.8")
         if not temperature >= 0:
             raise UsageError(f"temperature must be 0 or more, got {temperature}")
+        self._require_same(own)
         skipped = 1 if self.origin is None else self.origin.skip_first
         writer = Writer(own, self._site(own, layer), self.law, self.basis, skipped)
         writer = replace(writer, temperature=temperature)
-        return steered_text(writer, prompt, steering, tokens=tokens, seed=seed)
+        with own_random_state(getattr(own, "device", "cpu")):  # a hook of the model may draw
+            return steered_text(writer, prompt, steering, tokens=tokens, seed=seed)
+
+    def _require_same(self, model: LanguageModel) -> None:
+        """An error for another model than that of the fit, as far as the fit knows its own."""
+        width, card = len(self.basis.encoder), model.card
+        if card.width != width:
+            raise UsageError(
+                f"the fit is of states of {width} coordinates, but those of {card.name} have "
+                f"{card.width}: give the model of the fit"
+            )
+        made = card if self.origin is None else self.origin.model
+        for what in ("fingerprint", "hook"):
+            there, here = (getattr(each, what) for each in (made, card))
+            if there != here:
+                raise UsageError(
+                    f"the fit is of states of {made.name} with the {what} {there}, but this "
+                    f"{card.name} has {here}: give the model of the fit"
+                )
 
     def _site(self, model: LanguageModel, layer: int | str | None) -> Site:
         """Where in a model the states are that were fitted."""
+        if self.view is not None and self.view.axis == "layer":
+            raise UsageError(
+                "steering moves states along the text, but this fit is along the depth: fit with "
+                "--axis token"
+            )
+        if layer is None and self.view is not None:
+            return self.view.site
         recorded = "" if self.origin is None else self.origin.hook
         if layer is None and (not recorded or " " in recorded):
             what = f"recorded at {recorded}" if recorded else "of states that no model is known of"
             raise UsageError(f"this fit is {what}: say which layer is steered by layer=")
-        if model.card.width != len(self.basis.encoder):
-            raise UsageError(
-                f"the fit is of states of {len(self.basis.encoder)} coordinates, but those of "
-                f"{model.card.name} have {model.card.width}: give the model of the fit"
-            )
         every = sites_of("embed,all" if layer is None else layer, model)
         named = [site for site in every if layer is not None or str(site) == recorded]
         if len(named) != 1:

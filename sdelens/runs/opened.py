@@ -73,20 +73,13 @@ class OpenStudy(Study):
     ) -> SteeredText:
         """What the model writes steered by a fit, beside what it writes: `drift=`, `diffusion=`.
 
-        `study.steer("The sea", drift=0.5)` is `Fitted.steer` with the run's own model and layer,
-        which has the other settings.
+        `study.steer("The sea", drift=0.5)` is `Fitted.steer` with the run's own model, which has
+        the other settings.
         """
-        view = self._view(layer)
-        if view.axis == "layer":
-            raise UsageError(
-                "steering moves states along the text, but this fit is along the depth: fit with "
-                "--axis token"
-            )
+        fitted = self.views[self._view(layer)].fitted
         model = self.held() if self.held else self.run.model
         self.run.require_same(model)
-        fitted = self.views[view].fitted
-        with own_random_state(getattr(model, "device", "cpu")):  # a hook of the model may draw
-            return fitted.steer(model, prompt, layer=view.label, **settings)
+        return fitted.steer(model, prompt, **settings)
 
     def _view(self, layer: int | str | None) -> View:
         """The view of a layer, or the only one."""

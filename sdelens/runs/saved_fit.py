@@ -77,6 +77,7 @@ def read_fit(folder: Path, probe_of: Callable[[str], Any]) -> Fitted:
         origin=origin,
         complement=Complement.restore(group_of(tensors, "complement")),
         members=members,
+        view=view_of(folder),
     )
 
 

@@ -38,7 +38,9 @@ def test_a_study_steers_its_own_model(finished):
     study = load(finished)
     found = study.steer("the cat sat", layer=2, drift=0.5, tokens=5)
     fitted = next(viewed.fitted for view, viewed in study.views.items() if view.label == "2")
-    assert found == fitted.steer(study.run.model, "the cat sat", layer=2, drift=0.5, tokens=5)
+    model = study.run.model
+    assert " " in fitted.origin.hook, "several layers were recorded, and the fit knows its own"
+    assert found == fitted.steer(model, "the cat sat", drift=0.5, tokens=5)
     with pytest.raises(UsageError, match="layer must be one of 0, 2"):
         study.steer("the cat sat", drift=0.5)
     one = study.steer("the cat sat", layer=0, drift="remove", tokens=1)
