@@ -7,7 +7,6 @@ from torch import Tensor
 
 from sdelens.fitting.steering import Steering
 from sdelens.report import Estimate, counted
-from sdelens_plugins.analyzers.averages import Average
 from sdelens_plugins.analyzers.dosed import (
     CONTROLS,
     DRAWN,
@@ -25,7 +24,7 @@ NAMES = {
     MEAN: "the way to the mean state",
     OWN: "m* - X",
 }
-NOISES = NAMES | {OTHERS: "other steps' noise", MEAN: "the way from the mean state", OWN: "X - m*"}
+MEAN_PUSH = "as long a push to the mean state"
 MORE, LESS, SAME = "more than", "less than", "not shown to differ from"
 UNITS = {"nats": "nats per word", "entropy": "nats", "distinct1": "of 1", "distinct2": "of 1"}
 WORDS = {"nats": "nats per word", "entropy": "entropy of the next word"} | {
@@ -34,45 +33,61 @@ WORDS = {"nats": "nats per word", "entropy": "entropy of the next word"} | {
 
 
 def headline(dosed: Dosed) -> str:
-    """At the ends of both dose ranges, with intervals that hold all at once."""
+    """What sets the fit apart from the way to the mean state, then all controls at most drift.
+
+    All by intervals that hold at once for every dose and control.
+    """
     drifts = [s for s in dosed.steerings if s.how == "push" and s.drift]
-    noises = [s for s in dosed.steerings if s.diffusion != 1]
-    asked = list(dict.fromkeys([drifts[-1], drifts[0], noises[0]]))
-    comparisons = len(asked) * len(CONTROLS)
-    texts = counted(len(dosed.unsteered), "test document")
-    told = " ".join(_told(dosed, steering, comparisons) for steering in asked)
-    return f"One steered state, over {texts}. {told} {_written(dosed, asked)}"
+    return (
+        f"{_concluded(dosed)} {_told(dosed, drifts[-1])} Differences have 95% intervals that hold "
+        f"together ({_comparisons(dosed)} comparisons)."
+    )
 
 
-def _told(dosed: Dosed, steering: Steering, comparisons: int) -> str:
+def _concluded(dosed: Dosed) -> str:
+    """Whether the fit does what as long a push to the mean state would not do."""
+    texts, doses = counted(len(dosed.unsteered), "test document"), len(dosed.steerings)
+    sides: dict[str, list[str]] = {MORE: [], LESS: []}
+    for steering in dosed.steerings:
+        side, lead = _side(dosed, MEAN, steering)
+        if side != SAME:
+            sides[side].append(f"under {steering} ({lead})")
+    apart = [f"{side} {MEAN_PUSH} {', '.join(said)}" for side, said in sides.items() if said]
+    if not apart:
+        return (
+            f"Nothing sets the fit apart from {MEAN_PUSH}: at none of {doses} doses is it shown "
+            f"to move the next word's law otherwise, over {texts}."
+        )
+    known = sum(map(len, sides.values()))
+    return (
+        f"One state steered by the fit moves the next word's law {'; '.join(apart)}, over "
+        f"{texts}; at {doses - known} of {doses} doses no difference is shown."
+    )
+
+
+def _told(dosed: Dosed, steering: Steering) -> str:
     """How far the next word's law moves, and whether as long pushes move it as far."""
-    names = NOISES if steering.diffusion != 1 else NAMES
     sides: dict[str, list[str]] = {MORE: [], LESS: [], SAME: []}
     for control in CONTROLS:
-        lead = dosed.lead(control, steering, "first kl")
-        low, high = lead.together(comparisons)
-        known = lead.stderr is not None
-        side = MORE if known and low > 0 else LESS if known and high < 0 else SAME
-        sides[side].append(f"{names[control]} ({_signed(lead, (low, high))})")
+        side, lead = _side(dosed, control, steering)
+        sides[side].append(f"{NAMES[control]} ({lead})")
     parts = "; ".join(f"{side} {', '.join(said)}" for side, said in sides.items() if said)
-    own = over_texts(dosed[FIT, steering, "first kl"])
-    return f"Under {steering} the next word's law moves by {own} nats: {parts}."
+    own = over_texts(dosed[FIT, steering, "first kl"]).value
+    return f"Under {steering} the law moves by {own:.3g} nats: {parts}."
 
 
-def _signed(lead: Average, ends: tuple[float, float]) -> str:
-    low, high = ends
-    within = "" if lead.stderr is None else f" [{low:.2f}, {high:.2f}]"
-    return f"{lead.value:+.2f}{within}"
+def _side(dosed: Dosed, control: str, steering: Steering) -> tuple[str, str]:
+    """On which side of a control the fit is, and its lead with its interval."""
+    lead = dosed.lead(control, steering, "first kl")
+    if lead.stderr is None:
+        return SAME, f"{lead.value:+.2f}"
+    low, high = lead.together(_comparisons(dosed))
+    side = MORE if low > 0 else LESS if high < 0 else SAME
+    return side, f"{lead.value:+.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _written(dosed: Dosed, asked: list[Steering]) -> str:
-    """What it costs along the text."""
-    own = over_texts(dosed.own("nats"))
-    costs = ", ".join(f"{dosed.change(FIT, s, 'nats')} more under {s}" for s in asked)
-    return (
-        f"Left to itself the model's words cost {own} nats each, {costs}. Differences have "
-        f"intervals that hold together in 95% ({len(asked) * len(CONTROLS)} comparisons)."
-    )
+def _comparisons(dosed: Dosed) -> int:
+    return len(dosed.steerings) * len(CONTROLS)
 
 
 def estimates(dosed: Dosed) -> tuple[Estimate, ...]:
