@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdelens.evidence.scorecard import past, pieces
@@ -14,8 +14,8 @@ from sdelens.paths.basis import Basis
 from sdelens.paths.trajectories import Paths
 from sdelens.seeds import generator
 
-STRIDE, MOST = 8, 4096
-"""Every so manieth step of training paths, and at most so many."""
+DOCUMENTS, EACH = 512, 8
+"""How many training documents steps are drawn from, and how many of each; at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,23 +29,30 @@ class Steps:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, fitted: Fitted, train: Paths) -> "Steps":
-        """The first of the training paths."""
-        basis, found, count = fitted.basis, [], 0
-        for block in pieces(fitted.encoded(train)):
-            column = torch.arange(block.steps.shape[1])
-            taken = block.steps & (column % STRIDE == 0)
+    def of(cls, fitted: Fitted, train: Paths, *, seed: int) -> "Steps":
+        """Drawn from all training documents, and from all steps of each that is drawn."""
+        basis, random, found = fitted.basis, generator(seed, "steps"), []
+        every = torch.unique(torch.cat([block.document.cpu() for block in train]))
+        chosen = every[torch.randperm(len(every), generator=random)[:DOCUMENTS]].tolist()
+        for block in pieces(fitted.encoded(train.select(chosen))):
+            taken = drawn_of(block.steps.cpu(), random).to(block.mask.device)
             mean = fitted.law.predict(past(block)).mean[taken]
             t = block.times.expand(block.mask.shape)[:, :-1][taken]
             moving = basis.mean_at(t + fitted.dt) - basis.mean_at(t)
             drift = (mean - block.states[:, :-1][taken]) @ basis.decoder + moving
             noise = (block.states[:, 1:][taken] - mean) @ basis.decoder
             found.append(torch.stack([drift, noise]).cpu())
-            count += len(t)
-            if count >= MOST:
-                break
-        drift, noise = torch.cat(found, dim=1)[:, :MOST]
+        drift, noise = torch.cat(found, dim=1)
         return cls(drift, noise)
+
+
+def drawn_of(
+    steps: Bool[Tensor, "path step"], random: torch.Generator
+) -> Bool[Tensor, "path step"]:
+    """So many of each path's steps, or all if there are fewer, each as likely."""
+    keys = torch.rand(steps.shape, generator=random).masked_fill(~steps, torch.inf)
+    rank = keys.argsort(dim=1).argsort(dim=1)
+    return steps & (rank < EACH)
 
 
 @dataclass(frozen=True, eq=False)

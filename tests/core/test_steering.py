@@ -16,7 +16,7 @@ from sdelens.fitting.steered import Here, Writer, displaced
 from sdelens.fitting.steered_text import uniforms
 from sdelens.fitting.steering import Steering
 from sdelens.fitting.track import Track, as_long_as, length
-from sdelens.language.directions import Increments, Others, Steps, ToMean
+from sdelens.language.directions import EACH, Increments, Others, Steps, ToMean, drawn_of
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Kernel
 from sdelens.laws.sde import KernelSDE
@@ -204,7 +204,7 @@ def test_projected_out_no_part_of_the_state_is_along_the_drift(model, fitted):
 
 def directions(study, model):
     viewed = study.single[1]
-    steps = Steps.of(viewed.fitted, viewed.train)
+    steps = Steps.of(viewed.fitted, viewed.train, seed=0)
     return {
         "others": Others(steps, 1),
         "draws": Increments.of(steps, seed=2),
@@ -244,9 +244,29 @@ def test_rows_of_one_text_share_what_is_drawn(model, study, fitted):
         assert torch.allclose(found.kl[0], found.kl[1], atol=1e-6)
 
 
+def test_steps_are_drawn_from_all_training_documents(study, monkeypatch):
+    viewed = study.single[1]
+    first = Steps.of(viewed.fitted, viewed.train, seed=0)
+    assert len(first.drift) == 10 * EACH, "so many of each of ten documents"
+    assert torch.equal(first.drift, Steps.of(viewed.fitted, viewed.train, seed=0).drift)
+    monkeypatch.setattr("sdelens.language.directions.DOCUMENTS", 1)
+    several = [Steps.of(viewed.fitted, viewed.train, seed=k).drift[0] for k in range(8)]
+    assert len(torch.stack(several).unique(dim=0)) > 2, "not those of the first document alone"
+
+
+def test_each_step_of_a_path_is_as_likely_to_be_drawn():
+    steps = torch.arange(20).expand(4000, 20) < 16
+    share = drawn_of(steps, generator(0)).double().mean(0)
+    assert not share[16:].any()
+    # 16 shares of a half: 4.5 standard errors are passed by chance once in ten thousand runs
+    assert (share[:16] - EACH / 16).abs().max() < 4.5 * (0.25 / 4000) ** 0.5
+    few = torch.arange(20)[None] < 3
+    assert torch.equal(drawn_of(few, generator(0)), few)
+
+
 def test_draws_have_the_covariance_of_increments(study):
     viewed = study.single[1]
-    steps = Steps.of(viewed.fitted, viewed.train)
+    steps = Steps.of(viewed.fitted, viewed.train, seed=0)
     increments, rows = steps.drift + steps.noise, 4000
 
     tokens = torch.zeros(rows, 3, dtype=torch.long)

@@ -44,10 +44,13 @@ READING = (
     "at the first state that is moved, and as a mean along the text. Every push changes "
     "something: hence pushes of the same length (in training-standardised coordinates) in other "
     "directions, at the same doses, with the same draws. A push towards the mean state knows "
-    "nothing of how states move, and the drift is largely a return to the mean: what the fit "
-    "adds is the difference to it. m* - X is where the model itself goes on average, by a few of "
-    "its next tokens, so that it has an error. A difference whose interval holds zero is not "
-    "shown. That a push has an effect shows that the network reads this direction, not that it "
+    "nothing of how states move, and the drift is largely a return to the mean: hold the fit "
+    "against it first. Where the fit moves the law further, that is a larger effect, not a "
+    "better drift. m* - X is where the model itself goes on average, by a few of its next "
+    "tokens, so that it has an error. The sentence's intervals hold together over all doses and "
+    "controls; those of estimates and figures are single ones, of which some leave out zero by "
+    "chance. A difference whose interval holds zero is not shown. That a push has an effect "
+    "shows that the network reads this direction, not that it "
     "computes the drift; a state that was pushed far is one that the model never has. Nats per "
     "word, entropy and distinct-n are of whole texts that differ after their first changed word."
 )
@@ -139,7 +142,7 @@ class SteeringAnalyzer:
         self, viewed: Viewed, writer: Writer, ids: Tensor, seed: int
     ) -> dict[str, Direction | None]:
         """The fit's own, and those that it is held against."""
-        steps = Steps.of(viewed.fitted, viewed.train)
+        steps = Steps.of(viewed.fitted, viewed.train, seed=derive(seed, "steps"))
         own, site = derive(seed, "branches"), writer.site
         return {
             FIT: None,
