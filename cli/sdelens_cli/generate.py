@@ -15,6 +15,7 @@ from sdelens_cli.simulate import one_line
 
 if TYPE_CHECKING:
     from sdelens.fitting.steered_text import SteeredText
+    from sdelens.fitting.study import Study
 
 
 def generate(
@@ -44,6 +45,8 @@ def generate(
     steering = Steering.parse(steer)
     if steering == Steering():
         raise UsageError(f"--steer {steer} changes nothing: give drift=0.5, or diffusion=0.8")
+    if prompt is not None and not prompt.strip():
+        raise UsageError("--prompt is empty: give a text to go on from, or leave it out")
     require_run(run)
     use(files)
 
@@ -51,20 +54,37 @@ def generate(
     from sdelens.runs.loading import load
     from sdelens_cli.screen import Screen
 
+    study = load(run)
+    label = one_layer(study, layer)
     with Screen(quiet=quiet or as_json).working("generate"):
-        found = load(run).steer(
-            prompt or QUESTION,
+        found = study.steer(
+            QUESTION if prompt is None else prompt,
             drift=steering.drift,
             diffusion=steering.diffusion,
             tokens=tokens,
             temperature=temperature,
             seed=seed,
-            layer=layer,
+            layer=label,
         )
     if as_json:
-        print(json.dumps({"run": str(run), "seed": seed} | as_values(found)))
+        asked = {"layer": label, "tokens": tokens, "temperature": temperature, "seed": seed}
+        print(json.dumps({"run": str(run)} | asked | as_values(found)))
         return
     show(found, seed)
+
+
+def one_layer(study: "Study", layer: str | None) -> str:
+    """The layer that is named, or the only one; an error before any model is loaded."""
+    labels = [view.label for view in study.views]
+    if layer in labels or (layer is None and len(labels) == 1):
+        return layer or labels[0]
+    if layer is None:
+        why = f"{study.name} has fits of several layers"
+    elif "," in layer:
+        why = f"one layer only can be steered, got {layer}"
+    else:
+        why = f"{study.name} has no fit of layer {layer}"
+    raise UsageError(f"{why}: give {' or '.join(f'--layer {label}' for label in labels)}")
 
 
 def as_values(found: "SteeredText") -> dict[str, Any]:

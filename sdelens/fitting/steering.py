@@ -14,12 +14,15 @@ state, has no part along :math:`m(\tilde X)-\tilde X` (in training-standardised 
 
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from sdelens.errors import UsageError
 
 How = Literal["push", "remove", "project"]
 FORM = "drift=0.5,diffusion=0.8 (drift: a number, remove or project; diffusion: 0 or more)"
+
+VALUES = {"drift": "a number, remove or project", "diffusion": "a number from 0 on"}
 
 
 @dataclass(frozen=True)
@@ -38,30 +41,30 @@ class Steering:
     def __post_init__(self) -> None:
         drift = 0.0 if self.drift in ("remove", "project") else self.drift
         if isinstance(drift, str) or not math.isfinite(drift):
-            raise UsageError(f"drift must be a number, remove or project, got {self.drift!r}")
+            raise UsageError(f"drift must be {VALUES['drift']}, got {self.drift!r}")
         if not 0 <= self.diffusion < math.inf:
-            raise UsageError(f"diffusion must be a number from 0 on, got {self.diffusion}")
+            raise UsageError(f"diffusion must be {VALUES['diffusion']}, got {self.diffusion}")
 
     @classmethod
     def parse(cls, text: str) -> "Steering":
-        """From words as the command line has them; an error that says what they can be."""
+        """From words as the command line has them; an error that says which of them is wrong."""
         given: dict[str, str] = {}
-        for part in text.split(","):
-            name, equals, value = (piece.strip() for piece in part.partition("="))
-            if not equals or not value or name not in ("drift", "diffusion") or name in given:
-                raise UsageError(f"--steer expects {FORM}; got {text!r}")
-            given[name] = value
         try:
-            diffusion = float(given.get("diffusion", "1"))
+            for part in text.split(","):
+                name, value = _named(part.strip())
+                if name in given:
+                    raise UsageError(f"{name} is given twice")
+                given[name] = value
+            diffusion = _number("diffusion", given.get("diffusion", "1"))
             match given.get("drift", "0"):
                 case "remove":
                     return cls("remove", diffusion)
                 case "project":
                     return cls("project", diffusion)
                 case number:
-                    return cls(float(number), diffusion)
-        except ValueError as error:  # a UsageError is one too
-            raise UsageError(f"--steer expects {FORM}; got {text!r}") from error
+                    return cls(_number("drift", number), diffusion)
+        except UsageError as error:
+            raise UsageError(f"--steer expects {FORM}; got {text!r}: {error}") from error
 
     @property
     def how(self) -> How:
@@ -78,3 +81,25 @@ class Steering:
         parts = [f"drift {drift}"] if self.drift else []
         parts += [f"diffusion {self.diffusion:g}"] if self.diffusion != 1 else []
         return ", ".join(parts) or "unsteered"
+
+
+def _named(part: str) -> tuple[str, str]:
+    """The name and the value of one part."""
+    name, equals, value = (piece.strip() for piece in part.partition("="))
+    if not part:
+        raise UsageError("a part of it is empty")
+    if not equals:
+        raise UsageError(f"{part!r} is no name with = and a value (a decimal has a point)")
+    if name not in VALUES:
+        near = get_close_matches(name, VALUES, n=1)
+        raise UsageError(f"there is no {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
+    if not value:
+        raise UsageError(f"{name} has no value")
+    return name, value
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise UsageError(f"{name} must be {VALUES[name]}, got {value!r}") from error

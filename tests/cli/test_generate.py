@@ -19,18 +19,23 @@ def test_both_texts_stand_side_by_side_with_their_numbers(sdelens, finished):
     found = json.loads(sdelens("generate", finished, *options, "--json").stdout)
     assert found["steering"] == {"drift": 0.5, "diffusion": 0.8}
     assert found["prompt"] == "the cat sat"
+    asked = {"layer": "2", "tokens": 5, "temperature": 1.0, "seed": 0}
+    assert asked.items() <= found.items()
     assert found["unsteered"]["kl"] == 0 < found["steered"]["kl"]
 
 
 def test_what_cannot_be_steered_is_one_sentence(sdelens, finished):
     wrong = {
         ("--steer", "drift=much"): "--steer expects drift=0.5,diffusion=0.8",
-        ("--steer", "drift=1", "--layer", "1"): "layer must be one of 0, 2, got 1",
+        ("--steer", "drift=1"): "several layers: give --layer 0 or --layer 2",
+        ("--steer", "drift=1", "--layer", "1"): "no fit of layer 1: give --layer 0 or --layer 2",
+        ("--steer", "drift=1", "--layer", "0,2"): "one layer only can be steered, got 0,2",
+        ("--steer", "drift=1", "--layer", "2", "--prompt", " "): "--prompt is empty",
     }
     for options, said in wrong.items():
         done = sdelens("generate", finished, *options)
         assert done.returncode == 2, options
-        assert said in done.stderr
+        assert said in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr
 
 

@@ -495,9 +495,24 @@ def test_steering_is_read_from_words(text, steering):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "drift", "drift=", "drift=x", "noise=1", "drift=1.0,drift=2", "diffusion=-1", "=1"],
+    ("text", "wrong"),
+    [
+        ("", "a part of it is empty"),
+        ("drift=1,", "a part of it is empty"),
+        ("drift", "'drift' is no name with = and a value"),
+        ("drift=0,5", r"'5' is no name with = and a value \(a decimal has a point\)"),
+        ("drift=", "drift has no value"),
+        ("drift=x", "drift must be a number, remove or project, got 'x'"),
+        ("drift=nan", "drift must be a number, remove or project, got nan"),
+        ("drft=0.5", r"there is no 'drft'; did you mean drift\?"),
+        ("noise=1", "there is no 'noise'$"),
+        ("=1", "there is no ''"),
+        ("drift=1.0,drift=2", "drift is given twice"),
+        ("diffusion=-1", r"diffusion must be a number from 0 on, got -1\.0"),
+        ("diffusion=remove", "diffusion must be a number from 0 on, got 'remove'"),
+    ],
 )
-def test_other_words_are_refused_in_a_sentence(text):
-    with pytest.raises(UsageError, match=r"--steer expects drift=0\.5,diffusion=0\.8"):
+def test_of_other_words_the_part_that_is_wrong_is_named(text, wrong):
+    expected = r"--steer expects drift=0\.5,diffusion=0\.8 .*; got .*: " + wrong
+    with pytest.raises(UsageError, match=expected):
         Steering.parse(text)
