@@ -114,6 +114,8 @@ class Strip:
     tokens: tuple[str, ...]
     values: tuple[float, ...]
     unit: str = ""
+    scale: tuple[float, float] | None = None
+    """The ends of the colours, where several strips are compared by eye; else its own."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,8 @@ class Written:
     """Of that law from the model's own after the same words, KL(own || steered). The first word's
     is zero: it follows the prompt, where nothing is steered."""
     size: Float[Tensor, "row step"]
-    """The length of the displacement before each word, in training-standardised coordinates."""
+    """The length of the displacement before each word, in training-standardised coordinates; not
+    yet rounded to the model's type."""
 
     @classmethod
     def joined(cls, parts: "Sequence[Written]") -> "Written":

@@ -8,8 +8,9 @@ as it was left by the steering, first the noise of the step is scaled and then t
     \tilde X).
 
 The drift is *removed* by :math:`X \leftarrow \tilde X - (m(X_-) - X_-)`, which takes out of the
-step what the fit foretold of it, and *projected out* by the a for which the state, less the mean
-state, has no part along :math:`m(\tilde X)-\tilde X` (in training-standardised coordinates).
+step what the fit foretold of it, and *projected out* by the a for which the state after the move,
+less the mean state, has no part along :math:`m(\tilde X)-\tilde X` (in training-standardised
+coordinates).
 """
 
 import math

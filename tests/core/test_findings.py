@@ -21,7 +21,7 @@ def finding():
         # names that the file format might take for its own
         arrays={"type": torch.ones(2, 3).mT, "tensor": torch.zeros(()), "a.b": torch.arange(3)},
         figures=(Figure("f", (Panel("x", "y", (layer,), share="s"),), "caption"),),
-        strips=(Strip("s", ("a", "b"), (1.0, math.nan)),),
+        strips=(Strip("s", ("a", "b"), (1.0, math.nan), scale=(0.0, 2.0)),),
         prompt="a prompt",
     )
 

@@ -347,6 +347,15 @@ def test_a_strips_scale_is_two_sided_where_its_values_are(values, signed, ends):
     assert all(0 <= float(cell.strength) <= 1 for cell in coloured.cells)
 
 
+def test_strips_of_one_scale_have_colours_that_compare():
+    low, high = (
+        [cell.strength for cell in Coloured(Strip("s", ("t",), (value,), "", (0.0, 4.0))).cells]
+        for value in (1.0, 4.0)
+    )
+    assert low == ["0.250"]
+    assert high == ["1.000"]
+
+
 def test_a_figure_of_one_point_or_of_nothing_finite_is_drawn():
     one = torch.tensor([1.0])
     for values in ({"x": one, "y": one}, {"x": one, "y": one * torch.nan}):

@@ -1,5 +1,6 @@
 """Doses and responses, and what is said of them."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from sdelens.protocols import Analyzer, Site
 from sdelens.states.recording import DEPTH
 from sdelens_plugins.analyzers.dosed import CONTROLS, FIT, METRICS, Dosed, parsed
 from sdelens_plugins.analyzers.steering import SteeringAnalyzer
+from sdelens_plugins.analyzers.steering_figures import logged
 from sdelens_plugins.analyzers.steering_told import headline
 from tests.asked import value
 from tests.small import of_tokens
@@ -114,6 +116,8 @@ def test_the_text_shown_goes_on_from_the_prompt(study):
     assert set(found.strips[0].values) == {0.0}
     assert len(found.strips) == 1 + len(QUICK.doses())
     assert {len(strip.tokens) for strip in found.strips} == {QUICK.tokens}
+    most = max(value for strip in found.strips for value in strip.values)
+    assert {strip.scale for strip in found.strips} == {(0.0, most)}, "colours compare by eye"
     assert {strip.tokens[0] for strip in found.strips} == {found.strips[0].tokens[0]}
 
 
@@ -127,6 +131,25 @@ def test_a_full_context_is_cut_so_that_words_fit(study, model):
 def test_any_layer_and_basis_can_be_steered(model, site, basis):
     found = QUICK.analyze(spoken_study(model, site, basis=basis), seed=0)
     assert "over 6 test documents" in found.headline
+
+
+def test_error_bars_that_reach_zero_end_at_the_least_that_is_shown():
+    y = torch.tensor([[1.0, 0.1, 0.0]], dtype=torch.float64)
+    ends = torch.tensor([[[0.5, 1.5], [-0.2, 0.4], [0.0, 0.0]]], dtype=torch.float64)
+    values, bars = logged(y, ends)
+    assert values[0, :2].tolist() == pytest.approx([0.0, -1.0])
+    assert bars[0, 1].tolist() == pytest.approx([-1.0, math.log10(0.4)])
+    assert values[0, 2].isnan()
+    assert bars[0, 2].isnan().all()
+
+
+def test_no_share_of_new_words_is_shown_above_all(finding):
+    for figure in finding.figures:
+        if figure.name.startswith("distinct"):
+            for layer in (layer for panel in figure.panels for layer in panel.layers):
+                shown = layer.values["y"].nan_to_num(0.5)
+                assert shown.min() >= 0
+                assert shown.max() <= 1
 
 
 def test_one_seed_gives_one_finding_and_another_another(study, finding):

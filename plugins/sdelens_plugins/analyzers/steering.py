@@ -167,7 +167,8 @@ class SteeringAnalyzer:
             for steering, words, kl in zip(chosen, said.words, said.kl, strict=True):
                 told = tuple(model.decode(words.tolist())), tuple(kl.tolist())
                 found[steering] = Strip(str(steering), *told, "nats from the model's own law")
-        return tuple(found[steering] for steering in doses)
+        scale = 0.0, max(value for strip in found.values() for value in strip.values)
+        return tuple(replace(found[steering], scale=scale) for steering in doses)
 
 
 def _writer(study: Study, model: LanguageModel, temperature: float) -> Writer:

@@ -54,10 +54,16 @@ def _doses(dosed: Dosed, name: str) -> Figure:
     return Figure(
         name,
         tuple(panels),
-        f"{SAYS[name]}, by dose, with 95% intervals over {_texts(dosed)}. Dashed: pushes in "
-        "other directions, as long as the fit's. An effect by itself shows that the direction is "
-        "read, not that the fit is right about it.",
+        f"{SAYS[name]}, by dose, with 95% intervals over {_texts(dosed)}{_cut(label)}. Dashed: "
+        "pushes in other directions, as long as the fit's. An effect by itself shows that the "
+        "direction is read, not that the fit is right about it.",
     )
+
+
+def _cut(label: str) -> str:
+    """What becomes of an interval that leaves the axis."""
+    logs = label.startswith("log10")
+    return " (one that reaches 0 goes down to the least that is shown)" if logs else ""
 
 
 def _panel(
@@ -74,19 +80,44 @@ def _panel(
     order = x.argsort()
     apart = SHIFT * float(x.max() - x.min())
     layers: list[Layer] = []
-    for series, name in enumerate((FIT, *CONTROLS)):
-        found = [*(over_texts(dosed[name, s, metric]) for s in chosen)]
-        found.append(over_texts(dosed.own(metric)))
-        y = torch.tensor([one.value for one in found], dtype=torch.float64)
-        ends = torch.tensor([one.ends for one in found], dtype=torch.float64)
-        if label.startswith("log10"):  # of nothing there is no logarithm: the line is broken
-            y, ends = (part.where(part > 0, torch.nan).log10() for part in (y, ends))
+    names = (FIT, *CONTROLS)
+    for series, (name, y, ends) in enumerate(
+        zip(names, *_found(dosed, metric, chosen, log=label.startswith("log10")), strict=True)
+    ):
         at = x + apart * (series - len(CONTROLS) / 2)
         line = {"x": at[order], "y": y[order]}
         layers.append(Layer("line", line, name, series, dashed=series > 0))
         own = len(at) if series == 0 else -1  # unsteered, all are the same
         layers.append(Layer("line", _upright(at[:own], ends[:own]), series=series))
     return Panel(axis, label, tuple(layers))
+
+
+def _found(
+    dosed: Dosed, metric: str, chosen: Sequence[Steering], *, log: bool
+) -> tuple[Float[Tensor, "series dose"], Float[Tensor, "series dose 2"]]:
+    """Values and the ends of their intervals, the unsteered one last."""
+    own = over_texts(dosed.own(metric))
+    found = [
+        [*(over_texts(dosed[name, s, metric]) for s in chosen), own] for name in (FIT, *CONTROLS)
+    ]
+    y = torch.tensor([[one.value for one in row] for row in found], dtype=torch.float64)
+    ends = torch.tensor([[one.ends for one in row] for row in found], dtype=torch.float64)
+    if metric.startswith("distinct"):
+        ends = ends.clamp(0, 1)
+    return logged(y, ends) if log else (y, ends)
+
+
+def logged(
+    y: Float[Tensor, "series dose"], ends: Float[Tensor, "series dose 2"]
+) -> tuple[Float[Tensor, "series dose"], Float[Tensor, "series dose 2"]]:
+    """Logarithms; of nothing there is none, and an interval to it ends at the least that is shown.
+
+    The line is broken where the value itself is nothing.
+    """
+    every = torch.cat([y[..., None], ends], dim=-1)
+    least = every.where(every > 0, torch.inf).min()
+    ends = ends.where(ends > 0, least).where(y[..., None] > 0, torch.nan)
+    return y.where(y > 0, torch.nan).log10(), ends.log10()
 
 
 def _upright(

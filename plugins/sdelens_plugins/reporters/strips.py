@@ -23,13 +23,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Coloured:
-    """A strip with its scale: two-sided around zero, or one-sided from the least to the most."""
+    """A strip with its scale, or one that it shares: two-sided around zero, or one-sided."""
 
     strip: Strip
 
     @property
     def _finite(self) -> list[float]:
-        return [value for value in self.strip.values if math.isfinite(value)] or [0.0]
+        values = self.strip.scale or self.strip.values
+        return [value for value in values if math.isfinite(value)] or [0.0]
 
     @property
     def signed(self) -> bool:
