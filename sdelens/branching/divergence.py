@@ -32,7 +32,7 @@ class Divergence:
     """What is owed to the mean: the second."""
     rank: Int[Tensor, "*batch"]
     floor: Float[Tensor, "*batch"]
-    """The smallest eigenvalue that is kept."""
+    """The smallest eigenvalue that is kept; infinite where none is."""
 
     @classmethod
     def joined(cls, parts: "Sequence[Divergence]") -> "Divergence":
@@ -53,7 +53,7 @@ def divergence(
 ) -> Divergence:
     """From the moments of each law to those of a fit, in the coordinates of the shape."""
     kept = shape.kept
-    most = int(kept.sum(-1).max())
+    most = max(1, int(kept.sum(-1).max()))  # one point alone keeps none
     kept, values = kept[..., :most], shape.values[..., :most]
     axes = shape.vectors[..., :most, :] * kept[..., None]
     # directions that are not kept have variance 1 in both, and add nothing

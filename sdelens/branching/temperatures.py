@@ -3,7 +3,8 @@ r"""What each next token counts for at several temperatures: tried once, weighed
 The state after a token does not depend on how the token is drawn, only what it counts for does.
 Tokens are chosen once, by the widest law w. Under another law p an enumerated token counts for
 :math:`p_v`, and of the rest of p the drawn tokens stand for shares in proportion to
-:math:`p_v/w_v`: importance sampling, normalised to the rest's probability, which is known.
+:math:`p_v/w_v`: importance sampling, normalised to the rest's probability, which is known. Where
+p is cut off and none of the drawn tokens is left in it, the enumerated ones alone count.
 """
 
 from collections.abc import Sequence
@@ -46,9 +47,11 @@ def weighed(
     rest = (1 - known.sum(-1, keepdim=True)).clamp(min=0)
     ratio = drawn / drawn[widest].clamp(min=torch.finfo(drawn.dtype).tiny)
     share = rest * ratio / ratio.sum(-1, keepdim=True).clamp(min=torch.finfo(drawn.dtype).tiny)
+    weights = torch.cat([share, known], -1)
     return Weighed(
         chosen.tokens,
-        torch.cat([share, known], -1),
+        # less than one where no drawn token lies in a narrower nucleus: those that are known count
+        weights / weights.sum(-1, keepdim=True),
         torch.special.entr(laws).sum(-1).exp(),
         1 / laws.square().sum(-1),
         known.sum(-1),

@@ -162,6 +162,19 @@ def test_prefixes_of_different_rank_are_each_as_alone():
     assert together.rank.tolist() == [2, 1]
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_one_point_alone_has_no_direction_and_diverges_in_none(batch):
+    """Whether or not another law of the batch has more points."""
+    points = torch.stack([randn(3, 5), randn(3, 5, seed=1)])[:batch]
+    weights = torch.tensor([[0.0, 1.0, 0.0], [0.2, 0.3, 0.5]], dtype=DOUBLE)[:batch]
+    fit = torch.eye(5, dtype=DOUBLE).expand(batch, -1, -1)
+    found = divergence(Shape.of(points, weights), torch.zeros(batch, 5, dtype=DOUBLE), fit)
+    assert found.rank.tolist() == [0, 2][:batch]
+    assert float(found.floor[0]) == torch.inf
+    assert float(found.nats[0]) == 0
+    assert float(found.nats[1:].sum()) > 0 or batch == 1
+
+
 def test_a_fit_without_noise_is_refused():
     shape, covariance = full_rank()
     with pytest.raises(BadNumbers, match="positive definite"):
@@ -211,6 +224,22 @@ def test_some_enumerated_and_some_drawn_agree_with_all_within_the_error_of_draws
     assert 0 < float(found.listed[temperature, 0]) < 1
     # the enumerated part is known, not drawn
     assert float(found.listed[temperature].std()) < 1e-9
+
+
+def test_weights_sum_to_one_where_no_drawn_token_is_left_in_a_narrower_nucleus():
+    """A nucleus of three tokens, of which two are enumerated; draws are from many more."""
+    logits = torch.cat([torch.tensor([2.0, 1.9, 1.8]), torch.zeros(97)]).expand(200, -1)
+    narrow = laws_of(logits[:, :3], 1.0)
+    laws = torch.cat([torch.nn.functional.pad(narrow, (0, 97)), laws_of(logits, 1.5)])
+    found = weighed(laws, 1, Choice(2, most=2, coverage=0.999), uniform(200, 2))
+    assert torch.allclose(found.weights.sum(-1), torch.ones(2, 200, dtype=DOUBLE))
+    lost = (found.tokens[:, :2] > 2).all(-1)
+    assert 0 < int(lost.sum()) < 200
+    known = narrow[0, 0, :2].double()
+    alone = (known / known.sum()).expand(int(lost.sum()), -1)
+    assert torch.allclose(found.weights[0, lost, 2:], alone)
+    # what is enumerated of the law is told as it is
+    assert torch.allclose(found.listed[0], known.sum().expand(200))
 
 
 def test_few_tokens_are_all_enumerated():

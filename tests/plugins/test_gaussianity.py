@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sdelens.branching.next_states import FIRST
+from sdelens.branching.fanning import Fanning
+from sdelens.branching.next_states import FIRST, next_states
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.fitting.correlated import Correlated
@@ -17,6 +18,7 @@ from sdelens.seeds import generator
 from sdelens.states.recording import DEPTH
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.gaussianity import GaussianityAnalyzer
+from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
 from tests.asked import value
 from tests.chain import Chain, chain_study
 from tests.language import kernel
@@ -130,6 +132,19 @@ def test_a_temperature_at_which_all_tokens_are_certain_has_no_shape(study):
     assert "40 of 40 prefixes have one next token alone" in finding.reading
     for figure in finding.figures:
         assert figure.svg().lstrip().startswith("<")
+
+
+def test_texts_whose_every_nucleus_is_one_token_have_no_direction(study):
+    """Of all tokens, and of some that are enumerated."""
+    _, viewed = study.single
+    held = HeldPrefixes.of(study, documents=4)
+    for listed in (1024, 20):
+        fanning = Fanning(Sampler(top_p=1e-3), (1.0, 1.5), 8, listed, 10)
+        found = next_states(held.model, Site("block", 2), viewed, fanning, held.prefixes, seed=0)
+        assert found.divergence.rank.tolist() == [0] * 8
+        assert found.divergence.floor.isinf().all()
+        assert (found.of("variance") < 1e-12).all()
+        assert torch.allclose(found.of("exponential"), torch.ones(2, 8, dtype=torch.float64))
 
 
 def test_a_part_that_is_drawn_is_said_to_be(study):
