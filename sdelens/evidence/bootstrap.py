@@ -59,12 +59,17 @@ class Bootstrap:
     def quantile(
         self, values: Float[Tensor, "*series row"], unit: Int[Tensor, " row"], share: float
     ) -> Interval:
-        """Of rows of documents, by inversion of their distribution function, for every series."""
+        """Of rows of documents, by inversion of their distribution function, for every series.
+
+        Only documents that have a row count; replicates that draw none of them give nothing.
+        """
         ordered, order = values.sort(dim=-1)
         heights = self.weights[:, unit][:, order].movedim(0, -2).cumsum(-1)
         drawn = _inverted(ordered[..., None, :].expand(heights.shape), heights, share)
         every = torch.ones_like(ordered).cumsum(-1)[..., None, :]
-        return self.interval(_inverted(ordered[..., None, :], every, share)[..., 0], drawn)
+        value = _inverted(ordered[..., None, :], every, share)[..., 0]
+        seen = torch.full(value.shape, len(torch.unique(unit)))
+        return self.interval(value, drawn.where(heights[..., -1] > 0, math.nan), seen)
 
     def interval(
         self,

@@ -1,5 +1,6 @@
 """Intervals over documents hold what they say, also of few documents."""
 
+import pytest
 import torch
 
 from sdelens.evidence.bootstrap import Bootstrap, by_unit
@@ -52,6 +53,26 @@ def test_one_document_has_a_value_and_no_interval():
     assert float(found.value) == 2
     assert found.stderr.isnan()
     assert found.low.isnan()
+
+
+def test_a_quantile_of_one_document_of_twenty_has_no_interval():
+    counts, unit = torch.ones(20), torch.tensor([7, 7, 7])
+    rows = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    found = Bootstrap.of(counts, seed=0).quantile(rows, unit, 0.5)
+    assert float(found.value) == 2
+    assert all(each.isnan() for each in (found.stderr, found.low, found.high))
+
+
+def test_a_quantile_is_as_sure_as_if_documents_without_rows_were_not_there():
+    """Replicates that draw none of the few documents are not the smallest value."""
+    rows = 10 + drawn(9)
+    alone = Bootstrap.of(torch.ones(3), seed=0).quantile(rows, torch.arange(9) % 3, 0.5)
+    among = Bootstrap.of(torch.ones(20), seed=0).quantile(rows, torch.arange(9) % 3, 0.5)
+    assert float(among.value) == float(alone.value)
+    assert float(among.stderr / alone.stderr) == pytest.approx(1, abs=0.25)
+    assert float(among.low) >= float(rows.min())
+    # at n = 20 the tails are narrower than at n = 3
+    assert among.high - among.low == pytest.approx(float(alone.high - alone.low), rel=0.3)
 
 
 def test_sums_by_unit_add_all_rows_of_a_unit():
