@@ -18,6 +18,7 @@ from sdelens.fitting.study import Viewed
 from sdelens.language.metric import standard_weights
 from sdelens.laws.sde import SDE
 from sdelens.protocols import LanguageModel, Site
+from sdelens.seeds import generator
 
 FIRST = (1, 2, 4, 8)
 """Of so many first eigenvectors the share of the trace is told."""
@@ -25,6 +26,8 @@ WORDS = ("exponential", "collision", "listed")
 FORMS = ("variance", "kurtosis", "gap", "participation", "rank")
 SERIES = (*WORDS, *FORMS, *(f"share{k}" for k in FIRST))
 """What is told of each prefix at each temperature."""
+PERMUTED = ("kurtosis", "gap", "share1")
+"""What is told as well of the same states with the weights of tokens permuted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,8 @@ class NextStates:
 
     series: Float[Tensor, "series temperature prefix"]
     """By the names of `SERIES`; variances are training variances per dimension."""
+    permuted: Float[Tensor, "permuted temperature prefix"]
+    """By the names of `PERMUTED`: as many states, as unevenly weighed, but by chance."""
     divergence: Divergence
     """Of the fit, at the run's own temperature."""
     ignorance: Divergence
@@ -59,6 +64,10 @@ class NextStates:
         """One of the `SERIES`."""
         return self.series[SERIES.index(name)]
 
+    def by_chance(self, name: str) -> Float[Tensor, "temperature prefix"]:
+        """One of the `PERMUTED`."""
+        return self.permuted[PERMUTED.index(name)]
+
 
 @torch.no_grad()
 def next_states(
@@ -74,6 +83,7 @@ def next_states(
     fitted, every = viewed.fitted, _moments(viewed)
     own = fanning.temperatures.index(fanning.sampler.temperature)
     series: list[Tensor] = []
+    permuted: list[Tensor] = []
     atoms: list[tuple[Tensor, ...]] = []
     fits: list[Divergence] = []
     alone: list[Divergence] = []
@@ -83,6 +93,9 @@ def next_states(
         points = _standard(fitted, fan)
         forms = [Shape.of(points, each) for each in fan.weighed.weights]
         series.append(_series(fan, forms))
+        random = generator(seed, "permuted", int(prefixes.numbers[fan.row]))
+        chance = [Shape.of(points, each) for each in fan.weighed.permuted(random)]
+        permuted.append(torch.stack([_told(chance, name) for name in PERMUTED]))
         fits.append(divergence(forms[own], *_foretold(fitted, fan, prefixes)))
         alone.append(
             divergence(forms[own], *(part.expand(len(fan.at), *part.shape) for part in every))
@@ -98,6 +111,7 @@ def next_states(
     unit, document, position = torch.cat(places, 1)
     return NextStates(
         torch.cat(series, -1),
+        torch.cat(permuted, -1),
         Divergence.joined(fits),
         Divergence.joined(alone),
         Atoms(*(_rows(parts) for parts in zip(*atoms, strict=True))),
@@ -117,9 +131,14 @@ def _standard(fitted: Fitted, fan: Fan) -> Float[Tensor, "prefix branch latent"]
 
 def _series(fan: Fan, forms: list[Shape]) -> Float[Tensor, "series temperature prefix"]:
     words = [getattr(fan.weighed, name) for name in WORDS]
-    told = [torch.stack([getattr(form, name) for form in forms]) for name in FORMS]
-    shares = [torch.stack([form.share(first) for form in forms]) for first in FIRST]
-    return torch.stack([part.double() for part in (*words, *told, *shares)])
+    told = [_told(forms, name) for name in (*FORMS, *(f"share{k}" for k in FIRST))]
+    return torch.stack([part.double() for part in (*words, *told)])
+
+
+def _told(forms: list[Shape], name: str) -> Shaped[Tensor, "temperature prefix"]:
+    if name.startswith("share"):
+        return torch.stack([form.share(int(name.removeprefix("share"))) for form in forms])
+    return torch.stack([getattr(form, name) for form in forms])
 
 
 def _foretold(

@@ -31,6 +31,19 @@ class Weighed:
     listed: Float[Tensor, "law prefix"]
     """The probability of the enumerated tokens."""
 
+    def permuted(self, random: torch.Generator) -> Float[Tensor, "law prefix branch"]:
+        """The same weights on other tokens of the prefix: one permutation for all laws.
+
+        Tokens that no law has stay without weight.
+        """
+        keys = torch.rand(self.tokens.shape, generator=random, dtype=torch.float64)
+        there = (self.weights > 0).any(0)
+        drawn = keys.masked_fill(~there, torch.inf).argsort(-1)
+        places = (~there).byte().argsort(dim=-1, stable=True)
+        moved = torch.zeros_like(self.weights)
+        wide = [index.expand_as(self.weights) for index in (places, drawn)]
+        return moved.scatter(-1, wide[0], self.weights.gather(-1, wide[1]))
+
 
 def weighed(
     laws: Float[Tensor, "law prefix vocabulary"],

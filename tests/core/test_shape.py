@@ -242,6 +242,25 @@ def test_weights_sum_to_one_where_no_drawn_token_is_left_in_a_narrower_nucleus()
     assert torch.allclose(found.listed[0], known.sum().expand(200))
 
 
+def test_permuted_weights_are_the_same_ones_on_other_tokens():
+    """Of every law and prefix, by one permutation; a token that no law has gets none."""
+    laws = laws_of(3 * randn(40, 50).float(), 0.5, 1.5, top_p=0.9)
+    found = weighed(laws, 1, Choice(coverage=1.0), uniform(40, 0))
+    permuted = found.permuted(generator(0))
+    assert torch.equal(permuted.sort(-1).values, found.weights.sort(-1).values)
+    assert not permuted[:, (found.weights == 0).all(0)].any()
+    assert not torch.equal(permuted, found.weights)
+    # one permutation: the likeliest token of one temperature is that of the other
+    assert torch.equal(permuted[0].argmax(-1), permuted[1].argmax(-1))
+    # any token of the prefix is as likely to have the largest weight as any other
+    wide = weighed(laws[:, :1].expand(2, 4000, 50), 1, Choice(coverage=1.0), uniform(4000, 0))
+    there = (wide.weights[1, 0] > 0).nonzero()[:, 0]
+    counts = wide.permuted(generator(1))[1].argmax(-1).bincount(minlength=50)[there].double()
+    expected = 4000 / len(there)
+    chi = float(((counts - expected).square() / expected).sum())
+    assert chi < len(there) - 1 + 5 * (2 * len(there)) ** 0.5
+
+
 def test_few_tokens_are_all_enumerated():
     assert choice_of(65, 64, 8).coverage == 1
     assert choice_of(100, 64, 8).most == 64

@@ -114,6 +114,19 @@ def test_points_spread_and_directions_multiply_with_temperature(study):
     assert "end of text banned" in finding.reading
 
 
+def test_a_difference_from_permuted_weights_is_paired(study):
+    """Its error is less than that of two samples; the law of two states has none at all."""
+    finding = SHORT.analyze(study, seed=0)
+    name = "temperature 1: share of S* in its first 1"
+    own, chance, apart = (
+        value(finding, f"{name}{what}")
+        for what in ("", ", weights permuted", ", own less permuted")
+    )
+    assert apart.value == pytest.approx(own.value - chance.value)
+    assert 0 < apart.stderr < (own.stderr**2 + chance.stderr**2) ** 0.5
+    assert finding.arrays["permuted.kurtosis"].shape == finding.arrays["kurtosis"].shape
+
+
 def test_the_temperature_of_the_texts_is_told_whatever_is_asked(study):
     finding = replace(SHORT, temperatures=2).analyze(study, seed=0)
     assert finding.arrays["temperature"].tolist() == [1.0, 2.0]

@@ -1,5 +1,7 @@
 """How normal the next state is, as figures."""
 
+from dataclasses import replace
+
 import torch
 
 from sdelens.branching.next_states import FIRST
@@ -13,6 +15,8 @@ REACH = 4.0
 """Standard deviations that the histogram spans on either side."""
 NAMED = 8
 """Tokens of the example that are named."""
+CEILING = 3.0
+"""Kurtosis above is drawn there: in the cold it has no limit."""
 TEMPERATURE, ALONG = "temperature", "first direction, standard deviations"
 
 
@@ -31,38 +35,55 @@ def _temperatures(shown: GaussianityShown) -> Figure:
     caption = (
         "The law of the next state by the temperature at which its token is drawn: how many "
         "equally likely points it is like, the excess kurtosis along its first direction (0 "
-        "for a Gaussian, -2 for two equal points), and the share of its variance in the first "
-        f"directions. Means and medians over {len(shown.found.unit):,} prefixes, with 95% "
-        f"intervals over {counted(shown.bootstrap.documents, 'document')}; quartiles without."
+        "for a Gaussian, -2 for two equal points; above 3 it is drawn at 3), and the share of its "
+        "variance in the first directions. Dashed: the same states, the weights of their tokens "
+        "permuted; only what differs from it is of which states go with which probabilities. "
+        f"Means and medians over {len(shown.found.unit):,} prefixes, with 95% "
+        f"intervals over {counted(shown.bootstrap.documents, 'document')}; quartiles and dashed "
+        "lines without."
     )
     return Figure("temperatures", panels, caption)
 
 
+def _solid(
+    shown: GaussianityShown, interval: Interval, label: str, series: int
+) -> tuple[Layer, Layer]:
+    """A line in its band; dashes are for permuted weights alone."""
+    band, line = course(shown.temperatures, interval, label, series)
+    return band, replace(line, dashed=False)
+
+
 def _branches(shown: GaussianityShown) -> tuple[Layer, ...]:
-    labels = {"exponential": "branches, exp of the entropy", "collision": "branches, 1 / Σp²"}
+    labels = {"exponential": "exp of the entropy", "collision": "1 / Σp²"}
     found: tuple[Layer, ...] = ()
     for series, (name, label) in enumerate(labels.items()):
         logs = Interval(*(each.log2() for each in shown.means[name].tensors().values()))
-        found += course(shown.temperatures, logs, label, series)
+        found += _solid(shown, logs, label, series)
     return found
 
 
 def _kurtosis(shown: GaussianityShown) -> tuple[Layer, ...]:
     x = shown.temperatures
-    quartiles = [
-        Layer("line", {"x": x, "y": shown.kurtosis[q].value}, "quartiles", 1, dashed=True)
-        for q in (0.25, 0.75)
-    ]
-    normal = Layer("line", {"x": x, "y": torch.zeros_like(x)}, "of a Gaussian", 5, dashed=True)
-    return (*course(x, shown.kurtosis[0.5], "median kurtosis", 0), *quartiles, normal)
+    low, median, high, chance = (
+        Interval(*(each.clamp(max=CEILING) for each in interval.tensors().values()))
+        for interval in (*(shown.kurtosis[q] for q in (0.25, 0.5, 0.75)), shown.chance["kurtosis"])
+    )
+    quartiles = [Layer("line", {"x": x, "y": q.value}, "quartiles", 5) for q in (low, high)]
+    permuted = {"x": x, "y": chance.value}
+    return (
+        *_solid(shown, median, "median", 2),
+        Layer("line", permuted, "median, permuted", 2, dashed=True),
+        *quartiles,
+    )
 
 
 def _shares(shown: GaussianityShown) -> tuple[Layer, ...]:
-    found: tuple[Layer, ...] = ()
-    for series, first in enumerate(FIRST):
-        label = "first eigenvector" if first == 1 else f"first {first}"
-        found += course(shown.temperatures, shown.means[f"share{first}"], label, series)
-    return found
+    permuted = {"x": shown.temperatures, "y": shown.chance["share1"].value}
+    return (
+        *_solid(shown, shown.means["share1"], "first eigenvector", 3),
+        Layer("line", permuted, "first, permuted", 3, dashed=True),
+        *_solid(shown, shown.means[f"share{FIRST[-1]}"], f"first {FIRST[-1]}", 4),
+    )
 
 
 def _example(shown: GaussianityShown) -> Figure:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdelens.branching.divergence import Divergence
 from sdelens.branching.fanning import Fanning
-from sdelens.branching.next_states import FIRST, SERIES, NextStates
+from sdelens.branching.next_states import FIRST, PERMUTED, SERIES, NextStates
 from sdelens.errors import UsageError
 from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
 from sdelens.report import Estimate
@@ -32,6 +32,8 @@ MEANS = {
 """What is told of by its mean over prefixes."""
 EVERY = ("listed", "exponential", "collision", "variance")
 """What every prefix has, also one with one next token alone."""
+CHANCE = {"share1": MEANS["share1"], "gap": MEANS["gap"]}
+"""What is told beside the same of permuted weights, by its mean."""
 QUARTILES = {0.5: "median", 0.25: "lower quartile", 0.75: "upper quartile"}
 BEFORE = 12
 """Tokens of its prefix that are shown."""
@@ -89,6 +91,23 @@ class GaussianityShown:
         laws = list(zip(self.found.of("kurtosis"), self.shaped, strict=True))
         return {q: _stacked([self._quantile(*law, q) for law in laws]) for q in QUARTILES}
 
+    @cached_property
+    def chance(self) -> dict[str, Interval]:
+        """By temperature, of weights permuted: means of `CHANCE`, and the median of kurtosis."""
+        named = {name: self._mean(self.found.by_chance(name), self.shaped) for name in CHANCE}
+        return named | {"kurtosis": self._median(self.found.by_chance("kurtosis"))}
+
+    @cached_property
+    def apart(self) -> dict[str, Interval]:
+        """What the own values are above those of permuted weights, paired by prefix."""
+        away = {name: self.found.of(name) - self.found.by_chance(name) for name in PERMUTED}
+        named = {name: self._mean(away[name], self.shaped) for name in CHANCE}
+        return named | {"kurtosis": self._median(away["kurtosis"])}
+
+    def _median(self, values: Float[Tensor, "temperature prefix"]) -> Interval:
+        laws = zip(values, self.shaped, strict=True)
+        return _stacked([self._quantile(*law, 0.5) for law in laws])
+
     def _quantile(
         self, values: Float[Tensor, " prefix"], seen: Bool[Tensor, " prefix"], share: float
     ) -> Interval:
@@ -117,14 +136,16 @@ class GaussianityShown:
 
     def headline(self) -> str:
         branches, first = (self.means[name][self.own] for name in ("exponential", "share1"))
-        kurtosis = self.kurtosis[0.5][self.own]
+        kurtosis, chance = self.kurtosis[0.5][self.own], self.apart["kurtosis"][self.own]
         away, rank = self._divergence("nats", per_rank=True), self._divergence("rank")
         alone = self._divergence("nats", of="ignorance", per_rank=True)
         said = (
             f"After {len(self.found.unit)} held-out prefixes the next state is a mixture of "
             f"{bracketed(branches, 1)} effective points, with {bracketed(first, 2)} of its "
             f"variance along one direction, whose excess kurtosis is {bracketed(kurtosis, 2)} by "
-            "the median (0 for a Gaussian, -2 for two equal points). The fit's Gaussian is "
+            "the median (0 for a Gaussian, -2 for two equal points); it differs by "
+            f"{bracketed(chance, 2)} from that of the same weights on other tokens of the prefix. "
+            "The fit's Gaussian is "
             f"{bracketed(away, 2)} nats per direction from one with the right moments, in the "
             f"{bracketed(rank, 0)} directions that hold 95% of the variance; one of all training "
             f"states is {bracketed(alone, 2)} away."
@@ -183,6 +204,9 @@ class GaussianityShown:
         yield Estimate(f"{label}: prefixes with one next token alone", lost)
         named = [(said, unit, self.means[name][k]) for name, (said, unit) in MEANS.items()]
         named += [(f"excess kurtosis, {q}", "", self.kurtosis[s][k]) for s, q in QUARTILES.items()]
+        for what, found in (("weights permuted", self.chance), ("own less permuted", self.apart)):
+            told = [(f"{said}, {what}", unit, found[s][k]) for s, (said, unit) in CHANCE.items()]
+            named += [*told, (f"excess kurtosis, median, {what}", "", found["kurtosis"][k])]
         for said, unit, interval in named:
             if not interval.value.isnan():  # where all prefixes have one next token alone
                 yield estimate(f"{label}: {said}", interval, unit)
@@ -195,6 +219,7 @@ class GaussianityShown:
             "position": self.found.position,
             "shaped": self.shaped,
             **{name: self.found.of(name).contiguous() for name in SERIES},
+            **{f"permuted.{n}": self.found.by_chance(n).contiguous() for n in PERMUTED},
             **{f"divergence.{name}": t for name, t in vars(self.found.divergence).items()},
             **{f"ignorance.{name}": t for name, t in vars(self.found.ignorance).items()},
         }
