@@ -3,7 +3,8 @@ r"""A Gaussian with the means and deviations of a law, and one correlation for a
 Laws with diagonal noise leave the correlation of coordinates out, of which a mixture of several
 such has some: what a mixture gains over one Gaussian need not be owed to a law that is not
 normal. Of residuals r in the deviations s(x, t) of a law, this has the correlation
-:math:`(1-a)\,E\,uu^\top+aI` with :math:`u=r/s` and the share a that predicts validation best.
+:math:`(1-a)\,E\,uu^\top+aI`, where :math:`u=r/s` over its root mean square on training, so that
+the diagonal is 1 and the law's own variances stay; a is the share that predicts validation best.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Correlated(Law):
     def of(cls, law: Law, train: Paths, validation: Paths) -> "Correlated":
         """By training paths; validation chooses how much."""
         own, held = (_second_moment(law, paths) for paths in (train, validation))
+        scale = own.diagonal().clamp(min=torch.finfo(own.dtype).tiny).rsqrt()
+        own, held = (scale[:, None] * each * scale for each in (own, held))
         values, vectors = torch.linalg.eigh(own)
         there = (vectors * (held @ vectors)).sum(0)
         shares = torch.tensor(SHARES, dtype=torch.float64)[:, None]

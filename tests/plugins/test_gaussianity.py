@@ -207,6 +207,18 @@ def test_a_correlation_gains_what_it_must(rho):
     assert abs(float(gains.mean()) - float(truth)) < 4 * stderr + 2e-3
 
 
+@pytest.mark.parametrize("wrong", [0.5, 2.0])
+def test_a_correlation_does_not_mend_deviations_that_are_wrong(wrong):
+    """Of coordinates without correlation nothing is gained, whatever the law says of variances."""
+    law = kernel(0.0, 2, ConstantNoise(wrong * torch.ones(2)))
+    train, validation, test = (gaussian_paths(0.0, seed=k) for k in range(3))
+    found = Correlated.of(law, train, validation)
+    assert torch.allclose(found.root.square().sum(-1), torch.ones(2))
+    gains = log_density(found, test) - log_density(law, test)
+    stderr = float(gains.mean(1).std()) / len(gains) ** 0.5
+    assert abs(float(gains.mean())) < 4 * stderr + 2e-3
+
+
 def test_a_finding_is_the_same_again_and_saved_whole(study, tmp_path):
     before = torch.get_rng_state()
     asked = replace(SHORT, components=2, steps=5)
