@@ -22,7 +22,6 @@ from sdelens.errors import UsageError
 
 How = Literal["push", "remove", "project"]
 FORM = "drift=0.5,diffusion=0.8 (drift: a number, remove or project; diffusion: 0 or more)"
-
 VALUES = {"drift": "a number, remove or project", "diffusion": "a number from 0 on"}
 
 
