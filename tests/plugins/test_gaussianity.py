@@ -9,6 +9,7 @@ from sdelens.branching.fanning import Fanning
 from sdelens.branching.next_states import FIRST, next_states
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
+from sdelens.evidence.bootstrap import Interval
 from sdelens.fitting.correlated import Correlated
 from sdelens.fitting.fitted import log_density
 from sdelens.paths.trajectories import Trajectories
@@ -19,6 +20,7 @@ from sdelens.states.recording import DEPTH
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.gaussianity import GaussianityAnalyzer
 from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
+from sdelens_plugins.analyzers.mixture_gain import MixtureGain
 from tests.asked import value
 from tests.chain import Chain, chain_study
 from tests.language import kernel
@@ -217,6 +219,15 @@ def test_a_correlation_does_not_mend_deviations_that_are_wrong(wrong):
     gains = log_density(found, test) - log_density(law, test)
     stderr = float(gains.mean(1).std()) / len(gains) ** 0.5
     assert abs(float(gains.mean())) < 4 * stderr + 2e-3
+
+
+def test_a_negative_gain_is_told_as_a_loss():
+    ends = ([0.2, -0.066], [0.01, 0.01], [0.18, -0.086], [0.22, -0.046])
+    each = Interval(*(torch.tensor([end, end], dtype=torch.float64) for end in ends))
+    said = MixtureGain(4, (0.01, 0.001), each).sentence()
+    assert "gains 0.200 [0.180, 0.220] over one," in said
+    assert "loses 0.066 [0.046, 0.086] against one that knows" in said
+    assert "one short training" in said
 
 
 def test_a_finding_is_the_same_again_and_saved_whole(study, tmp_path):

@@ -121,9 +121,7 @@ def _points(shown: GaussianityShown) -> tuple[Layer, ...]:
     x, weights = atoms.projection[place], atoms.weights[place]
     few = weights.topk(min(NAMED, int((weights > 0).sum()))).indices
     words = tuple(shown.held.model.decode(atoms.tokens[place, few].tolist()))
-    ends = torch.tensor([-REACH, REACH], dtype=torch.float64)  # as wide as the histogram
     return (
-        Layer("line", {"x": ends, "y": torch.zeros_like(ends)}),
         Layer("scatter", {"x": x, "y": weights}, "a next token"),
         Layer("words", {"x": x[few], "y": weights[few]}, words=words),
     )

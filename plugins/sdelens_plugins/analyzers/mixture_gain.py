@@ -65,28 +65,35 @@ class MixtureGain:
 
     def sentence(self) -> str:
         """For the headline."""
-        alone, correlated = self.gains[0, 0], self.gains[0, 1]
+        rivals = ("one", "one that knows how coordinates correlate")
+        said = [_told(self.gains[0, k], rival) for k, rival in enumerate(rivals)]
         return (
-            f" A mixture of {self.components} Gaussians, trained shortly, gains "
-            f"{bracketed(alone)} nats per dimension on held-out steps over one, and "
-            f"{bracketed(correlated)} over one that knows how coordinates correlate."
+            f" On held-out steps a mixture of {self.components} Gaussians, by one short training, "
+            f"{said[0]}, and {said[1]}, in nats per dimension."
         )
 
     def figure(self) -> Figure:
         """A bar for each."""
-        words = [
-            f"{name}, {floor:g}" for name in ("diagonal", "correlated") for floor in self.floors
-        ]
+        rivals = ("diagonal", "correlated")
+        words = [f"{name}, floor {floor:g}" for name in rivals for floor in self.floors]
         flat = Interval(*(each.mT.flatten() for each in self.gains.tensors().values()))
         caption = (
             f"What a mixture of {self.components} Gaussians gains on held-out steps, at two "
             "floors of its variances, over one Gaussian with the same network and floor "
             "(diagonal), and over one that has a full correlation as well (correlated); with 95% "
-            "intervals over documents. A gain that grows as the floor falls would be of states "
-            "that are nearly atoms."
+            "intervals over documents, of one training. A gain that grows as the floor falls "
+            "would be of states that are nearly atoms."
         )
         panel = Panel("", "gain, nats per dimension", (bars(flat, words),))
         return Figure("mixture", (panel,), caption)
+
+
+def _told(gain: Interval, rival: str) -> str:
+    """A negative gain is a loss."""
+    if float(gain.value) >= 0:
+        return f"gains {bracketed(gain)} over {rival}"
+    lost = Interval(-gain.value, gain.stderr, -gain.high, -gain.low)
+    return f"loses {bracketed(lost)} against {rival}"
 
 
 def gains(laws: Mapping[str, Law], study: Study, seed: int) -> Interval:
