@@ -28,12 +28,12 @@ READING = (
     "a law has the kurtosis of a Gaussian does not make it one, and of its other directions "
     "little is said. The largest gap of distribution functions is 0 for a Gaussian and at least "
     "half of the likeliest token's probability, unless other tokens lead to the same state. The "
-    "Kullback- Leibler divergence is between Gaussians, one with the law's mean and covariance "
-    "and the fit's, and of the eigenvectors of each prefix's S* that hold 95% of its trace; in "
-    "all directions, and from the points themselves, it is infinite. A Markov fit that is right "
-    "in the mean and in the noise of all prefixes with one state is above 0 still, since it "
-    "cannot tell them apart. A fit whose noise is diagonal can be further off than the Gaussian "
-    "of all training states, which knows how coordinates correlate. "
+    "Kullback-Leibler divergence is between Gaussians, one with the law's mean and covariance and "
+    "the fit's, and of the eigenvectors of each prefix's S* that hold 95% of its trace; in all "
+    "directions, and from the points themselves, it is infinite. A Markov fit that is right in "
+    "the mean and in the noise of all prefixes with one state is above 0 still, since it cannot "
+    "tell them apart. A fit whose noise is diagonal can be further off than the Gaussian of all "
+    "training states, which knows how coordinates correlate. "
 )
 GAINED = (
     "Mixture and Gaussian are fitted to the texts with the same network, of diagonal noise, in "
