@@ -154,8 +154,9 @@ def saved(runs: Path) -> str:
                 continue
             documents = key.split(", ")[-1].removesuffix(" documents")
             each = found[f"{key}, for each token through the model"]
+            interval = one.unit.partition("95% ")[2]
             rows.append(
-                f"| {name} {finding_.view} | {documents} | {cell(one, 2)} "
+                f"| {name} {finding_.view} | {documents} | {one.value:.2f} {interval} "
                 f"| {one.value / ceiling:.2f} of {ceiling:.2f} | {theory:.2f} | {each.value:.2f} |"
             )
     return "\n".join(rows)
