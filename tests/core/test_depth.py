@@ -110,11 +110,11 @@ def test_the_view_of_the_depth_is_none_of_the_embedding():
 # --- jobs
 
 
-def test_the_hash_of_a_job_along_the_tokens_is_what_it_was_before_there_was_another_axis():
-    job = Job(layers="2", probe="linear")
-    before = {k: v for k, v in asdict(job).items() if k not in (*ELSEWHERE, "axis")}
+def test_the_hash_of_a_job_is_what_it_was_before_there_were_another_axis_and_target():
+    job, later = Job(layers="2", probe="linear"), ("axis", "target", "branches")
+    before = {k: v for k, v in asdict(job).items() if k not in (*ELSEWHERE, *later)}
     assert job.hash8 == digest(before)[:8]
-    assert Job.of({k: v for k, v in job.json().items() if k != "axis"}) == job
+    assert Job.of({k: v for k, v in job.json().items() if k not in later}) == job
     assert Job(axis="layer").hash8 != Job().hash8
     assert Job(axis="layer").name == f"tiny-depth-{Job(axis='layer').hash8}"
 
