@@ -8,14 +8,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export PYTHONWARNINGS ?= ignore
 # some of the analyzers: `sdelens analyze runs/demo` asks all of them, in a few minutes more
-DEMO := verdict goodness_of_fit losses trajectory vector_field
+DEMO := verdict goodness_of_fit losses trajectory vector_field decomposition
 
 .PHONY: demo test lint docs test-full validate evidence gallery bench peers screenshots model clean
 
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
-	$(BIN)/sdelens analyze runs/demo $(DEMO)
-	$(BIN)/sdelens analyze runs/demo decomposition --set decomposition.fits=linear
+	$(BIN)/sdelens analyze runs/demo $(DEMO) --set decomposition.fits=linear
 	$(BIN)/sdelens report runs/demo
 
 test: .venv/installed-dev lint docs
