@@ -42,6 +42,13 @@ class Pass:
     logits: Float[Tensor, "batch time vocabulary"] | None = None
     past: Any = None
 
+    @property
+    def asked_logits(self) -> Float[Tensor, "batch time vocabulary"]:
+        """The logits, where they were asked for."""
+        if self.logits is None:
+            raise TypeError("run(logits=True) must give logits")
+        return self.logits
+
 
 Edit = Callable[[Tensor], Tensor]
 """A function of the value at a site, which takes its place."""

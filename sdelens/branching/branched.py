@@ -7,15 +7,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sdelens.branching.choice import Choice
+from sdelens.branching.choice import DRAWS, Choice
 from sdelens.branching.feeding import TOGETHER, Feeder, States
-from sdelens.branching.next_law import NextLaw, next_law, uniforms
+from sdelens.branching.next_law import NextLaw, next_law
 from sdelens.branching.prefixes import Prefixes
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel, Site
 from sdelens.states.capturing import require_context
 from sdelens.states.passes import smaller
-from sdelens.states.sampling import Sampler
+from sdelens.states.sampling import Sampler, uniforms
 
 MEBIBYTE = 2**20
 
@@ -97,7 +97,8 @@ class Branching:
             here = at[at < tokens.shape[1] - 1]
             if not len(here):
                 return
-            uniform = uniforms(prefixes.numbers[rows], longest, self.choice.draws, seed)
+            shape = (longest, self.choice.draws)
+            uniform = uniforms(prefixes.numbers[rows], shape, seed, DRAWS)
             try:
                 feeder = Feeder.of(model, tokens, sites, cached=cached)
                 law = self._law(model, tokens, here, uniform)

@@ -15,6 +15,9 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.states.sampling import inverted
 
+DRAWS = "branch"
+"""Of the uniform numbers by which next tokens are drawn (`uniforms`)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Chosen:

@@ -8,16 +8,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.branching.agreement import excesses
-from sdelens.branching.choice import Choice
+from sdelens.branching.choice import DRAWS, Choice
 from sdelens.branching.feeding import Feeder
-from sdelens.branching.next_law import uniforms
+from sdelens.branching.next_law import require_finite_law
 from sdelens.branching.prefixes import Prefixes
 from sdelens.branching.temperatures import Weighed, weighed, widest
-from sdelens.errors import BadNumbers, UsageError
+from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import generator
 from sdelens.states.capturing import require_context
-from sdelens.states.sampling import Sampler
+from sdelens.states.sampling import Sampler, uniforms
 
 NEARLY = 1 - 1e-9
 """Enumerated up to this probability; what is left can be drawn."""
@@ -86,7 +86,7 @@ class Fanning:
             laws, excess = self._laws(model, tokens[0], at, prefixes, row)
             choice = choice_of(laws.shape[-1], self.listed, self.drawn)
             number, longest = prefixes.numbers[row : row + 1], int(at[-1]) + 1
-            uniform = uniforms(number, longest, choice.draws, seed)[0, at]
+            uniform = uniforms(number, (longest, choice.draws), seed, DRAWS)[0, at]
             found = weighed(laws, widest(self.temperatures), choice, uniform)
             if cached is None:
                 cached = feeder.shares(found.tokens[None], at)
@@ -116,14 +116,8 @@ class Fanning:
         row: int,
     ) -> tuple[Float[Tensor, "law prefix vocabulary"], Float[Tensor, "3 unit"]]:
         """Of the next token by temperature; and what the text says of its own sampler."""
-        logits = model.run(tokens[None], logits=True).logits
-        if logits is None:
-            raise TypeError("run(logits=True) must give logits")
-        if not logits.isfinite().all():
-            raise BadNumbers(
-                f"logits must be finite, but those of {model.card.name} on its texts are not: "
-                "use --dtype float32"
-            )
+        logits = model.run(tokens[None], logits=True).asked_logits
+        require_finite_law(logits, model)
         eos, first = model.card.eos, int(prefixes.first[row])
         own = self.sampler.probabilities(logits[0, first:-1], eos).double().cpu()
         surprisal = -own.gather(-1, tokens[first + 1 :, None].cpu())[:, 0].log()

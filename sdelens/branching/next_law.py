@@ -9,7 +9,6 @@ from torch import Tensor
 from sdelens.branching.choice import Choice, Chosen, joined
 from sdelens.errors import BadNumbers
 from sdelens.protocols import LanguageModel
-from sdelens.seeds import generator
 from sdelens.states.sampling import Sampler
 
 NUMBERS = ("entropy", "collision", "surprisal")
@@ -32,19 +31,6 @@ class NextLaw:
         return NextLaw(self.chosen[:, index], *rest)
 
 
-def uniforms(
-    documents: Int[Tensor, " document"], positions: int, draws: int, seed: int
-) -> Float[Tensor, "document position draw"]:
-    """Uniform numbers that depend on a document's number alone, not on who is drawn with it."""
-    each = (
-        torch.rand(
-            positions, draws, generator=generator(seed, "branch", number), dtype=torch.float64
-        )
-        for number in documents.tolist()
-    )
-    return torch.stack(list(each))
-
-
 @torch.no_grad()
 def next_law(
     model: LanguageModel,
@@ -63,19 +49,22 @@ def next_law(
     parts = []
     for first in range(0, len(tokens), size):
         few = slice(first, first + size)
-        logits = model.run(tokens[few], logits=True).logits
-        if logits is None:
-            raise TypeError("run(logits=True) must give logits")
+        logits = model.run(tokens[few], logits=True).asked_logits
         # on the CPU, as the texts were drawn
         law = sampler.probabilities(logits[:, at], model.card.eos).double().cpu()
-        if not law.isfinite().all():
-            raise BadNumbers(
-                f"logits must be finite, but those of {model.card.name} on its texts are not: "
-                "use --dtype float32"
-            )
+        require_finite_law(law, model)
         parts.append(_of(law, tokens[few][:, at + 1], choice.of(law, uniform[few])))
     rest = (torch.cat([getattr(part, name) for part in parts]) for name in NUMBERS)
     return NextLaw(joined([part.chosen for part in parts]), *rest)
+
+
+def require_finite_law(values: Tensor, model: LanguageModel) -> None:
+    """An error where logits, or a law made of them, are not numbers."""
+    if not values.isfinite().all():
+        raise BadNumbers(
+            f"logits must be finite, but those of {model.card.name} on its texts are not: "
+            "use --dtype float32"
+        )
 
 
 def _of(law: Tensor, following: Tensor, chosen: Chosen) -> NextLaw:

@@ -23,6 +23,9 @@ class Interval:
     def __getitem__(self, index: int | slice | list[int] | tuple[int | slice, ...]) -> "Interval":
         return Interval(*(getattr(self, name)[index] for name in vars(self)))
 
+    def __neg__(self) -> "Interval":
+        return Interval(-self.value, self.stderr, -self.high, -self.low)
+
     def tensors(self) -> dict[str, Tensor]:
         """By name."""
         return dict(vars(self))

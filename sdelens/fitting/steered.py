@@ -16,6 +16,9 @@ from sdelens.paths.basis import Basis
 from sdelens.protocols import Edit, LanguageModel, Site
 from sdelens.states.sampling import BATCH, inverted
 
+STEERED = "steered"
+"""Of the numbers by which words are drawn (`uniforms`)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Here:
@@ -134,7 +137,7 @@ class Writer:
         """After the prompts, with their states."""
         out = self.model.run(ids, read=[self.site], keep=True, logits=True)
         states = out.reads[self.site].float().cpu()
-        law = self._law(out.logits)
+        law = self._law(out.asked_logits)
         here = Here(self.model, self.site, number, ids, states[:, -1], law, out.past)
         return here, states[:, self.skip_first :]
 
@@ -146,7 +149,7 @@ class Writer:
             here,
             tokens=torch.cat([here.tokens, token], dim=1),
             x=out.reads[self.site][:, -1].float().cpu(),
-            law=self._law(out.logits),
+            law=self._law(out.asked_logits),
             past=out.past,
             previous=replace(here, previous=None),
         )
@@ -187,9 +190,11 @@ class Writer:
         """The steered law of the next token."""
         edit = {self.site: displaced(edits)} if edits.shape[1] else None
         out = self.model.run(tokens, edit=edit, past=past, keep=True, logits=True)
-        return self._law(out.logits), out.past
+        return self._law(out.asked_logits), out.past
 
-    def _law(self, logits: Tensor | None) -> Float[Tensor, "row vocabulary"]:
+    def _law(
+        self, logits: Float[Tensor, "row time vocabulary"]
+    ) -> Float[Tensor, "row vocabulary"]:
         return last_law(logits, self.model.card.eos)
 
     def _chosen(self, law: Tensor, share: Float[Tensor, " row"]) -> Int[Tensor, " row"]:
@@ -206,10 +211,10 @@ class Doses:
     diffusion: Float[Tensor, " row"]
 
 
-def last_law(logits: Tensor | None, eos: int | None) -> Float[Tensor, "row vocabulary"]:
+def last_law(
+    logits: Float[Tensor, "row time vocabulary"], eos: int | None
+) -> Float[Tensor, "row vocabulary"]:
     """Log probabilities of the token after the last position, if it is not the end of text."""
-    if logits is None:
-        raise TypeError("run(logits=True) must give logits")
     last = logits[:, -1].double().cpu()
     if eos is not None:
         last = last.index_fill(-1, torch.tensor(eos), -torch.inf)

@@ -4,16 +4,16 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.fitting.steered import Writer, Written
+from sdelens.fitting.steered import STEERED, Writer, Written
 from sdelens.fitting.steering import Steering
 from sdelens.protocols import LanguageModel
-from sdelens.seeds import generator
 from sdelens.states.capturing import headed
 from sdelens.states.repetition import distinct
+from sdelens.states.sampling import uniforms
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def steered_text(
     """Both in one batch."""
     model = writer.model
     ids = prompt_ids(model, prompt, skip_first=writer.skip_first, tokens=tokens)
-    uniform = uniforms(torch.zeros(1, dtype=torch.long), tokens, seed=seed)
+    uniform = uniforms(torch.zeros(1, dtype=torch.long), (tokens,), seed, STEERED)
     written = replace(writer, how=steering.how).write(
         ids.expand(2, -1),
         torch.tensor([0.0, steering.dose]),
@@ -107,12 +107,3 @@ def prompt_ids(
             "fewer tokens"
         )
     return torch.tensor([ids])
-
-
-def uniforms(number: Int[Tensor, " row"], steps: int, *, seed: int) -> Float[Tensor, "row step"]:
-    """The numbers by which words are drawn: those of a text do not depend on the others."""
-    drawn = {
-        text: torch.rand(steps, generator=generator(seed, "steered", text), dtype=torch.float64)
-        for text in torch.unique(number).tolist()
-    }
-    return torch.stack([drawn[text] for text in number.tolist()])

@@ -39,9 +39,7 @@ def continued(
 
 def _next(model: LanguageModel, token: Tensor, past: Any) -> tuple[Tensor, Any]:
     out = model.run(token, past=past, keep=True, logits=True)
-    if out.logits is None:
-        raise TypeError("run(logits=True) must give logits")
-    return out.logits[:, -1].float().log_softmax(-1).cpu(), out.past
+    return out.asked_logits[:, -1].float().log_softmax(-1).cpu(), out.past
 
 
 def _chosen(
@@ -86,9 +84,7 @@ def nats(
 
 
 def _nats(model: LanguageModel, tokens: Tensor, words: Tensor) -> Tensor:
-    logits = model.run(tokens[:, :-1], logits=True).logits
-    if logits is None:
-        raise TypeError("run(logits=True) must give logits")
+    logits = model.run(tokens[:, :-1], logits=True).asked_logits
     laws = logits[:, -words.shape[1] :].float().log_softmax(-1).cpu()
     return -laws.gather(-1, words[..., None])[..., 0]
 

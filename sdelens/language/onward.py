@@ -48,9 +48,7 @@ def _logits(
 ) -> Float[Tensor, "row tail vocabulary"]:
     # with a cache kept, the model may leave out all logits but the last position's
     out = model.run(tokens, edit={site: replaced(states)}, keep=tail == 1, logits=True)
-    if out.logits is None:
-        raise TypeError("run(logits=True) must give logits")
-    return out.logits[:, -tail:]
+    return out.asked_logits[:, -tail:]
 
 
 def replaced(states: Float[Tensor, "row tail dim"]) -> Edit:

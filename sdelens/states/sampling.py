@@ -1,6 +1,6 @@
 """Text drawn from the model itself, token by token through its key-value cache."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,9 +100,7 @@ def _draw(
                 f"memory ran out on sampling {rows} texts together, {len(columns)} tokens long: "
                 "give a smaller --length, --dtype bfloat16, or texts with --texts"
             ) from error
-        if out.logits is None:
-            raise TypeError("run(logits=True) must give logits")
-        law = sampler.probabilities(out.logits[:, -1], model.card.eos).cpu()
+        law = sampler.probabilities(out.asked_logits[:, -1], model.card.eos).cpu()
         if not law.isfinite().all():
             raise BadNumbers(
                 f"logits must be finite, but after {len(columns)} tokens those of "
@@ -121,6 +119,17 @@ def _draw(
 def _until(ids: list[int], eos: int | None) -> list[int]:
     """The ids up to and including the first EOS."""
     return ids[: ids.index(eos) + 1] if eos in ids else ids
+
+
+def uniforms(
+    numbers: Int[Tensor, " text"], shape: Sequence[int], seed: int, label: str
+) -> Float[Tensor, "text *shape"]:
+    """Uniform numbers that depend on a text's number alone, not on who is drawn with it."""
+    each = (
+        torch.rand(*shape, generator=generator(seed, label, number), dtype=torch.float64)
+        for number in numbers.tolist()
+    )
+    return torch.stack(list(each))
 
 
 def inverted(

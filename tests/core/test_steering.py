@@ -12,8 +12,7 @@ from sdelens.branching.foretold import Foretold
 from sdelens.errors import UsageError
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.fitting.fitted import Fitted, Record
-from sdelens.fitting.steered import Here, Writer, displaced
-from sdelens.fitting.steered_text import uniforms
+from sdelens.fitting.steered import STEERED, Here, Writer, displaced
 from sdelens.fitting.steering import Steering
 from sdelens.fitting.track import Track, as_long_as, length
 from sdelens.language.directions import EACH, Increments, Others, Steps, ToMean, drawn_of
@@ -25,6 +24,7 @@ from sdelens.paths.basis import Basis
 from sdelens.protocols import Site
 from sdelens.seeds import generator
 from sdelens.states.recording import DEPTH, View
+from sdelens.states.sampling import uniforms
 from tests.spoken import Closed, small_bridge, spoken_study
 
 SITE = Site("block", 1)
@@ -53,7 +53,7 @@ def writer(model, fitted, **changed):
 
 
 def draws(rows, steps=STEPS):
-    return uniforms(torch.arange(rows), steps, seed=4)
+    return uniforms(torch.arange(rows), (steps,), 4, STEERED)
 
 
 def plain(model, ids, uniform):
@@ -174,7 +174,7 @@ def test_a_row_does_not_depend_on_the_others(model, fitted, monkeypatch):
     alone = writer(model, fitted).write(IDS, DRIFT, DIFFUSION, uniform, number)
     assert torch.equal(together.words, alone.words)
     assert torch.allclose(together.kl, alone.kl, atol=1e-4)
-    assert torch.equal(uniforms(torch.tensor([1]), STEPS, seed=4)[0], uniform[1])
+    assert torch.equal(uniforms(torch.tensor([1]), (STEPS,), 4, STEERED)[0], uniform[1])
 
 
 @pytest.mark.parametrize("basis", ["pca:4", "standard"])

@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.fitting.steered import Direction, Writer, Written
-from sdelens.fitting.steered_text import uniforms
+from sdelens.fitting.steered import STEERED, Direction, Writer, Written
 from sdelens.fitting.steering import How, Steering
 from sdelens.states.repetition import distinct
+from sdelens.states.sampling import uniforms
 from sdelens_plugins.analyzers.averages import Average
 
 FIT, OTHERS, DRAWN, OWN = "the fit", "other tokens", "increment draws", "m* - X"
@@ -46,7 +46,7 @@ class Dosed:
         seed: int,
     ) -> "Dosed":
         """All doses of one kind and direction in one batch; a text's draws are always the same."""
-        uniform = uniforms(torch.arange(len(ids)), steps, seed=seed)
+        uniform = uniforms(torch.arange(len(ids)), (steps,), seed, STEERED)
         own = scored(written(writer, ids, [Steering()], uniform), len(ids))[0]
         scores = {}
         for name, direction in directions.items():

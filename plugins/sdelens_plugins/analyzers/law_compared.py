@@ -86,10 +86,9 @@ class LawCompared:
         best = min(others, key=lambda k: float(excess.value[k]))
         gap, name = excess[best], self.rivals[best]
         if float(gap.high) < 0:
-            flipped = Interval(-gap.value, gap.stderr, -gap.high, -gap.low)
             return (
                 f"Under the model's own law {name} is better than the fit, by "
-                f"{bracketed(flipped)} {NATS}."
+                f"{bracketed(-gap)} {NATS}."
             )
         if float(gap.low) > 0:
             return (

@@ -92,8 +92,7 @@ def _told(gain: Interval, rival: str) -> str:
     """A negative gain is a loss."""
     if float(gain.value) >= 0:
         return f"gains {bracketed(gain)} over {rival}"
-    lost = Interval(-gain.value, gain.stderr, -gain.high, -gain.low)
-    return f"loses {bracketed(lost)} against {rival}"
+    return f"loses {bracketed(-gain)} against {rival}"
 
 
 def gains(laws: Mapping[str, Law], study: Study, seed: int) -> Interval:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from sdelens.branching.foretold import Foretold
 from sdelens.errors import UsageError
-from sdelens.fitting.steered import Direction, Writer
-from sdelens.fitting.steered_text import uniforms
+from sdelens.fitting.steered import STEERED, Direction, Writer
 from sdelens.fitting.steering import Steering
 from sdelens.fitting.study import Study, Viewed
 from sdelens.language.directions import Increments, Others, Steps, ToMean
@@ -19,6 +18,7 @@ from sdelens.language.texts import held_out, model_of, of_prompt
 from sdelens.protocols import LanguageModel
 from sdelens.report import Finding, Strip
 from sdelens.seeds import derive
+from sdelens.states.sampling import uniforms
 from sdelens_plugins.analyzers.continuations import with_room
 from sdelens_plugins.analyzers.dosed import (
     DRAWN,
@@ -159,7 +159,7 @@ class SteeringAnalyzer:
             of_prompt(study, study.prompt or self.question), model.card.context, self.tokens
         )
         count = min(self.tokens, model.card.context - len(text.ids))
-        uniform = uniforms(torch.zeros(1, dtype=torch.long), count, seed=seed)
+        uniform = uniforms(torch.zeros(1, dtype=torch.long), (count,), seed, STEERED)
         found = {}
         doses = [Steering(), *self.doses()]
         for how, chosen in by_how(doses).items():
