@@ -140,12 +140,21 @@ def state_dependent_laws(
 
 
 @torch.no_grad()
-def residual_moment(law: Law, paths: Paths) -> tuple[Float[Tensor, "dim dim"], int]:
-    """E[rr'] of any law's residuals, in one pass, and of how many transitions."""
+def residual_moment(
+    law: Law, paths: Paths, *, own: bool = False
+) -> tuple[Float[Tensor, "dim dim"], int]:
+    """E[rr'] of any law's residuals, in one pass, and of how many transitions.
+
+    With `own`, residuals are in the deviations that the law itself gives them.
+    """
     total: Tensor | float = 0.0
     count = 0
     for block in paths:
-        residual = (block.states[:, 1:] - law.predict(block).mean[:, :-1])[block.steps].double()
+        found = law.predict(block)
+        off = block.states[:, 1:] - found.mean[:, :-1]
+        if own:
+            off = off / found.covariance().variance().sqrt().expand(found.mean.shape)[:, :-1]
+        residual = off[block.steps].double()
         total = total + residual.mT @ residual
         count += len(residual)
     return torch.as_tensor(total) / count, count

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdelens.fitting.baselines import residual_moment
 from sdelens.laws.law import Gaussian, Law, prefixed
 from sdelens.laws.matrices import cholesky
 from sdelens.laws.scale import FullScale, ScaledCorrelation
@@ -33,7 +34,7 @@ class Correlated(Law):
     @torch.no_grad()
     def of(cls, law: Law, train: Paths, validation: Paths) -> "Correlated":
         """By training paths; validation chooses how much."""
-        own, held = (_second_moment(law, paths) for paths in (train, validation))
+        own, held = (residual_moment(law, paths, own=True)[0] for paths in (train, validation))
         scale = own.diagonal().clamp(min=torch.finfo(own.dtype).tiny).rsqrt()
         own, held = (scale[:, None] * each * scale for each in (own, held))
         values, vectors = torch.linalg.eigh(own)
@@ -50,14 +51,3 @@ class Correlated(Law):
 
     def tensors(self) -> dict[str, Tensor]:
         return prefixed(law=self.law.tensors()) | {"root": self.root}
-
-
-def _second_moment(law: Law, paths: Paths) -> Float[Tensor, "dim dim"]:
-    """Of residuals in the law's own deviations."""
-    total, count = torch.zeros((), dtype=torch.float64), 0
-    for block in paths:
-        found = law.predict(block)
-        std = found.covariance().variance().sqrt().expand(found.mean.shape)[:, :-1]
-        own = ((block.states[:, 1:] - found.mean[:, :-1]) / std)[block.steps].double()
-        total, count = total + own.mT @ own, count + len(own)
-    return total / count

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,23 +14,21 @@ from sdelens.branching.steps import Steps, branched_steps
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
 from sdelens.fitting.fitting import ViewTask, fit_views
 from sdelens.models import language_model
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
-from sdelens.paths.split import LEAST, split
+from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
-from sdelens.protocols import Epoch, LanguageModel, Probe, Source, StackedProbe
-from sdelens.registry import plugin
+from sdelens.protocols import Epoch, LanguageModel, StackedProbe
 from sdelens.runs.counts import branched_words, counts, without_transition
 from sdelens.runs.folder import clear, require_free, sweep
-from sdelens.runs.given import GIVEN, Given, GivenSource
+from sdelens.runs.given import Given
 from sdelens.runs.job import BRANCHES, Job
 from sdelens.runs.manifest import fingerprints, manifest_of
 from sdelens.runs.observer import Observer, Quiet
 from sdelens.runs.plan import free_disk, plan_of
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
+from sdelens.runs.task import Task
 from sdelens.seeds import derive
-from sdelens.settings import build, described
 from sdelens.states.capturing import key_of, origin_of, require_recorded
 from sdelens.states.recording import Recording, View
 from sdelens.states.sampling import Sampler
@@ -39,50 +37,6 @@ from sdelens.store import cache_folder
 
 TOGETHER = 4
 """So many views are fitted in one batched computation, and all again if it is interrupted."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """A job with every setting spelt out, and the plugins that it names."""
-
-    job: Job
-    source: Source
-    probe: Probe
-    spec: BasisSpec
-
-    @classmethod
-    def of(cls, job: Job, documents: Documents | None = None) -> "Task":
-        """All that can be checked without a model: names, settings, forms."""
-        source = source_of(job, documents)
-        probe = build(plugin("probe", job.probe).load(), job.probe_settings, job.probe)
-        if job.target == "branched" and getattr(probe, "looks_back", False):
-            raise UsageError(
-                f"--target branched gives single steps, but the probe {job.probe} looks further "
-                "back: choose another --probe, or leave --target out"
-            )
-        wanted = getattr(source, "documents_wanted", LEAST)
-        if wanted < LEAST:
-            raise UsageError(
-                f"at least {LEAST} documents are needed, so that some can be held out, got "
-                f"{wanted}: give a larger --documents"
-            )
-        if documents is None:
-            job = replace(job, source_settings=described(source))
-        resolved = replace(job, probe_settings=described(probe))
-        return cls(resolved, source, probe, BasisSpec(job.basis, job.center))
-
-
-def source_of(job: Job, documents: Documents | None) -> Source:
-    """The plugin that a job names; texts in memory go before it."""
-    if documents is not None:
-        return GivenSource(documents)
-    if job.source == GIVEN:
-        raise UsageError(
-            "the texts of this job were given in Python, where it can be fitted again: name "
-            "others with --texts or --dataset"
-        )
-    source: Source = build(plugin("source", job.source).load(), job.source_settings, job.source)
-    return source
 
 
 def execute(

@@ -107,8 +107,8 @@ def test_overwrite_starts_anew_and_leaves_what_is_not_of_a_run(sdelens, job, fin
 
 
 def test_the_default_folder_is_named_after_the_job_and_equal_jobs_share_it(model):
-    from sdelens.runs.engine import Task
     from sdelens.runs.job import Job
+    from sdelens.runs.task import Task
 
     job = Job(model=str(model), layers="embed", probe="linear")
     spelt_out = Job.of(job.json() | {"probe_settings": {"noise": "diagonal"}, "device": "cpu"})

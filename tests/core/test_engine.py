@@ -7,10 +7,11 @@ import torch
 import sdelens
 from sdelens.errors import BrokenPlugin, OutOfMemory, UnknownName, UsageError
 from sdelens.registry import forget, registered
-from sdelens.runs.engine import Quiet, Task, execute, require_disk
+from sdelens.runs.engine import Quiet, execute, require_disk
 from sdelens.runs.job import Job
 from sdelens.runs.plan import free_disk
 from sdelens.runs.run import Run
+from sdelens.runs.task import Task
 from sdelens_plugins.probes.linear import LinearProbe
 from tests.small import small_model
 

@@ -16,20 +16,10 @@ from sdelens_plugins.analyzers.generate import GenerateAnalyzer
 from sdelens_plugins.analyzers.wording import METRICS, compared, scored
 from tests.asked import value
 from tests.small import of_tokens
-from tests.spoken import small_bridge, spoken_study
+from tests.spoken import spoken_study
 
 QUICK = GenerateAnalyzer(tokens=6, paths=2, documents=3, prefix=6)
 PROMPT = "the cat sat on the mat"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return small_bridge(tmp_path_factory.mktemp("m"))
-
-
-@pytest.fixture(scope="module")
-def study(model):
-    return spoken_study(model, Site("block", 1))
 
 
 def resting(study):

@@ -12,19 +12,9 @@ from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.importance import ImportanceAnalyzer, complete
 from sdelens_plugins.analyzers.weighed import mean_embedding, of_texts
 from tests.asked import value
-from tests.spoken import Closed, Loud, small_bridge, spoken_study
+from tests.spoken import Closed, Loud, spoken_study
 
 QUICK = ImportanceAnalyzer(tokens=8, documents=6, nodes=3)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return small_bridge(tmp_path_factory.mktemp("m"))
-
-
-@pytest.fixture(scope="module")
-def study(model):
-    return spoken_study(model, Site("block", 1))
 
 
 def test_it_is_an_analyzer_of_views():

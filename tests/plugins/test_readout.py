@@ -14,19 +14,9 @@ from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.readout import ReadoutAnalyzer
 from tests.asked import value
-from tests.spoken import Loud, small_bridge, spoken_study
+from tests.spoken import Loud, spoken_study
 
 QUICK = ReadoutAnalyzer(tokens=6, random=8, documents=6)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return small_bridge(tmp_path_factory.mktemp("m"))
-
-
-@pytest.fixture(scope="module")
-def study(model):
-    return spoken_study(model, Site("block", 1))
 
 
 def with_law(study, law):

@@ -16,20 +16,10 @@ from sdelens_plugins.analyzers.steering_figures import logged
 from sdelens_plugins.analyzers.steering_told import headline
 from tests.asked import value
 from tests.small import of_tokens
-from tests.spoken import small_bridge, spoken_study
+from tests.spoken import spoken_study
 
 QUICK = SteeringAnalyzer(documents=6, prefix=8, tokens=5, branches=3, drift="-0.5,1")
 PROMPT = "the cat sat on the mat"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return small_bridge(tmp_path_factory.mktemp("m"))
-
-
-@pytest.fixture(scope="module")
-def study(model):
-    return spoken_study(model, Site("block", 1))
 
 
 @pytest.fixture(scope="module")

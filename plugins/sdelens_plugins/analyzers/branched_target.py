@@ -13,13 +13,13 @@ from sdelens.branching.steps import Steps, branched_steps
 from sdelens.branching.transition import transitions
 from sdelens.errors import UsageError
 from sdelens.evidence.bootstrap import Bootstrap
-from sdelens.fitting.study import Study, Viewed
+from sdelens.fitting.study import Study
 from sdelens.paths.trajectories import began
+from sdelens.protocols import LanguageModel
 from sdelens.registry import load
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import build
-from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.branches import drawn
 from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
@@ -93,7 +93,7 @@ class BranchedTargetAnalyzer:
                 f"at least {LEAST} training documents are needed, so that an eighth of them is "
                 f"enough to learn from, got {len(train)}: fit to more texts"
             )
-        steps = self._steps(study, view, viewed, train, seed)
+        steps = self._steps(study, held.model, train, seed)
         probe = build(load("probe", self.probe), {}, self.probe)
         laws = learned(
             viewed.fitted,
@@ -145,12 +145,11 @@ class BranchedTargetAnalyzer:
             figures=shown.figures(),
         )
 
-    def _steps(
-        self, study: Study, view: View, viewed: Viewed, train: Sequence[int], seed: int
-    ) -> Steps:
+    def _steps(self, study: Study, model: LanguageModel, train: Sequence[int], seed: int) -> Steps:
         """Branches of as many training documents as learn from them."""
-        model, origin = study.model, viewed.fitted.origin
-        if model is None or origin is None:
+        view, viewed = study.single
+        origin = viewed.fitted.origin
+        if origin is None:
             raise UsageError("branches need the language model of the run, which is not here")
         return branched_steps(
             model,

@@ -13,6 +13,7 @@ from sdelens.fitting.steering import How, Steering
 from sdelens.states.repetition import distinct
 from sdelens.states.sampling import uniforms
 from sdelens_plugins.analyzers.averages import Average
+from sdelens_plugins.analyzers.several import several
 
 FIT, OTHERS, DRAWN, OWN = "the fit", "other tokens", "increment draws", "m* - X"
 MEAN = "to the mean"
@@ -117,12 +118,7 @@ def scored(written: Written, texts: int) -> Float[Tensor, "dose text metric"]:
 
 def parsed(text: str, part: str) -> list[Steering]:
     """The doses of a setting, numbers by commas; the one that changes nothing is no dose."""
-    try:
-        found = [float(word) for word in text.split(",")]
-    except ValueError as error:
-        raise UsageError(
-            f"{part} must be numbers with commas between them, such as -1,0.5,1; got {text!r}"
-        ) from error
+    found = several(text, part, "-1,0.5,1")
     doses = [Steering(**{part: dose}) for dose in sorted(set(found))]
     if not (moving := [steering for steering in doses if steering != Steering()]):
         raise UsageError(f"{part} must have a dose that changes something, got {text!r}")

@@ -14,6 +14,7 @@ from sdelens_plugins.analyzers.gaussianity_figures import figures
 from sdelens_plugins.analyzers.gaussianity_shown import GaussianityShown
 from sdelens_plugins.analyzers.held_prefixes import HeldPrefixes
 from sdelens_plugins.analyzers.mixture_gain import MixtureGain
+from sdelens_plugins.analyzers.several import several
 
 READING = (
     "After a prefix the next state is one of as many points as there are tokens, each with the "
@@ -77,7 +78,7 @@ class GaussianityAnalyzer:
     def fanning(self, sampler: Sampler | None) -> Fanning:
         """The temperature of the texts is one of those asked for; of other texts it is 1."""
         own = sampler or Sampler()
-        asked = {*parsed(self.temperatures), own.temperature}
+        asked = {*several(self.temperatures, "temperatures", "0.5,1"), own.temperature}
         return Fanning(own, tuple(sorted(asked)), self.prefixes, self.listed, self.drawn)
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
@@ -103,13 +104,3 @@ class GaussianityAnalyzer:
             arrays=shown.arrays(),
             figures=figures(shown),
         )
-
-
-def parsed(temperatures: str | int | float) -> list[float]:
-    """Numbers from a text, with commas between them."""
-    try:
-        return [float(part) for part in str(temperatures).split(",")]
-    except ValueError:
-        raise UsageError(
-            f"temperatures must be numbers with commas between them, got {temperatures!r}"
-        ) from None

@@ -62,10 +62,14 @@ class LawShown:
         sums = self.found.by(values, self.held.cells, self.held.prefixes.units)
         return torch.einsum("gc,scu->sgu", self.held.groups, sums)
 
-    def spectrum(self, view: View) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent few"]]:
-        """Eigenvalues of S*, largest first, and the leading eigenvectors."""
-        values, vectors = torch.linalg.eigh(self.compared[view].spread.mean("sampler"))
-        return values.flip(0), vectors.flip(1)[:, :EIGENVECTORS]
+    @cached_property
+    def spectra(self) -> dict[View, tuple[Float[Tensor, " latent"], Float[Tensor, "latent few"]]]:
+        """Of each view: eigenvalues of S*, largest first, and the leading eigenvectors."""
+        found = {}
+        for view, one in self.compared.items():
+            values, vectors = torch.linalg.eigh(one.spread.mean("sampler"))
+            found[view] = values.flip(0), vectors.flip(1)[:, :EIGENVECTORS]
+        return found
 
     def traces(self, view: View) -> Traces:
         """The noise of the fit against the model's own."""
@@ -82,7 +86,7 @@ class LawShown:
     def headline(self) -> str:
         entropy, tokens = self.words[0, 0], self.words[1, 0]
         last = self.views[-1]
-        values, _ = self.spectrum(last)
+        values, _ = self.spectra[last]
         top = float(values[:EIGENVECTORS].clamp(min=0).sum() / values.sum())
         return (
             f"After {len(self.found.cell):,} held-out prefixes the next token has "
@@ -115,7 +119,7 @@ class LawShown:
         return tuple(found)
 
     def _of(self, view: View, noise: Interval) -> list[Estimate]:
-        values, _ = self.spectrum(view)
+        values, _ = self.spectra[view]
         own = self._noise(view)
         trace = "training variances per dimension"
         found = [
@@ -153,7 +157,7 @@ class LawShown:
         named |= {f"words.{end}": t for end, t in self.words.tensors().items()}
         named |= {f"noise.{end}": t for end, t in self.noise.tensors().items()}
         for view in self.views:
-            one, (values, vectors) = self.found.sites[view.site], self.spectrum(view)
+            one, (values, vectors) = self.found.sites[view.site], self.spectra[view]
             named |= {
                 f"{view}.variance": self.compared[view]
                 .spread.mean("sampler")
@@ -199,7 +203,7 @@ class LawShown:
     def _spread(self) -> Figure:
         x = torch.tensor([row_of(view) for view in self.views]).double()
         last = self.views[-1]
-        values, _ = self.spectrum(last)
+        values, _ = self.spectra[last]
         shares = values.clamp(min=0).cumsum(0) / values.sum()
         lines = Layer("line", {"x": torch.arange(1, len(values) + 1).double(), "y": shares})
         trace = Panel(

@@ -1,0 +1,57 @@
+"""A job, ready to be done: its plugins built, all checked that needs no model."""
+
+from dataclasses import dataclass, replace
+
+from sdelens.errors import UsageError
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.documents import Documents
+from sdelens.paths.split import LEAST
+from sdelens.protocols import Probe, Source
+from sdelens.registry import plugin
+from sdelens.runs.given import GIVEN, GivenSource
+from sdelens.runs.job import Job
+from sdelens.settings import build, described
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job with every setting spelt out, and the plugins that it names."""
+
+    job: Job
+    source: Source
+    probe: Probe
+    spec: BasisSpec
+
+    @classmethod
+    def of(cls, job: Job, documents: Documents | None = None) -> "Task":
+        """All that can be checked without a model: names, settings, forms."""
+        source = source_of(job, documents)
+        probe = build(plugin("probe", job.probe).load(), job.probe_settings, job.probe)
+        if job.target == "branched" and getattr(probe, "looks_back", False):
+            raise UsageError(
+                f"--target branched gives single steps, but the probe {job.probe} looks further "
+                "back: choose another --probe, or leave --target out"
+            )
+        wanted = getattr(source, "documents_wanted", LEAST)
+        if wanted < LEAST:
+            raise UsageError(
+                f"at least {LEAST} documents are needed, so that some can be held out, got "
+                f"{wanted}: give a larger --documents"
+            )
+        if documents is None:
+            job = replace(job, source_settings=described(source))
+        resolved = replace(job, probe_settings=described(probe))
+        return cls(resolved, source, probe, BasisSpec(job.basis, job.center))
+
+
+def source_of(job: Job, documents: Documents | None) -> Source:
+    """The plugin that a job names; texts in memory go before it."""
+    if documents is not None:
+        return GivenSource(documents)
+    if job.source == GIVEN:
+        raise UsageError(
+            "the texts of this job were given in Python, where it can be fitted again: name "
+            "others with --texts or --dataset"
+        )
+    source: Source = build(plugin("source", job.source).load(), job.source_settings, job.source)
+    return source

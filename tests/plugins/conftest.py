@@ -1,0 +1,18 @@
+"""A small model with what it wrote, for analyzers that need words."""
+
+import pytest
+
+from sdelens.protocols import Site
+from tests.spoken import small_bridge, spoken_study
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A bridge of three blocks."""
+    return small_bridge(tmp_path_factory.mktemp("m"))
+
+
+@pytest.fixture(scope="module")
+def study(model):
+    """A linear fit to the output of its second block."""
+    return spoken_study(model, Site("block", 1))
