@@ -14,9 +14,9 @@ import torch
 from capture import models
 from transformers import DynamicCache
 
-from sdelens.branching.branched import Branching
-from sdelens.branching.choice import Choice
+from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.prefixes import Prefixes
+from sdelens.branching.token_choice import TokenChoice
 from sdelens.models import language_model
 from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import Site
@@ -28,7 +28,7 @@ BRANCHES = 2
 def branched(model, prefixes, sites) -> tuple[int, float]:
     """Next tokens tried, and seconds from first to last."""
     tokens, start = 0, time.perf_counter()
-    for text in Branching(Sampler(), Choice(BRANCHES))(model, prefixes, sites, seed=0):
+    for text in BranchSampler(Sampler(), TokenChoice(BRANCHES))(model, prefixes, sites, seed=0):
         for _, ahead in text.pieces():
             tokens += ahead[sites[0]].shape[:3].numel()
     return tokens, time.perf_counter() - start

@@ -40,7 +40,7 @@ def work(tokens: int) -> dict[str, int]:
     """Capture and fit so many tokens of the embedded model, in this process."""
     import torch
 
-    from sdelens.fitting.fitting import fit_view
+    from sdelens.fitting.fit import fit_view
     from sdelens.models import language_model
     from sdelens.paths.basis_spec import BasisSpec
     from sdelens.paths.documents import Document, Documents

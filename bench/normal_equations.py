@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import unwatched
+from sdelens.protocols import ignore_epoch
 from sdelens.registry import load
 from sdelens.testing import ornstein_uhlenbeck
 
@@ -33,8 +33,8 @@ def work(rounds: int = 15) -> dict[str, float]:
     x, y = states[:, :-1].reshape(-1, 64).numpy(), states[:, 1:].reshape(-1, 64).numpy()
     ways = {
         "numpy": lambda: by_hand(x, y),
-        "discrete": lambda: kernel.fit(paths, held, seed=0, watch=unwatched),
-        "exact": lambda: exact.fit(paths, held, seed=0, watch=unwatched),
+        "discrete": lambda: kernel.fit(paths, held, seed=0, watch=ignore_epoch),
+        "exact": lambda: exact.fit(paths, held, seed=0, watch=ignore_epoch),
     }
     clocks: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):

@@ -6,7 +6,7 @@
 import json
 from pathlib import Path
 
-from sdelens.fitting.contest import contests
+from sdelens.fitting.comparison import comparisons
 from sdelens.models import language_model
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
@@ -33,7 +33,7 @@ def scored(documents: Documents, recording, noise: str, *, tables: bool):
     groups = dict(enumerate(documents.group.tolist()))
     sides = split(list(groups.values()), seed=0)
     paths = recording.view(1)
-    [fought] = contests(
+    [fought] = comparisons(
         [FitTask(paths.select(sides.train), paths.select(sides.validation), 0)],
         load("probe", "neural")(noise=noise),
         spec=BasisSpec(),

@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdelens.fitting.fit import fit as fit
     from sdelens.fitting.fitted import Fitted as Fitted
-    from sdelens.fitting.fitting import fit as fit
     from sdelens.fitting.simulation import simulate as simulate
     from sdelens.fitting.study import Study as Study
     from sdelens.registering import analyzer as analyzer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sdelens.runs.lens import attach as attach
     from sdelens.runs.loading import load as load
     from sdelens.states.capturing import capture as capture
+    from sdelens.steering.steer import steer as steer
 
 _HOMES = {
     "Fitted": "fitting.fitted",
@@ -32,12 +33,13 @@ _HOMES = {
     "analyzer": "registering",
     "attach": "runs.lens",
     "capture": "states.capturing",
-    "fit": "fitting.fitting",
+    "fit": "fitting.fit",
     "load": "runs.loading",
     "probe": "registering",
     "reporter": "registering",
     "simulate": "fitting.simulation",
     "source": "registering",
+    "steer": "steering.steer",
 }
 __all__ = [
     "Fitted",
@@ -51,6 +53,7 @@ __all__ = [
     "reporter",
     "simulate",
     "source",
+    "steer",
 ]
 __version__ = "0.1.0"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path as Folder
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -17,10 +17,7 @@ from sdelens.laws.law import Law
 from sdelens.origin import ModelCard
 from sdelens.paths.documents import Document
 from sdelens.paths.trajectories import Paths
-from sdelens.report import Finding, Report
-
-if TYPE_CHECKING:
-    from sdelens.fitting.study import Study
+from sdelens.report import Report
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +40,7 @@ class Pass:
     past: Any = None
 
     @property
-    def asked_logits(self) -> Float[Tensor, "batch time vocabulary"]:
+    def required_logits(self) -> Float[Tensor, "batch time vocabulary"]:
         """The logits, where they were asked for."""
         if self.logits is None:
             raise TypeError("run(logits=True) must give logits")
@@ -89,7 +86,7 @@ class LanguageModel(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class ForwardRecord:
     """One forward pass that a user ran: what went in, and the states that it passed through."""
 
     tokens: Int[Tensor, "batch time"]
@@ -118,7 +115,7 @@ class Listener(Protocol):
     def listen(
         self,
         sites: Sequence[Site],
-        heard: Callable[[Heard], None],
+        heard: Callable[[ForwardRecord], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
         """Call `heard` after each pass; `left_out` says why where a pass cannot be told."""
@@ -172,7 +169,7 @@ Watch = Callable[[Epoch], None]
 """Called after each epoch."""
 
 
-def unwatched(epoch: Epoch) -> None:
+def ignore_epoch(epoch: Epoch) -> None:
     """Nobody looks."""
     del epoch
 
@@ -181,7 +178,7 @@ Tell = Callable[[str], None]
 """Called with a sentence that is worth knowing."""
 
 
-def untold(sentence: str) -> None:
+def ignore_message(sentence: str) -> None:
     """Nobody listens."""
     del sentence
 
@@ -231,21 +228,6 @@ class StackedProbe(Probe, Protocol):
 
     def fit_stack(self, tasks: Sequence[FitTask], *, watch: Watch) -> list[Fit]:
         """A new law for each task, each as if it were fitted alone; all of the same shape."""
-
-
-@runtime_checkable
-class Analyzer(Protocol):
-    """Group ``sdelens.analyzers``: asks one question of a fitted run.
-
-    `needs` holds any of sde, model, attention, prompt, ensemble; `scope` is view, run or runs. An
-    attribute `wants`, a set like `needs`, names what it uses where it is there.
-    """
-
-    needs: ClassVar[frozenset[str]]
-    scope: ClassVar[str]
-
-    def analyze(self, study: "Study", *, seed: int) -> Finding:
-        """The answer, with its error, its figures and their data."""
 
 
 @runtime_checkable

@@ -51,12 +51,12 @@ def small_model(folder):
 
 def of_tokens(model, count):
     """A text that fills so many positions."""
-    from sdelens.states.capturing import headed
+    from sdelens.states.capturing import with_bos
 
     text = WORDS * (1 + count // 8)
     ids = model.encode(text)
     for size in range(count - 2, count + 2):
         part = "".join(model.decode(ids[:size]))
-        if len(headed(model, part)) == count:
+        if len(with_bos(model, part)) == count:
             return part
     raise AssertionError(f"no text has {count} tokens")

@@ -5,7 +5,7 @@ from worker import work
 
 import sdelens
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import unwatched
+from sdelens.protocols import ignore_epoch
 from sdelens.registry import load
 
 PATHS = 100
@@ -22,7 +22,7 @@ def linear(states, dt, degree):
     """The probe on all the data: no penalty, the exact density."""
     paths = Trajectories.from_states(cut(states), dt)
     probe = PROBES["linear"](density="exact", ridge=0.0)
-    return _read(probe.fit(paths, paths.rows(torch.arange(1)), seed=0, watch=unwatched).law)
+    return _read(probe.fit(paths, paths.rows(torch.arange(1)), seed=0, watch=ignore_epoch).law)
 
 
 def ridge(states, dt, degree):
@@ -39,7 +39,7 @@ def _validated(probe, states, dt):
     paths = Trajectories.from_states(cut(states), dt)
     end = PATHS * 9 // 10
     train, validation = paths.rows(torch.arange(end)), paths.rows(torch.arange(end, PATHS))
-    return probe.fit(train, validation, seed=0, watch=unwatched).law
+    return probe.fit(train, validation, seed=0, watch=ignore_epoch).law
 
 
 def whole(states, dt, degree):

@@ -22,7 +22,7 @@ def compare(
     use(files)
     plugin("reporter", reporter)
 
-    from sdelens.runs.comparing import comparison
+    from sdelens.runs.comparison import comparison
     from sdelens.runs.reporting import render
     from sdelens.runs.run import Run
 

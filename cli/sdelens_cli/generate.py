@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdelens.errors import UsageError
-from sdelens.fitting.steering import Steering
 from sdelens.runs.folder import require_run
+from sdelens.steering.doses import Steering
 from sdelens_cli.plugin_files import PluginFiles, use
 from sdelens_cli.simulate import one_line
 
 if TYPE_CHECKING:
-    from sdelens.fitting.steered_text import SteeredText
     from sdelens.fitting.study import Study
+    from sdelens.steering.steered_text import SteeredText
 
 
 def generate(

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdelens.evidence.bootstrap import by_unit
-from sdelens.language.metric import per_dimension
 from sdelens.laws.law import Law
+from sdelens.paths.standard_metric import per_dimension
 from sdelens.paths.trajectories import Trajectories
 
 MOST = 72

@@ -50,7 +50,7 @@ def fixed_points(step: StepMap, starts: Float[Tensor, "start dim"], region: Regi
     ends, error = roots(step, starts, region)
     found = error < CLOSE
     inside = found & region.holds(ends)
-    points, counts = distinct(ends[inside], region)
+    points, counts = distinct_points(ends[inside], region)
     return FixedPoints(
         points=points,
         eigenvalues=eigenvalues(step, points),
@@ -100,7 +100,7 @@ def _advance(step: StepMap, x: Tensor, off: Tensor, scale: Tensor, damping: Tens
     return (found * scale.double()).to(x)
 
 
-def distinct(
+def distinct_points(
     points: Float[Tensor, "start dim"], region: Region
 ) -> tuple[Float[Tensor, "point dim"], Int[Tensor, " point"]]:
     """One of each group of points that are the same, and the size of each group."""

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.estimation.additive import AdditiveMean
-from sdelens.estimation.noise import Features, StateDependentNoise
+from sdelens.estimation.noise import NoiseFeatures, StateDependentNoise
 from sdelens.laws.coefficient_sde import CoefficientSDE
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Mean, Noise
@@ -33,7 +33,7 @@ class Perceptron(Protocol):
     linear: AdditiveMean
     direct: Float[Tensor, "feature dim"]
     network: Network
-    features: Features
+    features: NoiseFeatures
 
 
 @dataclass(frozen=True)

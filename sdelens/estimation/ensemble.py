@@ -6,7 +6,7 @@ import torch
 
 from sdelens.errors import BrokenPlugin
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
-from sdelens.protocols import Fit, FitTask, Probe, StackedProbe, Watch, unwatched
+from sdelens.protocols import Fit, FitTask, Probe, StackedProbe, Watch, ignore_epoch
 from sdelens.seeds import derive, generator
 
 
@@ -32,7 +32,7 @@ def resampled(paths: Paths, groups: Mapping[int, int] | None, seed: int) -> Mapp
     return MappedPaths(paths, repeat)
 
 
-def fit_all(probe: Probe, tasks: Sequence[FitTask], *, watch: Watch = unwatched) -> list[Fit]:
+def fit_all(probe: Probe, tasks: Sequence[FitTask], *, watch: Watch = ignore_epoch) -> list[Fit]:
     """A fit for each task: in one batched computation where the probe can, else in turn."""
     widths = {next(iter(task.train)).states.shape[-1] for task in tasks}
     if isinstance(probe, StackedProbe) and len(tasks) > 1 and len(widths) == 1:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.estimation.noise import Features
+from sdelens.estimation.noise import NoiseFeatures
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Mean, Noise, group_of, prefixed
 from sdelens.laws.scale import LOG_2PI, DiagonalScale, Scale, ScaledCorrelation
@@ -29,7 +29,7 @@ class Residuals:
     """Features with a leading one and residuals of all transitions, chunk by chunk, in float64."""
 
     paths: Iterable[Trajectories]
-    features: Features
+    features: NoiseFeatures
     mean: Mean
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -58,7 +58,7 @@ class LogLinearNoise(Noise):
     far away gets the noise of the edge, not an exponential of its distance.
     """
 
-    features: Features
+    features: NoiseFeatures
     weight: Float[Tensor, "feature dim"]
     """b of each coordinate; the first row holds the intercepts."""
     least: Float[Tensor, " dim"]
@@ -109,7 +109,7 @@ class LogLinearNoise(Noise):
         """The inverse of `tensors`."""
         around = group_of(tensors, "correlation")
         return cls(
-            Features.restore(group_of(tensors, "features"), waves),
+            NoiseFeatures.restore(group_of(tensors, "features"), waves),
             tensors["weight"],
             tensors["least"],
             tensors["most"],
@@ -118,7 +118,7 @@ class LogLinearNoise(Noise):
 
 
 def constant_variance(
-    features: Features, variance: Float[Tensor, " dim"]
+    features: NoiseFeatures, variance: Float[Tensor, " dim"]
 ) -> Float[Tensor, "feature dim"]:
     """The coefficients of a variance that is the same in all states."""
     weight = variance.new_zeros(1 + features.size, len(variance))

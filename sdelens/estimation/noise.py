@@ -24,7 +24,7 @@ from sdelens.laws.law import Mean, Noise, group_of, prefixed
 from sdelens.laws.network import Clock, Network
 from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
 from sdelens.paths.trajectories import Paths, Transitions
-from sdelens.protocols import Watch, unwatched
+from sdelens.protocols import Watch, ignore_epoch
 from sdelens.seeds import derive
 
 FLOOR = 0.02
@@ -32,7 +32,7 @@ FLOOR = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class NoiseFeatures:
     """What the networks see: the standardised state and a Fourier encoding of the time."""
 
     mean: Float[Tensor, "*member dim"]
@@ -45,16 +45,16 @@ class Features:
         return self.mean.shape[-1] + self.clock.size
 
     @classmethod
-    def joined(cls, members: Sequence["Features"]) -> "Features":
+    def joined(cls, members: Sequence["NoiseFeatures"]) -> "NoiseFeatures":
         """Those of several data sets, side by side; they are told apart by `member`."""
         means = torch.stack([each.mean for each in members])
         return cls(means, torch.stack([each.std for each in members]), members[0].clock)
 
-    def member(self, index: int) -> "Features":
+    def member(self, index: int) -> "NoiseFeatures":
         """Those of one data set; all members of a stack may share them."""
         if self.mean.ndim == 1:
             return self
-        return Features(self.mean[index], self.std[index], self.clock)
+        return NoiseFeatures(self.mean[index], self.std[index], self.clock)
 
     def __call__(
         self, t: Float[Tensor, "*batch"], x: Float[Tensor, "*batch dim"]
@@ -67,26 +67,26 @@ class Features:
         return {"mean": self.mean, "std": self.std, "clock": span}
 
     @classmethod
-    def restore(cls, tensors: dict[str, Tensor], waves: int) -> "Features":
+    def restore(cls, tensors: dict[str, Tensor], waves: int) -> "NoiseFeatures":
         """The inverse of `tensors`."""
         first, last = tensors["clock"].tolist()
         return cls(tensors["mean"], tensors["std"], Clock(first, last, waves))
 
 
-def features_of(moments: Moments, waves: int) -> Features:
+def features_of(moments: Moments, waves: int) -> NoiseFeatures:
     """Standardised states and the encoding of the times seen in training."""
     mean = moments.position_x.sum(0) / moments.count
     variance = moments.xx.diagonal() / moments.count - mean.square()
     std = variance.clamp(min=1e-12 * float(variance.max())).sqrt()
     clock = Clock(float(moments.times[0]), float(moments.times[-1]), waves)
-    return Features(mean.float(), std.float(), clock)
+    return NoiseFeatures(mean.float(), std.float(), clock)
 
 
 @dataclass(frozen=True, eq=False)
 class StateDependentNoise(Noise):
     """A network's diagonal scale, around a constant correlation if there is one."""
 
-    features: Features
+    features: NoiseFeatures
     base: Float[Tensor, "*member dim"]
     network: Network
     correlation: Correlation | None = None
@@ -126,7 +126,7 @@ class StateDependentNoise(Noise):
         """Stacks of one member each, fitted to data of their own, as one."""
         shapes = [stack.correlation.member(0) for stack in stacks if stack.correlation]
         return cls(
-            Features.joined([stack.features for stack in stacks]),
+            NoiseFeatures.joined([stack.features for stack in stacks]),
             torch.cat([stack.base for stack in stacks]),
             Network.joined([stack.network for stack in stacks]),
             stacked(shapes),
@@ -160,7 +160,7 @@ class StateDependentNoise(Noise):
     def restore(cls, tensors: dict[str, Tensor], waves: int) -> "StateDependentNoise":
         """The inverse of `tensors`."""
         return cls(
-            Features.restore(group_of(tensors, "features"), waves),
+            NoiseFeatures.restore(group_of(tensors, "features"), waves),
             tensors["base"],
             Network.restore(group_of(tensors, "network")),
             correlation_of(tensors),
@@ -170,7 +170,7 @@ class StateDependentNoise(Noise):
     def stack(
         cls,
         spec: NoiseSpec,
-        features: Features,
+        features: NoiseFeatures,
         covariances: Sequence[Float[Tensor, "dim dim"]],
         hidden: Sequence[int],
         seed: int,
@@ -191,14 +191,14 @@ def fit_noise(
     spec: NoiseSpec,
     means: Sequence[Mean],
     covariances: Sequence[Float[Tensor, "dim dim"]],
-    features: Features,
+    features: NoiseFeatures,
     train: Paths,
     validation: Paths,
     *,
     hidden: Sequence[int],
     schedule: Schedule,
     seed: int,
-    watch: Watch = unwatched,
+    watch: Watch = ignore_epoch,
 ) -> list[StateDependentNoise]:
     """State-dependent noise around each of several fixed means, in one batched computation."""
     stack = StateDependentNoise.stack(spec, features, covariances, hidden, derive(seed, "noise"))

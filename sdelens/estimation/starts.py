@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.estimation.additive import AdditiveMean
+from sdelens.estimation.expectation_maximisation import Prior, climb
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.estimation.regimes import Chain, Departures, Piece, Regimes
-from sdelens.estimation.switching import Prior, climb
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
 from sdelens.seeds import derive, generator
 

@@ -8,14 +8,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.evidence.classes import GAIN, Evidence
 from sdelens.evidence.effects import Effect
 from sdelens.evidence.embedding import embeddable_share
 from sdelens.evidence.gaussianity import mixture_gain
 from sdelens.evidence.jumps import INTERVALS, jump_effect, tails
 from sdelens.evidence.lagged import lagged
 from sdelens.evidence.lagged_moments import COORDINATES, Axes, lagged_moments
-from sdelens.evidence.markov import Sides, memory
+from sdelens.evidence.markov import MarkovSplit, memory
+from sdelens.evidence.process_class import GAIN, Evidence
 from sdelens.evidence.verdict import LABELS, NOISES
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Viewed
@@ -40,7 +40,7 @@ def gather(viewed: Viewed, documents: Documents, *, seed: int) -> Evidence:
     groups = torch.unique(documents.group, return_inverse=True)[1]
     train, validation, test = map(fitted.encoded, (viewed.train, viewed.validation, viewed.test))
     gain = gain_over_best(fitted)
-    sides = Sides(
+    sides = MarkovSplit(
         lagged(fitted.law, train, groups),
         lagged(fitted.law, validation, groups),
         lagged(fitted.law, test, groups),

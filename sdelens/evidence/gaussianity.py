@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.evidence.classes import MIXTURE
 from sdelens.evidence.effects import Effect, paired_gain
-from sdelens.evidence.markov import Sides, Standard
+from sdelens.evidence.markov import MarkovSplit, Standard
+from sdelens.evidence.process_class import MIXTURE
 from sdelens.laws.scale import LOG_2PI
 from sdelens.seeds import generator
 
@@ -75,7 +75,7 @@ def fitted_mixtures(x: Float[Tensor, "row dim"], seed: int) -> list[DiagonalMixt
     return found
 
 
-def mixture_gain(sides: Sides, standard: Standard, *, seed: int) -> Effect:
+def mixture_gain(sides: MarkovSplit, standard: Standard, *, seed: int) -> Effect:
     """Held-out nats per dimension over one Gaussian; validation chooses between the two starts."""
     train, validation, test = map(standard, (sides.train, sides.validation, sides.test))
     train = train[:: math.ceil(len(train) / MOST)]

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.estimation.regression import Products
-from sdelens.evidence.classes import TAILS
 from sdelens.evidence.effects import Effect
+from sdelens.evidence.process_class import TAILS
 from sdelens.laws.law import Law
 from sdelens.paths.trajectories import Trajectories
 

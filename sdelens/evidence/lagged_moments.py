@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.estimation.ratio import Ratio
-from sdelens.evidence.classes import LAGGED
 from sdelens.evidence.effects import PROPERTIES, Effect
+from sdelens.evidence.process_class import LAGGED
 from sdelens.laws.sde import SDE
 from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import derive

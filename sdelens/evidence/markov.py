@@ -18,9 +18,9 @@ from torch import Tensor
 from sdelens.estimation import log_scale, regression
 from sdelens.estimation.log_scale import LogScale
 from sdelens.estimation.regression import Products, Regression
-from sdelens.evidence.classes import MEMORY
 from sdelens.evidence.effects import Effect, paired_gain
 from sdelens.evidence.lagged import LAGS, Lagged
+from sdelens.evidence.process_class import MEMORY
 
 OWN = (1e-4, 1e-2, 1.0)
 """Penalties on the current state, as shares of each feature's own sum of squares."""
@@ -33,14 +33,14 @@ FARTHEST = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class MarkovFeatures:
     """What the regressions see: the current state's first, then those of lagged states."""
 
     centre: Float[Tensor, " dim"]
     spread: Float[Tensor, " dim"]
 
     @classmethod
-    def of(cls, train: Lagged) -> "Features":
+    def of(cls, train: Lagged) -> "MarkovFeatures":
         """Standardised by the training states."""
         spread = train.x.std(0).clamp(min=1e-6 * float(train.x.std()))
         return cls(train.x.mean(0), spread)
@@ -68,7 +68,7 @@ class Features:
 class Standard:
     """A law's residuals, freed of what the current state still tells of their mean and scale."""
 
-    features: Features
+    features: MarkovFeatures
     mean: Regression
     scale: LogScale
 
@@ -83,7 +83,7 @@ class Standard:
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
+class MarkovSplit:
     """Rows of training, validation and held-out documents, and how many groups they are of."""
 
     train: Lagged
@@ -92,16 +92,16 @@ class Sides:
     groups: int
 
 
-def memory(sides: Sides) -> tuple[Standard, tuple[Effect, Effect]]:
+def memory(sides: MarkovSplit) -> tuple[Standard, tuple[Effect, Effect]]:
     """What lagged states add to the mean and to the scale, and residuals without them."""
-    features = Features.of(sides.train)
+    features = MarkovFeatures.of(sides.train)
     mean, by_mean = _mean(sides, features)
     own = Standard(features, mean, LogScale(torch.zeros(1, 1)))
     scale, by_scale = _scale(sides, own)
     return Standard(features, mean, scale), (by_mean, by_scale)
 
 
-def _mean(sides: Sides, features: Features) -> tuple[Regression, Effect]:
+def _mean(sides: MarkovSplit, features: MarkovFeatures) -> tuple[Regression, Effect]:
     """Without lagged states, and what they add."""
     train, validation = (
         Products.of(features.for_mean(rows), rows.residual)
@@ -118,7 +118,7 @@ def _mean(sides: Sides, features: Features) -> tuple[Regression, Effect]:
     return own, _effect("memory of the mean", gains / dim, sides)
 
 
-def _scale(sides: Sides, own: Standard) -> tuple[LogScale, Effect]:
+def _scale(sides: MarkovSplit, own: Standard) -> tuple[LogScale, Effect]:
     """Without lagged squares, and what they add."""
     dim = sides.train.x.shape[1]
     split = 1 + 2 * dim + len(_pairs(dim)[0])
@@ -155,7 +155,7 @@ def _penalty(size: int, weight: float, *, free: bool = True) -> Float[Tensor, " 
     return penalty
 
 
-def _effect(name: str, gains: Float[Tensor, " row"], sides: Sides) -> Effect:
+def _effect(name: str, gains: Float[Tensor, " row"], sides: MarkovSplit) -> Effect:
     """With what it costs to estimate p coefficients of each coordinate from N rows, p/2N."""
     rows, dim = sides.train.x.shape
     price = LAGS * dim / (2 * rows)

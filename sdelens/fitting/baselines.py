@@ -21,7 +21,7 @@ from sdelens.estimation.timed import noise_around, timed_noise
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Gaussian, Kernel, Law, Noise, prefixed
 from sdelens.paths.trajectories import Paths, Trajectories
-from sdelens.protocols import Probe, Watch, unwatched
+from sdelens.protocols import Probe, Watch, ignore_epoch
 
 TERMS = {
     "iid": Terms(),
@@ -77,10 +77,14 @@ def covariance_of(
     would lose for being too sure and not for what it predicts.
     """
     covariance, held = second_moment(mean, train), second_moment(mean, validation)
-    return covariance * outgrown(covariance.diagonal(), held.diagonal(), validation.count)
+    return covariance * validation_inflation(
+        covariance.diagonal(), held.diagonal(), validation.count
+    )
 
 
-def outgrown(train: Float[Tensor, " dim"], validation: Float[Tensor, " dim"], count: int) -> float:
+def validation_inflation(
+    train: Float[Tensor, " dim"], validation: Float[Tensor, " dim"], count: int
+) -> float:
     """How much larger residuals' variance is on validation, of which few tell little."""
     varies = train > 1e-12 * train.max()
     if not varies.any():
@@ -118,7 +122,7 @@ def state_dependent_laws(
     validation: Paths,
     *,
     seed: int,
-    watch: Watch = unwatched,
+    watch: Watch = ignore_epoch,
 ) -> dict[str, Kernel]:
     """Each mean with state-dependent noise of the same structure, all trained in one stack."""
     ready = [mean.to(torch.float32) for mean in means.values()]
@@ -161,7 +165,7 @@ def residual_moment(
 
 
 @dataclass(frozen=True, eq=False)
-class Renoised(Law):
+class WithConstantNoise(Law):
     """The mean of one law under another noise."""
 
     law: Law
@@ -175,10 +179,12 @@ class Renoised(Law):
         return prefixed(law=self.law.tensors(), noise=self.noise.tensors())
 
 
-def refitted(law: Law, train: Paths, validation: Paths, spec: NoiseSpec) -> Renoised:
+def refitted(law: Law, train: Paths, validation: Paths, spec: NoiseSpec) -> WithConstantNoise:
     """A law's mean with constant noise, made as that of the baselines is (`constant_laws`)."""
     if spec.by_time:
-        return Renoised(law, timed_noise(spec, lambda block: law.predict(block).mean, train))
+        return WithConstantNoise(
+            law, timed_noise(spec, lambda block: law.predict(block).mean, train)
+        )
     (seen, count), (held, fewer) = (residual_moment(law, paths) for paths in (train, validation))
-    size = outgrown(seen.diagonal(), held.diagonal(), fewer)
-    return Renoised(law, ConstantNoise.of(spec, size * seen, count))
+    size = validation_inflation(seen.diagonal(), held.diagonal(), fewer)
+    return WithConstantNoise(law, ConstantNoise.of(spec, size * seen, count))

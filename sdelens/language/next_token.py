@@ -63,7 +63,7 @@ def _expected(
     """Entropies and surprisals of right-padded rows."""
     # padding is on the right, where a causal model does not look; any id will do
     ids = tokens.clamp(min=0)
-    logs = model.run(ids, logits=True).asked_logits.float().log_softmax(-1)
+    logs = model.run(ids, logits=True).required_logits.float().log_softmax(-1)
     chosen = ids[:, 1:, None].to(logs.device)
     surprisal = -logs[:, :-1].gather(-1, chosen)[..., 0]
     # a token that is ruled out has no share in the entropy: 0 log 0 = 0

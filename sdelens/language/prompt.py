@@ -7,7 +7,7 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Paths
-from sdelens.states.capturing import headed, record, sites_of
+from sdelens.states.capturing import record, sites_of, with_bos
 from sdelens.states.recording import View
 
 QUESTION = "What is the capital of France?"
@@ -35,7 +35,7 @@ def prompted(study: Study, prompt: str, *, states: int = 2) -> Prompted:
     views = list(study.views)
     origin = study.views[views[0]].fitted.origin
     skipped = 1 if origin is None else origin.skip_first
-    ids, context = headed(study.model, prompt), study.model.card.context
+    ids, context = with_bos(study.model, prompt), study.model.card.context
     if len(ids) > context:
         raise UsageError(
             f"the prompt has {len(ids):,} tokens, but {study.model.card.name} reads at most "

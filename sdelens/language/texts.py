@@ -146,3 +146,14 @@ class Places:
         inside = index < self.tokens.shape[1]
         found = self.tokens.gather(1, index.clamp(max=self.tokens.shape[1] - 1)[:, None])[:, 0]
         return found.where(inside, -1)
+
+
+def with_room(text: Text, context: int, steps: int) -> Text:
+    """The text, or so much of its beginning that words fit after it into the model's context.
+
+    It is cut where fewer than `steps`, and fewer than half the context, are left.
+    """
+    wanted = min(steps, context // 2)
+    if context - len(text.ids) >= wanted:
+        return text
+    return text.first(max(1, int((text.at < context - wanted).sum())))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sdelens.branching.steps import Steps
+from sdelens.branching.branched_transitions import BranchedTransitions
 from sdelens.fitting.scores import survivors
 from sdelens.runs.run import Run
 
@@ -20,7 +20,7 @@ def counts(run: Run) -> dict[str, Any]:
     }
 
 
-def branched_words(run: Run, steps: Steps | None) -> list[str]:
+def branched_words(run: Run, steps: BranchedTransitions | None) -> list[str]:
     """What fits learned from, where it was not the steps that occurred."""
     if steps is None:
         return []

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from sdelens.branching.branched import Branching
-from sdelens.branching.choice import Choice
-from sdelens.branching.steps import Steps, branched_steps
+from sdelens.branching.branch_sampler import BranchSampler
+from sdelens.branching.branched_transitions import BranchedTransitions, branched_transitions
+from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
-from sdelens.fitting.fitting import ViewTask, fit_views
+from sdelens.fitting.fit import ViewTask, fit_views
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import split
@@ -20,10 +20,10 @@ from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, StackedProbe
 from sdelens.runs.counts import branched_words, counts, without_transition
 from sdelens.runs.folder import clear, require_free, sweep
-from sdelens.runs.given import Given
+from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
 from sdelens.runs.manifest import fingerprints, manifest_of
-from sdelens.runs.observer import Observer, Quiet
+from sdelens.runs.observer import NullObserver, Observer
 from sdelens.runs.plan import free_disk, plan_of
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
@@ -57,7 +57,7 @@ def execute(
     neither `resume` nor `overwrite` is set. Without a folder it is ``runs/<name of the job>``.
     What is `given` takes the place of the model and the texts that the job names.
     """
-    watcher, held = observer or Quiet(), given or Given()
+    watcher, held = observer or NullObserver(), given or Given()
     task = Task.of(job, held.documents)
     run = Run(folder or Path("runs") / task.job.name)
     if not dry_run and finished(run, task.job, resume=resume, overwrite=overwrite):
@@ -163,7 +163,7 @@ def _capture(run: Run, watcher: Observer) -> None:
     run.note_time("capture", time.perf_counter() - clock)
 
 
-def _branch(run: Run, watcher: Observer) -> Steps:
+def _branch(run: Run, watcher: Observer) -> BranchedTransitions:
     """Try the model's own next tokens after all training prefixes."""
     origin = run.recording.origin
     if not origin.repeatable:
@@ -172,11 +172,11 @@ def _branch(run: Run, watcher: Observer) -> Steps:
             "these states were captured is not known: fit to texts, not to a tape"
         )
     clock, job, branches = time.perf_counter(), run.job, run.job.branches or BRANCHES
-    branching = Branching(run.sampler or Sampler(), Choice(branches), held=branches)
+    branching = BranchSampler(run.sampler or Sampler(), TokenChoice(branches), held=branches)
     train = run.split.train
     fed = branches * int((run.documents.lengths[list(train)] - 1).clamp(min=0).sum())
     with watcher.stage("branch", fed, "next tokens") as done:
-        steps = branched_steps(
+        steps = branched_transitions(
             run.model,
             run.documents,
             train,
@@ -192,7 +192,11 @@ def _branch(run: Run, watcher: Observer) -> Steps:
 
 
 def _fit_or_each(
-    run: Run, views: Sequence[View], task: Task, watcher: Observer, steps: Steps | None
+    run: Run,
+    views: Sequence[View],
+    task: Task,
+    watcher: Observer,
+    steps: BranchedTransitions | None,
 ) -> None:
     """All together; where one diverges each by itself, so that the others are kept."""
     try:
@@ -211,7 +215,11 @@ def _fit_or_each(
 
 
 def _fit(
-    run: Run, views: Sequence[View], task: Task, watcher: Observer, steps: Steps | None
+    run: Run,
+    views: Sequence[View],
+    task: Task,
+    watcher: Observer,
+    steps: BranchedTransitions | None,
 ) -> None:
     """Fit and score some views together, and write them."""
     clock = time.perf_counter()
@@ -251,7 +259,7 @@ def _fit(
         run.write_fitted(view, replace(fitted, record=record))
 
 
-def _view_task(run: Run, view: View, steps: Steps | None) -> ViewTask:
+def _view_task(run: Run, view: View, steps: BranchedTransitions | None) -> ViewTask:
     """The paths of a view, where they are fitted, and its seed."""
     device = getattr(run.model, "device", torch.device("cpu"))
     paths, test = (moved(p, device) for p in (run.recording.view(view), run.test_paths(view)))

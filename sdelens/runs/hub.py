@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from sdelens.hub import hub_errors
 from sdelens.runs.model_card import model_card
-from sdelens.runs.places import without_places
+from sdelens.runs.redaction import redact
 from sdelens.runs.run import Run
 from sdelens.states.recording import Temporary
 from sdelens.store import write_text
@@ -56,7 +56,7 @@ def pushed(
         folder = Path(place) / "run"
         # what goes wrong on this machine's disk is no error of the hub
         copied(run, folder)
-        without_places(folder, run.folder)
+        redact(folder, run.folder)
         write_text(folder / "README.md", model_card(Run(folder), name))
         with hub_errors("run", name, revision=None, known=lambda: (), otherwise=_cut_off(name)):
             url = api.create_repo(name, private=private, exist_ok=True)

@@ -12,14 +12,14 @@ from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel, Listener
 from sdelens.runs.engine import execute
-from sdelens.runs.given import GIVEN, Given, Texts, documents_given
+from sdelens.runs.in_memory import GIVEN, Given, Texts, documents_given
 from sdelens.runs.job import CHOICES, Job
 from sdelens.runs.observer import Observer, at_hand
-from sdelens.runs.opened import OpenStudy
+from sdelens.runs.open_study import OpenStudy
 from sdelens.states.capturing import capture, sites_of
+from sdelens.states.live_capture import LiveCapture, live_capture
 from sdelens.states.recording import Recording, Temporary
 from sdelens.states.sites import Layers
-from sdelens.states.taping import Tape, taping
 
 SAMPLED = "sampled"
 """The source of texts that the model writes itself."""
@@ -62,7 +62,7 @@ class Lens:
 
     def record(
         self, *, layers: Layers = None, skip_first: int = 1
-    ) -> AbstractContextManager[Tape]:
+    ) -> AbstractContextManager[LiveCapture]:
         """Capture what is run inside: `with lens.record(layers=6) as tape: model.generate(…)`."""
         model = self.model
         if not isinstance(model, Listener):
@@ -70,11 +70,11 @@ class Lens:
                 f"{model.card.name} cannot be listened to through its adapter: give texts to "
                 "capture or fit"
             )
-        return taping(model, sites_of(layers, model), skip_first=skip_first)
+        return live_capture(model, sites_of(layers, model), skip_first=skip_first)
 
     def fit(
         self,
-        texts: Texts | Tape | None = None,
+        texts: Texts | LiveCapture | None = None,
         *,
         documents: int | None = None,
         layers: Layers = None,
@@ -103,7 +103,7 @@ class Lens:
         if texts is not None and documents is not None:
             raise UsageError("documents= says how many texts are sampled: leave it out with texts")
         given = Given(model)
-        if isinstance(texts, Tape):
+        if isinstance(texts, LiveCapture):
             given = Given(model, texts.documents, texts.recording)
             skip_first, layers = texts.skip_first, texts.layers
         elif texts is not None:

@@ -9,7 +9,7 @@ from sdelens.models import language_model
 from sdelens.runs.folder import require_run
 from sdelens.runs.hub import fetched, on_hub
 from sdelens.runs.lens import Lens
-from sdelens.runs.opened import OpenStudy
+from sdelens.runs.open_study import OpenStudy
 from sdelens.runs.run import Run
 
 

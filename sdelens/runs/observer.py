@@ -33,7 +33,7 @@ def _ignored(steps: int, remark: str = "", total: int | None = None) -> None:
     del steps, remark, total
 
 
-class Quiet:
+class NullObserver:
     """An observer that shows nothing."""
 
     def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Progress]:
@@ -62,4 +62,4 @@ def at_hand() -> Observer:
         except Exception as error:
             said = str(error)
         print(f"left out: {each}: {said}", file=sys.stderr)
-    return Quiet()
+    return NullObserver()

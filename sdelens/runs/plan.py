@@ -7,7 +7,7 @@ from typing import Any
 
 from sdelens.origin import ModelCard
 from sdelens.protocols import LanguageModel, Source
-from sdelens.runs.given import GIVEN
+from sdelens.runs.in_memory import GIVEN
 from sdelens.runs.job import Job
 from sdelens.states.sites import resolve_layers
 

@@ -17,9 +17,9 @@ from sdelens.errors import (
     disk_is_full,
 )
 from sdelens.evidence.verdict import verdict
-from sdelens.fitting.study import Study
+from sdelens.fitting.study import Analyzer, Study
 from sdelens.laws.sde import SDE
-from sdelens.protocols import Analyzer, Reporter
+from sdelens.protocols import Reporter
 from sdelens.registry import load, plugin, plugins
 from sdelens.report import Finding, Report, Table
 from sdelens.runs.findings import load_finding, save_finding

@@ -8,7 +8,7 @@ from sdelens.paths.documents import Documents
 from sdelens.paths.split import LEAST
 from sdelens.protocols import Probe, Source
 from sdelens.registry import plugin
-from sdelens.runs.given import GIVEN, GivenSource
+from sdelens.runs.in_memory import GIVEN, GivenSource
 from sdelens.runs.job import Job
 from sdelens.settings import build, described
 

@@ -43,16 +43,18 @@ def documents_of(
     model: LanguageModel, texts: Sequence[str], *, length: int | None = None
 ) -> Documents:
     """One document for each text: BOS once if there is one, then at most `length` tokens."""
-    return Documents.of(Document(tuple(opened(model, text, length=length))) for text in texts)
+    return Documents.of(
+        Document(tuple(encode_document(model, text, length=length))) for text in texts
+    )
 
 
-def opened(model: LanguageModel, text: str, *, length: int | None = None) -> list[int]:
+def encode_document(model: LanguageModel, text: str, *, length: int | None = None) -> list[int]:
     """Ids of a text with BOS in front, cut at the context's end; never slid past it."""
-    ids, bos = headed(model, text), model.card.bos is not None
+    ids, bos = with_bos(model, text), model.card.bos is not None
     return ids[: model.card.context if length is None else min(bos + length, model.card.context)]
 
 
-def headed(model: LanguageModel, text: str) -> list[int]:
+def with_bos(model: LanguageModel, text: str) -> list[int]:
     """Ids of a whole text, however long, with BOS in front where the model has one."""
     bos = [] if model.card.bos is None else [model.card.bos]
     ids = model.encode(text)

@@ -20,7 +20,7 @@ from sdelens.protocols import Site
 from sdelens.report import Figure
 from sdelens.seeds import generator
 from sdelens.states.depth import DepthPaths
-from sdelens.states.portrait import portrait
+from sdelens.states.plot import plot
 from sdelens.store import read_json, write_json, write_tensors
 
 INDEX = "index.json"
@@ -128,7 +128,7 @@ class Recording:
         """The first documents' paths in two principal components; shows itself in a notebook."""
         view = layer if layer is not None else self.views[0]
         label = f"block {view}" if isinstance(view, int) else str(view)
-        return portrait(self.view(view), label, documents=documents)
+        return plot(self.view(view), label, documents=documents)
 
     def view(self, view: View | Site | int) -> "ShardPaths | DepthPaths":
         """The paths of one site, or through all of them; an int is the output of that block."""

@@ -100,7 +100,7 @@ def _draw(
                 f"memory ran out on sampling {rows} texts together, {len(columns)} tokens long: "
                 "give a smaller --length, --dtype bfloat16, or texts with --texts"
             ) from error
-        law = sampler.probabilities(out.asked_logits[:, -1], model.card.eos).cpu()
+        law = sampler.probabilities(out.required_logits[:, -1], model.card.eos).cpu()
         if not law.isfinite().all():
             raise BadNumbers(
                 f"logits must be finite, but after {len(columns)} tokens those of "
@@ -132,7 +132,7 @@ def uniforms(
     return torch.stack(list(each))
 
 
-def inverted(
+def inverse_cdf(
     law: Float[Tensor, "*batch vocabulary"], uniform: Float[Tensor, "*batch draw"]
 ) -> Int[Tensor, "*batch draw"]:
     """Tokens at these shares of a law, which need not be normalised; none of probability 0."""

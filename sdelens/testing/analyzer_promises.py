@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from sdelens.errors import SdelensError
-from sdelens.fitting.study import Study
-from sdelens.protocols import Analyzer
+from sdelens.fitting.study import Analyzer, Study
 from sdelens.registry import load
 from sdelens.report import Estimate, Finding, Report
 from sdelens.runs.findings import load_finding, packed, save_finding

@@ -6,7 +6,8 @@
 
 from typing import Any
 
-from sdelens.protocols import Analyzer, Probe, Source
+from sdelens.fitting.study import Analyzer
+from sdelens.protocols import Probe, Source
 from sdelens.testing.analyzer_promises import ANALYZER, Asked
 from sdelens.testing.probe_promises import PROBE, a_known_process_is_recovered
 from sdelens.testing.promises import require_kept

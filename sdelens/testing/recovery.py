@@ -14,7 +14,7 @@ from sdelens.laws.sde import SDE
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Probe, unwatched
+from sdelens.protocols import Probe, ignore_epoch
 from sdelens.seeds import derive
 from sdelens.settings import described
 from sdelens.testing.system import System
@@ -104,7 +104,7 @@ def _fitted(probe: Probe, system: System, transitions: int, seed: int, ensemble:
     )
     basis = fit_basis(BasisSpec(), train)
     seen, held = basis.view(train), basis.view(validation)
-    found = probe.fit(seen, held, seed=derive(seed, "probe"), watch=unwatched)
+    found = probe.fit(seen, held, seed=derive(seed, "probe"), watch=ignore_epoch)
     members = fit_all(probe, ensemble_tasks(seen, held, None, members=ensemble, seed=seed))
     record = Record(type(probe).__name__, described(probe), probe.density, system.dt, seed)
     laws = tuple(member.law for member in members)

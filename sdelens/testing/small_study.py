@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from sdelens.fitting.fitting import fit_view
+from sdelens.fitting.fit import fit_view
 from sdelens.fitting.study import Study, Viewed
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.split import Split

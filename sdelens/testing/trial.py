@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdelens.laws.law import Law, Predictive
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Fit, Probe, unwatched
+from sdelens.protocols import Fit, Probe, ignore_epoch
 from sdelens.seeds import generator
 from sdelens.settings import described
 from sdelens.testing.ornstein_uhlenbeck import OrnsteinUhlenbeck, ornstein_uhlenbeck
@@ -49,7 +49,7 @@ class Trial:
     def fit(self, **changes: Any) -> Fit:
         """A fit from the start, of data that are changed if asked."""
         trial = replace(self, **changes)
-        return self.probe.fit(trial.train, trial.validation, seed=5, watch=unwatched)
+        return self.probe.fit(trial.train, trial.validation, seed=5, watch=ignore_epoch)
 
     @cached_property
     def law(self) -> Law:

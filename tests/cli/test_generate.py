@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import sdelens
 from sdelens import load
 from sdelens.errors import UsageError
 from sdelens_cli.generate import as_values
@@ -45,7 +46,7 @@ def test_a_study_steers_its_own_model(finished):
     fitted = next(viewed.fitted for view, viewed in study.views.items() if view.label == "2")
     model = study.run.model
     assert " " in fitted.origin.hook, "several layers were recorded, and the fit knows its own"
-    assert found == fitted.steer(model, "the cat sat", drift=0.5, tokens=5)
+    assert found == sdelens.steer(fitted, model, "the cat sat", drift=0.5, tokens=5)
     with pytest.raises(UsageError, match="layer must be one of 0, 2"):
         study.steer("the cat sat", drift=0.5)
     one = study.steer("the cat sat", layer=0, drift="remove", tokens=1)

@@ -10,12 +10,12 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.evidence.bootstrap import Interval
 from sdelens.fitting.study import Study
-from sdelens.language.motion import Motion, Shares
+from sdelens.language.increment_shares import IncrementShares, Shares
 from sdelens.language.token_class import TokenClass, classify
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.held_out import HeldOut
-from sdelens_plugins.analyzers.section import bracketed, estimate
+from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
+from sdelens_plugins.analyzers.common.sections import bracketed, estimate
 
 LEAST = 20
 """Classes with fewer transitions are left out."""
@@ -53,8 +53,8 @@ class DriftShareAnalyzer:
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
-        held = HeldOut.of(study, documents=self.documents)
-        motion = Motion.of(viewed.fitted, viewed.fitted.encoded(held.paths))
+        held = HeldOutDocuments.of(study, documents=self.documents)
+        motion = IncrementShares.of(viewed.fitted, viewed.fitted.encoded(held.paths))
         unit = held.unit[motion.document]
         one = torch.zeros_like(unit)
         whole = Shares.of(motion, one, unit, kinds=1, seed=derive(seed, "all"))
@@ -74,7 +74,9 @@ class DriftShareAnalyzer:
         )
 
 
-def _classes(study: Study, held: HeldOut, motion: Motion) -> dict[str, Int[Tensor, " row"]]:
+def _classes(
+    study: Study, held: HeldOutDocuments, motion: IncrementShares
+) -> dict[str, Int[Tensor, " row"]]:
     """The class of the token at either end of each step; nothing where tokens have no text."""
     if study.model is None or held.documents is None:
         return {}

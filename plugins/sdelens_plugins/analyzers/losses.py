@@ -9,8 +9,8 @@ import torch
 from sdelens.fitting.study import Study
 from sdelens.protocols import Epoch
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
+from sdelens_plugins.analyzers.common.units import NATS
 
-NATS = "nats per dimension"
 UNITS = {
     "drift": "squared error per dimension",
     "diffusion": NATS,

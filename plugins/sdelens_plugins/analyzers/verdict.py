@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from sdelens.evidence.classes import EMBEDDABLE, GAIN, MEMORY, MIXTURE, Evidence, classify
 from sdelens.evidence.effects import SIZE
 from sdelens.evidence.evidence import gather
+from sdelens.evidence.process_class import EMBEDDABLE, GAIN, MEMORY, MIXTURE, Evidence, classify
 from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 

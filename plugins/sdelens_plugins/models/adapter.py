@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from sdelens.protocols import Heard, Site
-from sdelens_plugins.models.listening import Ear
+from sdelens.protocols import ForwardRecord, Site
+from sdelens_plugins.models.pass_hooks import PassHooks
 from sdelens_plugins.models.words import Words
 
 
@@ -32,10 +32,10 @@ class Adapter:
         reader: nn.Module,
         modules: Mapping[Site, nn.Module],
         sites: Sequence[Site],
-        heard: Callable[[Heard], None],
+        heard: Callable[[ForwardRecord], None],
         left_out: Callable[[str], None],
         *,
         filling: int | None = None,
-    ) -> Ear:
+    ) -> PassHooks:
         """Hooks at some of the sites' modules, for passes whose ids are given to `reader`."""
-        return Ear(reader, {site: modules[site] for site in sites}, heard, left_out, filling)
+        return PassHooks(reader, {site: modules[site] for site in sites}, heard, left_out, filling)

@@ -15,13 +15,13 @@ from transformers.utils import logging
 
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, Heard, LanguageModel, Pass, Site
+from sdelens.protocols import Edit, ForwardRecord, LanguageModel, Pass, Site
 from sdelens.seeds import own_random_state
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of
 from sdelens_plugins.models.catalogue import Located, locate
 from sdelens_plugins.models.hooked import HookedModel, processed
-from sdelens_plugins.models.listening import listening
+from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
 from sdelens_plugins.models.sharing import tried
 from sdelens_plugins.models.taps import EVERYWHERE, Taps, evaluating, foreign, hooked, point
@@ -165,7 +165,7 @@ class BridgeModel(Adapter):
     def listen(
         self,
         sites: Sequence[Site],
-        heard: Callable[[Heard], None],
+        heard: Callable[[ForwardRecord], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
         reader = self.bridge.original_model.get_input_embeddings()

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens.protocols import Edit, ForwardRecord, Pass, Site
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import fingerprint_of
-from sdelens_plugins.models.listening import listening_inside
+from sdelens_plugins.models.pass_hooks import listening_inside
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked, point
 from sdelens_plugins.models.words import Words
@@ -81,7 +81,7 @@ class HookedModel(Adapter):
     def listen(
         self,
         sites: Sequence[Site],
-        heard: Callable[[Heard], None],
+        heard: Callable[[ForwardRecord], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
         # generate calls its own forward, past the hooks of modules; and texts are padded unsaid

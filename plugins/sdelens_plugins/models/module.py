@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from sdelens.errors import UnknownName, UsageError
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens.protocols import Edit, ForwardRecord, Pass, Site
 from sdelens.seeds import own_random_state
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import architecture, fingerprint_of
-from sdelens_plugins.models.listening import listening
+from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
 from sdelens_plugins.models.words import Words
@@ -94,7 +94,7 @@ class ModuleModel(Adapter):
     def listen(
         self,
         sites: Sequence[Site],
-        heard: Callable[[Heard], None],
+        heard: Callable[[ForwardRecord], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
         return listening(self.model, self.ear(self.model, self.modules, sites, heard, left_out))

@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, Heard, Pass, Site
+from sdelens.protocols import Edit, ForwardRecord, Pass, Site
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of, name_of, revision_of
-from sdelens_plugins.models.listening import listening
+from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.sharing import tried
 from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
@@ -93,7 +93,7 @@ class PlainModel(Adapter):
     def listen(
         self,
         sites: Sequence[Site],
-        heard: Callable[[Heard], None],
+        heard: Callable[[ForwardRecord], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
         reader = self.model.get_input_embeddings()

@@ -17,11 +17,11 @@ from sdelens.estimation.additive import (
     second_moment,
     times_of,
 )
+from sdelens.estimation.expectation_maximisation import Expected, Prior, climb, expected
 from sdelens.estimation.noise import ConstantNoise, NoiseSpec
 from sdelens.estimation.regimes import Departures, Regimes, SwitchingLaw
 from sdelens.estimation.selection import selected
 from sdelens.estimation.starts import best_start, sampled
-from sdelens.estimation.switching import Expected, Prior, climb, expected
 from sdelens.fitting.baselines import Effort
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Epoch, Fit, Watch

@@ -13,7 +13,7 @@ from typing import Any
 from sdelens.errors import UsageError
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
-from sdelens.states.capturing import opened
+from sdelens.states.capturing import encode_document
 
 RESPONSES = ("response", "responses")
 SEPARATOR = "\n\n"
@@ -71,7 +71,9 @@ def _made(
         for own in _each(row, columns.text):
             text, notes = _text(own.get(columns.text), columns.text), annotations(own, given)
             if columns.prompt is None:
-                yield Document(tuple(opened(model, text, length=length)), annotations=notes)
+                yield Document(
+                    tuple(encode_document(model, text, length=length)), annotations=notes
+                )
             else:
                 prompt = _text(own.get(columns.prompt), columns.prompt)
                 group = groups.setdefault(prompt, len(groups))
@@ -136,6 +138,6 @@ def answered(
     model: LanguageModel, prompt: str, response: str, *, length: int, group: int
 ) -> Document:
     """A response after its prompt, recorded along the response; cut at the context's end."""
-    asked = opened(model, prompt + SEPARATOR)
+    asked = encode_document(model, prompt + SEPARATOR)
     ids = [*asked, *model.encode(response)[:length]][: model.card.context]
     return Document(tuple(ids), start=min(len(asked), len(ids)), group=group)

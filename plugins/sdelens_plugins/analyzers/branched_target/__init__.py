@@ -1,0 +1,1 @@
+"""Sample savings from training on model-drawn next states."""

@@ -1,0 +1,3 @@
+"""Units of figures and estimates."""
+
+NATS = "nats per dimension"

@@ -1,0 +1,1 @@
+"""Correlations of text complexity with the fit's uncertainty and stability."""

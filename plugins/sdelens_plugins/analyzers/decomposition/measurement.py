@@ -1,0 +1,95 @@
+"""Products of motion and predictors over all prefixes of held-out texts, at several sites."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.branching.branch_sampler import BranchedStates, BranchSampler
+from sdelens.branching.next_state_moments import NextStateMoments
+from sdelens.branching.prefixes import Prefixes
+from sdelens.branching.sampler_check import SamplerCheck, SurprisalCheck
+from sdelens.paths.basis import Basis
+from sdelens.paths.standard_metric import standard_weights
+from sdelens.paths.trajectories import Trajectories
+from sdelens.protocols import LanguageModel, Site
+from sdelens_plugins.analyzers.decomposition.predictors import Predictors
+from sdelens_plugins.analyzers.decomposition.shares import Products
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What one pass of branching over all texts gave."""
+
+    products: Mapping[Site, Products]
+    """By cell of prefixes and unit of documents."""
+    agreement: SamplerCheck
+    tokens: int
+    """Next tokens that were fed."""
+    cached: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A few texts at one site, and what is foretold of them."""
+
+    text: BranchedStates
+    block: Trajectories
+    predicted: Float[Tensor, "predictor document time latent"]
+    basis: Basis
+    weights: Float[Tensor, " latent"]
+
+    @classmethod
+    def of(
+        cls, text: BranchedStates, site: Site, prefixes: Prefixes, predict: Predictors
+    ) -> "_Layer":
+        fitted = predict.fitted
+        block = prefixes.path(text.row, text.feeder.states[site], fitted)
+        weights = standard_weights(fitted.basis)
+        return cls(text, block, predict(block), fitted.basis, weights)
+
+    def added(
+        self, products: Products, places: slice, states: Tensor, cell: Tensor, unit: Tensor
+    ) -> Products:
+        """With the prefixes of some positions, and the states after their next tokens."""
+        at, inside = self.text.at[places], self.text.inside[:, places]
+        row, place = inside.nonzero(as_tuple=True)
+        time = at[place]
+        chosen = self.text.law.chosen[row, place + places.start]
+        following = self.basis.encode((time + 1.0)[:, None], states[row, place])
+        return products.add(
+            self.predicted[:, row, time],
+            self.block.states[row, time],
+            NextStateMoments.of(following, chosen),
+            self.block.states[row, time + 1],
+            self.weights,
+            cell[self.text.row[row], time],
+            unit[self.text.row[row]],
+        )
+
+
+@torch.no_grad()
+def measure(
+    model: LanguageModel,
+    predictors: Mapping[Site, Predictors],
+    branching: BranchSampler,
+    prefixes: Prefixes,
+    cell: Int[Tensor, "document time"],
+    *,
+    cells: int,
+    seed: int,
+) -> Measurement:
+    """Every layer in one pass; `cell` is the group of the prefix that ends at each position."""
+    products = {site: Products.zeros(cells, prefixes.units) for site in predictors}
+    account = SurprisalCheck(prefixes, cached=branching.cached)
+    for text in branching(model, prefixes, list(predictors), seed=seed):
+        account.add(text)
+        layers = {s: _Layer.of(text, s, prefixes, own) for s, own in predictors.items()}
+        for places, ahead in text.pieces():
+            for site, layer in layers.items():
+                more = layer.added(products[site], places, ahead[site], cell, prefixes.unit)
+                products[site] = more
+    agreement = account.agreement(branching, model.card.dtype)
+    return Measurement(products, agreement, account.fed, account.cached)

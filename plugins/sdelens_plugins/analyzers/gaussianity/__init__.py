@@ -1,0 +1,1 @@
+"""Tests whether the model's next-state law is Gaussian."""

@@ -1,0 +1,1 @@
+"""Text decoded from simulated states, compared with the model's own."""

@@ -1,0 +1,122 @@
+"""Words from simulated states, beside those that the model writes itself."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.language.patching import following
+from sdelens.paths.trajectories import NO_TOKEN, Paths
+from sdelens.protocols import LanguageModel, Site
+from sdelens.seeds import generator
+from sdelens.states.passes import BATCH_TOKENS
+
+
+@torch.no_grad()
+def continued(
+    model: LanguageModel,
+    ids: Int[Tensor, "row token"],
+    *,
+    steps: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Int[Tensor, "row step"]:
+    """The model's own continuations of texts: the likeliest words, or drawn at a temperature.
+
+    The end-of-text token does not stop them, so that all are equally long.
+    """
+    random = generator(seed, "continued")
+    token, past = ids, None
+    columns: list[Tensor] = []
+    for _ in range(steps):
+        law, past = _next(model, token, past)
+        token = _chosen(law, temperature, random)[:, None]
+        columns.append(token)
+    return torch.cat(columns, dim=1)
+
+
+def _next(model: LanguageModel, token: Tensor, past: Any) -> tuple[Tensor, Any]:
+    out = model.run(token, past=past, keep=True, logits=True)
+    return out.required_logits[:, -1].float().log_softmax(-1).cpu(), out.past
+
+
+def _chosen(
+    law: Float[Tensor, "*batch vocabulary"], temperature: float, random: torch.Generator
+) -> Int[Tensor, "*batch"]:
+    """The likeliest word of each law, or one drawn."""
+    if temperature == 0:
+        return law.argmax(-1)
+    flat = (law / temperature).softmax(-1).flatten(0, -2)
+    return torch.multinomial(flat, 1, generator=random).reshape(law.shape[:-1])
+
+
+def decode_states(
+    model: LanguageModel,
+    site: Site,
+    ids: Int[Tensor, "row token"],
+    states: Float[Tensor, "row step dim"],
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Int[Tensor, "row step"]:
+    """Words by the rest of the network, from states at a text's last position and those after.
+
+    The first state takes the place of the text's last; the word of each state is the next token's
+    likeliest (or drawn at a temperature). One pass says them all: behind the site the network sees
+    the new positions through their states alone, so that which words it said makes no difference.
+    """
+    tokens = torch.nn.functional.pad(ids, (0, states.shape[1] - 1))
+    laws = following(model, site, tokens, states)
+    return _chosen(laws, temperature, generator(seed, "spoken"))
+
+
+@torch.no_grad()
+def nats(
+    model: LanguageModel, ids: Int[Tensor, "row token"], words: Int[Tensor, "row step"]
+) -> Float[Tensor, "row step"]:
+    """Minus the model's log probability of each word of each text's continuation."""
+    tokens = torch.cat([ids, words], dim=1)
+    rows = max(1, BATCH_TOKENS // tokens.shape[1])
+    parts = zip(torch.split(tokens, rows), torch.split(words, rows), strict=True)
+    return torch.cat([_nats(model, whole, said) for whole, said in parts])
+
+
+def _nats(model: LanguageModel, tokens: Tensor, words: Tensor) -> Tensor:
+    logits = model.run(tokens[:, :-1], logits=True).required_logits
+    laws = logits[:, -words.shape[1] :].float().log_softmax(-1).cpu()
+    return -laws.gather(-1, words[..., None])[..., 0]
+
+
+def known_states(
+    latent: Paths, *, states: int
+) -> tuple[Float[Tensor, "state latent"], Int[Tensor, " state"]]:
+    """The first states of training texts that have a token, and the token after which each was."""
+    x: list[Tensor] = []
+    tokens: list[Tensor] = []
+    for block in _until(latent, states):
+        read = block.mask & (block.tokens != NO_TOKEN)
+        x.append(block.states[read].cpu())
+        tokens.append(block.tokens[read].cpu())
+    return torch.cat(x)[:states], torch.cat(tokens)[:states]
+
+
+def _until(blocks: Paths, states: int) -> Iterable[Any]:
+    count = 0
+    for block in blocks:
+        yield block
+        count += int(block.mask.sum())
+        if count >= states:
+            return
+
+
+def nearest_words(
+    z: Float[Tensor, "*batch latent"],
+    known: Float[Tensor, "state latent"],
+    tokens: Int[Tensor, " state"],
+) -> Int[Tensor, "*batch"]:
+    """The token of the nearest training state, by distance in latent coordinates."""
+    flat = z.flatten(0, -2)
+    found = [tokens[torch.cdist(part, known).argmin(-1)] for part in torch.split(flat, 256)]
+    return torch.cat(found).reshape(z.shape[:-1])

@@ -1,0 +1,1 @@
+"""Gains over baselines, calibration, forecasts at longer horizons and null data."""

@@ -1,0 +1,1 @@
+"""Token importance from drift, noise, attention and gradients."""

@@ -1,0 +1,1 @@
+"""The fitted laws compared across layers."""

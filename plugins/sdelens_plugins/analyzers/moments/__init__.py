@@ -1,0 +1,1 @@
+"""Moments of simulated paths compared with observed ones."""

@@ -1,0 +1,1 @@
+"""What drift and noise do to the next-token distribution."""

@@ -1,0 +1,1 @@
+"""Dose response of text to steering along the fitted drift."""

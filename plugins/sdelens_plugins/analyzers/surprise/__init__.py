@@ -1,0 +1,1 @@
+"""Out-of-distribution detection from the surprise of states under the fit."""

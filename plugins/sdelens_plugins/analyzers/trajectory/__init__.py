@@ -1,0 +1,1 @@
+"""One-step predictions and free runs of the fitted SDE."""

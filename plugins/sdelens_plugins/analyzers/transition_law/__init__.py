@@ -1,0 +1,1 @@
+"""The fit compared with the model's own next-state law."""

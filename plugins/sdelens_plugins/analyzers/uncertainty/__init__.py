@@ -1,0 +1,1 @@
+"""Association of the fitted noise with next-token uncertainty."""

@@ -1,0 +1,1 @@
+"""The drift as a field in a plane, with its fixed points."""

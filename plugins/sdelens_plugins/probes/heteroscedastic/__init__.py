@@ -1,0 +1,1 @@
+"""Linear drift with log-linear state-dependent noise."""

@@ -1,0 +1,1 @@
+"""Local-linear estimates of drift and diffusion."""

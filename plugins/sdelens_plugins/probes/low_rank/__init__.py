@@ -1,0 +1,1 @@
+"""Linear drift of reduced rank."""

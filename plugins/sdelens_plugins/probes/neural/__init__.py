@@ -1,0 +1,1 @@
+"""Neural drift and diffusion."""

@@ -1,0 +1,152 @@
+r"""Steps to next states that the model could have taken, for a fit to learn from.
+
+A path of one step from each state to the next state after each of B independent next tokens. The
+negative log likelihood of a Gaussian law over them is, on average over the draws,
+
+.. math::
+    \tfrac12\big[\mathrm{tr}\,\Sigma^{-1}\big(S^*+(m^*-m)(m^*-m)^\top\big)+\log|\Sigma|\big],
+
+as that of the steps that occurred is, with less of the sampler's noise: the error of a fitted mean
+is that of targets with the variance :math:`S^*/B` about m*.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import disk_usage
+from tempfile import gettempdir
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.branching.branch_sampler import BranchedStates, BranchSampler
+from sdelens.branching.prefixes import Prefixes
+from sdelens.branching.sampler_check import SurprisalCheck
+from sdelens.errors import OutOfMemory
+from sdelens.origin import Origin
+from sdelens.paths.documents import Documents
+from sdelens.protocols import LanguageModel, Site
+from sdelens.states.recording import Recording, Shard, Temporary, shard_file
+
+SHARD_STEPS = 2**15
+"""Of one file, about."""
+
+
+@dataclass(frozen=True, eq=False)
+class BranchedTransitions:
+    """What a fit learns from, and what it took."""
+
+    recording: Recording
+    """Paths of two states, each under its document's number."""
+    prefixes: int
+    tokens: int
+    """Next tokens that were fed."""
+
+
+@torch.no_grad()
+def branched_transitions(
+    model: LanguageModel,
+    documents: Documents,
+    numbers: Sequence[int],
+    sites: Sequence[Site],
+    branching: BranchSampler,
+    origin: Origin,
+    *,
+    own: bool,
+    seed: int,
+    watch: Callable[[int], None] = lambda _: None,
+) -> BranchedTransitions:
+    """After every prefix of the documents of these numbers; in a temporary folder.
+
+    `own` says that the texts are the model's, drawn with the settings of `branching`: raises
+    `UsageError` where they cannot have been. `watch` is told of next tokens.
+    """
+    every = list(documents)
+    texts = Documents.of(every[number] for number in numbers)
+    start = texts.start.clamp(min=origin.skip_first)
+    prefixes = Prefixes(texts, torch.tensor(numbers), start, start, torch.arange(len(texts)))
+    _require_disk(prefixes, branching.choice.branches * model.card.width * len(sites))
+    account, writer = SurprisalCheck(prefixes, cached=branching.cached), _Writer(sites)
+    for text in branching(model, prefixes, sites, seed=seed):
+        account.add(text)
+        for places, ahead in text.pieces():
+            writer.add(_steps(text, places, ahead, prefixes))
+        watch(text.fed)
+    writer.flush()
+    if own:
+        account.agreement(branching, model.card.dtype).require(branching.sampler)
+    shards = Recording(writer.kept.folder, origin, tuple(sites), writer.shards, writer.kept)
+    return BranchedTransitions(shards, account.fed // branching.choice.branches, account.fed)
+
+
+def _require_disk(prefixes: Prefixes, numbers: int) -> None:
+    """An error where so many numbers of each prefix, twice, will not fit where they are put."""
+    place, count = Path(gettempdir()), int((prefixes.documents.lengths - prefixes.first).sum())
+    needed, free = 8 * count * numbers, disk_usage(place).free
+    if needed > free:
+        raise OutOfMemory(
+            f"the steps to {count} prefixes' branches take {needed / 2**30:.1f} GiB, but {place} "
+            f"has {free / 2**30:.1f} GiB free: choose another disk with TMPDIR, or take fewer "
+            "branches, documents or layers"
+        )
+
+
+def _steps(
+    text: BranchedStates,
+    places: slice,
+    ahead: Mapping[Site, Float[Tensor, "document position branch dim"]],
+    prefixes: Prefixes,
+) -> Shard:
+    """From each prefix of some positions to each of its branches."""
+    row, place = text.inside[:, places].nonzero(as_tuple=True)
+    time, document = text.at[places][place], text.row[row]
+    chosen = text.law.chosen.tokens[row, place + places.start]
+    count = chosen.shape[1]
+
+    def both(now: Tensor, then: Tensor) -> Tensor:
+        before = now[:, None].expand(then.shape)
+        return torch.stack([before, then], 2).flatten(0, 1)
+
+    states = {
+        site: both(text.feeder.states[site][row, time], following[row, place])
+        for site, following in ahead.items()
+    }
+    tokens = prefixes.documents.padded()[document, time]
+    return Shard(
+        states,
+        torch.ones(len(row) * count, 2, dtype=torch.bool),
+        both(time, (time + 1)[:, None].expand(-1, count)),
+        both(tokens, chosen),
+        prefixes.numbers[document].repeat_interleave(count),
+    )
+
+
+class _Writer:
+    """Shards of enough steps each, in a folder that goes with them."""
+
+    def __init__(self, sites: Sequence[Site]) -> None:
+        self.sites, self.kept, self.shards = sites, Temporary(), 0
+        self.held: list[Shard] = []
+
+    def add(self, part: Shard) -> None:
+        self.held.append(part)
+        if sum(map(_size, self.held)) >= SHARD_STEPS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if not any(map(_size, self.held)):
+            return
+        rest = ("mask", "positions", "tokens", "document")
+        mask, positions, tokens, document = (
+            torch.cat([getattr(part, name) for part in self.held]) for name in rest
+        )
+        states = {s: torch.cat([part.states[s] for part in self.held]) for s in self.sites}
+        whole = Shard(states, mask, positions, tokens, document)
+        whole.write(shard_file(self.kept.folder, self.shards))
+        self.shards, self.held = self.shards + 1, []
+
+
+def _size(part: Shard) -> int:
+    return len(part.document)

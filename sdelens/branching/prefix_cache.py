@@ -1,0 +1,103 @@
+"""The states after next tokens: all prefixes of a text share what is cached of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdelens.errors import UsageError, ran_out
+from sdelens.protocols import BranchingModel, LanguageModel, Site
+from sdelens.states.passes import BATCH_TOKENS
+
+States = dict[Site, Float[Tensor, "document position branch dim"]]
+TOGETHER = 64
+"""Next tokens of a text that are fed together: enough to fill a pass, few enough that what they
+do not see of each other costs little."""
+TOLERANCE, COARSE = {"float32": 1e-4, "float64": 1e-4, "float16": 0.01}, 0.05
+"""How far cached states may lie from recomputed ones, as a share of their length; bfloat16 has
+eight bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class PrefixCache:
+    """Texts that were read, and what is cached of them, if that can be shared."""
+
+    model: LanguageModel
+    tokens: Int[Tensor, "document time"]
+    sites: Sequence[Site]
+    states: dict[Site, Float[Tensor, "document time dim"]]
+    past: Any = None
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls,
+        model: LanguageModel,
+        tokens: Int[Tensor, "document time"],
+        sites: Sequence[Site],
+        *,
+        cached: bool,
+    ) -> "PrefixCache":
+        """One pass over right-padded texts."""
+        kept = cached and isinstance(model, BranchingModel)
+        out = model.run(tokens, read=sites, keep=kept)
+        states = {site: value.float().cpu() for site, value in out.reads.items()}
+        return cls(model, tokens, sites, states, out.past if kept else None)
+
+    @torch.no_grad()
+    def feed(
+        self, tokens: Int[Tensor, "document position branch"], at: Int[Tensor, " position"]
+    ) -> States:
+        """The states after each next token of the prefixes that end at positions `at`."""
+        if self.past is None or not isinstance(self.model, BranchingModel):
+            return self.recomputed(tokens, at)
+        parts = [
+            self.model.branch(few, past=self.past, after=at + 1, read=self.sites).reads
+            for few in torch.split(tokens, TOGETHER, dim=-1)
+        ]
+        return {s: torch.cat([p[s].float().cpu() for p in parts], dim=2) for s in self.sites}
+
+    @torch.no_grad()
+    def recomputed(
+        self, tokens: Int[Tensor, "document position branch"], at: Int[Tensor, " position"]
+    ) -> States:
+        """The same by a whole pass over every prefix with its next token."""
+        documents, _, branches = tokens.shape
+        found: dict[Site, list[Tensor]] = {site: [] for site in self.sites}
+        for place, end in enumerate((at + 1).tolist()):
+            prefix = self.tokens[:documents, :end].repeat_interleave(branches, 0)
+            rows = torch.cat([prefix, tokens[:, place].reshape(-1, 1)], 1)
+            parts = torch.split(rows, max(1, BATCH_TOKENS // rows.shape[1]))
+            reads = [self.model.run(part, read=self.sites).reads for part in parts]
+            for site in self.sites:
+                last = torch.cat([read[site][:, -1].float().cpu() for read in reads])
+                found[site].append(last.reshape(documents, branches, -1))
+        return {site: torch.stack(values, 1) for site, values in found.items()}
+
+    def without(self) -> "PrefixCache":
+        """The same without what is cached: every prefix is read anew."""
+        return replace(self, past=None)
+
+    def shares(
+        self, tokens: Int[Tensor, "document position branch"], at: Int[Tensor, " position"]
+    ) -> bool:
+        """Whether states from the cache are those of whole passes, tried on a few tokens."""
+        if self.past is None:
+            return False
+        some = torch.tensor(sorted({0, len(at) // 2, len(at) - 1}))
+        tokens, at = tokens[:2, some, :2], at[some]
+        try:
+            quick = self.feed(tokens, at)
+        except (TypeError, ValueError, NotImplementedError, RuntimeError, UsageError) as error:
+            if ran_out(error):
+                raise
+            return False
+        slow = self.recomputed(tokens, at)
+        limit = TOLERANCE.get(self.model.card.dtype, COARSE)
+        return all(
+            float((quick[site] - slow[site]).norm()) <= limit * float(slow[site].norm())
+            for site in self.sites
+        )

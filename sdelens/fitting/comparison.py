@@ -1,0 +1,182 @@
+"""A fit and everything that it must beat, made from the same documents."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sdelens.estimation.additive import Moments, times_of
+from sdelens.estimation.complement import Complement, fit_complement
+from sdelens.estimation.ensemble import ensemble_tasks, fit_all
+from sdelens.estimation.identifiability import Identifiability
+from sdelens.fitting.baselines import (
+    baseline_means,
+    constant_laws,
+    effort_of,
+    refitted,
+    state_dependent_laws,
+)
+from sdelens.fitting.metrics import CONSTANT, STATE_DEPENDENT, VARIANT, scores_of
+from sdelens.fitting.scores import sink_norm, tally
+from sdelens.laws.law import Law
+from sdelens.laws.resolution import resolution_notes
+from sdelens.laws.sde import SDE, LinearSDE
+from sdelens.laws.timed_noise import StatelessNoise
+from sdelens.paths.basis import Basis, BasisSpec, fit_basis
+from sdelens.paths.trajectories import Paths
+from sdelens.protocols import Fit, FitTask, Probe, Tell, Watch, ignore_epoch, ignore_message
+from sdelens.seeds import derive
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A fit and everything that it must beat, all fitted to the same training documents."""
+
+    basis: Basis
+    found: Fit
+    laws: Mapping[str, Law]
+    sink: float
+    complement: Complement | None
+    equal: bool
+    """Whether the fit's noise depends on the state and the baselines have the same kind."""
+    members: tuple[Law, ...] = ()
+    """Fits to resampled documents."""
+    known: Identifiability | None = None
+    """How well a linear drift can be known from so many transitions."""
+    resolution: tuple[str, ...] = ()
+    """How far the process turns within one step, where a density needs that to be little."""
+
+    def scores(self, test: Paths, groups: Mapping[int, int]) -> dict[str, Any]:
+        """All laws on test paths: what goes into metrics.json."""
+        every, clean = tally(
+            self.laws, self.basis, test, groups, sink=self.sink, complement=self.complement
+        )
+        compared = self.equal and "iid_position" + STATE_DEPENDENT in self.laws
+        notes = [str(self.known)] if self.known and self.known.poor else []
+        return scores_of(every, clean, self.basis, state_dependent=compared) | {
+            "linear_drift_error": finite(self.known.error) if self.known else None,
+            "notes": [*notes, *self.resolution, *self.found.notes],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FitInputs:
+    """What one view's fits are made from: its paths in the view's own coordinates."""
+
+    task: FitTask
+    basis: Basis
+    seen: Paths
+    held: Paths
+    moments: tuple[Moments, Moments]
+    known: Identifiability
+    """Of the paths that occurred: branches of one prefix are no more prefixes."""
+
+    @classmethod
+    def of(cls, task: FitTask, spec: BasisSpec, steps: Paths | None = None) -> "FitInputs":
+        """A basis, the paths in it, and their sums of products; of `steps` if they are given."""
+        basis = fit_basis(spec, task.train)
+        seen, held = basis.view(steps or task.train), basis.view(task.validation)
+        times = times_of(seen)
+        moments = Moments.of(seen, times), Moments.of(held, times)
+        occurred = Moments.of(basis.view(task.train), times) if steps else moments[0]
+        return cls(task, basis, seen, held, moments, Identifiability.of(occurred))
+
+
+def comparisons(
+    tasks: Sequence[FitTask],
+    probe: Probe,
+    *,
+    spec: BasisSpec,
+    steps: Sequence[Paths | None] | None = None,
+    state_dependent: bool = False,
+    ensemble: int = 0,
+    groups: Mapping[int, int] | None = None,
+    watch: Watch = ignore_epoch,
+    watch_baselines: Watch = ignore_epoch,
+    tell: Tell = ignore_message,
+) -> list[Comparison]:
+    """Fit a probe and its baselines to each task, the probe to all of them together if it can.
+
+    With `state_dependent`, baselines are fitted under that noise too, which takes training, where
+    the fit's own noise is of the kind that they can be given. An `ensemble` of so many members is
+    fitted to resampled `groups` of training documents (without groups each document is one). What
+    can be known of a linear drift at all is told first. The fits and their baselines learn from
+    `steps`, where there are any, instead of the training paths that the basis is of.
+    """
+    pairs = zip(tasks, steps or [None] * len(tasks), strict=True)
+    entries = [FitInputs.of(task, spec, own) for task, own in pairs]
+    for sentence in dict.fromkeys(str(entry.known) for entry in entries):
+        tell(sentence)
+    own = [FitTask(e.seen, e.held, derive(e.task.seed, "probe")) for e in entries]
+    found = fit_all(probe, own, watch=watch)
+    made = []
+    for entry, fit in zip(entries, found, strict=True):
+        seed = entry.task.seed
+        resamples = ensemble_tasks(entry.seen, entry.held, groups, members=ensemble, seed=seed)
+        members = fit_all(alike(probe, fit.law), resamples, watch=watch)
+        equal = hasattr(probe, "effort") and not _constant(fit.law)
+        rivals = _baselines(
+            probe, fit.law, entry, state_dependent=state_dependent and equal, watch=watch_baselines
+        )
+        variants = getattr(fit.law, "variants", {})
+        made.append(
+            Comparison(
+                entry.basis,
+                fit,
+                {"fit": fit.law} | {VARIANT + k: law for k, law in variants.items()} | rivals,
+                sink_norm(entry.task.train),
+                fit_complement(entry.basis, entry.task.train, entry.task.validation),
+                equal,
+                tuple(member.law for member in members),
+                entry.known,
+                resolution_notes_of(fit.law, entry.held),
+            )
+        )
+    return made
+
+
+def resolution_notes_of(law: Law, paths: Paths) -> tuple[str, ...]:
+    """Of an SDE; other laws have no coefficients."""
+    return tuple(resolution_notes(law, paths)) if isinstance(law, SDE) else ()
+
+
+def alike(probe: Probe, law: Law) -> Probe:
+    """The probe with the density that it chose for a law, so that all members are of one kind."""
+    chosen = getattr(law, "density", probe.density)
+    if chosen == probe.density or chosen not in probe.densities:
+        return probe
+    return replace(probe, density=chosen)  # type: ignore[type-var]
+
+
+def finite(value: float) -> float | None:
+    """None where JSON has no number."""
+    return value if math.isfinite(value) else None
+
+
+def _constant(law: Law) -> bool:
+    """Whether the noise of a law is known to be the same in all states."""
+    noise = getattr(law, "noise", None)
+    return isinstance(law, LinearSDE) or isinstance(noise, StatelessNoise)
+
+
+def _baselines(
+    probe: Probe, law: Law, entry: FitInputs, *, state_dependent: bool, watch: Watch
+) -> dict[str, Law]:
+    """All baselines by name, and the fit's own mean under constant noise."""
+    moments, held = entry.moments
+    means = baseline_means(moments, held)
+    effort = effort_of(probe, moments.dim)
+    laws: dict[str, Law] = dict(constant_laws(means, moments, held, effort.noise, entry.seen))
+    laws[CONSTANT] = refitted(law, entry.seen, entry.held, effort.noise)
+    if state_dependent:
+        trained = state_dependent_laws(
+            means,
+            entry.moments,
+            effort,
+            entry.seen,
+            entry.held,
+            seed=derive(entry.task.seed, "baselines"),
+            watch=watch,
+        )
+        laws |= {name + STATE_DEPENDENT: law for name, law in trained.items()}
+    return laws

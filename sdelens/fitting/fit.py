@@ -1,0 +1,172 @@
+"""From paths to a `Fitted` law with its scores: split, basis, probe, baselines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.fitting.comparison import comparisons
+from sdelens.fitting.fitted import Fitted, Record
+from sdelens.fitting.metrics import CONSTANT as CONSTANT
+from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
+from sdelens.origin import Origin
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.split import Split, split
+from sdelens.paths.trajectories import Paths, Trajectories, dt_of, require_transitions
+from sdelens.protocols import FitTask, Probe
+from sdelens.registry import load
+from sdelens.settings import build, described
+
+
+def fit(
+    states: Float[Tensor, "path time dim"] | Float[ndarray, "path time dim"] | Paths,
+    *,
+    dt: float | None = None,
+    probe: str | Probe = "neural",
+    basis: str = "standard",
+    center: str = "all",
+    ensemble: int = 0,
+    seed: int = 0,
+    **settings: Any,
+) -> Fitted:
+    """Fit a probe to paths; no language model is needed: `sdelens.fit(states, probe="linear")`.
+
+    80% of the paths train, 10% validate, 10% are held out for the scores beside constant-noise
+    baselines (`Fitted.record.scores`). Without `dt` the paths are discrete, one step a unit of
+    time; with it they sample continuous time, and the probe's continuous density is the default
+    (``exact`` for linear, ``auto`` for neural). An `ensemble` of so many further fits to resampled
+    paths gives `Fitted.drift_stderr` and `Fitted.covariance_stderr`. `settings` are the probe's.
+
+    >>> import torch
+    >>> noise = torch.randn(200, 50, 1, generator=torch.Generator().manual_seed(0))
+    >>> fitted = fit(noise.cumsum(1), probe="constant")
+    >>> fitted.transition(0.0, torch.zeros(1)).covariance.shape
+    torch.Size([1, 1])
+    """
+    if ensemble < 0 or ensemble == 1:
+        raise UsageError(f"an ensemble has two members or more, or none (0), got {ensemble}")
+    paths = states if isinstance(states, Paths) else _paths(_tensor(states), dt)
+    if isinstance(probe, str):
+        kind, chosen = probe, load("probe", probe)
+        density = getattr(chosen, "densities", ("discrete",))[0 if dt is None else -1]
+        built: Probe = build(chosen, {"density": density} | settings, kind)
+    elif settings:
+        raise UsageError(f"settings belong to a probe by name, got {settings} beside {probe!r}")
+    else:
+        kind, built = type(probe).__name__, probe
+    documents = [number for block in paths for number in block.document.tolist()]
+    sides = split(documents, seed=seed)
+    return fit_view(
+        paths,
+        Split(*(tuple(documents[i] for i in side) for side in vars(sides).values())),
+        {number: number for number in documents},
+        built,
+        kind=kind,
+        spec=BasisSpec(basis, center),
+        ensemble=ensemble,
+        seed=seed,
+    )
+
+
+def _tensor(states: object) -> Tensor:
+    """Numbers in a rectangle."""
+    try:
+        return torch.as_tensor(states)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"states must be one array [path, time, dim], got {type(states).__name__} ({error}); "
+            "paths of unequal length are a sdelens.paths.trajectories.Trajectories with a mask"
+        ) from None
+
+
+def _paths(states: Tensor, dt: float | None) -> Trajectories:
+    if states.ndim != 3 or states.shape[1] < 2:
+        raise UsageError(
+            f"states must be [path, time, dim] with two times or more, got {tuple(states.shape)}; "
+            "cut one long path into several: states.reshape(100, -1, dim)"
+        )
+    if dt is not None and not dt > 0:
+        raise UsageError(f"dt must be above 0, got {dt}")
+    precise = states if states.dtype == torch.float64 else states.float()
+    return Trajectories.from_states(precise, 1.0 if dt is None else dt)
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTask:
+    """One view to fit: its paths, its seed, and what its states are.
+
+    `test` takes the place of the test documents' paths where some of them must not be scored, and
+    `steps` that of the training paths where laws learn from other steps between the same states.
+    """
+
+    paths: Paths
+    seed: int
+    test: Paths | None = None
+    origin: Origin | None = None
+    steps: Paths | None = None
+
+    def fit_task(self, sides: Split) -> FitTask:
+        """Its training and validation paths; an error where a side holds no transition."""
+        train, validation = self.paths.select(sides.train), self.paths.select(sides.validation)
+        named = {"training": train, "validation": validation, "held-out": self.held_out(sides)}
+        for side, part in named.items():
+            require_transitions(part, side)
+        return FitTask(train, validation, self.seed)
+
+    def held_out(self, sides: Split) -> Paths:
+        """What is scored."""
+        return self.paths.select(sides.test) if self.test is None else self.test
+
+
+def fit_views(
+    views: Sequence[ViewTask],
+    sides: Split,
+    groups: Mapping[int, int],
+    probe: Probe,
+    *,
+    kind: str,
+    **how: Any,
+) -> list[Fitted]:
+    """Fit each view on its training documents and score it on its test documents.
+
+    A probe that can fit several laws in one computation does so. The rest goes to `comparisons`.
+    """
+    tasks = [view.fit_task(sides) for view in views]
+    steps = [view.steps for view in views]
+    fitted = []
+    for view, task, fought in zip(
+        views, tasks, comparisons(tasks, probe, steps=steps, groups=groups, **how), strict=True
+    ):
+        law = fought.found.law
+        record = Record(
+            probe=kind,
+            settings=described(probe),
+            density=getattr(law, "density", probe.density),
+            dt=dt_of(task.train),
+            seed=view.seed,
+            history=fought.found.history,
+            scores=fought.scores(view.held_out(sides), groups),
+        )
+        fitted.append(
+            Fitted(law, fought.basis, record, view.origin, fought.complement, fought.members)
+        )
+    return fitted
+
+
+def fit_view(
+    paths: Paths,
+    sides: Split,
+    groups: Mapping[int, int],
+    probe: Probe,
+    *,
+    seed: int,
+    **how: Any,
+) -> Fitted:
+    """`fit_views` of one."""
+    [fitted] = fit_views([ViewTask(paths, seed)], sides, groups, probe, **how)
+    return fitted

@@ -1,0 +1,100 @@
+r"""How large a fitted diffusion is, as one number for each state.
+
+:math:`\sqrt{\mathrm{tr}(\sigma\sigma^\top)\,dt / d}` in training-standardised coordinates: the
+root mean square, over d coordinates, of the noise of one step. The paper's diffusion magnitude
+(arXiv 2408.11863, Figures 4 and 5), made independent of the width and the units of the states.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sdelens.evidence.scorecard import pieces
+from sdelens.fitting.fitted import Fitted
+from sdelens.laws.scale import Scale
+from sdelens.paths.standard_metric import per_dimension, standard_weights
+from sdelens.paths.trajectories import Trajectories
+
+
+def magnitude(
+    fitted: Fitted, t: Float[Tensor, "*batch"], z: Float[Tensor, "*batch latent"]
+) -> Float[Tensor, "*batch"]:
+    """Of the diffusion at latent states, over one step, in standard deviations."""
+    variance = fitted.sde.diffusion(t, z).variance().expand(z.shape) * fitted.dt
+    return per_dimension(variance, standard_weights(fitted.basis)).sqrt()
+
+
+def uncertainty(
+    fitted: Fitted, t: Float[Tensor, "*batch"], z: Float[Tensor, "*batch latent"]
+) -> Float[Tensor, "*batch"]:
+    """Of the drift's standard error between ensemble members, in the same unit.
+
+    What the mean of the next state owes to the sample of documents (epistemic), where `magnitude`
+    is what the fit takes for noise (aleatoric). NaN without two members.
+    """
+    if len(fitted.members) < 2:
+        return torch.full(z.shape[:-1], torch.nan, dtype=torch.float64)
+    drifts = torch.stack([law.drift(t, z) for law in fitted.members])  # type: ignore[attr-defined]
+    squares = drifts.double().var(0) * fitted.dt**2
+    return per_dimension(squares, standard_weights(fitted.basis)).sqrt()
+
+
+def along(
+    scale: Scale, axes: Float[Tensor, "latent component"], *batch: int
+) -> Float[Tensor, "*batch component"]:
+    """The deviation of the noise along each axis, for each state of a batch."""
+    factor = scale.factor()
+    deviation: Tensor = (axes.to(factor).mT @ factor).norm(dim=-1)
+    return deviation.expand(*batch, axes.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Magnitudes:
+    """Of every transition of some paths, in order."""
+
+    document: Int[Tensor, " row"]
+    position: Float[Tensor, " row"]
+    """The time of the state that the step starts from."""
+    aleatoric: Float[Tensor, " row"]
+    epistemic: Float[Tensor, " row"]
+    error: Float[Tensor, " row"]
+    """Of the predicted next state, root mean square over coordinates, in the same unit."""
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, fitted: Fitted, latent: Iterable[Trajectories]) -> "Magnitudes":
+        """In one pass over latent paths."""
+        weights = standard_weights(fitted.basis)
+        rows = []
+        for block in pieces(latent):
+            steps = block.flat()
+            mean = fitted.sde.transition(steps.t, steps.x).mean
+            error = per_dimension((steps.following - mean).square(), weights).sqrt()
+            sizes = (f(fitted, steps.t, steps.x) for f in (magnitude, uncertainty))
+            rows.append((starts(block), steps.t, *sizes, error))
+        if not rows:
+            raise ValueError("at least one path with a transition is needed")
+        columns = zip(*rows, strict=True)
+        return cls(*(torch.cat([part.cpu() for part in column]) for column in columns))
+
+    @property
+    def constant(self) -> bool:
+        """Whether the noise is the same everywhere, up to rounding."""
+        least, most = self.aleatoric.aminmax()
+        return bool(most - least <= 1e-5 * most)
+
+
+@torch.no_grad()
+def magnitudes(fitted: Fitted, latent: Iterable[Trajectories]) -> Float[Tensor, " row"]:
+    """That of the diffusion alone, of every transition of latent paths, in order."""
+    blocks = (block.flat() for block in pieces(latent))
+    return torch.cat([magnitude(fitted, steps.t, steps.x).cpu() for steps in blocks])
+
+
+def starts(block: Trajectories) -> Int[Tensor, " row"]:
+    """The document of each transition, in the order of `Trajectories.flat`."""
+    steps: Bool[Tensor, "path step"] = block.steps
+    return block.document[:, None].expand(steps.shape)[steps]

@@ -1,0 +1,94 @@
+"""What a caller holds in memory already, in place of what a job names."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdelens.errors import UsageError
+from sdelens.paths.documents import Document, Documents
+from sdelens.protocols import LanguageModel
+from sdelens.states.capturing import encode_document
+from sdelens.states.recording import Recording
+
+GIVEN = "given"
+"""The source of a job whose texts were handed over in Python."""
+
+Texts = str | Tensor | Documents | Sequence[str | Sequence[int] | Tensor]
+"""Texts, token ids as the model shall read them, or both; one or many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A model, its documents, and their states."""
+
+    model: LanguageModel | None = None
+    documents: Documents | None = None
+    recording: Recording | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GivenSource:
+    """The source of documents that are there already."""
+
+    given: Documents
+
+    @property
+    def documents_wanted(self) -> int:
+        """How many there are."""
+        return len(self.given)
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest."""
+        return int(self.given.lengths.max())
+
+    def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
+        """As they are."""
+        del model, seed
+        return iter(self.given)
+
+
+def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = None) -> Documents:
+    """One document for each text, BOS once in front; token ids are taken as they are.
+
+    `length` is the most tokens of each after BOS. A tensor is one text ``[time]`` or many
+    ``[text, time]``, with the padding cut off by its caller.
+    """
+    if isinstance(texts, Documents):
+        return texts
+    if isinstance(texts, Mapping):
+        raise UsageError(
+            "texts must be strings or token ids, got what a tokenizer gave whole "
+            f"({', '.join(map(str, texts))}): give its input_ids, padding cut off"
+        )
+    listed = [texts] if isinstance(texts, str) or _is_ids(texts) else list(texts)
+    return Documents.of(Document(_ids(model, text, length)) for text in listed)
+
+
+def _is_ids(texts: Any) -> bool:
+    """Whether this is one text in ids."""
+    if isinstance(texts, Tensor):
+        return texts.ndim == 1
+    return len(texts) > 0 and all(isinstance(token, int) for token in texts)
+
+
+def _ids(model: LanguageModel, text: Any, length: int | None) -> tuple[int, ...]:
+    if isinstance(text, str):
+        return tuple(encode_document(model, text, length=length))
+    ids = torch.as_tensor(text)
+    if ids.ndim != 1 or ids.is_floating_point() or ids.dtype == torch.bool:
+        raise UsageError(
+            "texts must be strings or token ids [text, time], got "
+            f"{ids.dtype} of shape {list(ids.shape)}"
+        )
+    known = model.card.vocabulary or 2**62
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
+        raise UsageError(
+            f"token ids of {model.card.name} are 0 to {known - 1}, got {int(ids.min())} to "
+            f"{int(ids.max())}: cut padding off, or give texts"
+        )
+    # ids come with BOS if the caller wants it
+    return tuple(ids.tolist()[: model.card.context if length is None else length + 1])

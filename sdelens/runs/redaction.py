@@ -1,0 +1,65 @@
+"""What a run's files say of its user's machine: left out of what is shared."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sdelens.runs.folder import MANIFEST
+from sdelens.store import read_json, write_json, write_text
+
+
+def redact(copy: Path, run: Path) -> None:
+    """Reduce files and folders of the machine to their names in the copy of a run's files.
+
+    The report, which is made from them, and the version of the operating system are left out.
+    """
+    (copy / "report.html").unlink(missing_ok=True)
+    manifest = read_json(copy / MANIFEST)
+    system = str(manifest["platform"]).partition("-")[0]
+    write_json(copy / MANIFEST, manifest | {"platform": system})
+    names = {place: Path(place).name for place in _places(manifest)}
+    names |= {str(run): run.name, str(run.resolve()): run.name, str(Path.home()): "~"}
+    for file in sorted(copy.rglob("*.json")):
+        text = file.read_text(encoding="utf-8")
+        reduced = _reduced(text, names)
+        if reduced != text:
+            write_text(file, reduced)
+
+
+def _places(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Files and folders that the settings and the command name."""
+    settings = manifest["settings"]
+    inner = settings["source_settings"]
+    words = [settings["model"], *inner.values(), *manifest["argv"]]
+    words += [word.partition("=")[2] for word in manifest["argv"]]  # --set source.path=…
+    yield from (word for word in words if isinstance(word, str) and is_place(word))
+    if isinstance(inner.get("path"), str):
+        yield inner["path"]
+
+
+def is_place(word: str) -> bool:
+    """Whether a word names a file or a folder of this machine.
+
+    >>> is_place("/home/me/texts.txt"), is_place("../texts.txt"), is_place("gpt2")
+    (True, True, False)
+    """
+    begun = word.startswith(("/", "~", ".")) or Path(word).is_absolute()
+    return begun or os.path.exists(word)  # noqa: PTH110, since a long word is no error for it
+
+
+def _reduced(text: str, names: Mapping[str, str]) -> str:
+    """JSON in which places are names; the longest place first, and only where one begins."""
+    for place in sorted(names, key=len, reverse=True):
+        if names[place] and len(place) > 1:
+            said = re.escape(_quoted(place))
+            parts = re.split(rf"(?<![\w.-]){said}(?![\w-])", text)
+            text = _quoted(names[place]).join(parts)
+    return text
+
+
+def _quoted(text: str) -> str:
+    """As it stands within a JSON string."""
+    return json.dumps(text)[1:-1]

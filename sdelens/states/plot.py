@@ -1,0 +1,33 @@
+"""Paths in the plane in which they spread most."""
+
+from itertools import islice
+
+from sdelens.paths.basis import fit_basis
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.trajectories import Paths
+from sdelens.report import Figure, Layer, Panel, counted
+
+UNIT = "standard deviations"
+CAPTION = (
+    "States of {label} along {texts}, in the first two principal components of all that was "
+    "recorded, each coordinate standardised: {share:.0%} of the variance. What lies in the other "
+    "directions is not seen; paths that cross here need not meet."
+)
+
+
+def plot(paths: Paths, label: str, *, documents: int) -> Figure:
+    """The first `documents` paths of two states or more, as lines."""
+    plane = fit_basis(BasisSpec("pca:2"), paths)
+    rows = (
+        (int(number), z[seen])
+        for block in plane.view(paths)
+        for number, seen, z in zip(block.document, block.mask, block.states, strict=True)
+        if int(seen.sum()) > 1
+    )
+    lines = tuple(
+        Layer("line", {"x": z[:, 0], "y": z[:, 1]}, f"text {number}", series)
+        for series, (number, z) in enumerate(islice(rows, documents))
+    )
+    told = {"label": label, "texts": counted(len(lines), "text"), "share": float(plane.explained)}
+    panel = Panel(f"component 1, {UNIT}", f"component 2, {UNIT}", lines, equal=True)
+    return Figure("portrait", (panel,), CAPTION.format(**told))

@@ -1,0 +1,1 @@
+"""Text generated while a fit displaces the model's states."""

@@ -1,0 +1,180 @@
+"""Doses and responses, and what is said of them."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sdelens.errors import UsageError
+from sdelens.fitting.study import Analyzer
+from sdelens.protocols import Site
+from sdelens.states.recording import DEPTH
+from sdelens.steering.doses import Steering
+from sdelens_plugins.analyzers.steering.analyzer import SteeringAnalyzer
+from sdelens_plugins.analyzers.steering.dose_response import (
+    CONTROLS,
+    FIT,
+    METRICS,
+    DoseResponse,
+    parsed,
+)
+from sdelens_plugins.analyzers.steering.figures import logged
+from sdelens_plugins.analyzers.steering.summary import headline
+from tests.asked import value
+from tests.small import of_tokens
+from tests.spoken import spoken_study
+
+QUICK = SteeringAnalyzer(documents=6, prefix=8, tokens=5, branches=3, drift="-0.5,1")
+PROMPT = "the cat sat on the mat"
+
+
+@pytest.fixture(scope="module")
+def finding(study):
+    return QUICK.analyze(study, seed=0)
+
+
+def test_it_is_an_analyzer_of_views():
+    assert isinstance(QUICK, Analyzer)
+    assert QUICK.needs == {"sde", "model"}
+
+
+def test_every_direction_has_every_dose_of_every_text(finding):
+    doses, texts = len(QUICK.doses()), finding.arrays["scores.unsteered"].shape[0]
+    assert texts == 6
+    for name in (FIT, *CONTROLS):
+        scores = finding.arrays[f"scores.{name}"]
+        assert scores.shape == (doses, texts, len(METRICS))
+        assert scores[..., METRICS.index("first kl")].min() > 0
+    assert not finding.arrays["scores.unsteered"][:, METRICS.index("kl")].any()
+
+
+def test_leads_are_paired_differences_from_the_fit(finding):
+    column = METRICS.index("first kl")
+    own, other = (finding.arrays[f"scores.{name}"][1, :, column] for name in (FIT, "to the mean"))
+    lead = value(finding, "KL, drift +1: lead of the fit over to the mean")
+    assert lead.value == pytest.approx(float((own - other).mean()))
+    assert lead.stderr == pytest.approx(float((own - other).std() / 6**0.5))
+    nats = METRICS.index("nats")
+    own, rest = (finding.arrays[f"scores.{name}"][..., nats] for name in (FIT, "unsteered"))
+    change = value(finding, "change of nats per word, drift +1")
+    assert change.value == pytest.approx(float((own[1] - rest).mean()))
+
+
+def made(leads):
+    """A dosed study whose controls are below the fit by known amounts at every dose."""
+    steerings = (*parsed("-1,1", "drift"), *parsed("0", "diffusion"))
+    noise = torch.linspace(-0.1, 0.1, 20, dtype=torch.float64)[:, None].expand(-1, len(METRICS))
+    own = (2 + noise).expand(len(steerings), -1, -1)
+    others = {name: own - lead + noise.flip(0) for name, lead in zip(CONTROLS, leads, strict=True)}
+    return DoseResponse(steerings, 1 + noise, {FIT: own, **others})
+
+
+def test_the_sentence_concludes_first_then_says_more_less_and_not_shown():
+    said = headline(made((1.0, -1.0, 0.0, 1.0)))
+    conclusion = "Nothing sets the fit apart from as long a push to the mean state: at none of 3 "
+    assert said.startswith(conclusion)
+    assert "Under drift +1 the law moves by 2 nats" in said
+    assert "more than other tokens' drifts (+1.00 [" in said
+    assert "less than draws from the increments' covariance (-1.00 [" in said
+    assert "not shown to differ from the way to the mean state" in said
+    assert "(12 comparisons)" in said
+    assert said.count(". ") == 2, "three sentences"
+
+
+def test_the_conclusion_names_the_doses_that_are_set_apart():
+    dosed = made((0.0,) * 4)
+    dosed.scores["to the mean"][0] -= 1.0
+    dosed.scores["to the mean"][2] += 1.0
+    said = headline(dosed)
+    assert "more than as long a push to the mean state under drift -1 (+1.00 [" in said
+    assert "less than as long a push to the mean state under diffusion 0 (-1.00 [" in said
+    assert "at 1 of 3 doses no difference is shown." in said
+
+
+def test_of_one_text_no_difference_is_shown():
+    dosed = made((1.0,) * 4)
+    one = {name: scores[:, :1] for name, scores in dosed.scores.items()}
+    said = headline(replace(dosed, unsteered=dosed.unsteered[:1], scores=one))
+    assert "Nothing sets the fit apart" in said
+    assert "more than" not in said
+
+
+def test_intervals_of_the_sentence_hold_together():
+    lead = made((0.0,) * 4).lead(CONTROLS[0], Steering(1.0), "first kl")
+    narrow, wide = lead.ends, lead.together(12)
+    assert wide[0] < narrow[0] < lead.value < narrow[1] < wide[1]
+
+
+def test_the_text_shown_goes_on_from_the_prompt(study):
+    found = QUICK.analyze(replace(study, prompt=PROMPT), seed=0)
+    assert found.prompt == PROMPT
+    assert found.strips[0].name == "unsteered"
+    assert set(found.strips[0].values) == {0.0}
+    assert len(found.strips) == 1 + len(QUICK.doses())
+    assert {len(strip.tokens) for strip in found.strips} == {QUICK.tokens}
+    most = max(value for strip in found.strips for value in strip.values)
+    assert {strip.scale for strip in found.strips} == {(0.0, most)}, "colours compare by eye"
+    assert {strip.tokens[0] for strip in found.strips} == {found.strips[0].tokens[0]}
+
+
+def test_a_full_context_is_cut_so_that_words_fit(study, model):
+    long = replace(study, prompt=of_tokens(model, model.card.context))
+    assert len(QUICK.analyze(long, seed=0).strips[0].tokens) == QUICK.tokens
+
+
+@pytest.mark.parametrize("basis", ["pca:4"])
+@pytest.mark.parametrize("site", [Site("embed"), Site("block", 2)], ids=str)
+def test_any_layer_and_basis_can_be_steered(model, site, basis):
+    found = QUICK.analyze(spoken_study(model, site, basis=basis), seed=0)
+    assert "over 6 test documents" in found.headline
+
+
+def test_error_bars_that_reach_zero_end_at_the_least_that_is_shown():
+    y = torch.tensor([[1.0, 0.1, 0.0]], dtype=torch.float64)
+    ends = torch.tensor([[[0.5, 1.5], [-0.2, 0.4], [0.0, 0.0]]], dtype=torch.float64)
+    values, bars = logged(y, ends)
+    assert values[0, :2].tolist() == pytest.approx([0.0, -1.0])
+    assert bars[0, 1].tolist() == pytest.approx([-1.0, math.log10(0.4)])
+    assert values[0, 2].isnan()
+    assert bars[0, 2].isnan().all()
+
+
+def test_no_share_of_new_words_is_shown_above_all(finding):
+    for figure in finding.figures:
+        if figure.name.startswith("distinct"):
+            for layer in (layer for panel in figure.panels for layer in panel.layers):
+                shown = layer.values["y"].nan_to_num(0.5)
+                assert shown.min() >= 0
+                assert shown.max() <= 1
+
+
+def test_one_seed_gives_one_finding_and_another_another(study, finding):
+    before = torch.get_rng_state()
+    again, other = (QUICK.analyze(study, seed=seed) for seed in (0, 1))
+    assert torch.equal(before, torch.get_rng_state())
+    assert finding.estimates == again.estimates
+    assert finding.estimates != other.estimates
+
+
+def test_what_cannot_be_is_refused(study):
+    for name in ("documents", "prefix", "tokens", "branches"):
+        with pytest.raises(UsageError, match=f"{name} must be at least"):
+            SteeringAnalyzer(**{name: 0})
+    with pytest.raises(UsageError, match="drift must be numbers with commas"):
+        SteeringAnalyzer(drift="much")
+    with pytest.raises(UsageError, match="diffusion must be a number from 0 on"):
+        SteeringAnalyzer(diffusion="-1,2")
+    with pytest.raises(UsageError, match="drift must have a dose that changes something"):
+        SteeringAnalyzer(drift="0")
+    with pytest.raises(UsageError, match="temperature"):
+        SteeringAnalyzer(temperature=-1.0)
+    with pytest.raises(UsageError, match="no held-out document has a state at position 30"):
+        replace(QUICK, prefix=30).analyze(study, seed=0)
+    with pytest.raises(UsageError, match="room for 0 words"):
+        replace(QUICK, prefix=47).analyze(study, seed=0)
+    with pytest.raises(UsageError, match="the language model that the run was made with"):
+        QUICK.analyze(replace(study, model=None), seed=0)
+    deep = replace(study, views={DEPTH: study.single[1]})
+    with pytest.raises(UsageError, match="along the depth"):
+        QUICK.analyze(deep, seed=0)

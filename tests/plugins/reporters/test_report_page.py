@@ -1,0 +1,242 @@
+"""The report in a real browser: what a reader sees, clicks, hovers over and prints."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Report, Strip, Table
+from sdelens_plugins.reporters.html import HtmlReporter
+
+spec = importlib.util.spec_from_file_location(
+    "browser", Path(__file__).parents[3] / "tools" / "browser.py"
+)
+browser = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(browser)
+
+pytestmark = pytest.mark.skipif(browser.PROGRAM is None, reason="no chromium is installed")
+WIDTHS, THEMES = (400, 900, 1400), ("light", "dark")
+AXE = Path(importlib.util.find_spec("axe_core_python").origin).with_name("axe.min.js")
+OVERLAPS = """
+() => {
+  const leaves = [...document.querySelectorAll("body *:not(svg *)")].filter(
+    e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())
+      && e.checkVisibility({opacityProperty: true, contentVisibilityAuto: true})
+      && !e.closest(".tokens, .skip, q"));
+  const boxes = leaves.flatMap(e => [...e.childNodes].filter(n => n.nodeType === 3).flatMap(n => {
+    const range = document.createRange();
+    range.selectNodeContents(n);
+    return [...range.getClientRects()].map(r => [e, r]);
+  })).filter(([e, r]) => r.width > 1 && r.height > 1);
+  const found = [];
+  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+    const [e, a] = boxes[i], [f, b] = boxes[j];
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    // half a line is two texts in one place; less is the leading of neighbouring lines
+    if (e !== f && wide > 2 && high > Math.min(a.height, b.height) / 2)
+      found.push([e.textContent.slice(0, 40), f.textContent.slice(0, 40)]);
+  }
+  return found;
+}
+"""
+CLIPPED = """
+() => [...document.querySelectorAll("body *:not(svg, svg *)")].filter(
+    e => e.checkVisibility() && !e.closest(".skip, .quantities")
+      && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1
+      && !e.closest(".scroll, .panels")
+  ).map(e => e.outerHTML.slice(0, 80))
+"""
+
+
+WORDS = (
+    "<script>alert(1)</script>",
+    " the",
+    "\n",
+    '" onclick="x',
+    " antidisestablishmentarianism",
+) * 8
+LONG = "a_very_long_name_without_any_place_to_break_" * 4
+
+
+def everything():
+    """A report with every mark, table and kind of text, some of it meant to break a page."""
+    x = torch.arange(float(len(WORDS)))
+    wave = (x / 3).sin()
+    path = (
+        Layer("band", {"x": x, "low": wave - 1, "high": wave + 1}, "interval", 1),
+        Layer("line", {"x": x, "y": wave}, "mean", dashed=True),
+    )
+    heat = Layer("heat", {"x": x, "y": torch.arange(4.0), "z": 0.25 + wave.expand(4, -1)}, "nats")
+    bars = Layer("bars", {"x": x[:4], "y": wave[:4]}, words=("alpha", "beta", "gamma", "delta"))
+    words = Layer("words", {"x": wave, "y": (x / 5).cos()}, words=WORDS)
+    figures = (
+        Figure("lines", (Panel("position", "nats", path), Panel("", "nats", (bars,))), "Two."),
+        Figure("heat", (Panel("position", "component", (heat,)),), "A map of values."),
+        Figure("words", (Panel("PC 1", "PC 2", (words,)),), "Words in a plane."),
+    )
+    values = tuple(0.1 * k for k in range(len(WORDS)))
+    finding = Finding(
+        analyzer="everything",
+        view="L06",
+        headline=f"One sentence, and {LONG}.",
+        reading="How to read it. " * 20,
+        estimates=tuple(Estimate(f"estimate {k}", 0.1 * k, 0.02, "nats") for k in range(14)),
+        figures=figures,
+        strips=(
+            Strip("diffusion", WORDS, values, "nats"),
+            Strip("log scale", WORDS, tuple(v - 1.5 for v in values), "nats"),
+        ),
+        prompt="What is the capital of France?",
+    )
+    few = Finding("few", "L06", "Little.", "", estimates=(Estimate("one", 2.0),))
+    scores = Table(
+        "Scores",
+        ("mean", "nats per dimension", "gain"),
+        (("linear", "1.30 ± 0.01", "0.05 ± 0.01"), ("neural", "1.25 ± 0.01", "")),
+        "A note.",
+        own=1,
+        source="fits/L06/metrics.json",
+    )
+    return Report(
+        title=LONG,
+        subtitle="runs/demo",
+        verdict=("It is a poor description here.", LONG),
+        tables=(scores,),
+        findings=(finding, few),
+        places=("analysis/everything/L06", "analysis/few/L06"),
+        failures={"another": "needs a model"},
+        provenance={"model": LONG, "seed": "0"},
+    )
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A report with every mark, table and kind of text."""
+    return HtmlReporter().render(everything(), tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def program():
+    with browser.chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(program, file):
+    """Open the report; whatever it asks for but itself is noted."""
+    pages = []
+
+    def visit(width=900, theme="light"):
+        page = program.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(file.as_uri())
+        pages.append(page)
+        return page
+
+    yield visit
+    for page in pages:
+        page.close()
+
+
+def test_no_request_leaves_the_page(visit, file):
+    page = visit()
+    page.mouse.wheel(0, 10_000)
+    page.wait_for_load_state("networkidle")
+    assert page.asked == [file.as_uri()]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_text_overflows_or_overlaps(visit, width, theme):
+    page = visit(width, theme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CLIPPED) == []
+    assert page.evaluate(OVERLAPS) == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", [400, 1400])
+def test_axe_finds_nothing_to_complain_about(visit, width, theme):
+    page = visit(width, theme)
+    # through the protocol: the page's own policy allows no script
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")
+    assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found["violations"]] == []
+    assert len(found["passes"]) > 10
+
+
+def test_a_button_for_each_quantity_shows_its_colours_alone(visit):
+    page = visit()
+    views = page.locator(".quantity")
+    shown = [views.nth(k).is_visible() for k in range(views.count())]
+    assert shown == [True, False]
+    page.get_by_role("radio", name="log scale").check(force=True)
+    assert [views.nth(k).is_visible() for k in range(views.count())] == [False, True]
+    assert views.nth(1).locator(".tokens span").first.get_attribute("title") == "-1.5 nats"
+
+
+def test_every_control_is_reached_by_tab(visit):
+    page = visit()
+    wanted = page.evaluate(
+        """() => [...document.querySelectorAll("a[href], summary, input:checked, [tabindex='0']")]
+             .filter(e => e.checkVisibility()).length"""
+    )
+    reached = set()
+    for _ in range(wanted + 2):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.outerHTML.slice(0, 200)"))
+    elements = page.evaluate(
+        """() => [...document.querySelectorAll("a[href], summary, input:checked, [tabindex='0']")]
+             .filter(e => e.checkVisibility()).map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert set(elements) <= reached
+    # the arrows change the quantity from the keyboard
+    page.locator("input[type=radio]").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".quantity").nth(1).is_visible()
+
+
+def test_a_cell_of_a_heat_map_tells_its_exact_value_under_the_pointer(visit):
+    page = visit()
+    cell = page.locator("svg g[pointer-events=all] path").first
+    title = cell.locator("title").text_content()
+    assert title.endswith(": 0.25")
+    cell.scroll_into_view_if_needed()
+    box, picture = cell.bounding_box(), page.locator("svg:has(g[pointer-events=all])").first
+    frame = picture.bounding_box()
+    assert frame["x"] < box["x"] < frame["x"] + frame["width"]
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    under = page.evaluate("([x, y]) => document.elementFromPoint(x, y)?.textContent", middle)
+    assert under == title
+
+
+def test_it_prints_whole_with_what_was_folded(visit):
+    page = visit(794)  # A4 at 96 dots an inch
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 794
+    assert page.evaluate(CLIPPED) == []
+    folded = page.locator("details.numbers table")
+    assert folded.bounding_box()["height"] > 100
+    assert all(page.locator(".quantity").nth(k).is_visible() for k in range(2))
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_hostile_tokens_are_text(visit):
+    page = visit()
+    assert page.locator("script, img, iframe").count() == 0
+    words = page.locator(".tokens").first.text_content()
+    assert "<script>alert(1)</script>" in words
+
+
+def test_every_number_leads_to_its_file(visit):
+    page = visit()
+    links = page.locator(".source a, figcaption a").evaluate_all(
+        "all => all.map(a => a.getAttribute('href'))"
+    )
+    assert "fits/L06/metrics.json" in links
+    assert "analysis/everything/L06/finding.json" in links
+    assert any(link.endswith(".csv") for link in links)

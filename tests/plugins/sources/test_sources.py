@@ -1,0 +1,303 @@
+"""Where documents come from."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas
+import pytest
+
+from sdelens.errors import UnknownName, UsageError
+from sdelens.paths.documents import Documents
+from sdelens.protocols import Source
+from sdelens.states.capturing import encode_document
+from sdelens_plugins.sources.dataset import DatasetSource
+from sdelens_plugins.sources.file import FileSource
+from sdelens_plugins.sources.rows import Columns, annotations, documents_of_rows
+from sdelens_plugins.sources.sampled import SampledSource
+
+TEXTS = ["The cat sat.", "Oh, no! It ran away", "NA", "a é ü", "12", 'He said "so", and left.']
+MANY = {"documents": 10_000, "length": 40, "seed": 0}
+
+
+def write(folder, kind, texts, column="text"):
+    file = folder / f"texts.{kind}"
+    table = pandas.DataFrame({column: texts})
+    if kind == "txt":
+        file.write_text("\n\n".join(texts), encoding="utf-8")
+    elif kind == "csv":
+        table.to_csv(file, index=False)
+    elif kind == "parquet":
+        table.to_parquet(file)
+    else:
+        table.to_json(file, orient="records", lines=kind == "jsonl", force_ascii=False)
+    return file
+
+
+def read(source, model, seed=0):
+    return list(source.documents(model, seed=seed))
+
+
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "json", "csv", "parquet"])
+def test_every_kind_of_file_gives_the_same_documents(tmp_path, stories, kind):
+    texts = [text for text in TEXTS if text != "12"] if kind == "csv" else TEXTS
+    found = read(FileSource(str(write(tmp_path, kind, texts))), stories)
+    assert {d.tokens for d in found} == {tuple(encode_document(stories, text)) for text in texts}
+    assert len(found) == len(texts)
+
+
+def test_kinds_agree_on_the_order_too(tmp_path, stories):
+    texts = TEXTS[:4]
+    kinds = ("txt", "jsonl", "json", "csv", "parquet")
+    found = [read(FileSource(str(write(tmp_path, k, texts))), stories, seed=3) for k in kinds]
+    assert all(documents == found[0] for documents in found)
+    assert found[0] != read(FileSource(str(tmp_path / "texts.txt")), stories, seed=4)
+
+
+def test_lines_are_documents_where_there_is_no_blank_one(tmp_path, stories):
+    file = tmp_path / "lines.TXT"
+    file.write_text("\ufeffone line\nanother line\n", encoding="utf-8")
+    assert len(read(FileSource(str(file)), stories)) == 2
+    file.write_text("one\nparagraph\n \nanother\n\n\nthird\n", encoding="utf-8")
+    assert len(read(FileSource(str(file)), stories)) == 3
+
+
+def test_no_more_documents_and_tokens_than_asked_for(tmp_path, stories):
+    file = write(tmp_path, "jsonl", ["Once upon a time there was a cat"] * 9)
+    found = read(FileSource(str(file), documents_wanted=4, length=3), stories)
+    assert [len(d.tokens) for d in found] == [4] * 4  # BOS and three tokens
+
+
+def test_the_column_is_chosen_or_found(tmp_path, stories):
+    file = write(tmp_path, "csv", TEXTS[:2], column="story")
+    assert len(read(FileSource(str(file)), stories)) == 2
+    pandas.DataFrame({"story": TEXTS[:2], "title": ["x y z", "y z x"]}).to_csv(file, index=False)
+    with pytest.raises(UsageError, match="Give --column; there are story, title"):
+        read(FileSource(str(file)), stories)
+    titles = read(FileSource(str(file), column="title"), stories)
+    assert {d.tokens for d in titles} == {
+        tuple(encode_document(stories, t)) for t in ("x y z", "y z x")
+    }
+
+
+def test_a_missing_column_is_named_beside_those_there_are(tmp_path, stories):
+    file = write(tmp_path, "jsonl", TEXTS)
+    with pytest.raises(UsageError, match="has no column 'story': its columns are text"):
+        read(FileSource(str(file), column="story"), stories)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet"])
+def test_a_column_that_holds_no_texts_is_refused(tmp_path, stories, kind):
+    file = write(tmp_path, kind, [1, 2, 3])
+    with pytest.raises(UsageError, match="column 'text' must hold texts, got a int"):
+        read(FileSource(str(file)), stories)
+
+
+def test_a_row_without_a_text_is_refused(tmp_path, stories):
+    file = write(tmp_path, "jsonl", ["a text", None])
+    with pytest.raises(UsageError, match="column 'text' must hold texts, got a NoneType"):
+        read(FileSource(str(file)), stories)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.txt", None, "is not a file"),
+        ("x.docx", "text", "must be one of .txt, .jsonl"),
+        ("x.txt", "", "is empty: there is no text"),
+        ("x.txt", " \n\n ", "holds no rows"),
+        ("x.csv", "text\n", "holds no rows"),
+        ("x.json", "[]", "holds no rows"),
+        ("x.json", '{"text": "a"}', "expected a list of objects, got a dict"),
+        ("x.json", "[1, 2]", "expected objects or texts"),
+        ("x.json", '[{"text": ', "cannot be read as .json"),
+        ("x.jsonl", '{"text": "a"}\nnot json\n', "cannot be read as .jsonl"),
+        ("x.parquet", "not parquet", "cannot be read as .parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(tmp_path, stories, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match=message.replace(".", r"\.")):
+        read(FileSource(str(tmp_path / name)), stories)
+
+
+def test_bytes_that_are_no_utf8_are_refused(tmp_path, stories):
+    (tmp_path / "x.txt").write_bytes("caf\u00e9 au lait".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"cannot be read as \.txt"):
+        read(FileSource(str(tmp_path / "x.txt")), stories)
+
+
+def test_responses_follow_their_prompt_and_share_its_group(shared, stories):
+    file = shared / "data" / "helpsteer2" / "eval.json"
+    rows = json.loads(file.read_text())
+    source = FileSource(str(file), documents_wanted=10_000, length=40)
+    found = read(source, stories)
+    assert len(found) == sum(len(row["responses"]) for row in rows)
+    prompts = {row["prompt"]: row for row in rows}
+    assert len({d.group for d in found}) == len(prompts)
+    by_tokens = {d.tokens: d for d in found}
+    room = stories.card.context - 41
+    short = [row for row in rows if len(encode_document(stories, row["prompt"] + "\n\n")) < room][
+        :20
+    ]
+    assert short
+    for row in short:
+        asked = encode_document(stories, row["prompt"] + "\n\n")
+        for response in row["responses"]:
+            ids = (*asked, *stories.encode(response)[:40])
+            assert by_tokens[ids].start == len(asked), "recorded along the response"
+    documents = Documents.of(found)
+    assert int(documents.lengths.max()) <= stories.card.context
+    assert (documents.start <= documents.lengths).all()
+
+
+@pytest.mark.parametrize("kind", ["json", "parquet"])
+def test_lists_of_responses_and_one_row_for_each_are_the_same(tmp_path, stories, kind):
+    lists = [
+        {"prompt": "Who?", "responses": ["The cat did it", "I do not know that"]},
+        {"prompt": "When?", "responses": ["Last night"]},
+    ]
+    single = [
+        {"prompt": row["prompt"], "response": text} for row in lists for text in row["responses"]
+    ]
+    found = []
+    for rows in (lists, single):
+        file = tmp_path / f"{len(found)}.{kind}"
+        table = pandas.DataFrame(rows)
+        table.to_parquet(file) if kind == "parquet" else table.to_json(file, orient="records")
+        found.append(read(FileSource(str(file)), stories))
+    one, two = ({(d.tokens, d.start) for d in documents} for documents in found)
+    assert one == two
+    for documents in found:
+        prompt = {d.tokens[: d.start]: d.group for d in documents}
+        assert len(set(prompt.values())) == len(prompt) == 2
+
+
+def test_ratings_of_responses_go_with_each(shared, stories):
+    file = shared / "data" / "helpsteer2" / "eval.json"
+    rows = json.loads(file.read_text())[:40]
+    found = list(documents_of_rows(rows, Columns("responses", "prompt"), stories, **MANY))
+    expected = [rating for row in rows for rating in row["labels"]]
+    came = sorted(tuple(document.annotations.items()) for document in found)
+    assert came == sorted(tuple(rating.items()) for rating in expected)
+    by_tokens = {d.tokens: d.annotations for d in found}
+    row = min(rows, key=lambda row: len(row["prompt"]))
+    asked = encode_document(stories, row["prompt"] + "\n\n")
+    for response, rating in zip(row["responses"], row["labels"], strict=True):
+        assert by_tokens[*asked, *stories.encode(response)[:40]] == rating
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet"])
+def test_numbers_beside_a_text_are_its_annotations(tmp_path, stories, kind):
+    file = tmp_path / f"x.{kind}"
+    rated = pandas.DataFrame(
+        {"text": TEXTS[:3], "score": [1, 2.5, None], "by": ["me", "you", "us"], "id": [7, 8, 9]}
+    )
+    writers = {"csv": rated.to_csv, "parquet": rated.to_parquet}
+    if kind in writers:
+        writers[kind](file, index=False)
+    else:
+        rated.to_json(file, orient="records", lines=kind == "jsonl")
+    found = {d.tokens: d.annotations for d in read(FileSource(str(file)), stories)}
+    expected = [{"score": 1.0, "id": 7.0}, {"score": 2.5, "id": 8.0}, {"id": 9.0}]
+    assert found == {
+        tuple(encode_document(stories, t)): e for t, e in zip(TEXTS[:3], expected, strict=True)
+    }
+
+
+def test_a_dataset_has_annotations_too(tmp_path, stories, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "rated-set"
+    folder.mkdir()
+    rated = pandas.DataFrame({"text": TEXTS[:3], "score": [1, 2.5, None]})
+    rated.to_json(folder / "train.jsonl", orient="records", lines=True)
+    found = {d.tokens: d.annotations for d in read(DatasetSource(str(folder)), stories)}
+    expected = [{"score": 1.0}, {"score": 2.5}, {}]
+    assert found == {
+        tuple(encode_document(stories, t)): e for t, e in zip(TEXTS[:3], expected, strict=True)
+    }
+
+
+def test_numbers_that_are_none_are_no_annotations():
+    row = {"a": float("nan"), "b": float("inf"), "c": 10**400, "d": True, "e": "1", "f": [1, 2]}
+    assert annotations(row) == {"e": 1.0}
+    assert annotations(row, {"e"}) == {}
+
+
+def test_a_name_that_occurs_twice_is_said_with_its_objects():
+    row = {"complexity": 1, "labels": {"complexity": 4, "coherence": 2}}
+    assert annotations(row) == {"complexity": 1.0, "labels.complexity": 4.0, "coherence": 2.0}
+
+
+def test_a_table_with_gaps_keeps_its_texts_and_its_ratings(tmp_path, stories):
+    file = tmp_path / "x.csv"
+    file.write_text('text,score\n007,1\n"",NA\na cat,2.5\n')
+    found = read(FileSource(str(file), column="text"), stories)
+    expected = {"007": {"score": 1.0}, "": {}, "a cat": {"score": 2.5}}
+    assert {d.tokens: d.annotations for d in found} == {
+        tuple(encode_document(stories, text)): notes for text, notes in expected.items()
+    }
+
+
+def test_a_prompt_that_fills_the_context_leaves_nothing_to_record(tmp_path, char_gpt2):
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps([{"prompt": "x" * 60, "response": "yes"}]))
+    (document,) = read(FileSource(str(file)), char_gpt2)
+    assert len(document.tokens) == document.start == 48
+
+
+def test_sampled_texts_are_a_source_like_any_other(char_gpt2):
+    source = SampledSource(documents_wanted=5, length=10)
+    assert isinstance(source, Source)
+    found = read(source, char_gpt2)
+    assert len(found) == 5
+    assert found == read(source, char_gpt2)
+    assert found != read(source, char_gpt2, seed=1)
+
+
+def test_a_dataset_in_a_local_folder_is_read_by_split(tmp_path, stories, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "stories-set"
+    folder.mkdir()
+    for split, texts in (("train", TEXTS[:2]), ("test", TEXTS[2:4])):
+        pandas.DataFrame({"text": texts}).to_json(
+            folder / f"{split}.jsonl", orient="records", lines=True
+        )
+    for split, texts in (("train", TEXTS[:2]), ("test", TEXTS[2:4])):
+        found = read(DatasetSource(str(folder), split), stories)
+        assert {d.tokens for d in found} == {
+            tuple(encode_document(stories, text)) for text in texts
+        }
+    with pytest.raises(UsageError, match="Unknown split"):
+        read(DatasetSource(str(folder), "validation"), stories)
+    with pytest.raises(UsageError, match="has no column 'story'"):
+        read(DatasetSource(str(folder), "train", column="story"), stories)
+
+
+def test_a_dataset_folder_that_is_not_there_is_an_unknown_name(stories, tmp_path):
+    with pytest.raises(UnknownName, match="no dataset named"):
+        read(DatasetSource(str(tmp_path / "absent")), stories)
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_dataset_on_a_hub_that_cannot_be_reached_is_soon_said_to_be(tmp_path, offline):
+    # 3 s alone; datasets by itself would retry for 23 s and more
+    code = (
+        "import sys; from sdelens.errors import SdelensError\n"
+        "from sdelens_plugins.sources.dataset import DatasetSource\n"
+        f"try: list(DatasetSource('someone/stories', offline={offline}).documents(None, seed=0))\n"
+        "except SdelensError as error: print(error.exit_code, error)"
+    )
+    hidden = ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_HUB_CACHE", "HF_DATASETS_OFFLINE")
+    rest = {name: value for name, value in os.environ.items() if name not in hidden}
+    settings = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(
+        command, env=rest | settings, capture_output=True, text=True, check=True, timeout=20
+    ).stdout
+    assert out.startswith("4 "), out
+    assert ("--offline was given" in out) == offline
+    assert "someone/stories" in out
+    assert "--texts FILE" in out
