@@ -7,8 +7,9 @@ import torch
 import sdelens
 from sdelens.errors import BrokenPlugin, OutOfMemory, UnknownName, UsageError
 from sdelens.registry import forget, registered
-from sdelens.runs.engine import Quiet, execute, require_disk
+from sdelens.runs.engine import execute, require_disk
 from sdelens.runs.job import Job
+from sdelens.runs.observer import NullObserver
 from sdelens.runs.plan import free_disk
 from sdelens.runs.run import Run
 from sdelens.runs.task import Task
@@ -28,7 +29,7 @@ def job(tmp_path_factory):
     )
 
 
-class Told(Quiet):
+class Told(NullObserver):
     """Keeps what it was told, and fails in a stage if it is asked to."""
 
     def __init__(self, failing=""):
