@@ -15,7 +15,7 @@ from sdelens.language.token_class import TokenClass, classify
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
-from sdelens_plugins.analyzers.common.sections import bracketed, estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
 
 LEAST = 20
 """Classes with fewer transitions are left out."""
@@ -96,7 +96,8 @@ def shown(shares: Shares) -> list[TokenClass]:
 def headline(whole: Shares, parts: dict[str, Shares], documents: int) -> str:
     """What share of the motion is drift, and where it is least and most."""
     said = (
-        f"On {counted(documents, 'test document')} drift is {bracketed(whole.drift[0], 2)} of the "
+        f"On {counted(documents, 'test document')} drift is {with_interval(whole.drift[0], 2)} of "
+        "the "
         f"motion, {_compared(whole)}, and the noise is {_off(whole.gap[0])}."
     )
     kinds = shown(parts["from"]) if parts else []
@@ -114,7 +115,7 @@ def _compared(whole: Shares) -> str:
     """With the better of the two laws that know nothing of what comes."""
     if float(whole.mean.value[0]) <= 0:
         return "where the random walk has none and the mean state alone is worse"
-    return f"{bracketed(whole.lead[0], 2)} more than the mean state alone foretells"
+    return f"{with_interval(whole.lead[0], 2)} more than the mean state alone foretells"
 
 
 def _off(gap: Interval) -> str:

@@ -23,7 +23,7 @@ from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.branched_target.results import SavingResults
 from sdelens_plugins.analyzers.branched_target.sample_saving import SIZES, asked, learned
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
-from sdelens_plugins.analyzers.common.next_token_analyzer import drawn
+from sdelens_plugins.analyzers.common.next_token_analyzer import sampler_note
 
 LEAST = 16
 """Training documents."""
@@ -139,7 +139,7 @@ class BranchedTargetAnalyzer:
             headline=shown.headline(),
             reading=READING
             + (OWN if shown.own else FOREIGN)
-            + drawn(study.sampler, found.agreement),
+            + sampler_note(study.sampler, found.agreement),
             estimates=shown.estimates(),
             arrays=shown.arrays(),
             figures=shown.figures(),

@@ -23,7 +23,7 @@ from sdelens_plugins.analyzers.branched_target.sample_saving import (
     savings,
     training_sets,
 )
-from sdelens_plugins.analyzers.common.sections import bracketed, estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
 
 LABELS = {"squares": "squared error of the mean", "nats": "cross-entropy"}
 UNITS = {"squares": "training variances per dimension", "nats": "nats per dimension"}
@@ -105,7 +105,7 @@ class SavingResults:
         said = (
             f"With {self.branches} next states drawn after each prefix, a {self.probe} fit to "
             f"{self.documents[BRANCHED[-1]]} documents foretells as well as one to "
-            f"{bracketed(saving, 2)} times as many plain ones"
+            f"{with_interval(saving, 2)} times as many plain ones"
         )
         if self.own:
             said += f" (1: nothing is saved; {self.ceiling:.2f} at most by theory)"

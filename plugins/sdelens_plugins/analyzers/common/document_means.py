@@ -1,4 +1,4 @@
-"""Means over places of texts, with errors over texts."""
+"""Means over positions of documents, with standard errors over documents."""
 
 import math
 from dataclasses import dataclass
@@ -13,56 +13,60 @@ from sdelens.report import Estimate
 
 @dataclass(frozen=True)
 class DocumentMean:
-    """A mean over places, its standard error over texts where there are several."""
+    """A mean over positions and its standard error over documents; None for a single document."""
 
     value: float
     stderr: float | None
-    texts: int
+    documents: int
 
     @classmethod
-    def of(cls, values: Float[Tensor, " place"], text: Int[Tensor, " place"]) -> "DocumentMean":
-        """Of one number for each place; places without one (NaN) do not count."""
-        seen = values.isfinite()
-        if not seen.any():
+    def of(
+        cls, values: Float[Tensor, " place"], document: Int[Tensor, " place"]
+    ) -> "DocumentMean":
+        """The mean of one value per position; missing values (NaN) do not count."""
+        known = values.isfinite()
+        if not known.any():
             return cls(float("nan"), None, 0)
-        return cls.ratio(*summed(values[seen], text[seen], int(text.max()) + 1))
+        return cls.ratio(*summed(values[known], document[known], int(document.max()) + 1))
 
     @classmethod
-    def ratio(cls, above: Float[Tensor, " text"], below: Float[Tensor, " text"]) -> "DocumentMean":
-        """Of two sums for each text, of which the second is not zero everywhere."""
-        ratio = Ratio.of(above, below)
+    def ratio(
+        cls, numerator: Float[Tensor, " document"], denominator: Float[Tensor, " document"]
+    ) -> "DocumentMean":
+        """The ratio of two sums per document; the second must not be zero everywhere."""
+        ratio = Ratio.of(numerator, denominator)
         return cls(ratio.value, ratio.stderr if ratio.groups > 1 else None, ratio.groups)
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Of the 95% interval; the value twice where there is one text."""
-        return self.together(1)
+        """The ends of the 95% interval; the value twice for a single document."""
+        return self.simultaneous_ends(1)
 
-    def together(self, comparisons: int) -> tuple[float, float]:
-        """The ends of one of so many intervals that hold all at once in 95% (Bonferroni)."""
-        margin = student(1 - 0.025 / comparisons, self.texts) * (self.stderr or 0.0)
+    def simultaneous_ends(self, comparisons: int) -> tuple[float, float]:
+        """The ends of one of several intervals that hold together with 95% (Bonferroni)."""
+        margin = student(1 - 0.025 / comparisons, self.documents) * (self.stderr or 0.0)
         return self.value - margin, self.value + margin
 
-    def differs(self, level: float) -> bool:
-        """Whether the 95% interval leaves out this level."""
+    def differs_from(self, level: float) -> bool:
+        """Whether the 95% interval excludes this level."""
         low, high = self.ends
         return self.stderr is not None and not low <= level <= high
 
     def estimate(self, name: str, unit: str) -> Estimate:
-        """By name, with how many texts it comes from."""
-        return Estimate(name, self.value, self.stderr, f"{unit} (n = {self.texts})".lstrip())
+        """The mean as an estimate, with the number of documents in its unit."""
+        return Estimate(name, self.value, self.stderr, f"{unit} (n = {self.documents})".lstrip())
 
     @property
     def percent(self) -> str:
-        """As a share, with its interval."""
+        """The mean as a percentage with its 95% interval."""
         low, high = (min(max(end, 0.0), 1.0) for end in self.ends)
-        within = "" if self.stderr is None else f" [{low:.0%}, {high:.0%}]"
-        return f"{self.value:.0%}{within}"
+        interval = "" if self.stderr is None else f" [{low:.0%}, {high:.0%}]"
+        return f"{self.value:.0%}{interval}"
 
     def __str__(self) -> str:
         if not self.stderr:
             return f"{self.value:.3g}"
         digits = max(0, 1 - math.floor(math.log10(self.stderr)))
-        # adding zero makes of a rounded -0.0 a plain one
+        # adding zero turns a rounded -0.0 into 0.0
         low, high = (round(end, digits) + 0.0 for end in self.ends)
         return f"{self.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,4 +1,4 @@
-"""What analyzers of the model's own next tokens have in common: how these are tried, and where."""
+"""Settings shared by analyzers that sample the model's next tokens."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,17 +12,18 @@ from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
 
 UNCHECKED = (
-    " That the texts were drawn so was not checked by their surprisal, since one document has no "
-    "standard error."
+    " Whether the texts were sampled in this way was not checked by their surprisal, because one "
+    "document has no standard error."
 )
 
 
 @dataclass(frozen=True)
 class NextTokenAnalyzer:
-    """Asks about `branches` next tokens after every `every`-th prefix of test documents.
+    """Samples `branches` next tokens after every `every`-th prefix of the test documents.
 
-    Of the first `documents`; with a `coverage` the likeliest are enumerated up to that probability
-    and the rest is drawn. `memory` bounds the MiB of what is held of texts.
+    Only the first `documents` documents are used. With a `coverage`, the most likely tokens are
+    enumerated up to that probability and the rest is sampled. `memory` bounds the MiB of text
+    states in memory.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
@@ -38,34 +39,37 @@ class NextTokenAnalyzer:
     def __post_init__(self) -> None:
         if self.documents < 1:
             raise UsageError(f"documents must be at least 1, got {self.documents}")
-        self.branching(None)  # errors before any work
+        self.branch_sampler(None)  # validates the settings before any work
 
-    def branching(self, sampler: Sampler | None) -> BranchSampler:
-        """As the settings say; of texts that are not the model's own its law at temperature 1."""
+    def branch_sampler(self, sampler: Sampler | None) -> BranchSampler:
+        """The sampler of next tokens; without a sampler of the texts, temperature 1 is used."""
         choice = TokenChoice(self.branches, self.coverage)
         return BranchSampler(sampler or Sampler(), choice, self.every, self.memory, self.cached)
 
-    def tried(self, study: Study, agreement: SamplerCheck) -> str:
-        """How texts and next tokens were drawn; an error where the texts cannot have been so."""
+    def sampling_note(self, study: Study, agreement: SamplerCheck) -> str:
+        """How texts and next tokens were sampled.
+
+        Raises `UsageError` if the texts do not agree with their recorded sampler.
+        """
         if study.sampler is not None:
             agreement.require(study.sampler)
-        choice = str(self.branching(study.sampler).choice)
-        return f"{drawn(study.sampler, agreement)} {choice[0].upper()}{choice[1:]}."
+        choice = str(self.branch_sampler(study.sampler).choice)
+        return f"{sampler_note(study.sampler, agreement)} {choice[0].upper()}{choice[1:]}."
 
 
-def span(views: list[View]) -> str:
-    """The first and the last of several views, in a name."""
+def view_range(views: list[View]) -> str:
+    """The name of several views: the first and the last."""
     return str(views[0]) if len(views) == 1 else f"{views[0]}-{views[-1]}"
 
 
-def drawn(sampler: Sampler | None, agreement: SamplerCheck) -> str:
-    """How texts were drawn, for a sentence, and whether that was checked."""
+def sampler_note(sampler: Sampler | None, agreement: SamplerCheck) -> str:
+    """How the texts were sampled, and whether this was checked."""
     if sampler is None:
-        return "The texts are not the model's own; next tokens are drawn at temperature 1."
+        return "The texts are not the model's own; next tokens are sampled at temperature 1."
     nucleus = "" if sampler.top_p == 1 else f", top-p {sampler.top_p:g}"
     banned = ", end of text banned" if sampler.ignore_eos else ""
     unchecked = "" if agreement.checked else UNCHECKED
     return (
-        f"Next tokens are drawn as the texts were: temperature {sampler.temperature:g}"
+        f"Next tokens are sampled as the texts were: temperature {sampler.temperature:g}"
         f"{nucleus}{banned}.{unchecked}"
     )

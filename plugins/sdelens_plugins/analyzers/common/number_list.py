@@ -1,10 +1,10 @@
-"""Several numbers in one setting, which is a text, since settings are scalars."""
+"""Lists of numbers in one setting, since settings are scalars."""
 
 from sdelens.errors import UsageError
 
 
 def number_list(setting: str | int | float, name: str, example: str) -> list[float]:
-    """Numbers with commas between them; an error that names the setting.
+    """Numbers separated by commas; raises `UsageError` with the setting's name otherwise.
 
     >>> number_list("0.5,1", "doses", "-1,1")
     [0.5, 1.0]
@@ -13,5 +13,5 @@ def number_list(setting: str | int | float, name: str, example: str) -> list[flo
         return [float(part) for part in str(setting).split(",")]
     except ValueError:
         raise UsageError(
-            f"{name} must be numbers with commas between them, such as {example}; got {setting!r}"
+            f"{name} must be numbers separated by commas, such as {example}; got {setting!r}"
         ) from None

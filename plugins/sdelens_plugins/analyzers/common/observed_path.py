@@ -1,4 +1,4 @@
-"""The paths that a trajectory is shown of: a prompt's, or a held-out document's."""
+"""Observed paths: that of a prompt or of a held-out document."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,35 +11,34 @@ from sdelens.fitting.study import Study
 from sdelens.language.prompt import prompted
 from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
 
-CLOCKS = {"token": "positions", "layer": "depths"}
-"""What times count on each axis."""
+TIME_UNITS = {"token": "positions", "layer": "depths"}
+"""The unit of time on each axis."""
 
 
 @dataclass(frozen=True, eq=False)
 class ObservedPath:
-    """One path without its padding, with a name for it."""
+    """One named path without padding."""
 
     name: str
     states: Float[Tensor, "time dim"]
     times: Float[Tensor, " time"]
     tokens: Int[Tensor, " time"]
     document: int = 0
-    clock: str = "positions"
-    """What times count."""
+    time_unit: str = "positions"
 
     @property
     def steps(self) -> int:
-        """How many transitions it has."""
+        """The number of transitions."""
         return len(self.times) - 1
 
     @property
     def span(self) -> str:
-        """Its name and where it begins and ends, to open a caption."""
+        """The name and the first and last time, for captions."""
         first, last = self.times[0].item(), self.times[-1].item()
-        return f"{self.name[0].upper()}{self.name[1:]}, {self.clock} {first:g} to {last:g}"
+        return f"{self.name[0].upper()}{self.name[1:]}, {self.time_unit} {first:g} to {last:g}"
 
     def first(self, count: int) -> "ObservedPath":
-        """Its first states."""
+        """The path of its first `count` states."""
         return replace(
             self,
             states=self.states[:count],
@@ -49,9 +48,10 @@ class ObservedPath:
 
 
 def observed_path(study: Study, *, tokens: int) -> ObservedPath:
-    """The prompt's path if there is a prompt, else a test document's; its first `tokens` states.
+    """The first `tokens` states of the prompt, or of a test document if there is no prompt.
 
-    The document is the first that is long enough, or else the longest.
+    The document is the first that is long enough, or else the longest. Raises `UsageError` if no
+    document has a transition.
     """
     if study.prompt:
         return _of_prompt(study, study.prompt).first(tokens)
@@ -62,20 +62,20 @@ def observed_path(study: Study, *, tokens: int) -> ObservedPath:
             "a trajectory needs a held-out document of at least two states, but there is none: "
             "give a prompt, or fit to more or longer texts"
         )
-    return replace(path.first(tokens), clock=CLOCKS[view.axis])
+    return replace(path.first(tokens), time_unit=TIME_UNITS[view.axis])
 
 
-def openings(
+def first_paths(
     paths: Paths, *, documents: int, states: int, group: Int[Tensor, " document"] | None = None
 ) -> list[ObservedPath]:
-    """The first states of the first documents that have a transition, of one path of each.
+    """The first `states` states of one path of each of the first `documents` documents.
 
-    With the `group` of every document of the run, one document of each group: responses to one
-    prompt are no independent observations.
+    Documents without a transition are skipped. With the `group` of every document of the run, one
+    document of each group is used: responses to one prompt are not independent observations.
     """
     first: dict[int, ObservedPath] = {}
     for path in _paths(paths):
-        # data that are no text have no groups
+        # data that are not text have no groups
         known = group is not None and path.document < len(group)
         own = int(group[path.document]) if known else path.document  # type: ignore[index]
         if first.setdefault(own, path) is path and len(first) == documents:
@@ -84,7 +84,7 @@ def openings(
 
 
 def words_of(study: Study, ids: Int[Tensor, " time"]) -> tuple[str, ...]:
-    """The words of tokens; their numbers where there is no model, nothing where no tokens."""
+    """The words of tokens: their ids without a model, empty strings without tokens."""
     if bool((ids == NO_TOKEN).all()):
         return ("",) * len(ids)
     if study.model is None:
@@ -106,9 +106,9 @@ def _unpadded(block: Trajectories) -> Iterator[ObservedPath]:
 
 
 def _of_prompt(study: Study, prompt: str) -> ObservedPath:
-    """The states of a prompt at the view's site, captured as the run's were."""
+    """The states of a prompt at the view's site, captured like those of the run."""
     view, _ = study.single
-    # along the depth each token has a path, and the last is what the prompt came to
+    # along the depth each token has a path; the last token has seen the whole prompt
     *_, path = _unpadded([*prompted(study, prompt).paths[view]][-1])
     name = "the last token of the prompt" if view.axis == "layer" else "the prompt"
-    return replace(path, name=name, clock=CLOCKS[view.axis])
+    return replace(path, name=name, time_unit=TIME_UNITS[view.axis])

@@ -1,4 +1,4 @@
-"""What a fit is compared with: the baselines, fitted again to the documents of the run."""
+"""The baselines of a fit, fitted again to the documents of the run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.estimation.additive import AdditiveMean
-from sdelens.estimation.selection import selected
-from sdelens.fitting.baselines import TERMS, baseline_means, constant_laws, effort_of, refitted
+from sdelens.fitting.baselines import baseline_means, constant_laws, effort_of, refitted
 from sdelens.fitting.fitted import Record
 from sdelens.fitting.study import Viewed
 from sdelens.laws.constant_noise import NoiseSpec
@@ -21,7 +19,7 @@ from sdelens.settings import build
 
 @dataclass(frozen=True, eq=False)
 class RefittedBaselines:
-    """All baselines and the fit's own mean under constant noise, and the training moments."""
+    """All baselines, the fit's mean with constant noise, and the training moments."""
 
     laws: Mapping[str, Law]
     mean: Law
@@ -29,26 +27,18 @@ class RefittedBaselines:
 
     @classmethod
     def of(cls, viewed: Viewed) -> "RefittedBaselines":
-        """In closed form, with noise of the same structure as the fit's."""
+        """Fitted in closed form, with noise of the same structure as the fit's."""
         fitted = viewed.fitted
         train, validation = fitted.encoded(viewed.train), fitted.encoded(viewed.validation)
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
-        noise = noise_of(fitted.record, moments.dim)
+        noise = noise_spec(fitted.record, moments.dim)
         laws = constant_laws(baseline_means(moments, held), moments, held, noise, train)
         return cls(laws, refitted(fitted.law, train, validation, noise), moments)
 
 
-def linear_mean(viewed: Viewed) -> AdditiveMean:
-    """The linear baseline, in the fit's coordinates."""
-    train, validation = (viewed.fitted.encoded(side) for side in (viewed.train, viewed.validation))
-    times = times_of(train)
-    moments, held = Moments.of(train, times), Moments.of(validation, times)
-    return selected(moments, held, TERMS["linear"]).to(torch.float32)
-
-
-def noise_of(record: Record, dim: int) -> NoiseSpec:
-    """The noise that the baselines of a fit are given, by its probe."""
+def noise_spec(record: Record, dim: int) -> NoiseSpec:
+    """The noise of the baselines of a fit with this record."""
     probe = build(load("probe", record.probe), dict(record.settings), record.probe)
     return effort_of(probe, dim).noise
 
@@ -56,16 +46,16 @@ def noise_of(record: Record, dim: int) -> NoiseSpec:
 def position_bins(
     moments: Moments, bins: int
 ) -> tuple[Float[Tensor, " edge"], Float[Tensor, " bin"]]:
-    """The last time of each bin but the last, and the bins' mean times.
+    """The last time of each bin but the last, and the mean time of each bin.
 
-    Bins hold about as many training transitions each; there are fewer where times are few.
+    Each bin has about as many training transitions; there are fewer bins if times are few.
     """
     count = moments.position_count
     shares = count.cumsum(0) / count.sum()
     wanted = torch.arange(1, bins, dtype=shares.dtype) / bins
     edges = torch.unique(moments.times[torch.searchsorted(shares, wanted)])
     edges = edges[edges < moments.times[-1]]
-    bin_ = torch.bucketize(moments.times, edges)
+    bin_number = torch.bucketize(moments.times, edges)
     total, weight = (torch.zeros(len(edges) + 1, dtype=count.dtype) for _ in range(2))
-    total.index_add_(0, bin_, count * moments.times)
-    return edges, total / weight.index_add_(0, bin_, count)
+    total.index_add_(0, bin_number, count * moments.times)
+    return edges, total / weight.index_add_(0, bin_number, count)

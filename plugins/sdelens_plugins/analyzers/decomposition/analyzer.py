@@ -7,8 +7,8 @@ from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
-from sdelens_plugins.analyzers.common.layer_axis import in_order
-from sdelens_plugins.analyzers.common.next_token_analyzer import NextTokenAnalyzer, span
+from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
+from sdelens_plugins.analyzers.common.next_token_analyzer import NextTokenAnalyzer, view_range
 from sdelens_plugins.analyzers.decomposition.all_layers import LINEAR, linear_fits
 from sdelens_plugins.analyzers.decomposition.measurement import Measurement, measure
 from sdelens_plugins.analyzers.decomposition.predictors import LargerModel, Predictors
@@ -74,17 +74,17 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
             study = linear_fits(study, seed=seed)
         held = HeldOutPrefixes.of(study, documents=self.documents)
         larger = LargerModel(self.centres, self.lags, self.transitions)
-        views = in_order(study)
+        views = views_by_depth(study)
         found = measure(
             held.model,
             {v.site: Predictors.of(study.views[v], larger, seed=derive(seed, v)) for v in views},
-            self.branching(study.sampler),
+            self.branch_sampler(study.sampler),
             held.prefixes,
             held.cell,
             cells=held.cells,
             seed=seed,
         )
-        tried = self.tried(study, found.agreement)
+        tried = self.sampling_note(study, found.agreement)
         own = study.sampler is not None
         parts = DecompositionResults(
             views=tuple(views),
@@ -98,7 +98,7 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
         )
         return Finding(
             analyzer="decomposition",
-            view=span(views),
+            view=view_range(views),
             headline=parts.headline(),
             reading=self._reading(study, larger, found) + tried,
             estimates=parts.estimates(),

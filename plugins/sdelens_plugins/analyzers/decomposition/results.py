@@ -11,8 +11,8 @@ from sdelens.evidence.bootstrap import Interval
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
-from sdelens_plugins.analyzers.common.layer_axis import row_of
-from sdelens_plugins.analyzers.common.sections import bracketed, course, estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band, with_interval
+from sdelens_plugins.analyzers.common.layer_axis import layer_number
 from sdelens_plugins.analyzers.decomposition.measurement import Measurement
 from sdelens_plugins.analyzers.decomposition.shares import Decomposition
 
@@ -42,13 +42,14 @@ class DecompositionResults:
         """The last layer in full, and how drift goes by layer."""
         last = self.layers[-1]
         parts = ", ".join(
-            f"{LABELS[name]} {bracketed(last.shares[0, k], 2)}"
+            f"{LABELS[name]} {with_interval(last.shares[0, k], 2)}"
             for k, name in enumerate(self.names)
         )
         said = (
             f"Of the motion at {self.views[-1]}, over {counted(last.units, 'held-out document')}: "
-            f"{parts}; the gain of the drift is {bracketed(last.gains[0], 2)}. The return to the "
-            f"mean alone, without a fit, would be {bracketed(last.reversion[0], 2)}."
+            f"{parts}; the gain of the drift is {with_interval(last.gains[0], 2)}. The return to "
+            "the "
+            f"mean alone, without a fit, would be {with_interval(last.reversion[0], 2)}."
         )
         if len(self.layers) == 1:
             return said
@@ -84,7 +85,7 @@ class DecompositionResults:
                 Estimate(f"{view}: median training deviation", deviation, unit="(metric)")
             )
         last = self.layers[-1]
-        for group in (k for part in self.held.shown(last.count) for k in part):
+        for group in (k for part in self.held.common_groups(last.count) for k in part):
             found += self._of(f"{self.views[-1]}, {self.held.names[group]}", last, group)
         return tuple(found)
 
@@ -116,7 +117,7 @@ class DecompositionResults:
         return named | {f"{view}.deviation": spread for view, spread in rows}
 
     def _x(self) -> Float[Tensor, " layer"]:
-        return torch.tensor([row_of(view) for view in self.views]).double()
+        return torch.tensor([layer_number(view) for view in self.views]).double()
 
     def figures(self) -> tuple[Figure, ...]:
         """Stacked by layer, the same with intervals, and by class and position where common."""
@@ -180,7 +181,7 @@ class DecompositionResults:
             each = [layer.shares[0, k].tensors() for layer in self.layers]
             whole = Interval(*(torch.stack([e[end] for e in each]) for end in each[0]))
             name = self.names[k]
-            found += course(self._x(), whole, LABELS[name], SERIES[name])
+            found += line_with_band(self._x(), whole, LABELS[name], SERIES[name])
         return found
 
     def _groups(self) -> Figure:
@@ -192,7 +193,7 @@ class DecompositionResults:
                 self._bars(last.shares.value[few], [self._short(k) for k in few]),
                 title,
             )
-            for few, title in zip(self.held.shown(last.count), titles, strict=True)
+            for few, title in zip(self.held.common_groups(last.count), titles, strict=True)
             if few
         )
         caption = (

@@ -8,7 +8,7 @@ from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
-from sdelens_plugins.analyzers.common.next_token_analyzer import drawn
+from sdelens_plugins.analyzers.common.next_token_analyzer import sampler_note
 from sdelens_plugins.analyzers.common.number_list import number_list
 from sdelens_plugins.analyzers.gaussianity.figures import figures
 from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain
@@ -98,7 +98,7 @@ class GaussianityAnalyzer:
             headline=shown.headline(),
             reading=READING
             + (GAINED if gain else "")
-            + drawn(study.sampler, found.agreement)
+            + sampler_note(study.sampler, found.agreement)
             + shown.covered(),
             estimates=shown.estimates(),
             arrays=shown.arrays(),

@@ -6,7 +6,7 @@ import torch
 
 from sdelens.evidence.bootstrap import Interval, by_unit
 from sdelens.report import Figure, Layer, Panel, counted
-from sdelens_plugins.analyzers.common.sections import course
+from sdelens_plugins.analyzers.common.intervals import line_with_band
 from sdelens_plugins.analyzers.gaussianity.next_states import FIRST
 from sdelens_plugins.analyzers.gaussianity.results import GaussianityResults
 
@@ -49,7 +49,7 @@ def _solid(
     shown: GaussianityResults, interval: Interval, label: str, series: int
 ) -> tuple[Layer, Layer]:
     """A line in its band; dashes are for permuted weights alone."""
-    band, line = course(shown.temperatures, interval, label, series)
+    band, line = line_with_band(shown.temperatures, interval, label, series)
     return band, replace(line, dashed=False)
 
 

@@ -15,7 +15,7 @@ from sdelens.registry import load
 from sdelens.report import Estimate, Figure, Panel
 from sdelens.seeds import derive
 from sdelens.settings import build
-from sdelens_plugins.analyzers.common.sections import bars, bracketed, estimate
+from sdelens_plugins.analyzers.common.intervals import bars, estimate, with_interval
 from sdelens_plugins.analyzers.gaussianity.correlated import Correlated
 
 RIVALS = ("one", "correlated")
@@ -91,8 +91,8 @@ class MixtureGain:
 def _told(gain: Interval, rival: str) -> str:
     """A negative gain is a loss."""
     if float(gain.value) >= 0:
-        return f"gains {bracketed(gain)} over {rival}"
-    return f"loses {bracketed(-gain)} against {rival}"
+        return f"gains {with_interval(gain)} over {rival}"
+    return f"loses {with_interval(-gain)} against {rival}"
 
 
 def gains(laws: Mapping[str, Law], study: Study, seed: int) -> Interval:

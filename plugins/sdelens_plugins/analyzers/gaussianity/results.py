@@ -12,7 +12,7 @@ from sdelens.errors import UsageError
 from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
 from sdelens.report import Estimate
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
-from sdelens_plugins.analyzers.common.sections import bracketed, estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
 from sdelens_plugins.analyzers.gaussianity.gaussian_divergence import GaussianDivergence
 from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain
 from sdelens_plugins.analyzers.gaussianity.next_states import FIRST, PERMUTED, SERIES, NextStates
@@ -141,14 +141,18 @@ class GaussianityResults:
         alone = self._divergence("nats", of="ignorance", per_rank=True)
         said = (
             f"After {len(self.found.unit)} held-out prefixes the next state is a mixture of "
-            f"{bracketed(branches, 1)} effective points, with {bracketed(first, 2)} of its "
-            f"variance along one direction, whose excess kurtosis is {bracketed(kurtosis, 2)} by "
+            f"{with_interval(branches, 1)} effective points, with {with_interval(first, 2)} of "
+            "its "
+            f"variance along one direction, whose excess kurtosis is {with_interval(kurtosis, 2)} "
+            "by "
             "the median (0 for a Gaussian, -2 for two equal points); it differs by "
-            f"{bracketed(chance, 2)} from that of the same weights on other tokens of the prefix. "
+            f"{with_interval(chance, 2)} from that of the same weights on other tokens of the "
+            "prefix. "
             "The fit's Gaussian is "
-            f"{bracketed(away, 2)} nats per direction from one with the right moments, in the "
-            f"{bracketed(rank, 0)} directions that hold 95% of the variance; one of all training "
-            f"states is {bracketed(alone, 2)} away."
+            f"{with_interval(away, 2)} nats per direction from one with the right moments, in the "
+            f"{with_interval(rank, 0)} directions that hold 95% of the variance; one of all "
+            "training "
+            f"states is {with_interval(alone, 2)} away."
         )
         return said + (self.gain.sentence() if self.gain else "")
 

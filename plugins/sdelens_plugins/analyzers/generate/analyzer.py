@@ -138,10 +138,10 @@ def on_documents(scores: Mapping[str, Tensor]) -> str:
         name: average(metric(null, "nats") - metric(own, "nats"))
         for name, null in ((WALK, walk), (IID, iid))
     }
-    texts = counted(fit.texts, "text" if fit.texts == 1 else "test document")
+    texts = counted(fit.documents, "text" if fit.documents == 1 else "test document")
     parts = ", ".join(
         f"{gain} less than those of {name}"
-        if gain.differs(0.0) and gain.value > 0
+        if gain.differs_from(0.0) and gain.value > 0
         else f"not shown to be less than those of {name} (by {gain})"
         for name, gain in gains.items()
     )
@@ -198,7 +198,7 @@ def perplexity(nats: DocumentMean, name: str) -> Estimate:
     """The exponential of the mean surprise, its error by the delta method."""
     value = math.exp(nats.value)
     stderr = None if nats.stderr is None else value * nats.stderr
-    return Estimate(f"perplexity of {name}", value, stderr, f"(n = {nats.texts})")
+    return Estimate(f"perplexity of {name}", value, stderr, f"(n = {nats.documents})")
 
 
 def arrays(shown: GeneratedTexts, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from sdelens.laws.sde import KernelSDE
 from sdelens.paths.moments import Moments, times_of
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.refitted_baselines import noise_of
+from sdelens_plugins.analyzers.common.refitted_baselines import noise_spec
 from sdelens_plugins.analyzers.generate.decode_states import (
     continued,
     decode_states,
@@ -52,7 +52,7 @@ class Generators:
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         position = selected(moments, held, TERMS["iid_position"])
         means = {WALK: random_walk(moments), IID: position}
-        noise = noise_of(fitted.record, moments.dim)
+        noise = noise_spec(fitted.record, moments.dim)
         laws = constant_laws(means, moments, held, noise, train)
         nulls = {
             name: replace(

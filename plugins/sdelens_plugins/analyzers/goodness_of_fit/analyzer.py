@@ -9,12 +9,12 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.held_out_documents import numbered
-from sdelens_plugins.analyzers.common.sections import LeftOut, Section
+from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
 from sdelens_plugins.analyzers.goodness_of_fit.calibration import Calibration
 from sdelens_plugins.analyzers.goodness_of_fit.gains import Gains
 from sdelens_plugins.analyzers.goodness_of_fit.horizons import ForecastScores
 from sdelens_plugins.analyzers.goodness_of_fit.null_data import NullData
+from sdelens_plugins.analyzers.goodness_of_fit.sections import Section, SectionSkipped
 
 HORIZONS = (2, 4, 8)
 READING = (
@@ -82,7 +82,7 @@ class GoodnessOfFitAnalyzer:
     def _sections(self, study: Study, seed: int) -> tuple[list[Section], list[str]]:
         """Those that can be, and why the others cannot."""
         _, viewed = study.single
-        groups = numbered(study.documents.group)
+        groups = group_numbers(study.documents.group)
         test = viewed.fitted.encoded(viewed.test)
         asked: Sequence[Callable[..., Section]] = (
             partial(Gains.of, viewed, groups, draws=self.draws, bins=self.bins),
@@ -108,6 +108,6 @@ class GoodnessOfFitAnalyzer:
         for number, ask in enumerate(asked):
             try:
                 found.append(ask(seed=derive(seed, number)))
-            except LeftOut as reason:
+            except SectionSkipped as reason:
                 left_out.append(str(reason))
         return found, left_out

@@ -14,7 +14,8 @@ from sdelens.evidence.scorecard import past, pieces
 from sdelens.laws.law import Law
 from sdelens.paths.trajectories import Trajectories
 from sdelens.report import Estimate, Figure, Layer, Panel
-from sdelens_plugins.analyzers.common.sections import LeftOut, bars, bracketed, estimate
+from sdelens_plugins.analyzers.common.intervals import bars, estimate, with_interval
+from sdelens_plugins.analyzers.goodness_of_fit.sections import SectionSkipped
 
 LEVELS = (0.5, 0.9)
 FORMS = {"marginal": "each coordinate's interval", "joint": "the ellipsoid of all"}
@@ -53,7 +54,7 @@ class Calibration:
         with torch.no_grad():
             for number, block in enumerate(pieces(paths)):
                 if number == 0 and not is_normal(law, block):
-                    raise LeftOut(NO_GAUSSIAN)
+                    raise SectionSkipped(NO_GAUSSIAN)
                 found.add(block)
         bootstrap = Bootstrap.of(found.count, seed=seed)
         ratios = bootstrap.ratio(found.sums, found.count)
@@ -67,8 +68,9 @@ class Calibration:
     def headline(self) -> str:
         marginal, joint = self.covered[len(LEVELS) - 1], self.covered[-1]
         return (
-            f"Its {LEVELS[-1]:.0%} intervals hold {bracketed(marginal, 2)} of the coordinates and "
-            f"its {LEVELS[-1]:.0%} ellipsoids {bracketed(joint, 2)} of the next states."
+            f"Its {LEVELS[-1]:.0%} intervals hold {with_interval(marginal, 2)} of the coordinates "
+            "and "
+            f"its {LEVELS[-1]:.0%} ellipsoids {with_interval(joint, 2)} of the next states."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:

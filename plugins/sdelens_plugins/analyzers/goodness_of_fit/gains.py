@@ -14,8 +14,13 @@ from sdelens.fitting.baselines import NAMES
 from sdelens.fitting.fitted import Record
 from sdelens.fitting.study import Viewed
 from sdelens.report import Estimate, Figure, Panel
+from sdelens_plugins.analyzers.common.intervals import (
+    bars,
+    estimate,
+    line_with_band,
+    with_interval,
+)
 from sdelens_plugins.analyzers.common.refitted_baselines import RefittedBaselines, position_bins
-from sdelens_plugins.analyzers.common.sections import bars, bracketed, course, estimate
 from sdelens_plugins.analyzers.common.units import NATS
 
 MEAN = "mean of the fit"
@@ -97,7 +102,7 @@ class Gains:
         return (
             f"On {self.bootstrap.documents:,} held-out documents ({steps:,} transitions) the "
             f"mean of the {self.record.probe} fit gains "
-            f"{bracketed(nats[self.names.index(best)])} {NATS} over the best simpler one, "
+            f"{with_interval(nats[self.names.index(best)])} {NATS} over the best simpler one, "
             f"{LABELS[best]}, both with constant noise."
         )
 
@@ -176,7 +181,9 @@ class Gains:
         layers = [
             layer
             for series, name in enumerate(self.shown)
-            for layer in course(self.positions, self.along(name), f"over {LABELS[name]}", series)
+            for layer in line_with_band(
+                self.positions, self.along(name), f"over {LABELS[name]}", series
+            )
         ]
         return Figure(
             "positions",

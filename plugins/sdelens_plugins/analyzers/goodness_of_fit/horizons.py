@@ -24,8 +24,9 @@ from sdelens.laws.law import Kernel
 from sdelens.paths.trajectories import Paths
 from sdelens.report import Estimate, Figure, Panel, counted
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.sections import LeftOut, bracketed, course, estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band, with_interval
 from sdelens_plugins.analyzers.common.units import NATS
+from sdelens_plugins.analyzers.goodness_of_fit.sections import SectionSkipped
 
 SCHEMES = {
     "iterated": "the fit, iterated",
@@ -101,7 +102,7 @@ class ForecastScores:
     def headline(self) -> str:
         return (
             f"Iterated over {counted(self.horizons[-1], 'step')}, the kernel gains "
-            f"{bracketed(self.gain(0, 1)[-1])} {NATS} over a linear fit of that many steps."
+            f"{with_interval(self.gain(0, 1)[-1])} {NATS} over a linear fit of that many steps."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
@@ -140,7 +141,7 @@ class ForecastScores:
             layers = [
                 layer
                 for scheme, label in enumerate(SCHEMES.values())
-                for layer in course(x, measure(scheme), label, scheme)
+                for layer in line_with_band(x, measure(scheme), label, scheme)
             ]
             panels.append(Panel("steps ahead", y, tuple(layers), title))
         return (
@@ -158,7 +159,7 @@ class ForecastScores:
 def _require_memoryless(viewed: Viewed) -> None:
     block = next(pieces(viewed.fitted.encoded(viewed.test)))
     if not memoryless(viewed.fitted.law, block):
-        raise LeftOut(
+        raise SectionSkipped(
             "Horizons are left out: the law needs tokens, or more of the past than the last "
             "state, so that its kernel cannot be iterated."
         )
@@ -171,7 +172,7 @@ def _starts(test: Paths, horizons: Sequence[int], most: int) -> Starts:
         found = Starts.of(test, horizons[:count], each=max(1, most // max(1, documents)))
         if found:
             return found
-    raise LeftOut("Horizons are left out: no test document has three states in a row.")
+    raise SectionSkipped("Horizons are left out: no test document has three states in a row.")
 
 
 def _direct(train: Paths, validation: Paths, steps: int) -> dict[str, Kernel]:

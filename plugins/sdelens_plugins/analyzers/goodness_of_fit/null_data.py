@@ -16,7 +16,7 @@ from sdelens.paths.split import first_new
 from sdelens.paths.trajectories import Paths, began
 from sdelens.report import Estimate, Figure, Panel
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.sections import bars, bracketed, estimate
+from sdelens_plugins.analyzers.common.intervals import bars, estimate, with_interval
 from sdelens_plugins.analyzers.common.units import NATS
 
 
@@ -81,9 +81,9 @@ class NullData:
 
     def headline(self) -> str:
         first, *others = self.gains.items()
-        rest = ", ".join(f"{name} {bracketed(gain)}" for name, gain in others)
+        rest = ", ".join(f"{name} {with_interval(gain)}" for name, gain in others)
         return (
-            f"A linear fit gains {bracketed(first[1])} {NATS} over i.i.d. states per position "
+            f"A linear fit gains {with_interval(first[1])} {NATS} over i.i.d. states per position "
             f"here; {rest}."
         )
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
-from sdelens_plugins.analyzers.common.held_out_documents import numbered
-from sdelens_plugins.analyzers.common.layer_axis import in_order
+from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
+from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
 from sdelens_plugins.analyzers.layers.comparison import LayerComparison
 from sdelens_plugins.analyzers.layers.heatmap import Heatmap
 from sdelens_plugins.analyzers.layers.lines_of_thought import LinesOfThought
@@ -35,14 +35,14 @@ class LayersAnalyzer:
             raise UsageError(f"ridge must be 0 or more, got {self.ridge}")
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
-        views = in_order(study)
+        views = views_by_depth(study)
         through = views[0].axis == "layer"
         if len(views) < 2 and not through:
             raise UsageError(
                 f"layers are compared where there are several, but this run has {views[0]} only: "
                 "fit with --layer all, or with --axis layer"
             )
-        groups = numbered(study.documents.group)
+        groups = group_numbers(study.documents.group)
         section: LayerComparison | LinesOfThought
         if through:
             ((_, viewed),) = study.views.items()

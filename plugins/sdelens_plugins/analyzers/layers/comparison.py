@@ -12,8 +12,8 @@ from sdelens.evidence.bootstrap import Interval
 from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.layer_axis import in_order, layer_label, row_of
-from sdelens_plugins.analyzers.common.sections import bracketed, course, estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band, with_interval
+from sdelens_plugins.analyzers.common.layer_axis import layer_label, layer_number, views_by_depth
 from sdelens_plugins.analyzers.common.units import NATS
 
 MEASURES = ("gain", "r2", "noise", "residual", "radius")
@@ -45,14 +45,14 @@ class LayerComparison:
     @classmethod
     def of(cls, study: Study, groups: Int[Tensor, " document"], *, seed: int) -> "LayerComparison":
         """One layer after the other, so that memory does not grow with their number."""
-        views = in_order(study)
+        views = views_by_depth(study)
         stories = tuple(
             LayerStory.of(study.views[view], groups, seed=derive(seed, view)) for view in views
         )
         scores = study.views[views[0]].fitted.record.scores
         return cls(
             tuple(map(str, views)),
-            torch.tensor([row_of(view) for view in views]).double(),
+            torch.tensor([layer_number(view) for view in views]).double(),
             layer_label(study),
             stories,
             int(scores["held_out_documents"]),
@@ -74,10 +74,10 @@ class LayerComparison:
         most, least = int(gain.value.argmax()), int(gain.value.argmin())
         return (
             f"Of {len(self.names)} layers {self.names[most]} gains most over the best baseline, "
-            f"{bracketed(gain[most])} {NATS} on {self.documents:,} held-out documents, and "
-            f"{self.names[least]} least, {bracketed(gain[least])}; the share of squared "
-            f"increments explained goes from {bracketed(r2[0], 2)} at {self.names[0]} to "
-            f"{bracketed(r2[-1], 2)} at {self.names[-1]}."
+            f"{with_interval(gain[most])} {NATS} on {self.documents:,} held-out documents, and "
+            f"{self.names[least]} least, {with_interval(gain[least])}; the share of squared "
+            f"increments explained goes from {with_interval(r2[0], 2)} at {self.names[0]} to "
+            f"{with_interval(r2[-1], 2)} at {self.names[-1]}."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
@@ -137,4 +137,4 @@ class LayerComparison:
         return f" Right: the spectral radius, {error}; below the dashed line deviations die out."
 
     def _course(self, name: str, label: str = "", series: int = 0) -> tuple[Layer, ...]:
-        return course(self.x, self.measure(name), label, series)
+        return line_with_band(self.x, self.measure(name), label, series)

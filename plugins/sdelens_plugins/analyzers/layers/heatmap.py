@@ -14,7 +14,7 @@ from sdelens.language.prompt import prompted
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.report import Figure, Layer, Panel
 from sdelens.states.recording import View
-from sdelens_plugins.analyzers.common.layer_axis import in_order, layer_label, row_of
+from sdelens_plugins.analyzers.common.layer_axis import layer_label, layer_number, views_by_depth
 from sdelens_plugins.analyzers.common.observed_path import words_of
 from sdelens_plugins.analyzers.common.units import NATS
 
@@ -34,7 +34,7 @@ class Heatmap:
     @torch.no_grad()
     def of(cls, study: Study, *, tokens: int) -> "Heatmap":
         """Of the prompt, or else of the first test document that is long enough or the longest."""
-        views = in_order(study)
+        views = views_by_depth(study)
         asked = prompted(study, study.prompt).paths if study.prompt else {}
         paths = {view: asked.get(view, study.views[view].test) for view in views}
         if views[0].axis == "layer":
@@ -54,7 +54,7 @@ class Heatmap:
             said = block.tokens[0, 1:][steps][:tokens]
         return cls(
             name="the prompt" if study.prompt else f"test document {document}",
-            rows=torch.tensor([row_of(view) for view in paths]),
+            rows=torch.tensor([layer_number(view) for view in paths]),
             y=layer_label(study),
             positions=times.double(),
             words=words_of(study, said),

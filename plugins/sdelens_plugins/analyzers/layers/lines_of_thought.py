@@ -15,7 +15,12 @@ from sdelens.evidence.student import student
 from sdelens.fitting.study import Viewed
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.sections import bars, bracketed, course, estimate
+from sdelens_plugins.analyzers.common.intervals import (
+    bars,
+    estimate,
+    line_with_band,
+    with_interval,
+)
 from sdelens_plugins.analyzers.common.units import NATS
 
 ENOUGH = 0.01
@@ -112,13 +117,14 @@ class LinesOfThought:
         return self.variance.value / level
 
     def headline(self) -> str:
-        slope, judged = bracketed(self.laws.slope), judgement(self.laws)
-        gain = bracketed(self.laws.gain[FREE])
+        slope, judged = with_interval(self.laws.slope), judgement(self.laws)
+        gain = with_interval(self.laws.gain[FREE])
         later = ""
         if self.later:
-            more = bracketed(self.later.gain[FREE])
+            more = with_interval(self.later.gain[FREE])
             later = (
-                f"; after the first block the exponent is {bracketed(self.later.slope)} and the "
+                f"; after the first block the exponent is {with_interval(self.later.slope)} and "
+                "the "
                 f"law {judgement(self.later)} ({more})"
             )
         turn, pull = (float(each.value.median()) for each in (self.rotation, self.stretch))
@@ -144,7 +150,7 @@ class LinesOfThought:
             "increment R² of its own map": (self.r2, ""),
             "increment R² of the run's fit": (self.own, ""),
         }
-        # all of them are among the arrays: the first, the middle and the last tell the course
+        # all of them are among the arrays: the first, the middle and the last give the course
         steps = sorted({0, len(self.x) // 2, len(self.x) - 1})
         for name, (interval, kind) in measures.items():
             found += [estimate(f"depth {k + 1}: {name}", interval[k], kind) for k in steps]
@@ -221,13 +227,13 @@ def _maps(found: "LinesOfThought") -> Figure:
         Panel(
             DEPTH,
             "doublings (log₂ of the factor)",
-            (factors, *course(found.x, doubled, "map of each step", 0), plain[0]),
+            (factors, *line_with_band(found.x, doubled, "map of each step", 0), plain[0]),
             "Stretch",
         ),
         Panel(
             DEPTH,
             "degrees",
-            (*course(found.x, found.rotation, "map of each step", 0), plain[1]),
+            (*line_with_band(found.x, found.rotation, "map of each step", 0), plain[1]),
             "Rotation",
         ),
     )
@@ -269,8 +275,8 @@ def _noise(found: "LinesOfThought") -> Figure:
 def _compared(found: "LinesOfThought") -> Figure:
     words = [f"{name} law" if name != "free" else "free curve" for name in LAWS[1:]]
     both = (
-        *course(found.x, found.r2, "map of each step", 0),
-        *course(found.x, found.own, "the run's fit", 1),
+        *line_with_band(found.x, found.r2, "map of each step", 0),
+        *line_with_band(found.x, found.own, "the run's fit", 1),
     )
     panels = (
         Panel("", f"gain, {NATS}", (bars(found.laws.gain[1:], words),), "Over exponential"),

@@ -21,7 +21,7 @@ from sdelens.errors import BadNumbers, UsageError
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
-from sdelens_plugins.analyzers.common.observed_path import ObservedPath, openings
+from sdelens_plugins.analyzers.common.observed_path import ObservedPath, first_paths
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.moments.comparison import BATCHES, MomentComparison
 
@@ -65,7 +65,7 @@ class MomentsAnalyzer:
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
         fitted, axes = viewed.fitted, PrincipalComponents.of(viewed.train, self.components)
-        every = openings(
+        every = first_paths(
             viewed.test,
             documents=self.documents,
             states=sys.maxsize,

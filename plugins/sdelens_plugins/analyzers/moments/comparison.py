@@ -65,7 +65,8 @@ class MomentComparison:
         return (
             f"Over {counted(len(self.times) - 1, 'step')} of "
             f"{counted(self.documents, 'test document')} the moments of "
-            f"{counted(len(self.axes.chosen), 'component')} are {which} (mean squared deviation, "
+            f"{counted(len(self.axes.components), 'component')} are {which} (mean squared "
+            "deviation, "
             f"1 expected: {', '.join(worst)})."
         )
 

@@ -65,7 +65,7 @@ def on_ranks(read: ReadoutSummary) -> str:
     """Whether the drift says more than chance."""
     sphere, steps = (read.rank("network", kind) for kind in ("sphere", "steps"))
     kl = read.average(read.said["network"].kl[:, 0])
-    more = steps.differs(0.5) and steps.value > 0.5
+    more = steps.differs_from(0.5) and steps.value > 0.5
     if more:
         judged = "it says more than the step of another text"
     elif steps.stderr is None:

@@ -15,7 +15,7 @@ from sdelens.evidence.bootstrap import Bootstrap, Interval
 from sdelens.fitting.fitted import Fitted
 from sdelens.laws.sde import SDE
 from sdelens.report import Estimate, Figure, Layer, Panel
-from sdelens_plugins.analyzers.common.sections import course, estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band
 
 SHELLS = (1.5, 2.0, 3.0)
 """Radii of the data at which the condition is asked for beyond them."""
@@ -185,8 +185,10 @@ class Condition:
         )
         places = torch.tensor(SHELLS)
         shares = (
-            *course(torch.cat([torch.ones(1), places]), _percent(self.rising), "V rises", 3),
-            *course(places, _percent(self.shells), "condition broken", 1),
+            *line_with_band(
+                torch.cat([torch.ones(1), places]), _percent(self.rising), "V rises", 3
+            ),
+            *line_with_band(places, _percent(self.shells), "condition broken", 1),
         )
         return (
             Figure(

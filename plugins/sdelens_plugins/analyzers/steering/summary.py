@@ -81,7 +81,7 @@ def _side(dosed: DoseResponse, control: str, steering: Steering) -> tuple[str, s
     lead = dosed.lead(control, steering, "first kl")
     if lead.stderr is None:
         return SAME, f"{lead.value:+.2f}"
-    low, high = lead.together(_comparisons(dosed))
+    low, high = lead.simultaneous_ends(_comparisons(dosed))
     side = MORE if low > 0 else LESS if high < 0 else SAME
     return side, f"{lead.value:+.2f} [{low:.2f}, {high:.2f}]"
 

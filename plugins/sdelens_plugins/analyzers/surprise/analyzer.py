@@ -17,13 +17,13 @@ from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Strip, count
 from sdelens.seeds import derive
 from sdelens.states.capturing import encode_document
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
+from sdelens_plugins.analyzers.common.intervals import with_interval
 from sdelens_plugins.analyzers.common.observed_path import (
     ObservedPath,
+    first_paths,
     observed_path,
-    openings,
     words_of,
 )
-from sdelens_plugins.analyzers.common.sections import bracketed
 from sdelens_plugins.analyzers.surprise.comparison_texts import (
     OTHERS,
     USUAL,
@@ -106,7 +106,7 @@ class SurpriseAnalyzer:
 def headline(found: Detection, documents: int) -> str:
     """AUROC of each kind beside the yardstick."""
     kinds = [name for name in found.names if name != OTHERS]
-    fit = listed([f"{bracketed(found.fit[name], 2)} for {name}" for name in kinds])
+    fit = listed([f"{with_interval(found.fit[name], 2)} for {name}" for name in kinds])
     model = listed([f"{float(found.model[name].value):.2f}" for name in kinds])
     return (
         f"Against {counted(documents, 'test document')}, nats per token under the fit have AUROC "
@@ -203,5 +203,5 @@ def _path(
     lengths = held.documents.lengths.clamp(max=tokens)
     row = int(lengths.argmax())
     paths = held.paths.select([int(held.numbers[row])])
-    (path,) = openings(paths, documents=1, states=tokens)
+    (path,) = first_paths(paths, documents=1, states=tokens)
     return path, list(held.documents)[row]

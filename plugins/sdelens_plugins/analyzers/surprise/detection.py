@@ -11,7 +11,7 @@ from sdelens.evidence.auroc import Scores, as_they_are, auroc, interval
 from sdelens.evidence.bootstrap import Bootstrap, Interval
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.sections import bars, estimate
+from sdelens_plugins.analyzers.common.intervals import bars, estimate
 from sdelens_plugins.analyzers.surprise.comparison_texts import USUAL, ComparisonTexts
 
 SCORES = ("fit", "model")

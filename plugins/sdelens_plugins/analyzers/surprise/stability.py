@@ -13,7 +13,7 @@ from sdelens.fitting.study import Viewed
 from sdelens.language.surprisal import Surprisal
 from sdelens.report import Estimate, Figure, Panel
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.sections import course, estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band
 from sdelens_plugins.analyzers.surprise.comparison_texts import ComparisonTexts
 
 REFERENCE = 64
@@ -72,7 +72,7 @@ class Stability:
             layers = [
                 layer
                 for series, (name, interval) in enumerate(kinds.items())
-                for layer in course(self.positions, interval, name, series)
+                for layer in line_with_band(self.positions, interval, name, series)
             ]
             panels.append(Panel("position", f"{PARTS[part]} over training's", tuple(layers)))
         return (

@@ -7,15 +7,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdelens.estimation.additive import AdditiveMean
+from sdelens.estimation.selection import selected
 from sdelens.evidence.student import student
+from sdelens.fitting.baselines import TERMS
 from sdelens.fitting.fitted import Fitted
-from sdelens.fitting.study import Study
+from sdelens.fitting.study import Study, Viewed
+from sdelens.paths.moments import Moments, times_of
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
-from sdelens_plugins.analyzers.common.observed_path import observed_path, openings, words_of
+from sdelens_plugins.analyzers.common.observed_path import first_paths, observed_path, words_of
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
-from sdelens_plugins.analyzers.common.refitted_baselines import linear_mean
 from sdelens_plugins.analyzers.trajectory.free_run import INSIDE, Horizons
 from sdelens_plugins.analyzers.trajectory.path_figure import PathFigure
 
@@ -58,7 +61,7 @@ class TrajectoryAnalyzer:
         fitted = viewed.fitted
         path = observed_path(study, tokens=self.tokens)
         plane = PrincipalComponents.plane(viewed.train)
-        starts = openings(
+        starts = first_paths(
             viewed.test,
             documents=self.documents,
             states=HORIZONS[-1] + 1,
@@ -91,14 +94,14 @@ def on_bands(coverage: DocumentMean, plane: PrincipalComponents, fitted: Fitted)
         judged = f"are too {'narrow' if narrow else 'wide'}{why}: they "
     return (
         f"Run freely, its {INSIDE:.0%} bands {judged}hold {coverage.percent} of the states of "
-        f"{counted(coverage.texts, 'test document')} in the first two principal components, "
+        f"{counted(coverage.documents, 'test document')} in the first two principal components, "
         f"which have {sum(plane.shares):.0%} of the variance."
     )
 
 
 def misses(coverage: DocumentMean) -> bool:
     """Whether bands are shown to hold another share than they are meant to."""
-    return bool(coverage.stderr) and coverage.differs(INSIDE)
+    return bool(coverage.stderr) and coverage.differs_from(INSIDE)
 
 
 def on_divergence(horizons: Horizons) -> str:
@@ -151,7 +154,7 @@ def over_documents(horizons: Horizons) -> tuple[Estimate, ...]:
         for name, said in words.items()
     ]
     inside = horizons.coverage
-    name = f"inside the 90% band, {counted(inside.texts, 'document')}"
+    name = f"inside the 90% band, {counted(inside.documents, 'document')}"
     return (*found, Estimate(name, inside.value, inside.stderr, "of 0.9 expected"))
 
 
@@ -217,3 +220,11 @@ def _over(
     spread = (values - mean).square().nansum(0) / (count - 1).clamp(min=1)
     quantile = torch.tensor([student(0.975, int(n)) for n in count])
     return mean, quantile * (spread / count).sqrt()
+
+
+def linear_mean(viewed: Viewed) -> AdditiveMean:
+    """The linear baseline, in the fit's coordinates."""
+    train, validation = (viewed.fitted.encoded(side) for side in (viewed.train, viewed.validation))
+    times = times_of(train)
+    moments, held = Moments.of(train, times), Moments.of(validation, times)
+    return selected(moments, held, TERMS["linear"]).to(torch.float32)

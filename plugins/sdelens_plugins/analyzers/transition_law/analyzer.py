@@ -8,8 +8,8 @@ from sdelens.fitting.metrics import CONSTANT
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
-from sdelens_plugins.analyzers.common.layer_axis import in_order
-from sdelens_plugins.analyzers.common.next_token_analyzer import NextTokenAnalyzer, span
+from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
+from sdelens_plugins.analyzers.common.next_token_analyzer import NextTokenAnalyzer, view_range
 from sdelens_plugins.analyzers.common.refitted_baselines import RefittedBaselines
 from sdelens_plugins.analyzers.transition_law.results import LawResults
 
@@ -42,23 +42,23 @@ class TransitionLawAnalyzer(NextTokenAnalyzer):
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         held = HeldOutPrefixes.of(study, documents=self.documents)
-        views = in_order(study)
+        views = views_by_depth(study)
         rivals = {view.site: RefittedBaselines.of(study.views[view]) for view in views}
         found = next_state_laws(
             held.model,
             {view.site: study.views[view].fitted for view in views},
-            self.branching(study.sampler),
+            self.branch_sampler(study.sampler),
             held.prefixes,
             held.cell,
             kept=self.kept,
             rivals={s: {**found.laws, CONSTANT: found.mean} for s, found in rivals.items()},
             seed=seed,
         )
-        tried = self.tried(study, found.agreement)
+        tried = self.sampling_note(study, found.agreement)
         shown = LawResults(tuple(views), held, found, seed)
         return Finding(
             analyzer="transition_law",
-            view=span(views),
+            view=view_range(views),
             headline=shown.headline(),
             reading=READING + tried,
             estimates=shown.estimates(),

@@ -15,7 +15,7 @@ from sdelens.evidence.verdict import LABELS
 from sdelens.fitting.metrics import CONSTANT
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.states.recording import View
-from sdelens_plugins.analyzers.common.sections import bars, bracketed, estimate
+from sdelens_plugins.analyzers.common.intervals import bars, estimate, with_interval
 from sdelens_plugins.analyzers.common.units import NATS
 
 LEADING = 8
@@ -70,7 +70,7 @@ class LawComparison:
 
     def headline(self) -> str:
         """What the best rival loses, and how far the leading directions agree."""
-        shared = bracketed(self.overlaps["total"], 2)
+        shared = with_interval(self.overlaps["total"], 2)
         said = (
             f"At {self.view} the leading {self.rank} directions of the fit's noise share {shared} "
             f"of those of S* + (m* - m)² ({self.chance:.2f} by chance, 1: the same)"
@@ -88,16 +88,16 @@ class LawComparison:
         if float(gap.high) < 0:
             return (
                 f"Under the model's own law {name} is better than the fit, by "
-                f"{bracketed(-gap)} {NATS}."
+                f"{with_interval(-gap)} {NATS}."
             )
         if float(gap.low) > 0:
             return (
                 f"Under the model's own law every simpler one loses to the fit, {name} the "
-                f"least, by {bracketed(gap)} {NATS}."
+                f"least, by {with_interval(gap)} {NATS}."
             )
         return (
             f"Under the model's own law the fit is not shown to be better than {name} (by "
-            f"{bracketed(gap)} {NATS})."
+            f"{with_interval(gap)} {NATS})."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:

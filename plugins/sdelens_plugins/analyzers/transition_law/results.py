@@ -12,8 +12,13 @@ from sdelens.evidence.bootstrap import Bootstrap, Interval
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
-from sdelens_plugins.analyzers.common.layer_axis import row_of
-from sdelens_plugins.analyzers.common.sections import bars, bracketed, course, estimate
+from sdelens_plugins.analyzers.common.intervals import (
+    bars,
+    estimate,
+    line_with_band,
+    with_interval,
+)
+from sdelens_plugins.analyzers.common.layer_axis import layer_number
 from sdelens_plugins.analyzers.transition_law.comparison import LawComparison
 from sdelens_plugins.analyzers.transition_law.trace_agreement import TraceAgreement
 
@@ -90,9 +95,11 @@ class LawResults:
         top = float(values[:EIGENVECTORS].clamp(min=0).sum() / values.sum())
         return (
             f"After {len(self.found.cell):,} held-out prefixes the next token has "
-            f"{bracketed(entropy, 2)} nats, and on average {bracketed(tokens, 1)} effective "
+            f"{with_interval(entropy, 2)} nats, and on average {with_interval(tokens, 1)} "
+            "effective "
             f"branches; at {last} it gives each coordinate of the next state a variance of "
-            f"{bracketed(self.noise[len(self.views) - 1, 0], 2)} training variances, {top:.0%} "
+            f"{with_interval(self.noise[len(self.views) - 1, 0], 2)} training variances, "
+            f"{top:.0%} "
             f"of it along {min(EIGENVECTORS, len(values))} of {len(values)} directions. "
             f"{self.compared[last].headline()}"
         )
@@ -108,7 +115,7 @@ class LawResults:
                 "nats per token (0 if the model wrote them with these settings)",
             ),
         ]
-        classes, bins = self.held.shown(self.count.sum(1))
+        classes, bins = self.held.common_groups(self.count.sum(1))
         for group in (0, *classes, *bins):
             for k, name in enumerate(WORDS if group == 0 else WORDS[:2]):
                 label, unit = LABELS[name]
@@ -187,7 +194,7 @@ class LawResults:
                 (bars(self.words[1][few], [self._short(k) for k in few]),),
                 title,
             )
-            for few, title in zip(self.held.shown(self.count.sum(1)), titles, strict=True)
+            for few, title in zip(self.held.common_groups(self.count.sum(1)), titles, strict=True)
             if few
         )
         caption = (
@@ -201,7 +208,7 @@ class LawResults:
         return self.held.names[group].removeprefix("positions ")
 
     def _spread(self) -> Figure:
-        x = torch.tensor([row_of(view) for view in self.views]).double()
+        x = torch.tensor([layer_number(view) for view in self.views]).double()
         last = self.views[-1]
         values, _ = self.spectra[last]
         shares = values.clamp(min=0).cumsum(0) / values.sum()
@@ -209,7 +216,7 @@ class LawResults:
         trace = Panel(
             "layer",
             "variance per dimension, training variances",
-            course(x, self.noise[:, 0], "", 4),
+            line_with_band(x, self.noise[:, 0], "", 4),
             "Trace of S* by layer",
         )
         along = Panel("directions", "share of the trace", (lines,), f"Spectrum of S* at {last}")

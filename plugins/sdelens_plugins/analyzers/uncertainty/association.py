@@ -15,7 +15,7 @@ from sdelens.language.noise_magnitude import Magnitudes, magnitudes
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
-from sdelens_plugins.analyzers.common.sections import course
+from sdelens_plugins.analyzers.common.intervals import line_with_band
 
 OF = {
     "entropy": "the model's next-token entropy",
@@ -237,7 +237,9 @@ def by_magnitude(of: "Association") -> tuple[Figure, ...]:
     layers: list[Layer] = []
     for series, name in enumerate(names):
         sums = by_unit(of.targets[name], cell, units * BINS).reshape(units, BINS).mT
-        layers += course(total.sum(1) / count.sum(1), bootstrap.ratio(sums, count), name, series)
+        layers += line_with_band(
+            total.sum(1) / count.sum(1), bootstrap.ratio(sums, count), name, series
+        )
     return (
         Figure(
             "bins",

@@ -91,7 +91,7 @@ class VectorFieldAnalyzer:
         shown = Plane.of(axes.select(*plane), *made, seed=seed)
         others = [
             Plane.of(axes.select(*pair), *made, seed=derive(seed, *pair))
-            for pair in torch.combinations(torch.tensor(axes.chosen), 2).tolist()
+            for pair in torch.combinations(torch.tensor(axes.components), 2).tolist()
             if self.refined > 2 and max(pair) < self.refined
         ]
         rest = Resting.of(viewed, train, t, self.starts)

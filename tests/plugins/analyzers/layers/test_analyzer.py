@@ -21,7 +21,7 @@ from sdelens.seeds import generator
 from sdelens.states.capturing import record, sites_of
 from sdelens.states.recording import DEPTH, View
 from sdelens.states.sampling import Sampler, sample
-from sdelens_plugins.analyzers.common.observed_path import observed_path, openings, words_of
+from sdelens_plugins.analyzers.common.observed_path import first_paths, observed_path, words_of
 from sdelens_plugins.analyzers.goodness_of_fit.null_data import NullData
 from sdelens_plugins.analyzers.layers.analyzer import LayersAnalyzer
 from sdelens_plugins.analyzers.trajectory.analyzer import TrajectoryAnalyzer
@@ -251,7 +251,7 @@ def test_a_trajectory_through_the_depth_is_that_of_the_last_token(recording, cha
 
 def test_a_document_opens_with_one_of_its_paths_only(recording):
     captured, texts = recording
-    starts = openings(captured.view(DEPTH), documents=7, states=3)
+    starts = first_paths(captured.view(DEPTH), documents=7, states=3)
     assert [path.name for path in starts] == [f"test document {i}" for i in range(7)]
     assert [int(path.tokens[0]) for path in starts] == [d.tokens[1] for d in list(texts)[:7]]
 

@@ -102,7 +102,7 @@ def test_of_one_text_no_difference_is_shown():
 
 def test_intervals_of_the_sentence_hold_together():
     lead = made((0.0,) * 4).lead(CONTROLS[0], Steering(1.0), "first kl")
-    narrow, wide = lead.ends, lead.together(12)
+    narrow, wide = lead.ends, lead.simultaneous_ends(12)
     assert wide[0] < narrow[0] < lead.value < narrow[1] < wide[1]
 
 
