@@ -1,7 +1,7 @@
 """The sections of a goodness-of-fit analysis."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ class SectionSkipped(Exception):
     """A section that does not apply to this run; the message says why."""
 
 
+@runtime_checkable
 class Section(Protocol):
     """One question of the analysis and its answer."""
 

@@ -210,7 +210,7 @@ def test_no_bar_of_a_stack_covers_another_even_where_parts_are_negative(study):
 def test_a_reading_of_one_document_says_that_its_settings_were_not_checked(study, kind):
     for documents, said in ((1, True), (5, False)):
         finding = kind(documents=documents).analyze(study, seed=0)
-        assert ("not checked by their surprisal" in finding.reading) == said
+        assert ("was not checked by their surprisal" in finding.reading) == said
 
 
 def test_only_several_documents_are_said_to_be_cross_fitted(study):

@@ -271,7 +271,7 @@ def test_what_cannot_be_asked_is_refused(study):
         ({"listed": 0}, "listed must be at least 1"),
         ({"components": 1}, "2 components or more"),
         ({"steps": -1}, "steps of at least 0"),
-        ({"temperatures": "warm"}, "numbers with commas"),
+        ({"temperatures": "warm"}, "numbers separated by commas"),
         ({"temperatures": "1,0"}, "temperatures must be above 0"),
     ],
 )

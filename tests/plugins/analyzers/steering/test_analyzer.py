@@ -161,7 +161,7 @@ def test_what_cannot_be_is_refused(study):
     for name in ("documents", "prefix", "tokens", "branches"):
         with pytest.raises(UsageError, match=f"{name} must be at least"):
             SteeringAnalyzer(**{name: 0})
-    with pytest.raises(UsageError, match="drift must be numbers with commas"):
+    with pytest.raises(UsageError, match="drift must be numbers separated by commas"):
         SteeringAnalyzer(drift="much")
     with pytest.raises(UsageError, match="diffusion must be a number from 0 on"):
         SteeringAnalyzer(diffusion="-1,2")
