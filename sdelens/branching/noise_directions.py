@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdelens.branching.next_state_moments import NextStateMoments, scatter
-from sdelens.evidence.bootstrap import Interval
-from sdelens.evidence.student import student
+from sdelens.evidence.interval import Interval
 from sdelens.laws.law import Predictive
 from sdelens.seeds import derive
 
@@ -103,12 +102,10 @@ class NoiseDirections:
         whole, seen = self.sums.double().sum(1), self.count.nonzero()[:, 0]
         value, folds = function(whole), len(seen)
         if folds < 2:
-            unknown = torch.full_like(value, torch.nan)
-            return Interval(value, unknown, unknown, unknown)
+            return Interval.unknown(value)
         left = torch.stack([function(whole - self.sums[:, fold]) for fold in seen])
         stderr = ((folds - 1) / folds * (left - left.mean()).square().sum()).sqrt()
-        reach = student(0.975, folds) * stderr
-        return Interval(value, stderr, value - reach, value + reach)
+        return Interval.student(value, stderr, folds)
 
 
 def overlap(

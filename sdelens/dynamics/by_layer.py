@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.estimation.additive import AdditiveMean, Terms, least_squares
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.evidence import gain_over_best
-from sdelens.evidence.student import student
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Viewed
 from sdelens.laws.law import Law
@@ -60,9 +60,8 @@ class LayerStory:
 def around(value: float, stderr: float, groups: int) -> Interval:
     """By Student's t; without an interval where fewer than two groups gave the error."""
     spread = stderr if groups > 1 else math.nan
-    margin = student(0.975, groups) * spread
-    numbers = (value, spread, value - margin, value + margin)
-    return Interval(*(torch.tensor(number, dtype=torch.float64) for number in numbers))
+    numbers = torch.tensor([value, spread], dtype=torch.float64)
+    return Interval.student(numbers[0], numbers[1], groups)
 
 
 @torch.no_grad()
@@ -83,13 +82,7 @@ def _noise(
         rows = torch.stack([variance, error, torch.ones_like(error)])[:, steps]
         sums += by_unit(rows, unit, units)
     found = Bootstrap.of(sums[2], seed=seed).ratio(sums[:2], sums[2])
-    return _root(found[0]), _root(found[1])
-
-
-def _root(square: Interval) -> Interval:
-    """Of a mean square, the root, with its error by linearisation."""
-    value = square.value.sqrt()
-    return Interval(value, square.stderr / (2 * value), square.low.sqrt(), square.high.sqrt())
+    return found[0].sqrt(), found[1].sqrt()
 
 
 def spectral_radius(fitted: Fitted, train: Paths, groups: Int[Tensor, " document"]) -> Interval:

@@ -19,7 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.dynamics.depth import DepthMaps, lengthwise, metric
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.interval import Interval
 from sdelens.laws.law import Law
 from sdelens.laws.scale import LOG_2PI
 from sdelens.paths.basis import Basis
@@ -76,8 +77,7 @@ class DepthSquares:
 
     def r2(self, bootstrap: Bootstrap, *, of: str = "residual") -> Interval:
         """The share of the squared increments that the maps, or the run's fit, explain."""
-        lost = bootstrap.ratio(getattr(self, of).mT, self.motion.mT)
-        return Interval(1 - lost.value, lost.stderr, 1 - lost.high, 1 - lost.low)
+        return 1 - bootstrap.ratio(getattr(self, of).mT, self.motion.mT)
 
     def since(self, first: int) -> "DepthSquares":
         """Those that arrive at depth `first` or deeper."""

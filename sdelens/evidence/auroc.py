@@ -5,14 +5,14 @@ one half is chance. For two normals it is :math:`\Phi(\Delta/\sqrt{s_U^2 + s_V^2
 resample whole documents; texts that were made from the same document are drawn together.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, Interval, expanded
+from sdelens.evidence.bootstrap import Bootstrap, expanded
+from sdelens.evidence.interval import Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,7 @@ def interval(
     """
     value, drawn, n = areas[0], areas[1:], documents
     if n < 2:
-        nothing = torch.full_like(value, math.nan)
-        return Interval(value, nothing, nothing, nothing)
+        return Interval.unknown(value)
     spread, low, high = (each[0] for each in expanded(drawn[None], n))
     if spread == 0:
         low, high = value - 3 / n, value + 3 / n

@@ -7,28 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sdelens.evidence.interval import Interval
 from sdelens.evidence.student import student
 from sdelens.seeds import generator
-
-
-@dataclass(frozen=True, eq=False)
-class Interval:
-    """Estimates with standard errors and 95% intervals; NaN where one document gives none."""
-
-    value: Float[Tensor, "*series"]
-    stderr: Float[Tensor, "*series"]
-    low: Float[Tensor, "*series"]
-    high: Float[Tensor, "*series"]
-
-    def __getitem__(self, index: int | slice | list[int] | tuple[int | slice, ...]) -> "Interval":
-        return Interval(*(getattr(self, name)[index] for name in vars(self)))
-
-    def __neg__(self) -> "Interval":
-        return Interval(-self.value, self.stderr, -self.high, -self.low)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """By name."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True, eq=False)

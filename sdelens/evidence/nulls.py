@@ -12,7 +12,8 @@ from sdelens.estimation.additive import (
     Terms,
 )
 from sdelens.estimation.selection import selected
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.baselines import constant_laws
 from sdelens.fitting.scores import tally
 from sdelens.laws.constant_noise import NoiseSpec

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.interval import Interval
 from sdelens.evidence.scorecard import past, pieces
 from sdelens.fitting.fitted import Fitted
 from sdelens.language.noise_magnitude import starts

@@ -8,10 +8,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.evidence.bootstrap import Interval
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Study
 from sdelens.language.increment_shares import IncrementShares, Shares
 from sdelens.language.token_class import TokenClass, classify
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
@@ -155,8 +156,7 @@ def arrays(whole: Shares, parts: dict[str, Shares]) -> dict[str, Tensor]:
     for group, shares in {"all": whole, **parts}.items():
         named[f"{group}.count"] = shares.count
         for name in ("drift", "noise", "mean", "lead", "gap", "motion"):
-            ends = getattr(shares, name).tensors()
-            named |= {f"{group}.{name}.{end}": tensor for end, tensor in ends.items()}
+            named |= prefixed(**{f"{group}.{name}": getattr(shares, name).tensors()})
     return named
 
 

@@ -11,7 +11,8 @@ from sdelens.branching.branched_transitions import SHARD_STEPS, branched_transit
 from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.protocols import ignore_epoch
 from sdelens.registry import load
 from sdelens.runs.engine import execute

@@ -12,7 +12,9 @@ from torch import Tensor
 from sdelens.branching.branched_transitions import BranchedTransitions
 from sdelens.branching.cross_entropy import CrossEntropy
 from sdelens.branching.next_state_law import NextStateLaw
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.branched_target.sample_saving import (
@@ -153,7 +155,7 @@ class SavingResults:
         named = {"documents": torch.tensor([self.documents[part] for part in SIZES])}
         for loss, (curves, saving) in self.found.items():
             named |= {f"{loss}.plain": curves.plain, f"{loss}.branched": curves.branched}
-            named |= {f"{loss}.saving.{end}": t for end, t in saving.tensors().items()}
+            named |= prefixed(**{f"{loss}.saving": saving.tensors()})
         return named
 
     def figures(self) -> tuple[Figure, ...]:

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.fitted import Fitted
 from sdelens.laws.law import Law
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Interval
+from sdelens.evidence.interval import Interval
 from sdelens.report import Estimate, Layer
 
 
@@ -29,6 +29,11 @@ def percent_with_interval(interval: Interval) -> str:
     """A share in percent with its interval in brackets."""
     value, stderr, low, high = (100 * float(t) for t in interval.tensors().values())
     return f"{value:.0f}%" if stderr != stderr else f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+
+
+def percent(share: Interval) -> Interval:
+    """A share in percent."""
+    return share.map(lambda end: 100 * end)
 
 
 def bars(interval: Interval, words: Sequence[str]) -> Layer:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Interval
+from sdelens.evidence.interval import Interval
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
@@ -110,8 +111,8 @@ class DecompositionResults:
         """Every share, gain and motion: by layer, group and part."""
         named: dict[str, Tensor] = {"layer": self._x(), "edges": self.held.edges}
         for what in ("shares", "reversion", "gains", "motion", "discrepancy"):
-            each = [getattr(layer, what).tensors() for layer in self.layers]
-            named |= {f"{what}.{end}": torch.stack([e[end] for e in each]) for end in each[0]}
+            whole = Interval.stack(getattr(layer, what) for layer in self.layers)
+            named |= prefixed(**{what: whole.tensors()})
         named["count"] = torch.stack([layer.count for layer in self.layers])
         rows = zip(self.views, self.spread, strict=True)
         return named | {f"{view}.deviation": spread for view, spread in rows}
@@ -178,8 +179,7 @@ class DecompositionResults:
     def _lines(self, parts: Sequence[int]) -> list[Layer]:
         found: list[Layer] = []
         for k in parts:
-            each = [layer.shares[0, k].tensors() for layer in self.layers]
-            whole = Interval(*(torch.stack([e[end] for e in each]) for end in each[0]))
+            whole = Interval.stack(layer.shares[0, k] for layer in self.layers)
             name = self.names[k]
             found += line_with_band(self._x(), whole, LABELS[name], SERIES[name])
         return found

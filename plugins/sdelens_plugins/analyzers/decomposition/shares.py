@@ -29,7 +29,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.branching.next_state_moments import NextStateMoments
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.interval import Interval
 
 PARTS = ("drift", "misfit", "memory", "unreached", "sampler")
 """Of texts that the model wrote."""

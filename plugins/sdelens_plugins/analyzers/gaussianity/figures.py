@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from sdelens.evidence.bootstrap import Interval, by_unit
+from sdelens.evidence.bootstrap import by_unit
+from sdelens.evidence.interval import Interval
 from sdelens.report import Figure, Layer, Panel, counted
 from sdelens_plugins.analyzers.common.intervals import line_with_band
 from sdelens_plugins.analyzers.gaussianity.next_states import FIRST
@@ -57,15 +58,14 @@ def _branches(shown: GaussianityResults) -> tuple[Layer, ...]:
     labels = {"exponential": "exp of the entropy", "collision": "1 / Σp²"}
     found: tuple[Layer, ...] = ()
     for series, (name, label) in enumerate(labels.items()):
-        logs = Interval(*(each.log2() for each in shown.means[name].tensors().values()))
-        found += _solid(shown, logs, label, series)
+        found += _solid(shown, shown.means[name].map(torch.log2), label, series)
     return found
 
 
 def _kurtosis(shown: GaussianityResults) -> tuple[Layer, ...]:
     x = shown.temperatures
     low, median, high, chance = (
-        Interval(*(each.clamp(max=CEILING) for each in interval.tensors().values()))
+        interval.map(lambda end: end.clamp(max=CEILING))
         for interval in (*(shown.kurtosis[q] for q in (0.25, 0.5, 0.75)), shown.chance["kurtosis"])
     )
     quartiles = [Layer("line", {"x": x, "y": q.value}, "quartiles", 5) for q in (low, high)]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.scores import tally
 from sdelens.fitting.study import Study
 from sdelens.laws.law import Law
@@ -76,7 +77,7 @@ class MixtureGain:
         """A bar for each."""
         rivals = ("diagonal", "correlated")
         words = [f"{name}, floor {floor:g}" for name in rivals for floor in self.floors]
-        flat = Interval(*(each.mT.flatten() for each in self.gains.tensors().values()))
+        flat = self.gains.map(lambda end: end.mT.flatten())
         caption = (
             f"What a mixture of {self.components} Gaussians gains on held-out steps, at two "
             "floors of its variances, over one Gaussian with the same network and floor "

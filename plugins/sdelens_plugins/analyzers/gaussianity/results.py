@@ -9,7 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.interval import Interval
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
@@ -89,7 +91,7 @@ class GaussianityResults:
     def kurtosis(self) -> dict[float, Interval]:
         """Quartiles over prefixes by temperature."""
         laws = list(zip(self.found.of("kurtosis"), self.shaped, strict=True))
-        return {q: _stacked([self._quantile(*law, q) for law in laws]) for q in QUARTILES}
+        return {q: Interval.stack([self._quantile(*law, q) for law in laws]) for q in QUARTILES}
 
     @cached_property
     def chance(self) -> dict[str, Interval]:
@@ -106,14 +108,14 @@ class GaussianityResults:
 
     def _median(self, values: Float[Tensor, "temperature prefix"]) -> Interval:
         laws = zip(values, self.shaped, strict=True)
-        return _stacked([self._quantile(*law, 0.5) for law in laws])
+        return Interval.stack([self._quantile(*law, 0.5) for law in laws])
 
     def _quantile(
         self, values: Float[Tensor, " prefix"], seen: Bool[Tensor, " prefix"], share: float
     ) -> Interval:
         """NaN where no prefix is seen."""
         if not seen.any():
-            return Interval(*(values.new_full((), torch.nan) for _ in range(4)))
+            return Interval.unknown(values.new_full((), torch.nan))
         return self.bootstrap.quantile(values[seen], self.found.unit[seen], share)
 
     @property
@@ -231,8 +233,7 @@ class GaussianityResults:
         }
         atoms = vars(self.found.atoms).items()
         named |= {f"example.{name}": each[self.example].clone() for name, each in atoms}
-        gains = self.gain.gains.tensors() if self.gain else {}
-        return named | {f"mixture.{name}": each for name, each in gains.items()}
+        return named | prefixed(mixture=self.gain.gains.tensors() if self.gain else {})
 
     @cached_property
     def example(self) -> int:
@@ -247,8 +248,3 @@ class GaussianityResults:
         end = int(self.found.position[place]) + 1
         tokens = list(self.held.prefixes.documents)[row].tokens[max(0, end - BEFORE) : end]
         return " ".join("".join(self.held.model.decode(tokens)).split())
-
-
-def _stacked(parts: list[Interval]) -> Interval:
-    each = (list(part.tensors().values()) for part in parts)
-    return Interval(*(torch.stack(ends) for ends in zip(*each, strict=True)))

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.interval import Interval
 from sdelens.evidence.normality import NormalScores, expected_distance
 from sdelens.evidence.residuals import chi_square_score, directions, is_normal, whitened
 from sdelens.evidence.scorecard import past, pieces
-from sdelens.laws.law import Law
+from sdelens.laws.law import Law, prefixed
 from sdelens.paths.trajectories import Trajectories
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens_plugins.analyzers.common.intervals import bars, estimate, with_interval
@@ -97,7 +98,7 @@ class Calibration:
 
     def arrays(self) -> dict[str, Tensor]:
         z = self._grid
-        named = {f"covered.{name}": t for name, t in self.covered.tensors().items()}
+        named = prefixed(covered=self.covered.tensors())
         for name, scores in zip(
             ("coordinates", "projections", "length"), self.series, strict=True
         ):

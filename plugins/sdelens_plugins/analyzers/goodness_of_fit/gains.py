@@ -6,18 +6,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.evidence.scorecard import Scorecard, scorecard
-from sdelens.evidence.student import student
 from sdelens.evidence.verdict import LABELS, MUST_BEAT
 from sdelens.fitting.baselines import NAMES
 from sdelens.fitting.fitted import Record
 from sdelens.fitting.study import Viewed
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Panel
 from sdelens_plugins.analyzers.common.intervals import (
     bars,
     estimate,
     line_with_band,
+    percent,
     with_interval,
 )
 from sdelens_plugins.analyzers.common.refitted_baselines import RefittedBaselines, position_bins
@@ -70,8 +72,7 @@ class Gains:
         value, stderr = (
             torch.tensor([row[f"{key}{end}"] for row in rows]) for end in ("", "_stderr")
         )
-        margin = student(0.975, int(self.record.scores["held_out_documents"])) * stderr
-        return Interval(value, stderr, value - margin, value + margin)
+        return Interval.student(value, stderr, int(self.record.scores["held_out_documents"]))
 
     def relative(self, score: str) -> Interval:
         """The share by which the fit's score is lower than each baseline's."""
@@ -141,7 +142,7 @@ class Gains:
         groups |= {f"along.{name}": self.along(name) for name in self.shown}
         if self.dependent:
             groups["gain.nats_state_dependent"] = self.dependent
-        named = {f"{k}.{part}": t for k, i in groups.items() for part, t in i.tensors().items()}
+        named = prefixed(**{name: interval.tensors() for name, interval in groups.items()})
         return named | {"along.position": self.positions, "along.count": self.card.count.sum(0)}
 
     def figures(self) -> tuple[Figure, ...]:
@@ -167,7 +168,7 @@ class Gains:
 
     def _scores(self) -> Figure:
         panels = tuple(
-            Panel("", "lower by, percent", (bars(_percent(self.relative(score)), self._words),), t)
+            Panel("", "lower by, percent", (bars(percent(self.relative(score)), self._words),), t)
             for score, t in (("crps", "CRPS"), ("energy", "Energy score"))
         )
         return Figure(
@@ -191,7 +192,3 @@ class Gains:
             "Gain of the fit's mean by position in the text, constant noise, with 95% intervals "
             "over documents.",
         )
-
-
-def _percent(share: Interval) -> Interval:
-    return Interval(*(100 * part for part in share.tensors().values()))

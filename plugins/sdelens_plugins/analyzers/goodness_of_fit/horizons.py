@@ -12,15 +12,16 @@ from sdelens.estimation.additive import (
     times_of,
 )
 from sdelens.estimation.selection import selected
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.horizons import Starts, alone, iterated, memoryless, thinned
+from sdelens.evidence.interval import Interval
 from sdelens.evidence.nulls import TERMS
 from sdelens.evidence.proper_scores import energy_score, moment_matched_nll
 from sdelens.evidence.scorecard import pieces
 from sdelens.fitting.baselines import constant_laws
 from sdelens.fitting.study import Viewed
 from sdelens.laws.constant_noise import NoiseSpec
-from sdelens.laws.law import Kernel
+from sdelens.laws.law import Kernel, prefixed
 from sdelens.paths.trajectories import Paths
 from sdelens.report import Estimate, Figure, Panel, counted
 from sdelens.seeds import derive
@@ -86,8 +87,7 @@ class ForecastScores:
 
     def r2(self, scheme: int) -> Interval:
         """The share of the squared increments over each horizon that the mean explains."""
-        lost = self.bootstrap.ratio(self.sums[scheme, SQUARES], self.motion)
-        return Interval(1 - lost.value, lost.stderr, 1 - lost.high, 1 - lost.low)
+        return 1 - self.bootstrap.ratio(self.sums[scheme, SQUARES], self.motion)
 
     def gain(self, scheme: int, over: int = 2) -> Interval:
         """Nats per dimension by which one scheme is better than another."""
@@ -125,9 +125,7 @@ class ForecastScores:
         for scheme, name in enumerate(SCHEMES):
             for measure in ("r2", "gain", "lower"):
                 interval: Interval = getattr(self, measure)(scheme)
-                named |= {
-                    f"horizon.{name}.{measure}.{part}": t for part, t in interval.tensors().items()
-                }
+                named |= prefixed(**{f"horizon.{name}.{measure}": interval.tensors()})
         return named
 
     def figures(self) -> tuple[Figure, ...]:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Interval
+from sdelens.evidence.interval import Interval
 from sdelens.evidence.nulls import Sides, captured, permuted_tokens
 from sdelens.fitting.study import Study, Viewed
+from sdelens.laws.law import prefixed
 from sdelens.paths.basis import Basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
@@ -95,11 +95,10 @@ class NullData:
 
     @property
     def _stacked(self) -> Interval:
-        parts = [tuple(gain.tensors().values()) for gain in self.gains.values()]
-        return Interval(*(torch.stack(part) for part in zip(*parts, strict=True)))
+        return Interval.stack(self.gains.values())
 
     def arrays(self) -> dict[str, Tensor]:
-        return {f"null.{part}": t for part, t in self._stacked.tensors().items()}
+        return prefixed(null=self._stacked.tensors())
 
     def figures(self) -> tuple[Figure, ...]:
         panel = Panel("", f"gain, {NATS}", (bars(self._stacked, list(self.gains)),))

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.dynamics.by_layer import LayerStory
-from sdelens.evidence.bootstrap import Interval
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Study
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band, with_interval
@@ -60,9 +61,7 @@ class LayerComparison:
 
     def measure(self, name: str) -> Interval:
         """One measure of all layers."""
-        each = [getattr(story, name) for story in self.stories]
-        parts = zip(*(interval.tensors().values() for interval in each), strict=True)
-        return Interval(*map(torch.stack, parts))
+        return Interval.stack(getattr(story, name) for story in self.stories)
 
     @property
     def stable(self) -> bool:
@@ -93,9 +92,9 @@ class LayerComparison:
 
     def arrays(self) -> dict[str, Tensor]:
         """Everything drawn, by measure."""
-        every = {name: self.measure(name).tensors() for name in MEASURES}
-        named = {f"{name}.{part}": t for name, parts in every.items() for part, t in parts.items()}
-        return named | {"layer": self.x}
+        return prefixed(**{name: self.measure(name).tensors() for name in MEASURES}) | {
+            "layer": self.x
+        }
 
     def figures(self) -> tuple[Figure, ...]:
         return self._gains(), self._motion()

@@ -10,9 +10,10 @@ from torch import Tensor
 from sdelens.dynamics.depth import DepthMaps, DepthMoments, jackknifed
 from sdelens.dynamics.depth_noise import LAWS, DepthSquares, NoiseLaws, depths
 from sdelens.errors import UsageError
-from sdelens.evidence.bootstrap import Bootstrap, Interval
-from sdelens.evidence.student import student
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.intervals import (
@@ -95,8 +96,8 @@ class LinesOfThought:
         return cls(
             maps=maps,
             null=DepthMaps.of(total, ridge=ridge, swapped=True),
-            stretch=_around(value[:, 0], stderr[:, 0], moments.parts),
-            rotation=_around(value[:, 1], stderr[:, 1], moments.parts),
+            stretch=Interval.student(value[:, 0], stderr[:, 0], moments.parts),
+            rotation=Interval.student(value[:, 1], stderr[:, 1], moments.parts),
             variance=test.variance(held),
             r2=test.r2(held),
             own=test.r2(held, of="fitted"),
@@ -161,9 +162,8 @@ class LinesOfThought:
         parts = ("stretch", "rotation", "variance", "r2", "own")
         every = {name: getattr(self, name).tensors() for name in parts}
         every["gain"] = self.laws.gain.tensors()
-        named = {f"{name}.{part}": t for name, own in every.items() for part, t in own.items()}
         return (
-            named
+            prefixed(**every)
             | {
                 "depth": self.x,
                 "factors": self.maps.factors,
@@ -200,11 +200,6 @@ def _of_laws(laws: NoiseLaws, where: str) -> list[Estimate]:
     return found
 
 
-def _around(value: Tensor, stderr: Tensor, parts: int) -> Interval:
-    margin = student(0.975, parts) * stderr
-    return Interval(value, stderr, value - margin, value + margin)
-
-
 DEPTH = "depth of arrival"
 
 
@@ -217,7 +212,7 @@ def _maps(found: "LinesOfThought") -> Figure:
     tails = torch.tensor([0.1, 0.9], dtype=torch.float64)
     low, high = found.maps.factors.quantile(tails, dim=-1).log2()
     factors = Layer("band", {"x": found.x, "low": low, "high": high}, "80% of factors", 4)
-    doubled = Interval(*(each.log2() for each in found.stretch.tensors().values()))
+    doubled = found.stretch.map(torch.log2)
     null = (found.null.stretch.log2(), found.null.rotation)
     plain = [
         Layer("line", {"x": found.x, "y": each}, "increments exchanged", 1, dashed=True)

@@ -11,11 +11,13 @@ from sdelens.dynamics.region import Region
 from sdelens.dynamics.sample import Sample
 from sdelens.dynamics.step_map import StepMap
 from sdelens.estimation.ratio import summed
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.fitted import Fitted
+from sdelens.laws.law import prefixed
 from sdelens.laws.sde import SDE
 from sdelens.report import Estimate, Figure, Layer, Panel
-from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band
+from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band, percent
 
 SHELLS = (1.5, 2.0, 3.0)
 """Radii of the data at which the condition is asked for beyond them."""
@@ -166,8 +168,7 @@ class Condition:
             "kv": self.after,
             "shell.v": self.outer,
             "shell.kv": self.outer_after,
-            **{f"shell.broken.{name}": each for name, each in self.shells.tensors().items()},
-            **{f"rising.{name}": each for name, each in self.rising.tensors().items()},
+            **prefixed(**{"shell.broken": self.shells.tensors(), "rising": self.rising.tensors()}),
         }
 
     def figures(self) -> tuple[Figure, ...]:
@@ -186,9 +187,9 @@ class Condition:
         places = torch.tensor(SHELLS)
         shares = (
             *line_with_band(
-                torch.cat([torch.ones(1), places]), _percent(self.rising), "V rises", 3
+                torch.cat([torch.ones(1), places]), percent(self.rising), "V rises", 3
             ),
-            *line_with_band(places, _percent(self.shells), "condition broken", 1),
+            *line_with_band(places, percent(self.shells), "condition broken", 1),
         )
         return (
             Figure(
@@ -204,13 +205,8 @@ class Condition:
         )
 
 
-def _percent(share: Interval) -> Interval:
-    return Interval(*(100 * part for part in share.tensors().values()))
-
-
 def _among(wrong: Tensor, below: Tensor, seed: int) -> Interval:
     """The share over documents that have something to count."""
     if float(below.sum()) == 0:
-        nothing = torch.tensor(torch.nan, dtype=torch.float64)
-        return Interval(nothing, nothing, nothing, nothing)
+        return Interval.unknown(torch.tensor(torch.nan, dtype=torch.float64))
     return Bootstrap.of(below, seed=seed).ratio(wrong, below)

@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.evidence.auroc import Scores, as_they_are, auroc, interval
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Layer, Panel
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.intervals import bars, estimate
@@ -76,8 +78,8 @@ class Detection:
             named |= {f"score.{key}.fit": texts.fit, f"score.{key}.model": texts.model}
         for score in SCORES:
             for name, area in getattr(self, score).items():
-                ends = area.tensors().items()
-                named |= {f"auroc.{name.replace(' ', '_')}.{score}.{end}": t for end, t in ends}
+                key = f"auroc.{name.replace(' ', '_')}.{score}"
+                named |= prefixed(**{key: area.tensors()})
         return named
 
     def figures(self) -> tuple[Figure, ...]:
@@ -88,7 +90,12 @@ class Detection:
         ends = torch.tensor([-0.5, len(words) - 0.5]).double()
         chance = Layer("line", {"x": ends, "y": torch.full((2,), 0.5)}, "chance", 1, dashed=True)
         panels = tuple(
-            Panel("", "AUROC", (bars(_stacked(getattr(self, score)), words), chance), title)
+            Panel(
+                "",
+                "AUROC",
+                (bars(Interval.stack(getattr(self, score).values()), words), chance),
+                title,
+            )
             for score, title in (("fit", "Fit"), ("model", "Perplexity of the model"))
         )
         return Figure(
@@ -139,8 +146,3 @@ def _scores(
 ) -> Scores:
     values: Tensor = getattr(texts, score)
     return Scores(values.nan_to_num(), weights)
-
-
-def _stacked(areas: Mapping[str, Interval]) -> Interval:
-    columns = zip(*(area.tensors().values() for area in areas.values()), strict=True)
-    return Interval(*(torch.stack(column) for column in columns))

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
 from sdelens.language.surprisal import Surprisal
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Panel
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.intervals import estimate, line_with_band
@@ -63,7 +65,7 @@ class Stability:
         for part, kinds in self.along.items():
             for name, interval in kinds.items():
                 key = f"stability.{part}.{name.replace(' ', '_')}"
-                named |= {f"{key}.{end}": t for end, t in interval.tensors().items()}
+                named |= prefixed(**{key: interval.tensors()})
         return named
 
     def figures(self) -> tuple[Figure, ...]:
@@ -100,9 +102,7 @@ def _relative(
     )
     count, sums = (torch.cat([each.sum(0, keepdim=True), each]) for each in (count, sums))
     found = Bootstrap.of(count[0], seed=seed).ratio(sums / level, count)
-    root = found.value.sqrt()
-    # the error by the delta method; ends of an interval are carried over as they are
-    return Interval(root, found.stderr / (2 * root), found.low.sqrt(), found.high.sqrt())
+    return found.sqrt()
 
 
 def _first(viewed: Viewed) -> list[int]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from sdelens.branching.cross_entropy import CrossEntropy
 from sdelens.branching.next_state_law import FIT, NextStateLaw
 from sdelens.branching.noise_directions import NoiseDirections
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.evidence.verdict import LABELS
 from sdelens.fitting.metrics import CONSTANT
 from sdelens.report import Estimate, Figure, Layer, Panel, counted

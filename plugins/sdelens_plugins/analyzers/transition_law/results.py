@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.branching.next_state_law import WORDS, NextStateLaws, NoiseComparison
-from sdelens.evidence.bootstrap import Bootstrap, Interval
+from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
+from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
@@ -161,8 +163,7 @@ class LawResults:
             "position": self.found.position,
             **dict(zip(WORDS, self.found.words, strict=True)),
         }
-        named |= {f"words.{end}": t for end, t in self.words.tensors().items()}
-        named |= {f"noise.{end}": t for end, t in self.noise.tensors().items()}
+        named |= prefixed(words=self.words.tensors(), noise=self.noise.tensors())
         for view in self.views:
             one, (values, vectors) = self.found.sites[view.site], self.spectra[view]
             named |= {

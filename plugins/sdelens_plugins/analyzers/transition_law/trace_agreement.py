@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.branching.next_state_law import NoiseComparison
-from sdelens.evidence.bootstrap import Bootstrap, Interval, by_unit
+from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.interval import Interval
 
 BANDS = 10
 """Parts of the prefixes by the noise that the fit claims."""

@@ -7,7 +7,7 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
-from sdelens.evidence.bootstrap import Interval
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.fitted import log_density
 from sdelens.fitting.study import Analyzer
 from sdelens.paths.trajectories import Trajectories

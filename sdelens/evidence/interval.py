@@ -1,0 +1,66 @@
+"""Estimates with standard errors and 95% intervals."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.evidence.student import student
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """Estimates, one or many; the error and both ends are NaN where they are unknown."""
+
+    value: Float[Tensor, "*series"]
+    stderr: Float[Tensor, "*series"]
+    low: Float[Tensor, "*series"]
+    high: Float[Tensor, "*series"]
+
+    @classmethod
+    def unknown(cls, value: Float[Tensor, "*series"]) -> "Interval":
+        """Values without an error."""
+        nothing = torch.full_like(value, torch.nan)
+        return cls(value, nothing, nothing, nothing)
+
+    @classmethod
+    def student(
+        cls, value: Float[Tensor, "*series"], stderr: Float[Tensor, "*series"], groups: int
+    ) -> "Interval":
+        """Symmetric intervals by Student's t, of standard errors between `groups` groups."""
+        margin = student(0.975, groups) * stderr
+        return cls(value, stderr, value - margin, value + margin)
+
+    @classmethod
+    def stack(cls, intervals: Iterable["Interval"]) -> "Interval":
+        """Several intervals along a new first axis."""
+        ends = zip(*(interval.tensors().values() for interval in intervals), strict=True)
+        return cls(*map(torch.stack, ends))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Interval":
+        """The function of all four tensors: a change of unit, of shape or, in a figure, of axis.
+
+        >>> Interval.unknown(torch.tensor(0.5)).map(lambda end: 100 * end).value
+        tensor(50.)
+        """
+        return Interval(*map(function, self.tensors().values()))
+
+    def sqrt(self) -> "Interval":
+        """Square roots, with errors by the delta method and the roots of both ends."""
+        value = self.value.sqrt()
+        return Interval(value, self.stderr / (2 * value), self.low.sqrt(), self.high.sqrt())
+
+    def __getitem__(self, index: int | slice | list[int] | tuple[int | slice, ...]) -> "Interval":
+        return self.map(lambda end: end[index])
+
+    def __neg__(self) -> "Interval":
+        return Interval(-self.value, self.stderr, -self.high, -self.low)
+
+    def __rsub__(self, whole: float) -> "Interval":
+        return Interval(whole - self.value, self.stderr, whole - self.high, whole - self.low)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Value, standard error, low and high end, by name."""
+        return dict(vars(self))
