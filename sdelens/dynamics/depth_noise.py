@@ -77,7 +77,7 @@ class DepthSquares:
 
     def r2(self, bootstrap: Bootstrap, *, of: str = "residual") -> Interval:
         """The share of the squared increments that the maps, or the run's fit, explain."""
-        return 1 - bootstrap.ratio(getattr(self, of).mT, self.motion.mT)
+        return 1.0 - bootstrap.ratio(getattr(self, of).mT, self.motion.mT)
 
     def since(self, first: int) -> "DepthSquares":
         """Those that arrive at depth `first` or deeper."""

@@ -25,7 +25,7 @@ def test_stacked_intervals_are_indexed_back_into_the_same_ones():
 
 
 def test_what_is_left_of_one_swaps_the_ends_and_keeps_the_error():
-    assert numbers_of(1 - interval(0.25, 0.5, 0.0, 0.75)) == [0.75, 0.5, 0.25, 1.0]
+    assert numbers_of(1.0 - interval(0.25, 0.5, 0.0, 0.75)) == [0.75, 0.5, 0.25, 1.0]
 
 
 def test_the_error_of_a_root_is_by_the_delta_method():
@@ -41,4 +41,4 @@ def test_students_intervals_are_wide_for_few_groups():
 def test_an_unknown_interval_keeps_its_value_only():
     found = Interval.unknown(torch.tensor([1.0, 2.0]))
     assert found.value.tolist() == [1.0, 2.0]
-    assert found.stderr.isnan().all() and found.low.isnan().all() and found.high.isnan().all()
+    assert all(end.isnan().all() for end in (found.stderr, found.low, found.high))

@@ -129,7 +129,7 @@ class GaussianityResults:
         return self.fanning.temperatures.index(self.fanning.sampler.temperature)
 
     def _divergence(
-        self, name: str, *, of: str = "divergence", per_rank: bool = False
+        self, name: str, *, of: str = "gaussian_divergence", per_rank: bool = False
     ) -> Interval:
         """At the run's own temperature."""
         found: GaussianDivergence = getattr(self.found, of)
@@ -193,7 +193,7 @@ class GaussianityResults:
         yield estimate("divergence of the fit", self._divergence("nats"), "nats")
         for name in ("noise", "mean"):
             yield estimate(f"divergence of the fit, by its {name}", self._divergence(name), "nats")
-        for name, of in (("the fit", "divergence"), ("all training states", "ignorance")):
+        for name, of in (("the fit", "gaussian_divergence"), ("all training states", "ignorance")):
             each = self._divergence("nats", of=of, per_rank=True)
             yield estimate(f"divergence of {name}, per direction", each, "nats")
         yield estimate("directions of the divergence", self._divergence("rank"), "")

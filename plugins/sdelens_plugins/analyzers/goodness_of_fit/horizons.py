@@ -87,7 +87,7 @@ class ForecastScores:
 
     def r2(self, scheme: int) -> Interval:
         """The share of the squared increments over each horizon that the mean explains."""
-        return 1 - self.bootstrap.ratio(self.sums[scheme, SQUARES], self.motion)
+        return 1.0 - self.bootstrap.ratio(self.sums[scheme, SQUARES], self.motion)
 
     def gain(self, scheme: int, over: int = 2) -> Interval:
         """Nats per dimension by which one scheme is better than another."""

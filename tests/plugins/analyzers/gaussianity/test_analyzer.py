@@ -157,8 +157,8 @@ def test_texts_whose_every_nucleus_is_one_token_have_no_direction(study):
     for listed in (1024, 20):
         fanning = PrefixSampling(Sampler(top_p=1e-3), (1.0, 1.5), 8, listed, 10)
         found = next_states(held.model, Site("block", 2), viewed, fanning, held.prefixes, seed=0)
-        assert found.divergence.rank.tolist() == [0] * 8
-        assert found.divergence.floor.isinf().all()
+        assert found.gaussian_divergence.rank.tolist() == [0] * 8
+        assert found.gaussian_divergence.floor.isinf().all()
         assert (found.of("variance") < 1e-12).all()
         assert torch.allclose(found.of("exponential"), torch.ones(2, 8, dtype=torch.float64))
 
