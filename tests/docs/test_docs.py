@@ -160,10 +160,21 @@ def test_no_page_names_a_folder_of_one_machine(page):
     assert not re.search(r"(?<![\w.~])/(work|home|root|Users)/", page.read_text())
 
 
-def test_readme_names_every_page_and_the_page_of_plugins_those_of_analyzers():
-    readme, plugins = ((ROOT / name).read_text() for name in ("README.md", "docs/plugins.md"))
-    named = {page: plugins if page.parent.name == "analyzers" else readme for page in PAGES[1:]}
-    assert [page.name for page, text in named.items() if page.name not in text] == []
+def test_the_contents_list_every_page_and_the_page_of_plugins_those_of_analyzers():
+    contents, plugins = ((DOCS / name).read_text() for name in ("index.md", "plugins.md"))
+    for page in (p for p in PAGES if p.is_relative_to(DOCS) and p.name != "index.md"):
+        name = page.relative_to(DOCS).as_posix()
+        linked = plugins if page.parent.name == "analyzers" else contents
+        assert f"]({name})" in linked, name
+        assert page.parent.name == "analyzers" or f"\n{name.removesuffix('.md')}\n" in contents, (
+            name
+        )
+
+
+def test_readme_leads_to_the_documentation():
+    readme = (ROOT / "README.md").read_text()
+    named = {"docs/index.md", "docs/quickstart.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+    assert named <= set(re.findall(r"\]\(([^)#]+)", readme))
 
 
 if __name__ == "__main__":
@@ -213,5 +224,5 @@ def test_every_row_of_the_support_table_names_a_test_that_is_there_or_says_that_
         named = re.search(r"`(test_\w+\.py)::(test_\w+)`", said)
         assert named or said.startswith(("untested", "not read")), said
         if named:
-            file = ROOT / "tests" / "plugins" / named[1]
+            (file,) = (ROOT / "tests" / "plugins").rglob(named[1])
             assert f"def {named[2]}(" in file.read_text(), said
