@@ -1,4 +1,4 @@
-"""Whether the fitted law has the right shape: its standardised residuals, and what it covers."""
+"""Calibration of the fitted law: its standardised residuals and the coverage of its regions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,33 +9,30 @@ from torch import Tensor
 
 from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.interval import Interval
-from sdelens.evidence.normality import NormalScores, expected_distance
+from sdelens.evidence.normality import NormalScores
 from sdelens.evidence.residuals import chi_square_score, directions, is_normal, whitened
 from sdelens.evidence.scorecard import past, pieces
-from sdelens.laws.law import Law, prefixed
+from sdelens.laws.law import Law
 from sdelens.paths.trajectories import Trajectories
-from sdelens.report import Estimate, Figure, Layer, Panel
-from sdelens_plugins.analyzers.common.intervals import bars, estimate, with_interval
-from sdelens_plugins.analyzers.goodness_of_fit.sections import SectionSkipped
+from sdelens_plugins.analyzers.goodness_of_fit.section_skipped import SectionSkipped
 
 LEVELS = (0.5, 0.9)
-FORMS = {"marginal": "each coordinate's interval", "joint": "the ellipsoid of all"}
-NO_GAUSSIAN = (
-    "Residuals and coverage are left out: the law is no Gaussian, and standardised residuals "
+REGIONS = {"marginal": "each coordinate's interval", "joint": "the ellipsoid of all"}
+NOT_GAUSSIAN = (
+    "Residuals and coverage are left out: the law is not Gaussian, so standardised residuals "
     "would not be normal even if it were true."
 )
-TITLES = ("Coordinates of r", "Random projections", "|r|² (normal score)")
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Normal scores of the coordinates, of random projections and of the length; coverage."""
+    """Normal scores of the standardised residuals r, and coverage of the law's regions."""
 
     coordinates: NormalScores
     projections: NormalScores
     length: NormalScores
-    covered: Interval
-    """By form and level."""
+    coverage: Interval
+    """By region and level."""
     radius: Interval
     """The mean of |r|² per dimension."""
 
@@ -50,112 +47,35 @@ class Calibration:
         projections: int,
         seed: int,
     ) -> "Calibration":
-        """One pass over latent test paths."""
-        found = _Passed(law, groups, dim, projections, seed)
+        """Measured in one pass over latent test paths.
+
+        Raises `SectionSkipped` for a law that is not Gaussian.
+        """
+        totals = _Totals(law, groups, dim, projections, seed)
         with torch.no_grad():
             for number, block in enumerate(pieces(paths)):
                 if number == 0 and not is_normal(law, block):
-                    raise SectionSkipped(NO_GAUSSIAN)
-                found.add(block)
-        bootstrap = Bootstrap.of(found.count, seed=seed)
-        ratios = bootstrap.ratio(found.sums, found.count)
-        return cls(*found.series, ratios[:-1], ratios[-1])
+                    raise SectionSkipped(NOT_GAUSSIAN)
+                totals.add(block)
+        bootstrap = Bootstrap.of(totals.count, seed=seed)
+        ratios = bootstrap.ratio(totals.sums, totals.count)
+        return cls(*totals.series, ratios[:-1], ratios[-1])
 
     @property
     def series(self) -> tuple[NormalScores, ...]:
-        """In the order of the panels."""
+        """The scores of coordinates, projections and length."""
         return self.coordinates, self.projections, self.length
 
-    def headline(self) -> str:
-        marginal, joint = self.covered[len(LEVELS) - 1], self.covered[-1]
-        return (
-            f"Its {LEVELS[-1]:.0%} intervals hold {with_interval(marginal, 2)} of the coordinates "
-            "and "
-            f"its {LEVELS[-1]:.0%} ellipsoids {with_interval(joint, 2)} of the next states."
-        )
-
-    def estimates(self) -> tuple[Estimate, ...]:
-        chance = f"of 0 to 1 (by chance {expected_distance(self.length.count):.3f})"
-        found = [
-            estimate(f"inside {form}, {level:.0%}", self.covered[row], f"of {level:g} expected")
-            for row, (form, level) in enumerate(
-                (form, level) for form in FORMS.values() for level in LEVELS
-            )
-        ]
-        found.append(estimate("mean of |r|² per dimension", self.radius, "of 1 expected"))
-        for name, scores in zip(("coordinate", "projection"), self.series[:2], strict=True):
-            distance, tails = scores.distance(), scores.moment(4) / scores.moment(2) ** 2 - 3
-            found += [
-                Estimate(f"PIT's distance from uniform, median {name}", _median(distance), None),
-                Estimate(f"PIT's distance from uniform, worst {name}", float(distance.max())),
-                Estimate(f"excess kurtosis, median {name}", _median(tails), None, "of 0 expected"),
-            ]
-        found.append(Estimate("distance of |r|² from chi-square", float(self.length.distance())))
-        return tuple(
-            Estimate(e.name, e.value, e.stderr, chance) if "distance" in e.name else e
-            for e in found
-        )
-
-    def arrays(self) -> dict[str, Tensor]:
-        z = self._grid
-        named = prefixed(covered=self.covered.tensors())
-        for name, scores in zip(
-            ("coordinates", "projections", "length"), self.series, strict=True
-        ):
-            named[f"residual.{name}.distance"] = scores.distance()
-            named[f"residual.{name}.quantiles"] = scores.quantiles(torch.special.ndtr(z))
-        return named | {"residual.normal": z}
-
-    def figures(self) -> tuple[Figure, ...]:
-        return self._quantiles(), self._coverage()
-
     @property
-    def _grid(self) -> Float[Tensor, " quantile"]:
-        """Normal quantiles beyond which at least ten observations lie."""
+    def normal_quantiles(self) -> Float[Tensor, " quantile"]:
+        """A grid of normal quantiles with at least ten observations beyond either end."""
         share = torch.tensor(min(10 / max(self.length.count, 1), 0.25), dtype=torch.float64)
         end = float(-torch.special.ndtri(share))
         return torch.linspace(-end, end, 61, dtype=torch.float64)
 
-    def _quantiles(self) -> Figure:
-        z = self._grid
-        panels = []
-        for title, scores in zip(TITLES, self.series, strict=True):
-            values = scores.quantiles(torch.special.ndtr(z))
-            layers = [Layer("line", {"x": z, "y": z}, "standard normal", 1, dashed=True)]
-            if len(values) > 1:
-                low, high = (values.quantile(q, dim=0) for q in (0.05, 0.95))
-                layers.append(Layer("band", {"x": z, "low": low, "high": high}, "90% of them"))
-            middle = values.median(0).values
-            layers.append(Layer("line", {"x": z, "y": middle}, "observed (median)"))
-            panels.append(Panel("normal quantile", "observed quantile", tuple(layers), title))
-        return Figure(
-            "residuals",
-            tuple(panels),
-            "Quantiles of the standardised residuals r on test transitions against those of the "
-            f"standard normal: of {self.coordinates.series} coordinates, of "
-            f"{self.projections.series} random projections, and of the length. Steeper than the "
-            "diagonal is wider than the law says.",
-        )
 
-    def _coverage(self) -> Figure:
-        words = [f"{form} {level:.0%}" for form in FORMS for level in LEVELS]
-        x = torch.arange(len(words)).double()
-        nominal = {"x": x, "y": torch.tensor(LEVELS * len(FORMS)).double()}
-        layers = (
-            bars(self.covered, words),
-            Layer("scatter", nominal, "nominal", series=1),
-        )
-        return Figure(
-            "coverage",
-            (Panel("", "share inside", layers),),
-            "Share of test transitions inside the law's own regions: each coordinate's central "
-            "interval (marginal) and the ellipsoid of all coordinates (joint), with 95% intervals "
-            "over documents; the dots are what they are meant to hold.",
-        )
-
-
-class _Passed:
-    """Sums and counts of one pass."""
+class _Totals:
+    """Sums and counts of one pass, by document."""
 
     def __init__(
         self, law: Law, groups: Int[Tensor, " document"], dim: int, projections: int, seed: int
@@ -179,16 +99,12 @@ class _Passed:
             scores.add(values)
         unit = self.groups.to(block.document.device)[block.document][:, None]
         unit = unit.expand(steps.shape)[steps]
-        inside = [(marginal.abs() <= _normal((1 + q) / 2)).double().mean(-1) for q in LEVELS]
-        inside += [(length <= _normal(q)).double() for q in LEVELS]
+        central = [marginal.abs() <= _normal_quantile((1 + q) / 2) for q in LEVELS]
+        inside = [coordinates.double().mean(-1) for coordinates in central]
+        inside += [(length <= _normal_quantile(q)).double() for q in LEVELS]
         self.sums += by_unit(torch.stack([*inside, squares / self.dim]), unit, self.units)
         self.count += by_unit(torch.ones_like(squares), unit, self.units)
 
 
-def _normal(share: float) -> float:
-    """The standard normal quantile."""
+def _normal_quantile(share: float) -> float:
     return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
-
-
-def _median(values: Float[Tensor, " series"]) -> float:
-    return float(values.median())

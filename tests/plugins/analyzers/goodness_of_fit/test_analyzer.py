@@ -247,7 +247,7 @@ class Split(Law):
 
 def test_of_a_law_that_is_no_gaussian_residuals_are_left_out_and_scores_are_not(sides, true):
     finding = QUICK.analyze(around(Split(kernel()), sides), seed=0)
-    assert "the law is no Gaussian" in finding.reading
+    assert "the law is not Gaussian" in finding.reading
     assert not [e for e in finding.estimates if e.name.startswith(("inside", "PIT"))]
     # under constant noise only its mean counts, which is the true one
     gain = "gain over i.i.d., constant noise"
