@@ -25,12 +25,12 @@ from sdelens.steering.steer import steer
 from sdelens.steering.steered_path import SteeredPath, as_long_as, length
 from sdelens.steering.writer import STEERED, Here, Writer, displaced
 from sdelens_plugins.analyzers.steering.control_directions import (
-    EACH,
-    Increments,
-    Others,
+    STEPS_PER_DOCUMENT,
+    IncrementDraws,
+    OtherTokens,
     ToMean,
     TrainingIncrements,
-    drawn_of,
+    sampled_steps,
 )
 from sdelens_plugins.analyzers.steering.model_mean_direction import ModelMeanDirection
 from tests.spoken import Closed, small_bridge, spoken_study
@@ -214,8 +214,8 @@ def directions(study, model):
     viewed = study.single[1]
     steps = TrainingIncrements.of(viewed.fitted, viewed.train, seed=0)
     return {
-        "others": Others(steps, 1),
-        "draws": Increments.of(steps, seed=2),
+        "others": OtherTokens(steps, 1),
+        "draws": IncrementDraws.of(steps, seed=2),
         "mean": ToMean(viewed.fitted.basis),
         "own": ModelMeanDirection.of(model, SITE, IDS, 4, 3),
     }
@@ -255,11 +255,11 @@ def test_rows_of_one_text_share_what_is_drawn(model, study, fitted):
 def test_steps_are_drawn_from_all_training_documents(study, monkeypatch):
     viewed = study.single[1]
     first = TrainingIncrements.of(viewed.fitted, viewed.train, seed=0)
-    assert len(first.drift) == 10 * EACH, "so many of each of ten documents"
+    assert len(first.drift) == 10 * STEPS_PER_DOCUMENT, "so many of each of ten documents"
     assert torch.equal(
         first.drift, TrainingIncrements.of(viewed.fitted, viewed.train, seed=0).drift
     )
-    monkeypatch.setattr("sdelens_plugins.analyzers.steering.control_directions.DOCUMENTS", 1)
+    monkeypatch.setattr("sdelens_plugins.analyzers.steering.control_directions.MAX_DOCUMENTS", 1)
     several = [
         TrainingIncrements.of(viewed.fitted, viewed.train, seed=k).drift[0] for k in range(8)
     ]
@@ -268,12 +268,12 @@ def test_steps_are_drawn_from_all_training_documents(study, monkeypatch):
 
 def test_each_step_of_a_path_is_as_likely_to_be_drawn():
     steps = torch.arange(20).expand(4000, 20) < 16
-    share = drawn_of(steps, generator(0)).double().mean(0)
+    share = sampled_steps(steps, generator(0)).double().mean(0)
     assert not share[16:].any()
     # 16 shares of a half: 4.5 standard errors are passed by chance once in ten thousand runs
-    assert (share[:16] - EACH / 16).abs().max() < 4.5 * (0.25 / 4000) ** 0.5
+    assert (share[:16] - STEPS_PER_DOCUMENT / 16).abs().max() < 4.5 * (0.25 / 4000) ** 0.5
     few = torch.arange(20)[None] < 3
-    assert torch.equal(drawn_of(few, generator(0)), few)
+    assert torch.equal(sampled_steps(few, generator(0)), few)
 
 
 def test_draws_have_the_covariance_of_increments(study):
@@ -284,7 +284,7 @@ def test_draws_have_the_covariance_of_increments(study):
     tokens = torch.zeros(rows, 3, dtype=torch.long)
     nothing = torch.zeros(rows, 1)
     place = Here(study.model, SITE, torch.arange(rows), tokens, nothing, nothing, None)
-    drawn = Increments.of(steps, seed=0).drift(place)
+    drawn = IncrementDraws.of(steps, seed=0).drift(place)
     wanted = increments.mT.cov()
     variance = wanted.diagonal()
     stderr = ((variance[:, None] * variance + wanted.square()) / rows).sqrt()

@@ -1,14 +1,16 @@
 """Means over positions of documents, with standard errors over documents."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.estimation.ratio import Ratio, summed
 from sdelens.evidence.student import student
-from sdelens.report import Estimate
+from sdelens.report import Estimate, Layer
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,12 @@ class DocumentMean:
         # adding zero turns a rounded -0.0 into 0.0
         low, high = (round(end, digits) + 0.0 for end in self.ends)
         return f"{self.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def mean_bars(means: Sequence[DocumentMean], words: Sequence[str], label: str = "") -> Layer:
+    """Bars of means with their 95% intervals."""
+    ends = torch.tensor([mean.ends for mean in means], dtype=torch.float64)
+    values = torch.tensor([mean.value for mean in means], dtype=torch.float64)
+    x = torch.arange(len(means)).double()
+    columns = {"x": x, "y": values, "low": ends[:, 0], "high": ends[:, 1]}
+    return Layer("bars", columns, label, words=tuple(words))

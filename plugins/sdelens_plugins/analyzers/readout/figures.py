@@ -1,6 +1,5 @@
-"""What pushes of states say, as figures and as coloured words."""
+"""Figures and coloured words of a readout."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -9,50 +8,51 @@ from torch import Tensor
 
 from sdelens.language.texts import Text
 from sdelens.report import Figure, Layer, Panel, Strip
-from sdelens_plugins.analyzers.common.document_means import DocumentMean
+from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.readout.logit_change import UNITS, LogitChange
-from sdelens_plugins.analyzers.readout.summary import ReadoutSummary
-from sdelens_plugins.analyzers.readout.words import Decode, named
+from sdelens_plugins.analyzers.readout.results import DRIFT, NOISE, ReadoutResults
+from sdelens_plugins.analyzers.readout.words import Decode, changed_words
 
 TITLES = {"network": "Through the rest of the network", "lens": "Through the unembedding alone"}
-MOST = 12
+RANK_LABELS = {"sphere": "drift, random", "steps": "drift, increments", "noise": "noise, random"}
+MAX_PLACES = 12
 """Places whose words can be read in one figure."""
 
 
 def figures(
     decode: Decode,
     text: Text,
-    read: ReadoutSummary,
-    ranks: Mapping[str, Mapping[str, DocumentMean]],
+    local: ReadoutResults,
+    overall: ReadoutResults,
     documents: int,
     by: str,
 ) -> tuple[Figure, ...]:
     """Words by position, divergences beside random ones, ranks over documents."""
     return (
-        *(_words(decode, text, read.said[way], way, by) for way in TITLES),
-        _divergences(text, read),
-        _ranks(ranks, documents),
+        *(_words(decode, text, local.changes[route], route, by) for route in TITLES),
+        _divergences(text, local),
+        _ranks(overall, documents),
     )
 
 
-def _words(decode: Decode, text: Text, said: LogitChange, way: str, by: str) -> Figure:
+def _words(decode: Decode, text: Text, change: LogitChange, route: str, by: str) -> Figure:
     """The word that the drift raises most at each place, and the one it lowers most."""
-    at = text.at[-MOST:].double()
+    at = text.at[-MAX_PLACES:].double()
     zero = {"x": at, "y": torch.zeros_like(at)}
-    own = tuple(decode(text.tokens[-MOST:].tolist()))
-    layers = [Layer("scatter", zero, "the text", 2), Layer("words", zero, words=own)]
+    text_words = tuple(decode(text.tokens[-MAX_PLACES:].tolist()))
+    layers = [Layer("scatter", zero, "the text", 2), Layer("words", zero, words=text_words)]
     sides = (
-        ("raised most", said.raised, said.raised_by),
-        ("lowered most", said.lowered, said.lowered_by),
+        ("raised most", change.raised, change.raised_by),
+        ("lowered most", change.lowered, change.lowered_by),
     )
-    for series, (name, ids, change) in enumerate(sides):
-        points = {"x": at, "y": change[-MOST:, 0, 0]}
-        spoken = named(decode, ids[-MOST:, 0, 0], points["y"])
-        layers += [Layer("scatter", points, name, series), Layer("words", points, words=spoken)]
-    last = "last " if len(text.at) > MOST else ""
-    panel = Panel("token position", f"change of the {by}", tuple(layers), TITLES[way])
+    for series, (name, ids, size) in enumerate(sides):
+        points = {"x": at, "y": size[-MAX_PLACES:, DRIFT, 0]}
+        words = changed_words(decode, ids[-MAX_PLACES:, DRIFT, 0], points["y"])
+        layers += [Layer("scatter", points, name, series), Layer("words", points, words=words)]
+    last = "last " if len(text.at) > MAX_PLACES else ""
+    panel = Panel("token position", f"change of the {by}", tuple(layers), TITLES[route])
     return Figure(
-        f"words_{way}",
+        f"words_{route}",
         (panel,),
         f"The word that the drift raises most and the one it lowers most at each of the {last}"
         f"{len(at)} states of {text.name}"
@@ -60,25 +60,23 @@ def _words(decode: Decode, text: Text, said: LogitChange, way: str, by: str) -> 
     )
 
 
-def _divergences(text: Text, read: ReadoutSummary) -> Figure:
-    """By position, the drift's and the noise's beside those of random directions as long."""
-    at = text.at.double()
-    pairs = (("Drift", 0, "sphere", "steps"), ("First noise direction", 1, "noise", None))
+def _divergences(text: Text, result: ReadoutResults) -> Figure:
+    """By position, the drift's and the noise's beside those of equally long random pushes."""
+    at, kl = text.at.double(), result.changes["network"].kl
+    curves = (("Drift", DRIFT, "sphere", "steps"), ("First noise direction", NOISE, "noise", None))
     panels = []
-    for title, own, kind, harder in pairs:
-        kl = read.said["network"].kl
-        layers = [*_range(at, kl[:, read.null(kind)], "random directions", 1)]
-        if harder:
-            layers += _range(at, kl[:, read.null(harder)], "training increments", 2)
-        layers.append(Layer("line", {"x": at, "y": kl[:, own]}, "of the fit", 0))
-        label = "KL divergence, nats"
-        panels.append(Panel("token position", label, tuple(layers), title))
+    for title, push, sphere, increments in curves:
+        layers = [*_range(at, kl[:, result.null(sphere)], "random directions", 1)]
+        if increments:
+            layers += _range(at, kl[:, result.null(increments)], "training increments", 2)
+        layers.append(Layer("line", {"x": at, "y": kl[:, push]}, "of the fit", 0))
+        panels.append(Panel("token position", "KL divergence, nats", tuple(layers), title))
     return Figure(
         "divergence",
         tuple(panels),
-        f"By how much a push changes the law of the next word along {text.name}, through the rest "
-        "of the network. Dashed and shaded: the median and the middle 80% of equally long pushes "
-        "in other directions.",
+        f"The change of the next-token distribution under a push, along {text.name}, through the "
+        "rest of the network. Dashed and shaded: the median and the middle 80% of equally long "
+        "pushes in other directions.",
     )
 
 
@@ -92,20 +90,15 @@ def _range(
     )
 
 
-def _ranks(ranks: Mapping[str, Mapping[str, DocumentMean]], documents: int) -> Figure:
+def _ranks(result: ReadoutResults, documents: int) -> Figure:
     """The mean ranks with their intervals, and chance."""
-    short = {"sphere": "drift, random", "steps": "drift, increments", "noise": "noise, random"}
     panels = []
-    for way, title in TITLES.items():
-        found = [ranks[way][kind] for kind in short]
-        x = torch.arange(len(found)).double()
-        ends = torch.tensor([one.ends for one in found], dtype=torch.float64)
-        values = torch.tensor([one.value for one in found], dtype=torch.float64)
-        bars = {"x": x, "y": values, "low": ends[:, 0], "high": ends[:, 1]}
-        span = torch.tensor([-0.5, len(found) - 0.5])
+    for route, title in TITLES.items():
+        means = [result.ranks[route][kind] for kind in RANK_LABELS]
+        span = torch.tensor([-0.5, len(means) - 0.5])
         chance = Layer("line", {"x": span, "y": torch.full((2,), 0.5)}, "chance", 1, dashed=True)
-        layers = (Layer("bars", bars, "mean rank", words=tuple(short.values())), chance)
-        panels.append(Panel("", "share with a smaller divergence", layers, title))
+        bars = mean_bars(means, tuple(RANK_LABELS.values()), "mean rank")
+        panels.append(Panel("", "share with a smaller divergence", (bars, chance), title))
     over = f"{documents} test documents" if documents else "the one text"
     return Figure(
         "ranks",
@@ -116,32 +109,33 @@ def _ranks(ranks: Mapping[str, Mapping[str, DocumentMean]], documents: int) -> F
 
 
 def strips(
-    decode: Decode, text: Text, read: ReadoutSummary, words: int, by: str
+    decode: Decode, text: Text, result: ReadoutResults, words: int, by: str
 ) -> tuple[Strip, ...]:
-    """The text coloured by what the drift changes, and the words that are raised and lowered."""
-    network = read.said["network"]
-    kl = tuple(network.kl[:, 0].tolist())
-    own = tuple(decode(text.tokens.tolist()))
-    found = [Strip("change of the next word's law by the drift", own, kl, "nats")]
+    """The text coloured by the drift's effect, and the words that are raised and lowered."""
+    network = result.changes["network"]
+    kl = tuple(network.kl[:, DRIFT].tolist())
+    text_words = tuple(decode(text.tokens.tolist()))
+    rows = [Strip("change of the next-token distribution by the drift", text_words, kl, "nats")]
     labels = {"network": "network", "lens": "unembedding"}
     strip = partial(_strip, decode, UNITS[by])
-    for way, said in read.said.items():
+    for route, change in result.changes.items():
         for rank in range(min(words, 3)):
-            place = f"no. {rank + 1}, {labels[way]}"
-            found += [
-                strip(f"drift raises, {place}", said.raised, said.raised_by, 0, rank),
-                strip(f"drift lowers, {place}", said.lowered, said.lowered_by, 0, rank),
+            place = f"no. {rank + 1}, {labels[route]}"
+            rows += [
+                strip(f"drift raises, {place}", change.raised, change.raised_by, DRIFT, rank),
+                strip(f"drift lowers, {place}", change.lowered, change.lowered_by, DRIFT, rank),
             ]
-    for number in range(read.directions):
-        for side, way in enumerate(("one way", "the other way")):
-            name = f"noise direction {number + 1} raises, {way}"
-            push = 1 + 2 * number + side
-            found.append(strip(name, network.raised, network.raised_by, push, 0))
-    return tuple(found)
+    for number in range(result.directions):
+        for side, sign in enumerate(("one sign", "the other sign")):
+            name = f"noise direction {number + 1} raises, {sign}"
+            push = NOISE + 2 * number + side
+            rows.append(strip(name, network.raised, network.raised_by, push, 0))
+    return tuple(rows)
 
 
 def _strip(
-    decode: Decode, unit: str, name: str, ids: Tensor, by: Tensor, push: int, rank: int
+    decode: Decode, unit: str, name: str, ids: Tensor, changes: Tensor, push: int, rank: int
 ) -> Strip:
-    changes = by[:, push, rank]
-    return Strip(name, named(decode, ids[:, push, rank], changes), tuple(changes.tolist()), unit)
+    size = changes[:, push, rank]
+    words = changed_words(decode, ids[:, push, rank], size)
+    return Strip(name, words, tuple(size.tolist()), unit)

@@ -1,33 +1,34 @@
-r"""What a change of a state says, in words: the law of the next token with and without it.
+r"""The change of the next-token distribution when a state is displaced.
 
 For a state x at a site and a push d, :math:`p = P(\cdot\mid x)` and :math:`q = P(\cdot\mid x+d)`
-are the model's own next-token laws with the state replaced. Read at the site itself the rest of
-the network is between; read at the last block's output only the final norm and the unembedding
-are (the logit lens: nostalgebraist, "interpreting GPT: the logit lens", 2020).
+are the model's next-token distributions with the state replaced. If the push is at the site
+itself, it acts through the rest of the network; at the last block's output it acts through the
+final norm and the unembedding only (the logit lens: nostalgebraist, "interpreting GPT: the logit
+lens", 2020).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.language.patching import following
 from sdelens.language.texts import Places
 from sdelens.protocols import LanguageModel, Site
-from sdelens.seeds import generator
 
 UNITS = {"logit": "logits", "probability": "probability"}
 """What words are ranked by, and its unit: by logit rare words come first, by probability likely
 ones."""
-ROWS = 256
-"""Laws of the next word held in memory together."""
+BATCH = 256
+"""Next-token distributions that are in memory at the same time."""
 
 
 @dataclass(frozen=True, eq=False)
 class LogitChange:
-    """What each push of each state changes."""
+    """The effect of each push of each state on the next-token distribution."""
 
     kl: Float[Tensor, "place push"]
     r""":math:`KL(p\,\|\,q)` in nats."""
@@ -39,16 +40,16 @@ class LogitChange:
     lowered: Int[Tensor, "place push word"]
     lowered_by: Float[Tensor, "place push word"]
     gain: Float[Tensor, "place push target"]
-    """By how much the log probability of given tokens rises, in nats; NaN where there is none."""
+    """The rise of the log probability of given tokens, in nats; NaN where there is none."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """By name."""
+        """All fields by name."""
         return dict(vars(self))
 
-    def rank(self, own: int, null: slice) -> Float[Tensor, " place"]:
-        """The share of other pushes whose divergence is smaller than that of `own`; ties half."""
-        mine, theirs = self.kl[:, own, None], self.kl[:, null]
-        return ((theirs < mine).double() + 0.5 * (theirs == mine).double()).mean(-1)
+    def rank(self, push: int, null: slice) -> Float[Tensor, " place"]:
+        """The share of null pushes whose divergence is smaller than that of `push`; ties half."""
+        kl, null_kl = self.kl[:, push, None], self.kl[:, null]
+        return ((null_kl < kl).double() + 0.5 * (null_kl == kl).double()).mean(-1)
 
 
 def logit_change(
@@ -61,40 +62,44 @@ def logit_change(
     by: str = "logit",
     targets: Int[Tensor, "place target"] | None = None,
 ) -> LogitChange:
-    """The laws of the next word with and without each push, compared.
+    """Compares the next-token distributions with and without each push.
 
-    Only the state at the place itself is changed: those before it, which later layers look back
-    at, stay the model's own.
+    Only the state at the place itself is changed: earlier states, which later layers attend to,
+    stay those of the model.
     """
     count = len(places.at)
     wanted = torch.full((count, 0), -1) if targets is None else targets
-    found: list[tuple[Tensor, LogitChange]] = []
-    for index in _together(places.at, 1 + pushes.shape[1]):
+    parts: list[tuple[Tensor, LogitChange]] = []
+    for index in _batches(places.at, 1 + pushes.shape[1]):
         tokens = places.tokens[index, : int(places.at[index[0]]) + 1]
         x = places.states[index][:, None]
         states = torch.cat([x, x + pushes[index].to(x)], dim=1)
-        rows = tokens.repeat_interleave(states.shape[1], dim=0)
-        laws = following(model, site, rows, states.flatten(0, 1)[:, None])
-        laws = laws.reshape(*states.shape[:2], -1)
-        found.append((index, compared(laws[:, :1], laws[:, 1:], words, by, wanted[index])))
-    order = torch.cat([index for index, _ in found]).argsort()
-    joined = (torch.cat([getattr(one, name) for _, one in found])[order] for name in _FIELDS)
+        variants = states.shape[1]
+        log_probs = following(
+            model,
+            site,
+            repeat(tokens, "place token -> (place push) token", push=variants),
+            rearrange(states, "place push dim -> (place push) 1 dim"),
+        )
+        log_probs = rearrange(log_probs, "(place push) 1 token -> place push token", push=variants)
+        change = logit_changes(log_probs[:, :1], log_probs[:, 1:], words, by, wanted[index])
+        parts.append((index, change))
+    order = torch.cat([index for index, _ in parts]).argsort()
+    names = [field.name for field in fields(LogitChange)]
+    joined = (torch.cat([getattr(part, name) for _, part in parts])[order] for name in names)
     return LogitChange(*joined)
 
 
-_FIELDS = ("kl", "largest", "raised", "raised_by", "lowered", "lowered_by", "gain")
-
-
-def compared(
+def logit_changes(
     before: Float[Tensor, "place 1 vocabulary"],
     after: Float[Tensor, "place push vocabulary"],
     words: int,
     by: str,
     targets: Int[Tensor, "place target"],
 ) -> LogitChange:
-    """Two laws of the next word, as log probabilities."""
+    """The change between two next-token distributions, given as log probabilities."""
     change = after - before
-    # a logit is defined up to a constant for all words: the mean change is taken out
+    # logits are defined up to a constant over the vocabulary: remove the mean change
     centred = change - change.mean(-1, keepdim=True)
     ranked = centred if by == "logit" else after.exp() - before.exp()
     kl = (before.double().exp() * -change.double()).sum(-1).clamp(min=0)
@@ -112,39 +117,7 @@ def compared(
     )
 
 
-def _together(at: Int[Tensor, " place"], rows: int) -> Iterator[Int[Tensor, " chosen"]]:
-    """Places of the same position, so many that their laws of the next word fit in memory."""
+def _batches(at: Int[Tensor, " place"], rows: int) -> Iterator[Int[Tensor, " batch"]]:
+    """Places of the same position, as many as fit in memory with `rows` distributions each."""
     for position in torch.unique(at).tolist():
-        yield from torch.split((at == position).nonzero()[:, 0], max(1, ROWS // rows))
-
-
-def as_long_as(
-    push: Float[Tensor, "place dim"], directions: Float[Tensor, "place push dim"]
-) -> Float[Tensor, "place push dim"]:
-    """Directions scaled to the length of a push; the null that it is compared with."""
-    unit = directions / directions.norm(dim=-1, keepdim=True).clamp(min=1e-30)
-    scaled: Tensor = unit * push.norm(dim=-1)[:, None, None]
-    return scaled
-
-
-def isotropic(places: int, count: int, dim: int, *, seed: int) -> Float[Tensor, "place push dim"]:
-    """Directions drawn uniformly from the sphere, up to their length."""
-    return torch.randn(places, count, dim, generator=generator(seed, "isotropic"))
-
-
-def leading(
-    covariance: Float[Tensor, "place dim dim"], count: int
-) -> Float[Tensor, "place count dim"]:
-    """The leading directions of covariances, one standard deviation long, largest first.
-
-    A covariance that is the same for all places (a tensor without stride) is decomposed once. The
-    sign of a direction is arbitrary: here its largest coordinate is positive.
-    """
-    places = len(covariance)
-    same = covariance.stride(0) == 0
-    values, vectors = torch.linalg.eigh((covariance[:1] if same else covariance).double())
-    values, vectors = values.flip(-1)[:, :count], vectors.flip(-1)[..., :count]
-    largest = vectors.abs().argmax(-2, keepdim=True)
-    vectors = vectors * vectors.gather(-2, largest).sign()
-    scaled: Tensor = (vectors * values.clamp(min=0).sqrt()[:, None]).mT
-    return scaled.expand(places, *scaled.shape[1:]).float()
+        yield from torch.split((at == position).nonzero()[:, 0], max(1, BATCH // rows))

@@ -1,4 +1,4 @@
-"""Cause, not only correlation: what a model writes while its states are moved by the fit."""
+"""The causal effect of steering: what a model writes while the fit moves its states."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -18,56 +18,35 @@ from sdelens.states.sampling import uniforms
 from sdelens.steering.doses import Steering
 from sdelens.steering.writer import STEERED, Direction, Writer
 from sdelens_plugins.analyzers.steering.control_directions import (
-    Increments,
-    Others,
+    IncrementDraws,
+    OtherTokens,
     ToMean,
     TrainingIncrements,
 )
 from sdelens_plugins.analyzers.steering.dose_response import (
-    DRAWN,
     FIT,
-    MEAN,
-    OTHERS,
-    OWN,
+    INCREMENT_DRAWS,
+    MODEL_MEAN,
+    OTHER_TOKENS,
+    TO_MEAN,
     DoseResponse,
     by_how,
-    dose_responses,
-    parsed,
+    parse_doses,
+    steered_texts,
 )
 from sdelens_plugins.analyzers.steering.figures import figures
 from sdelens_plugins.analyzers.steering.model_mean_direction import ModelMeanDirection
-from sdelens_plugins.analyzers.steering.summary import arrays, estimates, headline
-
-READING = (
-    "While the model writes, its state X at the fit's layer is moved at every position that it "
-    "writes, and the rest of the network goes on from there; the prompt's states stay. Drift a: "
-    "X becomes X + a (m(X) - X) with the mean m of the fit. Diffusion s: X becomes m + sqrt(s) "
-    "(X - m) with m the fit's mean after the steered state before. remove takes the foretold part "
-    "out of the step, project the part of the state along the drift. What the basis leaves out "
-    "stays. The change of the next word is KL(unsteered || steered) after the same words, once "
-    "at the first state that is moved, and as a mean along the text. Every push changes "
-    "something: hence pushes of the same length (in training-standardised coordinates) in other "
-    "directions, at the same doses, with the same draws. A push towards the mean state knows "
-    "nothing of how states move, and the drift is largely a return to the mean: hold the fit "
-    "against it first. Where the fit moves the law further, that is a larger effect, not a "
-    "better drift. m* - X is where the model itself goes on average, by a few of its next "
-    "tokens, so that it has an error. The sentence's intervals hold together over all doses and "
-    "controls; those of estimates and figures are single ones, of which some leave out zero by "
-    "chance. A difference whose interval holds zero is not shown. That a push has an effect "
-    "shows that the network reads this direction, not that it "
-    "computes the drift; a state that was pushed far is one that the model never has. Nats per "
-    "word, entropy and distinct-n are of whole texts that differ after their first changed word."
-)
+from sdelens_plugins.analyzers.steering.results import arrays, estimates, headline, reading
 
 
 @dataclass(frozen=True)
 class SteeringAnalyzer:
-    """The next word's law, and texts, under doses of drift and diffusion, and of their controls.
+    """Next-token distributions and texts under doses of drift, of diffusion and of controls.
 
-    `documents` test documents are gone on from after `prefix` positions by `tokens` words, at
-    each dose of `drift` and of `diffusion` (numbers with commas), the drift removed, and projected
-    out. m* is told by `branches` next tokens. The text that is shown goes on from the prompt, or
-    else from `question`.
+    Continues `documents` test documents after `prefix` positions by `tokens` tokens, at each dose
+    of `drift` and of `diffusion` (numbers separated by commas), with the drift removed, and with
+    it projected out. m* is estimated from `branches` next tokens. The coloured text continues the
+    prompt, or `question` if there is no prompt.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
@@ -91,9 +70,13 @@ class SteeringAnalyzer:
         self.doses()  # errors before any work
 
     def doses(self) -> list[Steering]:
-        """All that is tried: drifts in increasing order, then diffusions."""
-        drifts, diffusions = parsed(self.drift, "drift"), parsed(self.diffusion, "diffusion")
-        return [*drifts, *diffusions, Steering("remove"), Steering("project")]
+        """Doses of drift and of diffusion, increasing; then drift removed and projected out."""
+        return [
+            *parse_doses(self.drift, "drift"),
+            *parse_doses(self.diffusion, "diffusion"),
+            Steering("remove"),
+            Steering("project"),
+        ]
 
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:
@@ -105,7 +88,7 @@ class SteeringAnalyzer:
             )
         model, ids = model_of(study), self._prefixes(study)
         writer = _writer(study, model, self.temperature)
-        dosed = DoseResponse.of(
+        result = DoseResponse.of(
             writer,
             self._directions(viewed, writer, ids, seed),
             ids,
@@ -116,11 +99,11 @@ class SteeringAnalyzer:
         return Finding(
             analyzer="steering",
             view=str(view),
-            headline=headline(dosed),
-            reading=READING,
-            estimates=estimates(dosed),
-            arrays=arrays(dosed),
-            figures=figures(dosed),
+            headline=headline(result),
+            reading=reading(result),
+            estimates=estimates(result),
+            arrays=arrays(result),
+            figures=figures(result),
             strips=self._strips(study, writer, seed),
             prompt=study.prompt,
         )
@@ -130,49 +113,50 @@ class SteeringAnalyzer:
         room = model_of(study).card.context - self.prefix - 1
         if room < 2:
             raise UsageError(
-                f"after {self.prefix} positions (prefix) the context has room for {room} words, "
+                f"after {self.prefix} positions (prefix) the context has room for {room} tokens, "
                 "but 2 are needed: give a smaller prefix"
             )
         texts = held_out(study, documents=len(study.documents), states=1)
-        found = [text.ids[: self.prefix + 1] for text in texts if self.prefix in text.at]
-        if not found:
+        prefixes = [text.ids[: self.prefix + 1] for text in texts if self.prefix in text.at]
+        if not prefixes:
             raise UsageError(
                 f"no held-out document has a state at position {self.prefix} (prefix): give a "
                 "smaller prefix, or fit to longer texts"
             )
-        return torch.stack(found[: self.documents])
+        return torch.stack(prefixes[: self.documents])
 
     def _directions(
         self, viewed: Viewed, writer: Writer, ids: Tensor, seed: int
     ) -> dict[str, Direction | None]:
-        """The fit's own, and those that it is held against."""
+        """The fit's direction (None: the writer's own) and the controls."""
         steps = TrainingIncrements.of(viewed.fitted, viewed.train, seed=derive(seed, "steps"))
-        own, site = derive(seed, "branches"), writer.site
         return {
             FIT: None,
-            OTHERS: Others(steps, derive(seed, "others")),
-            DRAWN: Increments.of(steps, seed=derive(seed, "draws")),
-            MEAN: ToMean(viewed.fitted.basis),
-            OWN: ModelMeanDirection.of(writer.model, site, ids, self.branches, own),
+            OTHER_TOKENS: OtherTokens(steps, derive(seed, "others")),
+            INCREMENT_DRAWS: IncrementDraws.of(steps, seed=derive(seed, "draws")),
+            TO_MEAN: ToMean(viewed.fitted.basis),
+            MODEL_MEAN: ModelMeanDirection.of(
+                writer.model, writer.site, ids, self.branches, derive(seed, "branches")
+            ),
         }
 
     def _strips(self, study: Study, writer: Writer, seed: int) -> tuple[Strip, ...]:
-        """One prompt gone on from, unsteered and at each dose, coloured by what was changed."""
+        """A continuation of one prompt, unsteered and at each dose, coloured by the effect."""
         model = writer.model
         text = with_room(
             of_prompt(study, study.prompt or self.question), model.card.context, self.tokens
         )
         count = min(self.tokens, model.card.context - len(text.ids))
         uniform = uniforms(torch.zeros(1, dtype=torch.long), (count,), seed, STEERED)
-        found = {}
+        strips, unit = {}, "nats from the unsteered model"
         doses = [Steering(), *self.doses()]
-        for how, chosen in by_how(doses).items():
-            said = dose_responses(replace(writer, how=how), text.ids[None], chosen, uniform)
-            for steering, words, kl in zip(chosen, said.words, said.kl, strict=True):
-                told = tuple(model.decode(words.tolist())), tuple(kl.tolist())
-                found[steering] = Strip(str(steering), *told, "nats from the model's own law")
-        scale = 0.0, max(value for strip in found.values() for value in strip.values)
-        return tuple(replace(found[steering], scale=scale) for steering in doses)
+        for how, batch in by_how(doses).items():
+            texts = steered_texts(replace(writer, how=how), text.ids[None], batch, uniform)
+            for steering, words, kl in zip(batch, texts.words, texts.kl, strict=True):
+                tokens, values = tuple(model.decode(words.tolist())), tuple(kl.tolist())
+                strips[steering] = Strip(str(steering), tokens, values, unit)
+        scale = 0.0, max(value for strip in strips.values() for value in strip.values)
+        return tuple(replace(strips[steering], scale=scale) for steering in doses)
 
 
 def _writer(study: Study, model: LanguageModel, temperature: float) -> Writer:

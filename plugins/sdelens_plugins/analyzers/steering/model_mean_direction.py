@@ -1,4 +1,4 @@
-"""The model's own expectation of the next state, as a displacement to steer by."""
+"""Displacement to the model's own mean next state."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,17 @@ from sdelens_plugins.analyzers.steering.control_directions import by_text
 
 @dataclass(frozen=True, eq=False)
 class ModelMeanDirection:
-    """m* - X in the place of the drift, X - m* in that of the noise.
+    """m* - X as the drift and X - m* as the noise.
 
-    m* is the mean state after `branches` next tokens, by systematic sampling of the model's own
-    law: one uniform number U, and the tokens at the shares (b + U) / branches of the law's
-    distribution function. It is unbiased, and has an error: it is not quite m*.
+    m* is the mean state after `branches` next tokens, by systematic sampling from the model: with
+    one uniform number U, the tokens at the levels (b + U) / branches of the cumulative
+    distribution. The estimate of m* is unbiased but has a sampling error.
     """
 
     branches: int
     seed: int
     cached: bool = True
-    """Whether next tokens are tried behind a shared cache, else by whole passes."""
+    """Whether branches share a key-value cache; otherwise each is a whole forward pass."""
 
     @classmethod
     def of(
@@ -36,17 +36,17 @@ class ModelMeanDirection:
         branches: int,
         seed: int,
     ) -> "ModelMeanDirection":
-        """With the cache, if states from it are those of whole passes over these texts."""
-        feeder = PrefixCache.of(model, ids[:2], [site], cached=True)
+        """Uses the cache if it gives the states of whole forward passes over these texts."""
+        cache = PrefixCache.of(model, ids[:2], [site], cached=True)
         at = torch.tensor([ids.shape[1] - 1])
-        return cls(branches, seed, feeder.shares(ids[:2, -1:, None], at))
+        return cls(branches, seed, cache.shares(ids[:2, -1:, None], at))
 
     def drift(self, here: Here) -> Float[Tensor, "row dim"]:
         return self.mean(here) - here.x
 
     def noise(self, here: Here) -> Float[Tensor, "row dim"]:
         if here.previous is None:
-            raise ValueError("a noise is that of a step: a state before is needed")
+            raise ValueError("the noise of a step needs the previous state, but there is none")
         return here.x - self.mean(here.previous)
 
     @torch.no_grad()
@@ -56,6 +56,6 @@ class ModelMeanDirection:
         uniform = (torch.arange(self.branches) + start) / self.branches
         tokens = inverse_cdf(here.law.exp(), uniform)
         past = here.past if self.cached else None
-        feeder = PrefixCache(here.model, here.tokens, [here.site], {}, past)
-        states = feeder.feed(tokens[:, None], torch.tensor([here.tokens.shape[1] - 1]))
+        cache = PrefixCache(here.model, here.tokens, [here.site], {}, past)
+        states = cache.feed(tokens[:, None], torch.tensor([here.tokens.shape[1] - 1]))
         return states[here.site][:, 0].mean(1)

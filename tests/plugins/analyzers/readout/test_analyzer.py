@@ -1,4 +1,4 @@
-"""What the readout says of fits whose drift is known."""
+"""Readouts of fits whose drift is known."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def test_it_is_an_analyzer_of_views():
 def test_a_drift_of_zero_raises_no_word(study):
     finding = QUICK.analyze(with_law(study, resting(16)), seed=0)
     assert "raises no word" in finding.headline
-    assert "does not say more" in finding.headline
+    assert "not shown to be above" in finding.headline
     assert value(finding, "divergence by the drift, through the network").value < 1e-4
     (words,) = [s for s in finding.strips if s.name == "drift raises, no. 1, network"]
     assert set(words.tokens) == {"∅"}
@@ -87,10 +87,10 @@ def test_random_drifts_rank_in_the_middle(study):
     assert abs(rank.value - 0.5) < 4 * rank.stderr
 
 
-def test_at_the_last_block_both_ways_are_one(model):
+def test_at_the_last_block_both_routes_agree(model):
     finding = QUICK.analyze(spoken_study(model, Site("block", 2)), seed=0)
     for name in ("kl", "largest"):
-        network, lens = (finding.arrays[f"documents.{way}.{name}"] for way in ("network", "lens"))
+        network, lens = (finding.arrays[f"documents.{r}.{name}"] for r in ("network", "lens"))
         assert torch.allclose(network, lens, rtol=1e-2, atol=1e-4)
 
 
@@ -150,7 +150,7 @@ def test_it_depends_on_its_seed_alone_and_is_saved_whole(study, tmp_path):
     assert load_finding(tmp_path / "f").strips == first.strips
 
 
-def test_what_cannot_be_is_refused(study):
+def test_invalid_settings_are_refused(study):
     with pytest.raises(UsageError, match="random must be at least 1"):
         ReadoutAnalyzer(random=0)
     with pytest.raises(UsageError, match="logit or probability"):

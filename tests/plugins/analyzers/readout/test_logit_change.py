@@ -8,13 +8,8 @@ from sdelens.language.texts import Places
 from sdelens.origin import ModelCard
 from sdelens.protocols import Pass, Site
 from sdelens.seeds import generator
-from sdelens_plugins.analyzers.readout.logit_change import (
-    as_long_as,
-    compared,
-    isotropic,
-    leading,
-    logit_change,
-)
+from sdelens_plugins.analyzers.readout.logit_change import logit_change, logit_changes
+from sdelens_plugins.analyzers.readout.pushes import isotropic, leading_directions, with_length_of
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +129,8 @@ def test_words_may_be_ranked_by_probability():
     before = torch.tensor([[[0.5, 0.4, 0.1 - 1e-6, 1e-6]]]).log()
     after = torch.tensor([[[0.3, 0.6, 0.1 - 1e-3, 1e-3]]]).log()
     none = torch.full((1, 0), -1)
-    assert compared(before, after, 1, "logit", none).raised.item() == 3
-    chosen = compared(before, after, 1, "probability", none)
+    assert logit_changes(before, after, 1, "logit", none).raised.item() == 3
+    chosen = logit_changes(before, after, 1, "probability", none)
     assert chosen.raised.item() == 1
     assert chosen.raised_by.item() == pytest.approx(0.2, abs=1e-6)
     assert chosen.lowered.item() == 0
@@ -169,9 +164,9 @@ def test_at_the_last_block_the_tokens_before_do_not_matter(model, tokens):
 
 def test_random_directions_are_as_long_as_the_push():
     push = torch.randn(5, 8, generator=generator(4))
-    null = as_long_as(push, isotropic(5, 7, 8, seed=0))
+    null = with_length_of(push, isotropic(5, 7, 8, seed=0))
     assert torch.allclose(null.norm(dim=-1), push.norm(dim=-1)[:, None].expand(5, 7), rtol=1e-5)
-    assert as_long_as(torch.zeros(5, 8), null).abs().max() == 0
+    assert with_length_of(torch.zeros(5, 8), null).abs().max() == 0
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -180,7 +175,7 @@ def test_leading_directions_are_those_of_the_covariance(shared):
     values = torch.tensor([9.0, 4.0, 1.0, 0.5, 0.2, 0.1])
     covariance = (root * values) @ root.mT
     many = covariance.expand(3, 6, 6) if shared else covariance.repeat(3, 1, 1)
-    found = leading(many, 2)
+    found = leading_directions(many, 2)
     assert found.shape == (3, 2, 6)
     assert torch.allclose(found.norm(dim=-1), torch.tensor([3.0, 2.0]).expand(3, 2), atol=1e-4)
     along = (found[0] @ root[:, :2]).abs()

@@ -1,4 +1,4 @@
-"""Doses and responses, and what is said of them."""
+"""Dose responses and the sentences about them."""
 
 import math
 from dataclasses import replace
@@ -17,10 +17,10 @@ from sdelens_plugins.analyzers.steering.dose_response import (
     FIT,
     METRICS,
     DoseResponse,
-    parsed,
+    parse_doses,
 )
 from sdelens_plugins.analyzers.steering.figures import logged
-from sdelens_plugins.analyzers.steering.summary import headline
+from sdelens_plugins.analyzers.steering.results import comparison, headline
 from tests.asked import value
 from tests.small import of_tokens
 from tests.spoken import spoken_study
@@ -57,56 +57,55 @@ def test_leads_are_paired_differences_from_the_fit(finding):
     assert lead.stderr == pytest.approx(float((own - other).std() / 6**0.5))
     nats = METRICS.index("nats")
     own, rest = (finding.arrays[f"scores.{name}"][..., nats] for name in (FIT, "unsteered"))
-    change = value(finding, "change of nats per word, drift +1")
+    change = value(finding, "change of nats per token, drift +1")
     assert change.value == pytest.approx(float((own[1] - rest).mean()))
 
 
 def made(leads):
-    """A dosed study whose controls are below the fit by known amounts at every dose."""
-    steerings = (*parsed("-1,1", "drift"), *parsed("0", "diffusion"))
+    """A dose response whose controls are below the fit by known amounts at every dose."""
+    steerings = (*parse_doses("-1,1", "drift"), *parse_doses("0", "diffusion"))
     noise = torch.linspace(-0.1, 0.1, 20, dtype=torch.float64)[:, None].expand(-1, len(METRICS))
     own = (2 + noise).expand(len(steerings), -1, -1)
     others = {name: own - lead + noise.flip(0) for name, lead in zip(CONTROLS, leads, strict=True)}
     return DoseResponse(steerings, 1 + noise, {FIT: own, **others})
 
 
-def test_the_sentence_concludes_first_then_says_more_less_and_not_shown():
-    said = headline(made((1.0, -1.0, 0.0, 1.0)))
-    conclusion = "Nothing sets the fit apart from as long a push to the mean state: at none of 3 "
-    assert said.startswith(conclusion)
-    assert "Under drift +1 the law moves by 2 nats" in said
-    assert "more than other tokens' drifts (+1.00 [" in said
-    assert "less than draws from the increments' covariance (-1.00 [" in said
-    assert "not shown to differ from the way to the mean state" in said
-    assert "(12 comparisons)" in said
-    assert said.count(". ") == 2, "three sentences"
+def test_the_comparison_lists_controls_below_above_and_not_different():
+    result = made((1.0, -1.0, 0.0, 1.0))
+    assert headline(result).startswith("At no dose does steering by the fit change")
+    sentence = comparison(result, Steering(1.0))
+    assert "At drift +1 the next-token distribution changes by 2 nats" in sentence
+    assert "more than other tokens' drifts (+1.00 [" in sentence
+    assert "less than draws from the increments' covariance (-1.00 [" in sentence
+    assert "not significantly different from a push to the mean state" in sentence
+    assert "12 comparisons" in sentence
 
 
-def test_the_conclusion_names_the_doses_that_are_set_apart():
-    dosed = made((0.0,) * 4)
-    dosed.scores["to the mean"][0] -= 1.0
-    dosed.scores["to the mean"][2] += 1.0
-    said = headline(dosed)
-    assert "more than as long a push to the mean state under drift -1 (+1.00 [" in said
-    assert "less than as long a push to the mean state under diffusion 0 (-1.00 [" in said
-    assert "at 1 of 3 doses no difference is shown." in said
+def test_the_headline_names_the_doses_that_differ_from_a_push_to_the_mean():
+    result = made((0.0,) * 4)
+    result.scores["to the mean"][0] -= 1.0
+    result.scores["to the mean"][2] += 1.0
+    sentence = headline(result)
+    assert "more than an equally long push to the mean state at drift -1 and" in sentence
+    assert "less than an equally long push to the mean state at diffusion 0 (" in sentence
+    assert "drift +1" not in sentence
 
 
-def test_of_one_text_no_difference_is_shown():
-    dosed = made((1.0,) * 4)
-    one = {name: scores[:, :1] for name, scores in dosed.scores.items()}
-    said = headline(replace(dosed, unsteered=dosed.unsteered[:1], scores=one))
-    assert "Nothing sets the fit apart" in said
-    assert "more than" not in said
+def test_one_text_shows_no_difference():
+    result = made((1.0,) * 4)
+    one = {name: scores[:, :1] for name, scores in result.scores.items()}
+    result = replace(result, unsteered=result.unsteered[:1], scores=one)
+    assert headline(result).startswith("At no dose")
+    assert "more than" not in comparison(result, Steering(1.0))
 
 
-def test_intervals_of_the_sentence_hold_together():
+def test_simultaneous_intervals_are_wider():
     lead = made((0.0,) * 4).lead(CONTROLS[0], Steering(1.0), "first kl")
     narrow, wide = lead.ends, lead.simultaneous_ends(12)
     assert wide[0] < narrow[0] < lead.value < narrow[1] < wide[1]
 
 
-def test_the_text_shown_goes_on_from_the_prompt(study):
+def test_the_coloured_text_continues_the_prompt(study):
     found = QUICK.analyze(replace(study, prompt=PROMPT), seed=0)
     assert found.prompt == PROMPT
     assert found.strips[0].name == "unsteered"
@@ -127,10 +126,10 @@ def test_a_full_context_is_cut_so_that_words_fit(study, model):
 @pytest.mark.parametrize("site", [Site("embed"), Site("block", 2)], ids=str)
 def test_any_layer_and_basis_can_be_steered(model, site, basis):
     found = QUICK.analyze(spoken_study(model, site, basis=basis), seed=0)
-    assert "over 6 test documents" in found.headline
+    assert "6 test documents" in found.headline
 
 
-def test_error_bars_that_reach_zero_end_at_the_least_that_is_shown():
+def test_error_bars_that_reach_zero_end_at_the_smallest_plotted_value():
     y = torch.tensor([[1.0, 0.1, 0.0]], dtype=torch.float64)
     ends = torch.tensor([[[0.5, 1.5], [-0.2, 0.4], [0.0, 0.0]]], dtype=torch.float64)
     values, bars = logged(y, ends)
@@ -140,7 +139,7 @@ def test_error_bars_that_reach_zero_end_at_the_least_that_is_shown():
     assert bars[0, 2].isnan().all()
 
 
-def test_no_share_of_new_words_is_shown_above_all(finding):
+def test_shares_of_new_tokens_stay_between_zero_and_one(finding):
     for figure in finding.figures:
         if figure.name.startswith("distinct"):
             for layer in (layer for panel in figure.panels for layer in panel.layers):
@@ -157,7 +156,7 @@ def test_one_seed_gives_one_finding_and_another_another(study, finding):
     assert finding.estimates != other.estimates
 
 
-def test_what_cannot_be_is_refused(study):
+def test_invalid_settings_are_refused(study):
     for name in ("documents", "prefix", "tokens", "branches"):
         with pytest.raises(UsageError, match=f"{name} must be at least"):
             SteeringAnalyzer(**{name: 0})
@@ -171,7 +170,7 @@ def test_what_cannot_be_is_refused(study):
         SteeringAnalyzer(temperature=-1.0)
     with pytest.raises(UsageError, match="no held-out document has a state at position 30"):
         replace(QUICK, prefix=30).analyze(study, seed=0)
-    with pytest.raises(UsageError, match="room for 0 words"):
+    with pytest.raises(UsageError, match="room for 0 tokens"):
         replace(QUICK, prefix=47).analyze(study, seed=0)
     with pytest.raises(UsageError, match="the language model that the run was made with"):
         QUICK.analyze(replace(study, model=None), seed=0)
