@@ -10,6 +10,7 @@ from sdelens.fitting.study import Study
 from sdelens.report import Figure, Finding
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
+from sdelens_plugins.analyzers.common.section import Section
 from sdelens_plugins.analyzers.goodness_of_fit.calibration import Calibration
 from sdelens_plugins.analyzers.goodness_of_fit.figures import (
     calibration_figures,
@@ -22,7 +23,6 @@ from sdelens_plugins.analyzers.goodness_of_fit.horizons import ForecastScores
 from sdelens_plugins.analyzers.goodness_of_fit.null_data import NullData
 from sdelens_plugins.analyzers.goodness_of_fit.results import (
     READING,
-    Section,
     calibration_results,
     gain_results,
     horizon_results,

@@ -1,8 +1,5 @@
 """Sentences, estimates and arrays of each section of a goodness-of-fit analysis."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +11,7 @@ from sdelens.fitting.baselines import NAMES
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, counted
 from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
+from sdelens_plugins.analyzers.common.section import Section
 from sdelens_plugins.analyzers.common.units import NATS
 from sdelens_plugins.analyzers.goodness_of_fit.calibration import LEVELS, REGIONS, Calibration
 from sdelens_plugins.analyzers.goodness_of_fit.gains import Gains
@@ -44,17 +42,6 @@ NO_MODEL = (
     "The untrained model and the permuted tokens are left out: they need the model of the "
     "run, which is not here."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Section:
-    """The answer to one question of the analysis: a sentence, its numbers and its arrays."""
-
-    sentence: str
-    estimates: tuple[Estimate, ...]
-    arrays: Mapping[str, Tensor]
-    note: str = ""
-    """What could not be measured."""
 
 
 def gain_results(gains: Gains) -> Section:

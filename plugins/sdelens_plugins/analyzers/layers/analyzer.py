@@ -1,24 +1,28 @@
-"""The story by depth: every layer of a run beside the others, or lines of thought through them."""
+"""Comparison of the layers of a run, or of the steps of paths through the depth."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.report import Finding
+from sdelens.report import Figure, Finding
+from sdelens.states.recording import View
 from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
 from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
+from sdelens_plugins.analyzers.common.section import Section
 from sdelens_plugins.analyzers.layers.comparison import LayerComparison
-from sdelens_plugins.analyzers.layers.heatmap import Heatmap
+from sdelens_plugins.analyzers.layers.figures import comparison_figures, depth_figures, heatmap
 from sdelens_plugins.analyzers.layers.lines_of_thought import LinesOfThought
+from sdelens_plugins.analyzers.layers.results import comparison_results, depth_results, map_arrays
+from sdelens_plugins.analyzers.layers.surprisal_map import SurprisalMap
 
 
 @dataclass(frozen=True)
 class LayersAnalyzer:
-    """Gain, noise and stability by layer; along the depth rotation, stretch and growing noise.
+    """Gain, noise and stability by layer; along the depth, rotation, stretch and noise.
 
-    The map shows `tokens` tokens. With ``--axis layer`` a linear map is fitted to each step, its
-    `ridge` a share of the states' mean variance.
+    The map shows `tokens` tokens. With ``--axis layer`` a linear map is fitted to each step, with
+    a penalty of `ridge` times the mean variance of the states.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -36,27 +40,31 @@ class LayersAnalyzer:
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         views = views_by_depth(study)
-        through = views[0].axis == "layer"
-        if len(views) < 2 and not through:
-            raise UsageError(
-                f"layers are compared where there are several, but this run has {views[0]} only: "
-                "fit with --layer all, or with --axis layer"
-            )
-        groups = group_numbers(study.documents.group)
-        section: LayerComparison | LinesOfThought
-        if through:
-            ((_, viewed),) = study.views.items()
-            section = LinesOfThought.of(viewed, groups, ridge=self.ridge, seed=seed)
-        else:
-            section = LayerComparison.of(study, groups, seed=seed)
-        shown = Heatmap.of(study, tokens=self.tokens)
+        section, figures = self._section(study, views, seed)
+        surprisal = SurprisalMap.of(study, tokens=self.tokens)
         return Finding(
             analyzer="layers",
-            view=str(views[0]) if through else f"{views[0]}-{views[-1]}",
-            headline=section.headline(),
-            reading=section.reading,
-            estimates=tuple(section.estimates()),
-            arrays=section.arrays() | shown.arrays(),
-            figures=(*section.figures(), shown.figure()),
+            view=str(views[0]) if len(views) == 1 else f"{views[0]}-{views[-1]}",
+            headline=section.sentence,
+            reading=section.note,
+            estimates=section.estimates,
+            arrays={**section.arrays, **map_arrays(surprisal)},
+            figures=(*figures, heatmap(surprisal)),
             prompt=study.prompt,
         )
+
+    def _section(
+        self, study: Study, views: list[View], seed: int
+    ) -> tuple[Section, tuple[Figure, ...]]:
+        groups = group_numbers(study.documents.group)
+        if views[0].axis == "layer":
+            _, viewed = study.single
+            lines = LinesOfThought.of(viewed, groups, ridge=self.ridge, seed=seed)
+            return depth_results(lines), depth_figures(lines)
+        if len(views) < 2:
+            raise UsageError(
+                f"at least two layers are needed for a comparison, but this run has {views[0]} "
+                "only: fit with --layer all, or with --axis layer"
+            )
+        comparison = LayerComparison.of(study, groups, seed=seed)
+        return comparison_results(comparison), comparison_figures(comparison)

@@ -135,7 +135,7 @@ def test_the_exponent_of_growing_noise_is_recovered_and_the_law_holds(through):
     for depth in (1, 5, 8):
         stretch = value(finding, f"depth {depth}: stretch")
         assert abs(stretch.value - 1.2) < 5 * stretch.stderr
-    own = finding.arrays["own.value"]
+    own = finding.arrays["fit_r2.value"]
     assert (finding.arrays["r2.value"] - own).abs().max() < 0.02  # the run's fit is true too
     assert finding.arrays["map.nats"].shape == (8, 20)
     assert finding.view == "depth"

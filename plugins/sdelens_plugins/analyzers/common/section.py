@@ -1,0 +1,19 @@
+"""The results of one part of an analysis."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sdelens.report import Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """The answer to one question: a sentence, its estimates and its arrays."""
+
+    sentence: str
+    estimates: tuple[Estimate, ...]
+    arrays: Mapping[str, Tensor]
+    note: str = ""
+    """What could not be measured, or what else the reader should know."""
