@@ -23,8 +23,8 @@ MODELS = ("tiny", "TinyStories-656K", "stories260K", "char-gpt2-shakespeare")
 PARTS = ("drift", "misfit", "memory", "unreached", "sampler")
 SETTINGS = {name: {"every": 1} for name in ("transition_law", "decomposition")}
 HEAD = (
-    "| model, layer | mean alone | gain | drift | misfit | memory | unreached | sampler "
-    "| motion to branches |\n|---|---|---|---|---|---|---|---|---|"
+    "| model, layer | mean alone | gain | drift | lack of fit | memory | unexplained "
+    "| sampling noise | motion to branches |\n|---|---|---|---|---|---|---|---|---|"
 )
 LAW = (
     "| model, layer | nats | effective branches | tr S* | tr S* + (m* - m)² | tr Σ | ratio |\n"
