@@ -1,4 +1,4 @@
-"""Texts whose every prefix is gone on with by several next tokens, a few texts at a time."""
+"""Several next tokens after every prefix of some texts, a few texts at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,54 +22,54 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True, eq=False)
 class BranchedStates:
-    """A few texts: their states, and by pieces those after several next tokens."""
+    """States of a batch of texts, and of each prefix followed by several next tokens."""
 
     row: Int[Tensor, " document"]
-    """Which of the documents."""
-    feeder: PrefixCache
+    """Index of each text among the documents."""
+    cache: PrefixCache
     at: Int[Tensor, " position"]
     """The last position of each prefix."""
     inside: Bool[Tensor, "document position"]
-    """Whether the prefix is one that was asked for; where not, the rest means nothing."""
+    """Whether the prefix is wanted; other entries are meaningless."""
     law: NextTokenLaw
 
     @property
     def cached(self) -> bool:
-        """Whether prefixes share a cache, else every one is read anew."""
-        return self.feeder.past is not None
+        """Whether prefixes share a key-value cache; otherwise each is recomputed."""
+        return self.cache.past is not None
 
     @property
     def branches(self) -> int:
-        """How many next tokens are tried after each prefix."""
+        """Number of next tokens after each prefix."""
         return self.law.chosen.tokens.shape[-1]
 
     @property
     def fed(self) -> int:
-        """How many next tokens are tried after prefixes that were asked for."""
+        """Number of next tokens after all wanted prefixes."""
         return int(self.inside.sum()) * self.branches
 
     def pieces(self) -> Iterator[tuple[slice, States]]:
-        """As many positions at a time as fill a pass, with the states after their next tokens."""
+        """Batches of positions that fill a forward pass, with the states after the next tokens."""
         size = max(1, TOGETHER // self.branches)
         for first in range(0, len(self.at), size):
             places = slice(first, first + size)
             tokens = self.law.chosen.tokens[:, places]
-            yield places, self.feeder.feed(tokens, self.at[places])
+            yield places, self.cache.feed(tokens, self.at[places])
 
 
 @dataclass(frozen=True)
 class BranchSampler:
-    """How it is done: what is drawn, where, and within what memory."""
+    """Samples next tokens after the prefixes of texts and computes the states that follow."""
 
     sampler: Sampler
     choice: TokenChoice
     every: int = 1
-    """Of each text the prefixes that end at every so manieth position."""
+    """Use the prefixes that end at every n-th position."""
     memory: int = 256
-    """MiB for the states, the cache and the laws of the texts at hand."""
+    """MiB for the states, the cache and the next-token laws of one batch of texts."""
     cached: bool = True
     held: int = 0
-    """Who asks holds the states after all next tokens of a text, if no more are tried."""
+    """Largest number of branches for which the caller keeps all following states of a text."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -80,11 +80,11 @@ class BranchSampler:
     def __call__(
         self, model: LanguageModel, prefixes: Prefixes, sites: Sequence[Site], *, seed: int
     ) -> Iterator[BranchedStates]:
-        """All documents, the longest first.
+        """Yield batches of documents, longest first.
 
-        Draws depend on the seed, the document's number and the position alone. The last position
-        of a text is no prefix: what came after it is not known. Whether states from the cache are
-        those of whole passes is tried on the first texts; where they are not, none is used.
+        Draws depend only on the seed, the document's number and the position. The last position
+        of a text is not used as a prefix because its next token is unknown. The first batch
+        compares cached states with those of full passes; if they differ, the cache is not used.
         """
         require_context(model, prefixes.documents)
         padded, lengths = prefixes.documents.padded().clamp(min=0), prefixes.documents.lengths
@@ -100,26 +100,26 @@ class BranchSampler:
             shape = (longest, self.choice.draws)
             uniform = uniforms(prefixes.numbers[rows], shape, seed, DRAWS)
             try:
-                feeder = PrefixCache.of(model, tokens, sites, cached=cached)
+                cache = PrefixCache.of(model, tokens, sites, cached=cached)
                 law = self._law(model, tokens, here, uniform)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 size = smaller(error, len(rows), tokens.shape[1]) // tokens.shape[1]
                 continue
             if done == 0:
-                cached = feeder.shares(law.chosen.tokens, here)
-            feeder = feeder if cached else feeder.without()
-            yield BranchedStates(rows, feeder, here, prefixes.inside(rows, here), law)
+                cached = cache.agrees(law.chosen.tokens, here)
+            cache = cache if cached else cache.without()
+            yield BranchedStates(rows, cache, here, prefixes.inside(rows, here), law)
             done += len(rows)
 
     def _positions(self, prefixes: Prefixes) -> Int[Tensor, " position"]:
-        """Where prefixes end; an error where no text has one that is asked for."""
+        """Last positions of the prefixes; raises `UsageError` if no text has a wanted one."""
         longest = int(prefixes.documents.lengths.max())
         at = torch.arange(self.every - 1, longest - 1, self.every)
         if not prefixes.inside(torch.arange(len(prefixes.documents)), at).any():
             raise UsageError(
-                f"branching needs a prefix at a multiple of {self.every} tokens (every) that has "
-                f"a next token, but no text has one (the longest has {longest} tokens): "
-                "give a smaller every, or fit to longer texts"
+                f"branching needs a prefix that ends at a multiple of {self.every} tokens and has "
+                f"a next token, but the longest text has {longest} tokens: use a smaller "
+                "`every`, or fit to longer texts"
             )
         return at
 
@@ -130,7 +130,7 @@ class BranchSampler:
         at: Int[Tensor, " position"],
         uniform: Float[Tensor, "document longest draw"],
     ) -> NextTokenLaw:
-        """Draws of a position are the same whichever positions are asked for."""
+        """Next-token laws; the draws at a position do not depend on the other positions."""
         return next_token_law(
             model,
             tokens,
@@ -142,10 +142,10 @@ class BranchSampler:
         )
 
     def _documents(self, model: LanguageModel, length: int, sites: int) -> int:
-        """How many texts at once.
+        """Number of texts per batch that fit into memory.
 
-        Of each: keys and values of all blocks; of all sites the states, what a few predictors say
-        of them, and the states after next tokens.
+        Each text needs the keys and values of all blocks and, at every site, its states, a few
+        predictions and the states after the next tokens.
         """
         card = model.card
         tried = self.choice.most_tried(card.vocabulary)

@@ -1,13 +1,13 @@
-r"""Steps to next states that the model could have taken, for a fit to learn from.
+r"""Training transitions to next states drawn from the model's own next-token law.
 
-A path of one step from each state to the next state after each of B independent next tokens. The
-negative log likelihood of a Gaussian law over them is, on average over the draws,
+Each state is the start of B one-step paths, one for each of B independent next tokens. The
+expected negative log likelihood of a Gaussian law over them is
 
 .. math::
     \tfrac12\big[\mathrm{tr}\,\Sigma^{-1}\big(S^*+(m^*-m)(m^*-m)^\top\big)+\log|\Sigma|\big],
 
-as that of the steps that occurred is, with less of the sampler's noise: the error of a fitted mean
-is that of targets with the variance :math:`S^*/B` about m*.
+the same as for observed transitions but with less sampling noise: a mean fitted to them has the
+error of targets with variance :math:`S^*/B` around m*.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,18 +30,18 @@ from sdelens.protocols import LanguageModel, Site
 from sdelens.states.recording import Recording, Shard, Temporary, shard_file
 
 SHARD_STEPS = 2**15
-"""Of one file, about."""
+"""Approximate number of transitions per file."""
 
 
 @dataclass(frozen=True, eq=False)
 class BranchedTransitions:
-    """What a fit learns from, and what it took."""
+    """Branched training transitions, and the size of the computation."""
 
     recording: Recording
-    """Paths of two states, each under its document's number."""
+    """Paths of two states, labelled with the number of their document."""
     prefixes: int
     tokens: int
-    """Next tokens that were fed."""
+    """Number of next tokens evaluated."""
 
 
 @torch.no_grad()
@@ -57,37 +57,37 @@ def branched_transitions(
     seed: int,
     watch: Callable[[int], None] = lambda _: None,
 ) -> BranchedTransitions:
-    """After every prefix of the documents of these numbers; in a temporary folder.
+    """Transitions after every prefix of the documents `numbers`, in a temporary folder.
 
-    `own` says that the texts are the model's, drawn with the settings of `branching`: raises
-    `UsageError` where they cannot have been. `watch` is told of next tokens.
+    `own` states that the model sampled the texts with the settings of `branching`; raises
+    `UsageError` if that is impossible. `watch` receives the number of next tokens evaluated.
     """
     every = list(documents)
     texts = Documents.of(every[number] for number in numbers)
     start = texts.start.clamp(min=origin.skip_first)
     prefixes = Prefixes(texts, torch.tensor(numbers), start, start, torch.arange(len(texts)))
     _require_disk(prefixes, branching.choice.branches * model.card.width * len(sites))
-    account, writer = SurprisalCheck(prefixes, cached=branching.cached), _Writer(sites)
+    surprisals, writer = SurprisalCheck(prefixes, cached=branching.cached), _Writer(sites)
     for text in branching(model, prefixes, sites, seed=seed):
-        account.add(text)
+        surprisals.add(text)
         for places, ahead in text.pieces():
             writer.add(_steps(text, places, ahead, prefixes))
         watch(text.fed)
     writer.flush()
     if own:
-        account.agreement(branching, model.card.dtype).require(branching.sampler)
+        surprisals.result(branching, model.card.dtype).require(branching.sampler)
     shards = Recording(writer.kept.folder, origin, tuple(sites), writer.shards, writer.kept)
-    return BranchedTransitions(shards, account.fed // branching.choice.branches, account.fed)
+    return BranchedTransitions(shards, surprisals.fed // branching.choice.branches, surprisals.fed)
 
 
 def _require_disk(prefixes: Prefixes, numbers: int) -> None:
-    """An error where so many numbers of each prefix, twice, will not fit where they are put."""
+    """Raise `OutOfMemory` unless the disk holds two times `numbers` floats for each prefix."""
     place, count = Path(gettempdir()), int((prefixes.documents.lengths - prefixes.first).sum())
     needed, free = 8 * count * numbers, disk_usage(place).free
     if needed > free:
         raise OutOfMemory(
-            f"the steps to {count} prefixes' branches take {needed / 2**30:.1f} GiB, but {place} "
-            f"has {free / 2**30:.1f} GiB free: choose another disk with TMPDIR, or take fewer "
+            f"the branched transitions of {count} prefixes need {needed / 2**30:.1f} GiB, but "
+            f"{place} has {free / 2**30:.1f} GiB free: set TMPDIR to another disk, or use fewer "
             "branches, documents or layers"
         )
 
@@ -98,7 +98,7 @@ def _steps(
     ahead: Mapping[Site, Float[Tensor, "document position branch dim"]],
     prefixes: Prefixes,
 ) -> Shard:
-    """From each prefix of some positions to each of its branches."""
+    """Transitions from each prefix at some positions to each of its branches."""
     row, place = text.inside[:, places].nonzero(as_tuple=True)
     time, document = text.at[places][place], text.row[row]
     chosen = text.law.chosen.tokens[row, place + places.start]
@@ -109,7 +109,7 @@ def _steps(
         return torch.stack([before, then], 2).flatten(0, 1)
 
     states = {
-        site: both(text.feeder.states[site][row, time], following[row, place])
+        site: both(text.cache.states[site][row, time], following[row, place])
         for site, following in ahead.items()
     }
     tokens = prefixes.documents.padded()[document, time]
@@ -123,7 +123,7 @@ def _steps(
 
 
 class _Writer:
-    """Shards of enough steps each, in a folder that goes with them."""
+    """Writes transitions to shards in a temporary folder."""
 
     def __init__(self, sites: Sequence[Site]) -> None:
         self.sites, self.kept, self.shards = sites, Temporary(), 0
@@ -135,7 +135,7 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the pending transitions to a shard."""
         if not any(map(_size, self.held)):
             return
         rest = ("mask", "positions", "tokens", "document")

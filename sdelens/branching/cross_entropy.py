@@ -1,8 +1,9 @@
-r"""The cross-entropy of the model's own law of the next state under fitted laws.
+r"""Cross-entropy of fitted laws relative to the model's own next-state law.
 
-The next state has as many atoms as there are tokens, so that its divergence from a density is
-infinite. :math:`-E\log p(X')`, X' drawn by the model after the prefix, is finite, and a difference
-of it between two laws is that of their divergences. Branches give it without bias.
+The next state takes one value per token, so its divergence from a density is infinite. The
+cross-entropy :math:`-E\log p(X')`, with X' sampled by the model after the prefix, is finite, and
+its difference between two laws equals the difference of their divergences. Branches estimate it
+without bias.
 """
 
 from collections.abc import Mapping
@@ -17,15 +18,15 @@ from sdelens.paths.standard_metric import per_dimension
 from sdelens.paths.trajectories import Trajectories
 
 MOST = 72
-"""With more branches than this they are not held, and there is no cross-entropy."""
+"""Largest number of branches for which the cross-entropy is computed."""
 
 
 class CrossEntropy:
-    r"""Sums over prefixes by unit of documents, per dimension.
+    r"""Sums over prefixes for each unit of documents, per dimension.
 
-    In coordinates in which those of the laws are `lengths` long. Beside `branched`, in nats,
-    `squares` is the mean of |X' - m|², whose differences between laws are those of
-    :math:`E|m^*-m|^2`; `occurred` and `occurred_squares` are those of the state that occurred.
+    The coordinates of the laws are multiplied by `lengths`. `branched` is the cross-entropy in
+    nats; `squares` sums |X' - m|², whose differences between laws are those of
+    :math:`E|m^*-m|^2`; `occurred` and `occurred_squares` use the observed next state.
     """
 
     def __init__(
@@ -41,21 +42,21 @@ class CrossEntropy:
 
     @property
     def squares(self) -> Float[Tensor, "law unit"]:
-        """Squared errors of the mean, and the noise."""
+        """Squared distances of branched states from the predicted mean."""
         return self.sums[1]
 
     @property
     def occurred(self) -> Float[Tensor, "law unit"]:
-        """Minus log densities of the states that occurred."""
+        """Negative log densities of the observed next states."""
         return self.sums[2]
 
     @property
     def occurred_squares(self) -> Float[Tensor, "law unit"]:
-        """Their squared distances from the mean."""
+        """Squared distances of the observed next states from the predicted mean."""
         return self.sums[3]
 
     def read(self, block: Trajectories, branches: int) -> None:
-        """Some texts, before their branches are held."""
+        """Start a batch of texts."""
         self.block = block
         wide = (branches, *block.states.shape)
         self.following = torch.zeros(wide, dtype=block.states.dtype)
@@ -68,22 +69,22 @@ class CrossEntropy:
         following: Float[Tensor, "prefix branch latent"],
         weights: Float[Tensor, "prefix branch"],
     ) -> None:
-        """The states after the next tokens of some prefixes."""
+        """Keep the states after the next tokens of some prefixes."""
         count = following.shape[1]
         self.following[:count, row, time] = following.transpose(0, 1).to(self.following)
         self.weights[:count, row, time] = weights.T.double()
 
     def add(self, unit: Int[Tensor, " path"]) -> None:
-        """What was held, each path to its unit."""
-        asked: Bool[Tensor, "path time"] = self.weights.sum(0) > 0
-        row = asked.nonzero()[:, 0]
+        """Add the sums of the current batch to their units."""
+        wanted: Bool[Tensor, "path time"] = self.weights.sum(0) > 0
+        row = wanted.nonzero()[:, 0]
         for number, law in enumerate(self.laws.values()):
-            values = torch.stack([part[asked] for part in self._of(law)])
+            values = torch.stack([part[wanted] for part in self._of(law)])
             self.sums[:, number] += by_unit(values, unit[row], self.sums.shape[-1])
         del self.block, self.following, self.weights
 
     def _of(self, law: Law) -> tuple[Tensor, ...]:
-        """The four numbers of every prefix."""
+        """Branched loss and squares, observed loss and squares of every prefix."""
         predicted, dim = law.predict(self.block), self.block.states.shape[-1]
         volume = self.lengths.log().mean()
 

@@ -1,7 +1,7 @@
-r"""The model's own law of the next state over many prefixes, and a fit's noise held against it.
+r"""The model's own next-state law over many prefixes, compared with the noise of a fit.
 
-In latent coordinates, with m and :math:`\Sigma` the mean and the covariance of a fit, one that is
-right as a Markov law has
+In latent coordinates, let m and :math:`\Sigma` be the mean and the covariance of a fit. A fit that
+is correct as a Markov law satisfies
 :math:`\mathrm{tr}\,\Sigma(x) = E[\mathrm{tr}\,S^* + |m^*-m|^2 \mid x]`. For two branches
 :math:`q_b=|y_b-m|^2` both have that mean given the prefix and are independent, so that
 :math:`\mathrm{Cov}(q_1,q_2)` is the variance of the true trace over prefixes, and the correlation
@@ -30,39 +30,39 @@ from sdelens.seeds import derive
 
 FIT = "fit"
 WORDS = ("entropy", "exponential", "collision")
-"""Entropy of the next token, its exponential, and the effective branches 1 / sum p²."""
+"""Entropy of the next token, its exponential, and the effective number of branches 1 / sum p²."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseComparison:
-    """Of every prefix at one site: per dimension, in training variances."""
+    """Noise of the model and of the fit after each prefix, in training variances per dimension."""
 
     sampler: Float[Tensor, " prefix"]
     r""":math:`\mathrm{tr}\,S^*`."""
     total: Float[Tensor, " prefix"]
     r""":math:`\mathrm{tr}\,S^*+|m^*-m|^2`."""
     paired: Float[Tensor, "2 prefix"]
-    """:math:`|y_b-m|^2` of two independent branches; NaN without draws alone."""
+    """:math:`|y_b-m|^2` of two independent branches; NaN if tokens are enumerated."""
     fitted: Float[Tensor, " prefix"]
     r""":math:`\mathrm{tr}\,\Sigma`."""
 
 
 @dataclass(frozen=True, eq=False)
 class NextStateLaw:
-    """The law at one site."""
+    """The model's next-state law at one site."""
 
-    spread: NoiseDirections | None
-    """None where directions were not asked for."""
+    directions: NoiseDirections | None
+    """None if directions were not requested."""
     noise: NoiseComparison
     nats: CrossEntropy | None
-    """None where there were too many branches to hold."""
+    """None if there were too many branches to keep."""
     mean: Float[Tensor, "kept latent"]
-    """m* of the first prefixes, as far as the branches tell it, in latent coordinates."""
+    """Estimate of m* for the first prefixes, in latent coordinates."""
 
 
 @dataclass(frozen=True, eq=False)
 class NextStateLaws:
-    """Of all sites, over the same prefixes in the same order."""
+    """Next-state laws of all sites, over the same prefixes in the same order."""
 
     sites: Mapping[Site, NextStateLaw]
     words: Float[Tensor, "word prefix"]
@@ -70,8 +70,9 @@ class NextStateLaws:
     unit: Int[Tensor, " prefix"]
     document: Int[Tensor, " prefix"]
     position: Int[Tensor, " prefix"]
-    agreement: SamplerCheck
+    sampler_check: SamplerCheck
     tokens: int
+    """Number of next tokens evaluated."""
     cached: bool
 
     def by(self, values: Float[Tensor, "*series prefix"], cells: int, units: int) -> Tensor:
@@ -93,10 +94,11 @@ def next_state_laws(
     directions: bool = True,
     seed: int,
 ) -> NextStateLaws:
-    """Every layer in one pass; a few numbers are held of each prefix, matrices only as sums.
+    """Next-state laws of all sites in one pass over the texts.
 
-    `rivals` are further laws of each site, in the coordinates of its fit, whose cross-entropies
-    are wanted beside that of the fit; without `directions` no matrices are summed.
+    A few numbers are kept for each prefix; matrices are only summed. `rivals` are additional laws
+    at each site, in the coordinates of its fit, whose cross-entropies are computed as well.
+    Without `directions` no matrix is summed.
     """
     branching = replace(branching, held=MOST)
     held = branching.choice.most_tried(model.card.vocabulary) <= MOST
@@ -113,9 +115,9 @@ def next_state_laws(
     }
     labels: list[Tensor] = []
     words: list[Tensor] = []
-    account = SurprisalCheck(prefixes, cached=branching.cached)
+    surprisals = SurprisalCheck(prefixes, cached=branching.cached)
     for text in branching(model, prefixes, list(fits), seed=seed):
-        account.add(text)
+        surprisals.add(text)
         for site in fits:
             found[site].read(text, site)
         for places, ahead in text.pieces():
@@ -136,9 +138,9 @@ def next_state_laws(
         unit,
         document,
         position,
-        account.agreement(branching, model.card.dtype),
-        account.fed,
-        account.cached,
+        surprisals.result(branching, model.card.dtype),
+        surprisals.fed,
+        surprisals.cached,
     )
 
 
@@ -148,7 +150,7 @@ def _words(text: BranchedStates, row: Tensor, place: Tensor) -> Float[Tensor, "w
 
 
 class _Sums:
-    """What is gathered at one site."""
+    """Running sums at one site."""
 
     def __init__(
         self,
@@ -161,13 +163,13 @@ class _Sums:
     ) -> None:
         self.fitted, self.kept, self.prefixes, self.seed = fitted, kept, prefixes, seed
         self.weights = standard_weights(fitted.basis)
-        self.spread, self.nats = NoiseDirections(self.weights) if directions else None, nats
+        self.directions, self.nats = NoiseDirections(self.weights) if directions else None, nats
         self.columns: list[Tensor] = []
         self.means: list[Tensor] = []
 
     def read(self, text: BranchedStates, site: Site) -> None:
-        """The fit's law at all states of a few texts."""
-        block = self.prefixes.path(text.row, text.feeder.states[site], self.fitted)
+        """Evaluate the fitted law at all states of a batch of texts."""
+        block = self.prefixes.path(text.row, text.cache.states[site], self.fitted)
         self.law = self.fitted.law.predict(block)
         variance = self.law.covariance().variance().expand(block.states.shape)
         self.predicted, self.traces = self.law.mean, per_dimension(variance, self.weights)
@@ -175,7 +177,7 @@ class _Sums:
             self.nats.read(block, text.branches)
 
     def add(self, text: BranchedStates, row: Tensor, place: Tensor, following: Tensor) -> None:
-        """Some prefixes of the texts that were read, with the states after their next tokens."""
+        """Add prefixes of the current texts with the states after their next tokens."""
         time = text.at[place]
         y = self.fitted.basis.encode((time + 1.0)[:, None], following)
         ahead, m = NextStateMoments.of(y, text.law.chosen[row, place]), self.predicted[row, time]
@@ -186,26 +188,26 @@ class _Sums:
             pair = per_dimension((y[:, :2] - m[:, None]).square(), self.weights).mT
         rest = torch.stack([noise, noise + away, self.traces[row, time]])
         self.columns.append(torch.cat([rest, pair]))
-        if self.spread is not None:
-            self.spread.add(ahead, m, self.prefixes.unit[text.row[row]])
+        if self.directions is not None:
+            self.directions.add(ahead, m, self.prefixes.unit[text.row[row]])
         if self.nats is not None:
             self.nats.hold(row, time, y, ahead.chosen.weights)
         left = self.kept - sum(len(part) for part in self.means)
         self.means.append(ahead.mean[: max(0, left)])
 
     def done(self, text: BranchedStates) -> None:
-        """What needs all prefixes of the texts that were read."""
+        """Finish the current texts: sums that need all of their prefixes."""
         unit = self.prefixes.unit[text.row]
-        if self.spread is not None:
-            asked = torch.zeros(self.traces.shape, dtype=torch.bool)
-            asked[:, text.at] = text.inside
+        if self.directions is not None:
+            wanted = torch.zeros(self.traces.shape, dtype=torch.bool)
+            wanted[:, text.at] = text.inside
             own = derive(self.seed, "noise", int(text.row[0]))
-            self.spread.fit(self.law, asked, unit, seed=own)
+            self.directions.add_fit(self.law, wanted, unit, seed=own)
         if self.nats is not None:
             self.nats.add(unit)
 
     def result(self) -> NextStateLaw:
-        """Of all that was added."""
+        """The law from all added prefixes."""
         columns = torch.cat(self.columns, 1)
         noise = NoiseComparison(columns[0], columns[1], columns[3:], columns[2])
-        return NextStateLaw(self.spread, noise, self.nats, torch.cat(self.means))
+        return NextStateLaw(self.directions, noise, self.nats, torch.cat(self.means))

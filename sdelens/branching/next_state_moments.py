@@ -1,15 +1,17 @@
-r"""The mean and the noise of the next state from branches, without bias.
+r"""Unbiased moments of the next state from branches.
 
-Of a prefix with the state x, branches give :math:`\hat m`, an estimate of :math:`m^*=E X'`. With
-r of the law drawn by R branches, :math:`E|\hat m-m^*|^2 = r^2\,\mathrm{tr}\,C/R` with the
-covariance C of the part that is drawn, estimated with the divisor R - 1. Hence, all without bias,
+For a prefix with the state x, the branches give :math:`\hat m`, an estimate of :math:`m^*=E X'`.
+If R branches sample the part of the law that has probability r, then
+:math:`E|\hat m-m^*|^2 = r^2\,\mathrm{tr}\,C/R`, where C is the covariance within that part,
+estimated with the divisor R - 1. Hence the unbiased estimates
 
 .. math::
     |m^*-x|^2 = |\hat m-x|^2 - \mathrm{error},\qquad
     \mathrm{tr}\,S^* = \sum_k w_k|y_k-\hat m|^2 + \mathrm{error}.
 
-For plain draws the first is the mean of :math:`\langle y_b-x,\,y_{b'}-x\rangle` over distinct
-branches, the second the variance with the divisor B - 1.
+For plain sampling with B branches, the first is the mean of
+:math:`\langle y_b-x,\,y_{b'}-x\rangle` over distinct branches and the second the variance with
+the divisor B - 1.
 """
 
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from sdelens.paths.standard_metric import per_dimension
 
 @dataclass(frozen=True, eq=False)
 class NextStateMoments:
-    """What follows some prefixes, in latent coordinates."""
+    """Mean and deviations of the next states after some prefixes, in latent coordinates."""
 
     mean: Float[Tensor, "*batch latent"]
     r""":math:`\hat m`."""
@@ -35,7 +37,7 @@ class NextStateMoments:
     def of(
         cls, following: Float[Tensor, "*batch branch latent"], chosen: WeightedTokens
     ) -> "NextStateMoments":
-        """From the states after each of the chosen tokens."""
+        """Moments from the states after each of the chosen tokens."""
         weights = chosen.weights.to(following)
         mean = (weights[..., None] * following).sum(-2)
         return cls(mean, following - mean[..., None, :], chosen)
@@ -45,11 +47,11 @@ class NextStateMoments:
 
     @property
     def shares(self) -> Float[Tensor, "*batch branch"]:
-        """What each branch's squared deviation, from the mean of its kind, counts for."""
+        """The weight of each branch's squared deviation."""
         return self.chosen.weights.double()
 
     def error(self, weights: Float[Tensor, " latent"]) -> Float[Tensor, "*batch"]:
-        r""":math:`E|\hat m-m^*|^2` per dimension, in the metric of these weights."""
+        r""":math:`E|\hat m-m^*|^2` per dimension, in the metric of `weights`."""
         drawn = self._drawn()
         count = max(1, drawn.shape[-2])
         rest = self.shares[..., : self.chosen.drawn].sum(-1)
@@ -62,7 +64,7 @@ class NextStateMoments:
         return (self.shares * squares).sum(-1) + self.error(weights)
 
     def covariance(self) -> Float[Tensor, "latent latent"]:
-        r""":math:`S^*` summed over all prefixes."""
+        r"""The sum of :math:`S^*` over all prefixes."""
         rest = self.shares[..., : self.chosen.drawn].sum(-1)
         drawn = self._drawn()
         count = max(1, drawn.shape[-2])
@@ -71,7 +73,7 @@ class NextStateMoments:
         return found
 
     def _drawn(self) -> Float[Tensor, "*batch draw latent"]:
-        """Drawn branches about their own mean."""
+        """Sampled branches, centred."""
         drawn = self.deviation[..., : self.chosen.drawn, :]
         return drawn - drawn.mean(-2, keepdim=True) if self.chosen.drawn else drawn
 
@@ -79,6 +81,6 @@ class NextStateMoments:
 def scatter(
     rows: Float[Tensor, "*batch branch latent"], share: Float[Tensor, "*batch branch"]
 ) -> Float[Tensor, "latent latent"]:
-    """The sum of outer products, each counted with its share."""
+    """The weighted sum of outer products of the rows."""
     flat = rows.flatten(0, -2).double()
     return (share.flatten()[:, None] * flat).mT @ flat

@@ -1,8 +1,8 @@
-r"""In which directions the next state scatters: the model's own, and what a fit says of it.
+r"""Principal directions of the next state's noise: of the model and of a fit.
 
-With m the fit's mean, :math:`E[(y-m)(y-m)^\top]=S^*+(m^*-m)(m^*-m)^\top` over a draw y of the
-model's next state, without a correction for the number of branches. The covariance of a fit that
-depends on the state is averaged by draws of its noise.
+With m the mean of the fit and y a draw of the model's next state,
+:math:`E[(y-m)(y-m)^\top]=S^*+(m^*-m)(m^*-m)^\top`, which needs no correction for the number of
+branches. A state-dependent covariance of the fit is averaged over samples of its noise.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from sdelens.laws.law import Predictive
 from sdelens.seeds import derive
 
 FOLDS = 6
-"""Parts of the documents, of which each is left out once."""
+"""Folds of documents for the jackknife."""
 DRAWS = 4
-"""Of a fit's noise in each state, where it depends on it."""
+"""Samples of the fit's noise at each state, if the noise depends on the state."""
 KINDS = ("sampler", "total", "fitted")
 
 
@@ -41,7 +41,7 @@ class NoiseDirections:
         mean: Float[Tensor, "prefix latent"],
         unit: Int[Tensor, " prefix"],
     ) -> None:
-        """What follows some prefixes, and what the fit expects."""
+        """Add next states after some prefixes, and the means predicted by the fit."""
         for fold in torch.unique(unit % FOLDS).tolist():
             rows = (unit % FOLDS == fold).nonzero()[:, 0]
             few = ahead[rows]
@@ -50,16 +50,16 @@ class NoiseDirections:
             away = few.deviation + (few.mean - mean[rows])[:, None]
             self.sums[1, fold] += self._scaled(scatter(away, few.shares))
 
-    def fit(
+    def add_fit(
         self,
         predicted: Predictive,
-        asked: Bool[Tensor, "path time"],
+        wanted: Bool[Tensor, "path time"],
         unit: Int[Tensor, " path"],
         *,
         seed: int,
     ) -> None:
-        """The covariance of a fit at the states of some texts, where it is asked for."""
-        row = asked.nonzero()[:, 0]
+        """Add the fit's covariance at the `wanted` states of some texts."""
+        row = wanted.nonzero()[:, 0]
         folds = torch.bincount(unit[row] % FOLDS, minlength=FOLDS)
         scale = predicted.covariance()
         if scale.variance().ndim == 1:  # the same everywhere
@@ -67,7 +67,7 @@ class NoiseDirections:
             self.sums[2] += folds[:, None, None] * same
             return
         for draw in range(DRAWS):
-            noise = (predicted.sample(derive(seed, draw)) - predicted.mean)[asked][:, None]
+            noise = (predicted.sample(derive(seed, draw)) - predicted.mean)[wanted][:, None]
             for fold in folds.nonzero()[:, 0].tolist():
                 one = noise[unit[row] % FOLDS == fold]
                 share = torch.full(one.shape[:2], 1 / DRAWS, dtype=torch.float64)
@@ -82,19 +82,19 @@ class NoiseDirections:
         return found
 
     def angles(self, one: str, other: str, rank: int) -> Float[Tensor, " rank"]:
-        """The principal angles between leading subspaces in degrees, the smallest first."""
+        """Principal angles between leading subspaces, in degrees, smallest first."""
         return _angles(self.mean(one), self.mean(other), rank)
 
     def overlap(self, one: str, other: str, rank: int) -> Interval:
-        """The mean squared cosine of the angles: 1 if the subspaces are one, by chance rank / d.
+        """Mean squared cosine of the principal angles, with jackknife errors over documents.
 
-        Errors by leaving each fold of the documents out once.
+        It is 1 for equal subspaces and rank / d on average for random ones.
         """
         first, second = KINDS.index(one), KINDS.index(other)
         return self._jackknife(lambda sums: overlap(sums[first], sums[second], rank))
 
     def halves(self, kind: str, rank: int) -> float:
-        """The overlap of two halves of the documents: how well the subspace is known at all."""
+        """Overlap between two halves of the documents: the reliability of the subspace."""
         parts = self.sums[KINDS.index(kind)]
         return float(overlap(parts[::2].sum(0), parts[1::2].sum(0), rank))
 
@@ -111,7 +111,7 @@ class NoiseDirections:
 def overlap(
     one: Float[Tensor, "latent latent"], other: Float[Tensor, "latent latent"], rank: int
 ) -> Float[Tensor, ""]:
-    """The mean squared cosine between the leading subspaces of two covariances.
+    """Mean squared cosine between the leading subspaces of two covariances.
 
     >>> overlap(torch.eye(3).diag().diag(), torch.tensor([1.0, 3.0, 2.0]).diag(), 3)
     tensor(1.)

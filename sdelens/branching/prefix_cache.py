@@ -1,4 +1,4 @@
-"""The states after next tokens: all prefixes of a text share what is cached of it."""
+"""States after next tokens, with one key-value cache for all prefixes of a text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +14,15 @@ from sdelens.states.passes import BATCH_TOKENS
 
 States = dict[Site, Float[Tensor, "document position branch dim"]]
 TOGETHER = 64
-"""Next tokens of a text that are fed together: enough to fill a pass, few enough that what they
-do not see of each other costs little."""
+"""Next tokens of a text per forward pass: enough to fill it, few enough that the masked attention
+between them costs little."""
 TOLERANCE, COARSE = {"float32": 1e-4, "float64": 1e-4, "float16": 0.01}, 0.05
-"""How far cached states may lie from recomputed ones, as a share of their length; bfloat16 has
-eight bits."""
+"""Largest relative distance of cached from recomputed states; bfloat16 has eight bits."""
 
 
 @dataclass(frozen=True, eq=False)
 class PrefixCache:
-    """Texts that were read, and what is cached of them, if that can be shared."""
+    """Texts with their states and, if the model supports sharing it, their key-value cache."""
 
     model: LanguageModel
     tokens: Int[Tensor, "document time"]
@@ -41,7 +40,7 @@ class PrefixCache:
         *,
         cached: bool,
     ) -> "PrefixCache":
-        """One pass over right-padded texts."""
+        """Run one forward pass over right-padded texts."""
         kept = cached and isinstance(model, BranchingModel)
         out = model.run(tokens, read=sites, keep=kept)
         states = {site: value.float().cpu() for site, value in out.reads.items()}
@@ -64,7 +63,7 @@ class PrefixCache:
     def recomputed(
         self, tokens: Int[Tensor, "document position branch"], at: Int[Tensor, " position"]
     ) -> States:
-        """The same by a whole pass over every prefix with its next token."""
+        """The result of `feed`, from a full pass over every prefix with its next token."""
         documents, _, branches = tokens.shape
         found: dict[Site, list[Tensor]] = {site: [] for site in self.sites}
         for place, end in enumerate((at + 1).tolist()):
@@ -78,13 +77,13 @@ class PrefixCache:
         return {site: torch.stack(values, 1) for site, values in found.items()}
 
     def without(self) -> "PrefixCache":
-        """The same without what is cached: every prefix is read anew."""
+        """These texts without the cache: every prefix is recomputed."""
         return replace(self, past=None)
 
-    def shares(
+    def agrees(
         self, tokens: Int[Tensor, "document position branch"], at: Int[Tensor, " position"]
     ) -> bool:
-        """Whether states from the cache are those of whole passes, tried on a few tokens."""
+        """Whether cached states equal those of full passes, checked on a few tokens."""
         if self.past is None:
             return False
         some = torch.tensor(sorted({0, len(at) // 2, len(at) - 1}))

@@ -1,4 +1,4 @@
-"""Documents, and which of their prefixes are asked for."""
+"""Documents, and the prefixes of them to evaluate."""
 
 from dataclasses import dataclass
 
@@ -13,33 +13,33 @@ from sdelens.paths.trajectories import Trajectories
 
 @dataclass(frozen=True, eq=False)
 class Prefixes:
-    """Documents with their numbers in the run, and where their prefixes begin to count."""
+    """Documents with their numbers in the run and the first prefix to evaluate."""
 
     documents: Documents
     numbers: Int[Tensor, " document"]
     recorded: Int[Tensor, " document"]
     """The first position whose state belongs to the path."""
     first: Int[Tensor, " document"]
-    """The last position of the first prefix that is asked for."""
+    """The last position of the first wanted prefix."""
     unit: Int[Tensor, " document"]
-    """What each is drawn with where errors are over documents, numbered from 0."""
+    """The resampling unit of each document for standard errors, numbered from 0."""
 
     @classmethod
     def all_of(cls, documents: Documents, *, skip_first: int = 1) -> "Prefixes":
-        """Every prefix of every document, each a unit of its own."""
+        """Every prefix of every document; each document is its own unit."""
         numbers = torch.arange(len(documents))
         start = documents.start.clamp(min=skip_first)
         return cls(documents, numbers, start, start, numbers)
 
     @property
     def units(self) -> int:
-        """How many units there are."""
+        """Number of units."""
         return int(self.unit.max()) + 1
 
     def inside(
         self, rows: Int[Tensor, " document"], at: Int[Tensor, " position"]
     ) -> Bool[Tensor, "document position"]:
-        """Whether the prefix that ends there is asked for, and its text goes on."""
+        """Whether the prefix that ends at each position is wanted and has a next token."""
         before_last = at < self.documents.lengths[rows, None] - 1
         found: Tensor = before_last & (at >= self.first[rows, None])
         return found
@@ -50,7 +50,7 @@ class Prefixes:
         states: Float[Tensor, "document time dim"],
         fitted: Fitted,
     ) -> Trajectories:
-        """The states of some of them as paths in the latent coordinates of a fit."""
+        """States of the documents `rows` as paths in the latent coordinates of a fit."""
         time = torch.arange(states.shape[1])
         ends = self.recorded[rows, None], self.documents.lengths[rows, None]
         mask = (time >= ends[0]) & (time < ends[1])

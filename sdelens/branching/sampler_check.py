@@ -1,10 +1,9 @@
-r"""Whether texts are drawn from the law that is branched.
+r"""Checks that texts were sampled from the next-token law used for branching.
 
-Under the law p that drew them, the surprisal :math:`-\log p(v)` of each token less the entropy of
-its law has the mean zero given what came before, whatever the text: summed over documents it
-deviates by its standard error. Another temperature shifts it, and a narrower nucleus or a banned
-end of text rules tokens out that occur. One document has no standard error, and tells the latter
-alone.
+If tokens are sampled from the law p, the surprisal :math:`-\log p(v)` minus the entropy of p has
+conditional mean zero, so its sum over documents is zero within its standard error. A different
+temperature shifts it; a narrower nucleus or a banned end-of-text token gives observed tokens
+probability zero. A single document has no standard error and allows only the second check.
 """
 
 import math
@@ -23,32 +22,31 @@ from sdelens.evidence.student import student
 from sdelens.states.sampling import Sampler
 
 CHANCE = NormalDist().cdf(5.0)
-"""Of many documents five standard errors, which would not come of chance in a million runs; of
-few, Student's quantile at the same probability."""
+"""Probability of the two-sided limit: five standard errors for many documents, the quantile of
+Student's t at the same probability for few."""
 RULED_OUT, COARSE = 1e-3, 0.02
-"""A token at the edge of a nucleus may fall out of it by rounding, but not so many; of 16 bits
-(where logits of a whole pass are not those of the steps that drew the text) not above the latter.
-"""
+"""Largest share of tokens with probability zero. Rounding moves tokens across the edge of a
+nucleus; more so in 16 bits, where a full pass and single steps give different logits."""
 HALF = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class SamplerCheck:
-    """Surprisal less entropy per token, over documents."""
+    """Mean surprisal minus entropy per token, over documents."""
 
     excess: float
-    """In nats."""
+    """Surprisal minus entropy, in nats."""
     stderr: float
     ruled_out: float
-    """The share of tokens that the law gives no probability."""
+    """Share of tokens with probability zero."""
     units: int
-    """How many documents tell it."""
+    """Number of documents."""
     allowed: float = RULED_OUT
-    """The share that may be ruled out by rounding."""
+    """Share of tokens that rounding may rule out."""
 
     @classmethod
     def of(cls, sums: Float[Tensor, "3 unit"], allowed: float = RULED_OUT) -> "SamplerCheck":
-        """From sums over documents."""
+        """The check from sums over documents."""
         excess, count, out = sums[:, sums[1:].sum(0) > 0]
         mean = float(excess.sum() / count.sum())
         ruled_out = float(out.sum() / (count + out).sum())
@@ -56,38 +54,38 @@ class SamplerCheck:
 
     @property
     def checked(self) -> bool:
-        """Whether the excess has a standard error to be held against."""
+        """Whether the excess has a standard error."""
         return math.isfinite(self.stderr)
 
     @property
     def holds(self) -> bool:
-        """Whether the texts can have been drawn so."""
+        """Whether the texts are consistent with the sampler."""
         off = self.checked and abs(self.excess) > student(CHANCE, self.units) * self.stderr
         return self.ruled_out <= self.allowed and not off
 
     def __str__(self) -> str:
         return (
-            f"surprisal less entropy {self.excess:+.3f} ± {self.stderr:.3f} nats per token, "
-            f"{self.ruled_out:.2%} of the tokens ruled out"
+            f"surprisal minus entropy {self.excess:+.3f} ± {self.stderr:.3f} nats per token, "
+            f"{self.ruled_out:.2%} of the tokens with probability zero"
         )
 
     def require(self, sampler: Sampler) -> None:
-        """An error where texts that are said to be drawn so cannot be."""
+        """Raise `UsageError` unless the texts are consistent with `sampler`."""
         if not self.holds:
             raise UsageError(
-                f"texts drawn by {sampler} have a surprisal less entropy of 0 and no token that "
-                f"is ruled out, but these have {self}: the run's model or its sampling settings "
-                "are not those of its texts; fit again"
+                f"texts sampled with {sampler} have surprisal minus entropy 0 and no token of "
+                f"probability zero, but these have {self}: the model or the sampling settings of "
+                "the run are not those of its texts; fit again"
             )
 
 
 def at_the_edge(sampler: Sampler, dtype: str) -> float:
-    """The share of tokens that rounding may rule out: without a nucleus there is no edge."""
+    """Share of tokens that rounding may move across the edge of a nucleus."""
     return COARSE if sampler.top_p < 1 and dtype in HALF else RULED_OUT
 
 
 def agreeing(text: BranchedStates, prefixes: Prefixes) -> Float[Tensor, "3 unit"]:
-    """Of the tokens after some prefixes: excess, how many count, how many are ruled out."""
+    """Sums of excess, counted tokens and tokens of probability zero, for each unit."""
     inside = text.inside
     unit = prefixes.unit[text.row][:, None].expand(inside.shape)[inside]
     return excesses(text.law.surprisal[inside], text.law.entropy[inside], unit, prefixes.units)
@@ -99,14 +97,14 @@ def excesses(
     unit: Int[Tensor, " token"],
     units: int,
 ) -> Float[Tensor, "3 unit"]:
-    """Sums over tokens: excess, how many count, how many are ruled out."""
+    """Sums of excess, counted tokens and tokens of probability zero, for each unit."""
     out = surprisal.isinf()
     excess = (surprisal - entropy).masked_fill(out, 0.0)
     return by_unit(torch.stack([excess, (~out).double(), out.double()]), unit, units)
 
 
 def _stderr(above: Float[Tensor, " unit"], below: Float[Tensor, " unit"], ratio: float) -> float:
-    """Of a ratio of sums, by linearisation."""
+    """Standard error of a ratio of sums, by linearisation."""
     if len(above) < 2:
         return math.nan
     spread = (above - ratio * below).square().sum() * len(above) / (len(above) - 1)
@@ -115,24 +113,24 @@ def _stderr(above: Float[Tensor, " unit"], below: Float[Tensor, " unit"], ratio:
 
 @dataclass(eq=False)
 class SurprisalCheck:
-    """Sums over the texts so far."""
+    """Running sums of surprisal minus entropy over texts."""
 
     prefixes: Prefixes
     sums: Float[Tensor, "3 unit"] = field(init=False)
     fed: int = 0
-    """Next tokens that were fed."""
+    """Number of next tokens evaluated."""
     cached: bool = True
-    """Whether prefixes shared what is cached of their text."""
+    """Whether the prefixes of a text shared a key-value cache."""
 
     def __post_init__(self) -> None:
         self.sums = torch.zeros(3, self.prefixes.units, dtype=torch.float64)
 
     def add(self, text: BranchedStates) -> None:
-        """One more."""
+        """Add a batch of texts."""
         self.sums += agreeing(text, self.prefixes)
         self.fed += text.fed
         self.cached = self.cached and text.cached
 
-    def agreement(self, branching: BranchSampler, dtype: str) -> SamplerCheck:
-        """Of all texts with the sampler, in a model of this type."""
+    def result(self, branching: BranchSampler, dtype: str) -> SamplerCheck:
+        """The check of all texts, for a model of this dtype."""
         return SamplerCheck.of(self.sums, at_the_edge(branching.sampler, dtype))

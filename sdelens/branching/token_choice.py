@@ -1,9 +1,10 @@
-r"""Which next tokens are tried after a prefix, and what each counts for.
+r"""The next tokens to evaluate after a prefix, with their weights.
 
 With :math:`p` the law of the next token, an expectation :math:`\sum_v p_v f(v)` is the sum over
-some enumerated tokens plus r times the mean over the rest of the law, r their probability. Drawing
-R tokens from the rest estimates that mean without bias; a law cut off at its likeliest tokens and
-renormalised does not. No enumerated token at all are plain draws; all of them leave no rest.
+some enumerated tokens plus r times the mean over the remaining tokens, whose probability is r.
+R draws from the remaining tokens estimate that mean without bias; truncating the law to its most
+likely tokens and renormalising does not. Enumerating no token gives plain sampling; enumerating
+all tokens leaves nothing to draw.
 """
 
 from dataclasses import dataclass
@@ -16,17 +17,18 @@ from sdelens.errors import UsageError
 from sdelens.states.sampling import inverse_cdf
 
 DRAWS = "branch"
-"""Of the uniform numbers by which next tokens are drawn (`uniforms`)."""
+"""Seed label of the uniform numbers that draw next tokens (`uniforms`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedTokens:
-    """Next tokens with weights that sum to one; first those that were drawn."""
+    """Next tokens with weights that sum to one; sampled tokens come first."""
 
     tokens: Int[Tensor, "*batch branch"]
     weights: Float[Tensor, "*batch branch"]
-    """Probabilities of enumerated tokens; of R drawn ones 1/R of the rest each."""
+    """Probabilities of enumerated tokens; 1/R of the remaining probability for sampled ones."""
     drawn: int
+    """Number of sampled tokens."""
 
     def __getitem__(self, index: tuple[Tensor | slice, ...]) -> "WeightedTokens":
         return WeightedTokens(self.tokens[index], self.weights[index], self.drawn)
@@ -34,49 +36,49 @@ class WeightedTokens:
 
 @dataclass(frozen=True)
 class TokenChoice:
-    """How many next tokens are drawn, and how much of the law is enumerated instead."""
+    """Number of next tokens to sample, and the probability to enumerate instead."""
 
     branches: int = 2
     """Independent draws after each prefix."""
     coverage: float = 0.0
-    """Enumerate the likeliest tokens up to this probability; 1 is the whole vocabulary."""
+    """Enumerate the most likely tokens up to this probability; 1 enumerates the vocabulary."""
     most: int = 64
-    """Of a flat law no more than so many are enumerated, unless all are."""
+    """Maximum number of enumerated tokens, unless `coverage` is 1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.coverage <= 1:
             raise UsageError(f"coverage must be between 0 and 1, got {self.coverage}")
         if self.branches < 2 and self.coverage < 1:
             raise UsageError(
-                f"branches must be at least 2, got {self.branches}: one draw does not tell the "
-                "noise from the mean (or enumerate all tokens by coverage 1)"
+                f"branches must be at least 2, got {self.branches}: one draw cannot separate "
+                "noise from the mean (coverage=1 enumerates all tokens instead)"
             )
         if self.most < 1:
             raise UsageError(f"most must be at least 1, got {self.most}")
 
     def most_tried(self, vocabulary: int) -> int:
-        """Of each prefix, at most."""
+        """Maximum number of next tokens per prefix."""
         if self.coverage == 1:
             return vocabulary
         return self.branches + (self.most if self.coverage else 0)
 
     @property
     def draws(self) -> int:
-        """How many tokens are drawn after each prefix."""
+        """Number of tokens sampled after each prefix."""
         return 0 if self.coverage == 1 else self.branches
 
     def __str__(self) -> str:
         if self.coverage == 1:
             return "every next token of each prefix"
-        drawn = f"{self.branches} next tokens drawn for each prefix"
+        drawn = f"{self.branches} next tokens sampled for each prefix"
         if self.coverage == 0:
             return drawn
-        return f"the likeliest next tokens up to {self.coverage:g} of the law, and {drawn}"
+        return f"the most likely next tokens up to probability {self.coverage:g}, and {drawn}"
 
     def of(
         self, law: Float[Tensor, "*batch vocabulary"], uniform: Float[Tensor, "*batch draw"]
     ) -> WeightedTokens:
-        """By inversion of the distribution function at uniform numbers, one for each draw."""
+        """Sample by inverting the distribution function at one uniform number per draw."""
         law = law.double() / law.double().sum(-1, keepdim=True)
         if self.coverage == 1:
             return WeightedTokens(torch.arange(law.shape[-1]).expand(law.shape), law, 0)
@@ -101,8 +103,8 @@ class TokenChoice:
         return WeightedTokens(tokens, torch.cat([share, known], -1), self.branches)
 
 
-def joined(parts: list[WeightedTokens]) -> WeightedTokens:
-    """Of several batches, each as wide as the widest: what is added has no weight."""
+def concatenate(parts: list[WeightedTokens]) -> WeightedTokens:
+    """Concatenate batches along the first axis, padded to the widest with weight zero."""
     width = max(part.tokens.shape[-1] for part in parts)
     pad = torch.nn.functional.pad
     gaps = [(0, width - part.tokens.shape[-1]) for part in parts]

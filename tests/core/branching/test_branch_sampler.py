@@ -247,7 +247,7 @@ def told(found, keys, centre, drawn):
 
 def test_texts_too_short_to_branch_are_refused(small):
     prefixes = Prefixes.all_of(Documents.of([Document((0,))]))
-    with pytest.raises(UsageError, match="the longest has 1 tokens"):
+    with pytest.raises(UsageError, match="the longest text has 1 tokens"):
         list(BranchSampler(Sampler(), TokenChoice())(small, prefixes, [Site("block", 0)], seed=0))
 
 

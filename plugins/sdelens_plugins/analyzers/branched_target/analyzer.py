@@ -117,7 +117,7 @@ class BranchedTargetAnalyzer:
             seed=derive(seed, "held out"),
         )
         if study.sampler is not None:
-            found.agreement.require(study.sampler)
+            found.sampler_check.require(study.sampler)
         ones = torch.ones_like(found.words[:1])
         count = found.by(ones, held.cells, held.prefixes.units).sum(1)[0]
         shown = SavingResults(
@@ -139,7 +139,7 @@ class BranchedTargetAnalyzer:
             headline=shown.headline(),
             reading=READING
             + (OWN if shown.own else FOREIGN)
-            + sampler_note(study.sampler, found.agreement),
+            + sampler_note(study.sampler, found.sampler_check),
             estimates=shown.estimates(),
             arrays=shown.arrays(),
             figures=shown.figures(),

@@ -46,7 +46,7 @@ class _Layer:
         cls, text: BranchedStates, site: Site, prefixes: Prefixes, predict: Predictors
     ) -> "_Layer":
         fitted = predict.fitted
-        block = prefixes.path(text.row, text.feeder.states[site], fitted)
+        block = prefixes.path(text.row, text.cache.states[site], fitted)
         weights = standard_weights(fitted.basis)
         return cls(text, block, predict(block), fitted.basis, weights)
 
@@ -91,5 +91,5 @@ def measure(
             for site, layer in layers.items():
                 more = layer.added(products[site], places, ahead[site], cell, prefixes.unit)
                 products[site] = more
-    agreement = account.agreement(branching, model.card.dtype)
+    agreement = account.result(branching, model.card.dtype)
     return Measurement(products, agreement, account.fed, account.cached)

@@ -93,7 +93,7 @@ class PrefixSampling:
             uniform = uniforms(number, (longest, choice.draws), seed, DRAWS)[0, at]
             found = at_temperature(laws, widest(self.temperatures), choice, uniform)
             if cached is None:
-                cached = feeder.shares(found.tokens[None], at)
+                cached = feeder.agrees(found.tokens[None], at)
             feeder = feeder if cached else feeder.without()
             ahead = feeder.feed(found.tokens[None], at)[site][0]
             yield PrefixSample(row, at, found, ahead, feeder.states[site], excess)

@@ -39,7 +39,7 @@ class ModelMeanDirection:
         """Uses the cache if it gives the states of whole forward passes over these texts."""
         cache = PrefixCache.of(model, ids[:2], [site], cached=True)
         at = torch.tensor([ids.shape[1] - 1])
-        return cls(branches, seed, cache.shares(ids[:2, -1:, None], at))
+        return cls(branches, seed, cache.agrees(ids[:2, -1:, None], at))
 
     def drift(self, here: Here) -> Float[Tensor, "row dim"]:
         return self.mean(here) - here.x

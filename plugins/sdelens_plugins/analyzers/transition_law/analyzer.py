@@ -54,7 +54,7 @@ class TransitionLawAnalyzer(NextTokenAnalyzer):
             rivals={s: {**found.laws, CONSTANT: found.mean} for s, found in rivals.items()},
             seed=seed,
         )
-        tried = self.sampling_note(study, found.agreement)
+        tried = self.sampling_note(study, found.sampler_check)
         shown = LawResults(tuple(views), held, found, seed)
         return Finding(
             analyzer="transition_law",

@@ -37,8 +37,8 @@ class LawComparison:
     @property
     def spread(self) -> NoiseDirections:
         """Outer products of the model's noise and the fit's."""
-        assert self.law.spread is not None  # asked for
-        return self.law.spread
+        assert self.law.directions is not None  # asked for
+        return self.law.directions
 
     @cached_property
     def overlaps(self) -> dict[str, Interval]:

@@ -107,7 +107,7 @@ class LawResults:
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
-        excess = self.found.agreement
+        excess = self.found.sampler_check
         found = [
             Estimate("next tokens tried", float(self.found.tokens)),
             Estimate(

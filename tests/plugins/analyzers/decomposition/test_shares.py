@@ -173,7 +173,7 @@ def test_texts_agree_with_the_law_that_drew_them_and_with_no_other(chain, rho, t
     )
     agreement = SamplerCheck.of(sums)
     assert not agreement.holds
-    with pytest.raises(UsageError, match="surprisal less entropy"):
+    with pytest.raises(UsageError, match="surprisal minus entropy"):
         agreement.require(other)
 
 
