@@ -256,7 +256,7 @@ def test_a_stride_that_meets_no_prefix_is_refused(small):
     prefixes = texts(small)
     late = replace(prefixes, first=torch.full_like(prefixes.first, 17))
     sites = [Site("block", 0)]
-    with pytest.raises(UsageError, match="give a smaller every"):
+    with pytest.raises(UsageError, match="use a smaller `every`"):
         list(BranchSampler(Sampler(), TokenChoice(), every=15)(small, late, sites, seed=0))
     assert list(BranchSampler(Sampler(), TokenChoice(), every=1)(small, late, sites, seed=0))
 
