@@ -1,4 +1,4 @@
-"""Held-out texts beside texts unlike them, each scored by the fit and by the language model."""
+"""Held-out texts and texts unlike them, scored by the fit and by the language model."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -22,22 +22,22 @@ from sdelens.states.recording import trimmed
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.surprise.corruptions import gibberish, loops, shuffled_words
 
-USUAL = "test documents"
-OTHERS = "validation documents"
-GIVEN = "given texts"
+TEST = "test documents"
+VALIDATION = "validation documents"
+USER_TEXTS = "given texts"
 
 
 @dataclass(frozen=True, eq=False)
 class ComparisonTexts:
-    """Texts of one kind, scored; documents are numbered from 0."""
+    """Scored texts of one kind; documents are numbered from 0."""
 
     surprise: Surprisal
     nll: Float[Tensor, " row"]
     """The surprisal of the token that each step reaches, in nats."""
     unit: Int[Tensor, " document"]
-    """What each document is drawn with."""
+    """The resampling unit of each document."""
     paired: bool
-    """Whether document i is made from test document i."""
+    """Whether document i is a corruption of test document i."""
 
     @property
     def fit(self) -> Float[Tensor, " document"]:
@@ -64,27 +64,28 @@ def comparison_texts(
         raise ValueError("the tokens of the held-out documents are needed")
     documents, first = held.documents, held.first.long()
     begins = torch.tensor([b for d in documents for b in begins_word(model.decode(d.tokens))])
-    ends = [end for end in (model.card.bos, model.card.eos) if end is not None]
-    # what precedes the first recorded state stays as it is
+    special = [token for token in (model.card.bos, model.card.eos) if token is not None]
+    # tokens before the first recorded state stay unchanged
     keep = documents.start.clamp(min=_skipped(study))
-    made = {
+    corruptions = {
         "words shuffled": shuffled_words(documents, begins, keep, derive(seed, "words")),
         "gibberish": gibberish(
-            documents, keep, seed, vocabulary=model.card.vocabulary, banned=ends
+            documents, keep, seed, vocabulary=model.card.vocabulary, banned=special
         ),
         "loops": loops(documents, keep, seed, span=span),
     }
     unit = held.unit[held.numbers]
-    usual = _scored(study, model, documents, _renumbered(held.paths, held), unit, paired=True)
-    found = {USUAL: usual, **_others(study, model, held)}
-    for name, altered in made.items():
-        paths = _captured(study, model, altered, first)
-        found[name] = _scored(study, model, altered, paths, unit, paired=True)
+    test = _scored(study, model, documents, _renumbered(held.paths, held), unit, paired=True)
+    kinds = {TEST: test, **_validation(study, model, held)}
+    for name, corrupted in corruptions.items():
+        paths = _captured(study, model, corrupted, first)
+        kinds[name] = _scored(study, model, corrupted, paths, unit, paired=True)
     if texts:
-        given = _given(model, texts, documents, len(unit))
+        given = _user_texts(model, texts, documents, len(unit))
         paths = _captured(study, model, given, first.median().expand(len(given)))
-        found[GIVEN] = _scored(study, model, given, paths, torch.arange(len(given)), paired=False)
-    return found
+        unit = torch.arange(len(given))
+        kinds[USER_TEXTS] = _scored(study, model, given, paths, unit, paired=False)
+    return kinds
 
 
 def _skipped(study: Study) -> int:
@@ -95,40 +96,40 @@ def _skipped(study: Study) -> int:
 def _captured(
     study: Study, model: LanguageModel, documents: Documents, first: Int[Tensor, " document"]
 ) -> Paths:
-    """The states of texts from the position on from which each is scored."""
+    """The states of texts, each from its first scored position on."""
     view, _ = study.single
     recording = record(model, documents, [view.site], skip_first=_skipped(study))
     return trimmed(recording.view(view), dict(enumerate(first.tolist())))
 
 
 def _renumbered(paths: Paths, held: HeldOutDocuments) -> list[Trajectories]:
-    """Blocks whose documents are numbered as `held` has them."""
+    """Blocks with the document numbers of `held`."""
     return [replace(block, document=held.row(block.document)) for block in paths]
 
 
-def _others(
+def _validation(
     study: Study, model: LanguageModel, held: HeldOutDocuments
 ) -> dict[str, ComparisonTexts]:
-    """Documents of the same kind as the test documents, which cannot be told from them."""
+    """Validation documents, which are of the same kind as test documents; none if too short."""
     _, viewed = study.single
     numbers = sorted({int(d) for block in viewed.validation for d in block.document})
     numbers = numbers[: len(held.numbers)]
-    every = list(study.documents)
-    documents = Documents.of(every[number] for number in numbers)
+    all_documents = list(study.documents)
+    documents = Documents.of(all_documents[number] for number in numbers)
     start = int(held.first.median())
     paths = trimmed(viewed.validation.select(numbers), dict.fromkeys(numbers, start))
-    known = torch.tensor(numbers)
+    index = torch.tensor(numbers)
     blocks = [
-        replace(block, document=torch.searchsorted(known, block.document.cpu())) for block in paths
+        replace(block, document=torch.searchsorted(index, block.document.cpu())) for block in paths
     ]
     if not any(bool(block.steps.any()) for block in blocks):
         return {}
-    unit = torch.unique(held.unit[known], return_inverse=True)[1]
-    return {OTHERS: _scored(study, model, documents, blocks, unit, paired=False)}
+    unit = torch.unique(held.unit[index], return_inverse=True)[1]
+    return {VALIDATION: _scored(study, model, documents, blocks, unit, paired=False)}
 
 
-def _given(model: LanguageModel, file: str, documents: Documents, count: int) -> Documents:
-    """The paragraphs of a text file, as long as the test documents are in the middle."""
+def _user_texts(model: LanguageModel, file: str, documents: Documents, count: int) -> Documents:
+    """The paragraphs of a text file, cut to the median length of the test documents."""
     try:
         text = File(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -137,10 +138,10 @@ def _given(model: LanguageModel, file: str, documents: Documents, count: int) ->
         ) from error
     length = max(2, int(documents.lengths.median()) - 1)
     parts = [part.strip() for part in text.split("\n\n") if part.strip()]
-    found = documents_of(model, parts[:count], length=length) if parts else None
-    if found is None or int(found.lengths.max()) < 3:
-        raise UsageError(f"texts must hold paragraphs of a few words, but {file!r} has none")
-    return found
+    given = documents_of(model, parts[:count], length=length) if parts else None
+    if given is None or int(given.lengths.max()) < 3:
+        raise UsageError(f"texts must contain paragraphs of a few words, but {file!r} has none")
+    return given
 
 
 def _scored(
@@ -154,6 +155,5 @@ def _scored(
 ) -> ComparisonTexts:
     _, viewed = study.single
     surprise = Surprisal.of(viewed.fitted, paths)
-    known = next_tokens(model, documents)
-    nll = known.at(surprise.document, surprise.position.long())[1]
+    nll = next_tokens(model, documents).at(surprise.document, surprise.position.long())[1]
     return ComparisonTexts(surprise, nll, unit, paired)

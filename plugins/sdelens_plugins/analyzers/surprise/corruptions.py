@@ -1,4 +1,4 @@
-"""Texts unlike those of training, made from documents: as long, token by token, as they are."""
+"""Corruptions of documents that keep their length in tokens."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,19 +42,21 @@ def gibberish(
     """Tokens drawn uniformly from the vocabulary, from position `first` on."""
     allowed = torch.tensor([i for i in range(vocabulary) if i not in set(banned)])
     if not len(allowed):
-        raise UsageError(f"no token of {vocabulary} is left to draw when {banned} are banned")
+        raise UsageError(
+            f"gibberish needs a token to draw, but all {vocabulary} tokens are banned"
+        )
     row, position = _places(documents)
     random = generator(seed, "gibberish")
-    drawn = allowed[torch.randint(len(allowed), (len(row),), generator=random)]
-    return replace(documents, tokens=documents.tokens.where(position < first[row], drawn))
+    tokens = allowed[torch.randint(len(allowed), (len(row),), generator=random)]
+    return replace(documents, tokens=documents.tokens.where(position < first[row], tokens))
 
 
 def loops(
     documents: Documents, first: Int[Tensor, " document"], seed: int, *, span: int
 ) -> Documents:
-    """A span of each document over and over, from position `first` on.
+    """A span of each document, repeated from position `first` on.
 
-    Where a document has no room for the span twice, half of what room there is.
+    A document without room for the span twice repeats half of the room that there is.
     """
     row, position = _places(documents)
     room = (documents.lengths - first).clamp(min=0)

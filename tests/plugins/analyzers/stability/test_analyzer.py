@@ -1,4 +1,4 @@
-"""What is said of autoregressions that are stable and of those that are not."""
+"""Stable and unstable autoregressions."""
 
 from dataclasses import replace
 
@@ -76,7 +76,8 @@ def test_a_stable_kernel_is_found_stable(stable):
     assert value(stable, "sum of all exponents").value == pytest.approx(-0.21072, rel=1e-3)
     assert value(stable, "mean-square contraction").value == pytest.approx(0.81, rel=1e-5)
     assert value(stable, "escaped").value == 0
-    assert "stayed within" in stable.headline
+    assert "all paths stayed within" in stable.headline
+    assert "drift condition holds at all held-out states" in stable.headline
 
 
 def test_an_unstable_kernel_is_found_unstable_though_the_generator_says_otherwise(unstable):
@@ -87,7 +88,7 @@ def test_an_unstable_kernel_is_found_unstable_though_the_generator_says_otherwis
     assert value(unstable, "mean-square contraction").value == pytest.approx(1.21, rel=1e-5)
     assert value(unstable, "pairs that move apart").value == 1
     assert value(unstable, "escaped").value == 6
-    assert "6 left 1000 radii" in unstable.headline
+    assert "6 of 6 paths left 1000 radii" in unstable.headline
     assert "no drift condition" in unstable.headline
     assert all(tensor is not None for tensor in unstable.arrays.values())
 
@@ -101,7 +102,7 @@ def test_under_stationarity_v_rises_as_much_as_it_falls(stable):
     assert value(stable, "V rises at held-out").value > 0.4
 
 
-def test_the_theorems_of_continuous_time_are_said_not_to_apply(stable):
+def test_the_reading_says_which_theorems_do_not_apply(stable):
     assert "do not apply to this kernel" in stable.reading
     assert "equilibrium" in stable.reading
     assert "not a certificate" in stable.reading

@@ -1,4 +1,4 @@
-"""What surprise says of a real model's own texts and of texts unlike them."""
+"""Surprise of a real model at its own texts and at texts unlike them."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def test_it_fulfils_the_protocol():
     assert "model" in SurpriseAnalyzer.needs
 
 
-def test_gibberish_and_shuffled_words_are_told_apart_and_other_documents_are_not(finding):
+def test_gibberish_and_shuffled_words_are_detected_and_other_documents_are_not(finding):
     gibberish = value(finding, "AUROC of the fit, gibberish")
     assert gibberish.value > 0.9
     assert value(finding, "AUROC of perplexity, gibberish").value > 0.9
@@ -104,7 +104,7 @@ def test_without_a_model_it_is_refused(study):
         SurpriseAnalyzer().analyze(replace(study, model=None), seed=0)
 
 
-def test_settings_that_cannot_be_are_refused():
+def test_invalid_settings_are_refused():
     with pytest.raises(UsageError, match="span must be at least 1"):
         SurpriseAnalyzer(span=0)
 

@@ -1,0 +1,71 @@
+"""The surprisal of the states and tokens along one path."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.fitting.study import Study
+from sdelens.language.next_token import next_tokens
+from sdelens.language.surprisal import Surprisal
+from sdelens.paths.documents import Document, Documents
+from sdelens.paths.trajectories import Trajectories
+from sdelens.protocols import LanguageModel
+from sdelens.states.capturing import encode_document
+from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
+from sdelens_plugins.analyzers.common.observed_path import (
+    ObservedPath,
+    first_paths,
+    observed_path,
+    words_of,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PathSurprise:
+    """The surprisal at each token of one path; NaN at the first state."""
+
+    path: ObservedPath
+    words: tuple[str, ...]
+    fit: Float[Tensor, " time"]
+    """Nats per dimension, of the state under the fit."""
+    model: Float[Tensor, " time"]
+    """Nats, of the token under the language model."""
+
+    @classmethod
+    def of(
+        cls, study: Study, model: LanguageModel, held: HeldOutDocuments, tokens: int
+    ) -> "PathSurprise":
+        """Of the prompt if there is one, otherwise of a test document."""
+        _, viewed = study.single
+        path, document = _path(study, model, held, tokens)
+        block = Trajectories(
+            rearrange(path.states, "time dim -> 1 time dim"),
+            torch.ones(1, len(path.times), dtype=torch.bool),
+            path.times[None],
+            path.tokens[None],
+            torch.zeros(1, dtype=torch.long),
+        )
+        surprise = Surprisal.of(viewed.fitted, block)
+        next_token = next_tokens(model, Documents.of([document]))
+        nll = next_token.at(surprise.document, surprise.position.long())[1]
+        blank = torch.full((1,), torch.nan, dtype=torch.float64)
+        words = words_of(study, path.tokens)
+        return cls(path, words, torch.cat([blank, surprise.nats]), torch.cat([blank, nll]))
+
+
+def _path(
+    study: Study, model: LanguageModel, held: HeldOutDocuments, tokens: int
+) -> tuple[ObservedPath, Document]:
+    """The prompt, or else the first test document that is long enough, or the longest."""
+    if study.prompt:
+        document = Document(tuple(encode_document(model, study.prompt)))
+        return observed_path(study, tokens=tokens), document
+    if held.documents is None:
+        raise ValueError("the tokens of the held-out documents are needed")
+    row = int(held.documents.lengths.clamp(max=tokens).argmax())
+    paths = held.paths.select([int(held.numbers[row])])
+    (path,) = first_paths(paths, documents=1, states=tokens)
+    return path, list(held.documents)[row]
