@@ -93,7 +93,7 @@ def _long_run(run: LongRun) -> Figure:
     return Figure(
         "long_run",
         (Panel("step", "log10 distance, radii of the data", layers),),
-        f"Distance from the data's mean over {run.steps:,} steps of the fit, with time kept at the "
-        f"last fitted value. One radius holds 99% of the data; paths beyond {FAR:g} radii are "
-        "drawn there.",
+        f"Distance from the data's mean over {run.steps:,} steps of the fit, with time fixed at "
+        "the last fitted value. One radius holds 99% of the data; paths beyond "
+        f"{FAR:g} radii are drawn there.",
     )
