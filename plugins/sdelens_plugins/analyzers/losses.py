@@ -1,4 +1,4 @@
-"""How the fit was trained: drift loss, diffusion loss, total by epoch."""
+"""Learning curves: drift loss, diffusion loss and their total by epoch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,26 +23,25 @@ TITLES = {
 }
 READING = (
     "The drift loss is the mean squared error of the predicted next state. The diffusion loss is "
-    "the cross-entropy of the data under the model's conditional law: the paper's "
-    "Kullback-Leibler divergence up to the entropy of the data themselves. For continuous states "
-    "the zero of that entropy depends on the units, so the loss may be negative, and only "
-    "differences mean something. It is the exact likelihood of the next state, which drift and "
-    "noise both enter, and the one loss that is minimised and chooses the best epoch. The total "
-    "is the sum of the two, as in the paper: it adds squares to nats, is recorded for comparison "
-    "and was never minimised. Both are in the coordinates of the fit's basis. The training "
-    "loss is a mean over the epoch, while the weights still move, and the validation loss is "
-    "taken at its end; early on the first can therefore lie above the second. The learning rate "
-    "of the neural probe falls to zero at the last epoch planned, and every curve flattens there: "
-    "that it is flat does not say that a longer training would find nothing better, nor does a "
-    "best epoch that is the last say that it would. A loss that falls "
-    "shows that the optimiser works, not that the process is a diffusion: for that see the "
-    "held-out scores beside what they must beat."
+    "the cross-entropy of the data under the model's conditional law, which is the paper's "
+    "Kullback-Leibler divergence up to the entropy of the data. For continuous states the zero of "
+    "that entropy depends on the units, so the loss may be negative and only differences mean "
+    "something. It is the exact negative log-likelihood of the next state, depends on drift and "
+    "noise, and is the one loss that is minimised and that selects the best epoch. The total is "
+    "the sum of the two, as in the paper; it adds squares to nats, is recorded for comparison and "
+    "is never minimised. Both are in the coordinates of the fit's basis. The training loss is a "
+    "mean over the epoch, while the weights still change, and the validation loss is computed at "
+    "its end; early on the first can therefore exceed the second. The learning rate of the neural "
+    "probe falls to zero at the last planned epoch, so every curve flattens there: a flat curve "
+    "does not show that longer training would not help, and a best epoch that is the last does "
+    "not show that it would. A falling loss shows that the optimiser works, not that the process "
+    "is a diffusion; for that, see the held-out scores beside the baselines."
 )
 
 
 @dataclass(frozen=True)
 class LossesAnalyzer:
-    """Losses of training and validation documents by epoch, and where the best one was."""
+    """Training and validation losses by epoch, and the best epoch."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
@@ -55,29 +54,28 @@ class LossesAnalyzer:
             return Finding(
                 analyzer="losses",
                 view=str(view),
-                headline=f"There was nothing to train: {record.probe} is solved in closed form.",
-                reading="A closed-form fit has no epochs and no losses to follow. Its worth is in "
-                "the held-out scores.",
+                headline=f"There are no losses by epoch: {record.probe} is solved in closed form.",
+                reading="A closed-form fit has no epochs; judge it by the held-out scores.",
             )
-        course = Course(record.history)
+        curves = LearningCurves(record.history)
         return Finding(
             analyzer="losses",
             view=str(view),
-            headline=course.headline(),
+            headline=curves.headline(),
             reading=READING,
-            estimates=(*course.estimates(), *held_out(record.scores)),
+            estimates=(*curves.estimates(), *final_loss(record.scores)),
             arrays={
-                f"{side}.{name}": course.values(side, name)
+                f"{side}.{name}": curves.values(side, name)
                 for side in ("train", "validation")
                 for name in UNITS
             }
-            | {"epoch": course.numbers},
-            figures=(course.figure(),),
+            | {"epoch": curves.numbers},
+            figures=(curves.figure(),),
         )
 
 
-def held_out(scores: Mapping[str, Any]) -> list[Estimate]:
-    """What the weights that are kept score on test documents, which no epoch was chosen by."""
+def final_loss(scores: Mapping[str, Any]) -> list[Estimate]:
+    """The loss of the best epoch's weights on test documents, which did not select it."""
     if "held_out_nll_per_dim" not in scores:
         return []
     value, stderr = scores["held_out_nll_per_dim"], scores["held_out_nll_stderr"]
@@ -86,14 +84,14 @@ def held_out(scores: Mapping[str, Any]) -> list[Estimate]:
 
 
 @dataclass(frozen=True)
-class Course:
-    """The epochs of one training."""
+class LearningCurves:
+    """The losses of one training run."""
 
     history: Sequence[Epoch]
 
     @property
     def numbers(self) -> torch.Tensor:
-        """The epochs, counted as the probe counts them."""
+        """The numbers of the epochs, as the probe counts them."""
         return torch.tensor([epoch.number for epoch in self.history])
 
     @property
@@ -103,34 +101,25 @@ class Course:
         return totals.index(min(totals))
 
     def values(self, side: str, name: str) -> torch.Tensor:
-        """One loss by epoch."""
+        """A loss by epoch; `side` is train or validation."""
         values = [getattr(epoch, side)[name] for epoch in self.history]
         return torch.tensor(values, dtype=torch.float64)
 
     def headline(self) -> str:
-        """Where validation was best, and what came after."""
+        """The best epoch and its loss."""
         last, best = self.history[-1], self.history[self.best]
-        start = (
-            f"Validation was best after epoch {best.number} of {last.number} "
+        sentence = (
+            f"The validation loss was lowest after epoch {best.number} of {last.number} "
             f"(diffusion loss {best.validation['diffusion']:.4g} {NATS})"
         )
-        if best is last and last.number < last.planned:
-            return f"{start}, the last, though {last.planned} were planned."
-        if best is last:
-            return (
-                f"{start}, the last one planned: whether a longer training would lower it "
-                "further, these curves do not tell."
-            )
-        rise = last.validation["diffusion"] - best.validation["diffusion"]
-        change = last.train["diffusion"] - best.train["diffusion"]
-        return (
-            f"{start}; training went on past it to {last.number}, which changed validation by "
-            f"{rise:+.2g} and training by {change:+.2g}. The weights of epoch {best.number} are "
-            "kept."
-        )
+        if best is not last:
+            return f"{sentence}, whose weights are kept."
+        if last.number < last.planned:
+            return f"{sentence}, the last one trained although {last.planned} were planned."
+        return f"{sentence}, the last one planned, so longer training might lower it further."
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """Of one training, which has no replicates and hence no standard errors."""
+        """Of one training run, without replicates and hence without standard errors."""
         last, best = self.history[-1], self.history[self.best]
         return (
             Estimate("epochs trained", float(last.number), unit=f"of {last.planned} planned"),
@@ -158,11 +147,11 @@ class Course:
         )
 
     def figure(self) -> Figure:
-        """One panel for each loss; the ring is where the minimised one was best."""
+        """One panel for each loss; rings mark the best epoch."""
         panels = tuple(self._panel(name, title) for name, title in TITLES.items())
         caption = (
             "Losses by epoch. Only the diffusion loss, the exact likelihood, is minimised; the "
-            "rings mark the epoch at which it was best in validation, whose weights are kept."
+            "rings mark the epoch with the lowest validation loss, whose weights are kept."
         )
         return Figure("losses", panels, caption)
 

@@ -1,4 +1,4 @@
-"""What kind of process the evidence allows to speak of, property by property."""
+"""The class of process that is compatible with the evidence, property by property."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,33 +11,33 @@ from sdelens.evidence.process_class import EMBEDDABLE, GAIN, MEMORY, MIXTURE, Ev
 from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 
-LEAST, MOST = -2.0, 8.0
-"""Effects are drawn in multiples of their threshold, and no further out than this."""
+AXIS = -2.0, 8.0
+"""The range of the figure, in multiples of the thresholds; values beyond it are clipped."""
 READING = (
     "The class is that of the first rule that applies: no better than baseline, unless the fit "
     f"gains more than {GAIN:g} nats per dimension over the best of random walk (with and without "
     "drift) and i.i.d. states per position; non-Markov, if two earlier states add more than "
-    f"{MEMORY:g} to the mean or to the scale of its residuals; jump, if their tails thin out "
-    "with the sampling interval as jumps' do, which is asked of continuous time only; discrete, "
-    f"non-Gaussian Markov, if a mixture adds more than {MIXTURE:g} to Gaussian noise; "
-    "compatible with a diffusion, if the one-step law is embeddable in a linear SDE in "
-    f"{EMBEDDABLE:.0%} of bootstrap replicates over documents and paths simulated from the fit "
-    "have the data's lagged moments; discrete Gaussian Markov, if it is not embeddable; and "
-    "cannot tell where an interval holds its threshold. All intervals together miss a truth in "
-    f"at most {SIZE:.0%} of cases, and documents are their sample. The minimum detectable effect "
-    "is the true size that would be shown four times out of five: what is smaller may be "
-    "there. Where there are few transitions for many dimensions, what it costs to estimate memory "
-    "is part of it, and memory cannot be ruled out. Memory is asked of regressions, cubic in the "
-    "current state and linear in earlier "
-    "ones: no memory of that kind does not rule out another. Compatible does not mean is: other "
-    "processes have the same moments at these lags. A jump process observed at one interval "
-    "and a chain with heavy tails are the same thing."
+    f"{MEMORY:g} to the mean or to the scale of its residuals; jump, if the tails of the "
+    "residuals shrink with the sampling interval as those of jumps do, which is tested in "
+    "continuous time only; discrete, non-Gaussian Markov, if a mixture adds more than "
+    f"{MIXTURE:g} to Gaussian noise; compatible with a diffusion, if the one-step law is "
+    f"embeddable in a linear SDE in {EMBEDDABLE:.0%} of bootstrap replicates over documents and "
+    "paths simulated from the fit have the data's lagged moments; discrete Gaussian Markov, if it "
+    "is not embeddable; and cannot tell if an interval contains its threshold. All intervals hold "
+    f"simultaneously with an error of at most {SIZE:.0%}, over documents. The minimum detectable "
+    "effect is the true size that would be detected with a power of 80%; smaller effects may "
+    "exist. With few transitions for many dimensions it includes the cost of estimating memory, "
+    "and memory cannot be ruled out. Memory is tested by regressions that are cubic in the "
+    "current state and linear in earlier ones; other kinds of memory are not excluded. Compatible "
+    "does not mean that the process is a diffusion: other processes have the same moments at "
+    "these lags. A jump process observed at one interval and a chain with heavy tails cannot be "
+    "distinguished."
 )
 
 
 @dataclass(frozen=True)
 class VerdictAnalyzer:
-    """Every property with its effect, interval and minimum detectable effect; then a class."""
+    """Each property with effect, interval and minimum detectable effect, and the class."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
     scope: ClassVar[str] = "view"
@@ -45,12 +45,12 @@ class VerdictAnalyzer:
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
         evidence = gather(viewed, study.documents, seed=seed)
-        said = classify(evidence)
+        verdict = classify(evidence)
         effects = evidence.effects
         return Finding(
             analyzer="verdict",
             view=str(view),
-            headline=f"{said.kind[0].upper()}{said.kind[1:]}: {said.because}.",
+            headline=f"{verdict.kind[0].upper()}{verdict.kind[1:]}: {verdict.because}.",
             reading=READING,
             estimates=estimates(evidence),
             arrays={
@@ -62,7 +62,7 @@ class VerdictAnalyzer:
 
 
 def estimates(evidence: Evidence) -> tuple[Estimate, ...]:
-    """Each property, with all that is known of it in words beside its unit."""
+    """Each property; interval, threshold and minimum detectable effect are in the unit."""
     rows = [
         Estimate(
             effect.name,
@@ -83,7 +83,7 @@ def estimates(evidence: Evidence) -> tuple[Estimate, ...]:
 
 
 def labels(evidence: Evidence) -> tuple[str, ...]:
-    """A short word for each effect."""
+    """Axis labels of the effects."""
     jumps = ("jumps",) if evidence.jump is not None else ()
     lags = ("lags",) if evidence.lagged else ()
     return ("gain", "mean", "scale", *jumps, "mixture", *lags)
@@ -93,7 +93,9 @@ def figure(evidence: Evidence) -> Figure:
     """Intervals in multiples of the thresholds."""
     effects = evidence.effects
     multiples = {
-        name: torch.tensor([getattr(e, name) / e.threshold for e in effects]).clamp(LEAST, MOST)
+        name: torch.tensor([getattr(e, name) / e.threshold for e in effects]).clamp(
+            AXIS_LOW, AXIS_HIGH
+        )
         for name in ("value", "low", "high", "detectable")
     }
     x = torch.arange(len(effects), dtype=torch.float64)
@@ -105,9 +107,9 @@ def figure(evidence: Evidence) -> Figure:
         Layer("scatter", {"x": x, "y": multiples["detectable"]}, "minimum detectable", series=2),
     )
     caption = (
-        "Each property in multiples of the size from which on it matters, with its simultaneous "
-        "interval: gain over the best baseline; memory of the mean and of the scale; jumps, where "
-        "they can be asked for; what a mixture adds; and of the lagged moments the one that may "
-        f"be furthest off. What lies beyond {LEAST:g} or {MOST:g} is drawn there."
+        "Each property in multiples of its threshold, with simultaneous intervals: gain over the "
+        "best baseline; memory of the mean and of the scale; jumps, where they can be tested; "
+        "gain of a mixture; and the lagged moment that may deviate most. Values beyond "
+        f"{AXIS[0]:g} or {AXIS[1]:g} are drawn there."
     )
     return Figure("effects", (Panel("", "multiples of the threshold", layers),), caption)

@@ -1,0 +1,131 @@
+"""Figures of predicted trajectories."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.evidence.interval import Interval
+from sdelens.evidence.student import student
+from sdelens.report import Figure, Layer, Panel, counted
+from sdelens_plugins.analyzers.common.intervals import line_with_band
+from sdelens_plugins.analyzers.trajectory.free_run import Horizons
+from sdelens_plugins.analyzers.trajectory.path_prediction import PathPrediction
+from sdelens_plugins.analyzers.trajectory.results import TrajectoryResults
+
+PREDICTIONS = {
+    "free": "free-running mean",
+    "linear": "linear law's mean",
+    "walk": "random walk",
+    "centre": "mean state",
+}
+
+
+def figures(result: TrajectoryResults) -> tuple[Figure, ...]:
+    """The path side by side, overlaid with words and free-running; then errors by horizon."""
+    path = result.path
+    return _side_by_side(path), _overlay(path), _free_run(path), _horizons(result.horizons)
+
+
+def _side_by_side(path: PathPrediction) -> Figure:
+    x, y = path.plane.labels
+    panels = (
+        Panel(x, y, _trail(path.actual, "", 0), "Actual", share="plane"),
+        Panel(x, y, _trail(path.predicted, "", 1), "Predicted one step ahead", share="plane"),
+    )
+    return Figure(
+        "path",
+        panels,
+        f"{path.path.span}: the states, and each as predicted from the actual state before it, in "
+        "the first two principal components of the standardised training states.",
+    )
+
+
+def _overlay(path: PathPrediction) -> Figure:
+    x, y = path.plane.labels
+    layers = (
+        *_trail(path.actual, "actual", 0),
+        Layer("scatter", _columns(path.actual[:1]), "start"),
+        *_trail(path.predicted, "predicted one step ahead", 1, dashed=True),
+        Layer("words", _columns(path.actual), words=path.words),
+    )
+    return Figure(
+        "overlay",
+        (Panel(x, y, layers),),
+        f"{path.path.span}: both paths in one plane. Each word is at the actual state after the "
+        "word has been read.",
+    )
+
+
+def _free_run(path: PathPrediction) -> Figure:
+    panels = tuple(_component(path, k, label) for k, label in enumerate(path.plane.labels))
+    return Figure(
+        "free",
+        panels,
+        f"{path.path.span}: the fit run freely from the first of these states (mean and 5 to 95% "
+        "band of simulated paths), and the actual path.",
+    )
+
+
+def _component(path: PathPrediction, k: int, label: str) -> Panel:
+    t, band = path.path.times, path.band
+    layers = (
+        Layer(
+            "band",
+            {"x": t, "low": band.low[:, k], "high": band.high[:, k]},
+            "simulated, 5 to 95%",
+            series=1,
+        ),
+        Layer("line", {"x": t, "y": band.mean[:, k]}, "simulated, mean", 1, dashed=True),
+        Layer("line", {"x": t, "y": path.actual[:, k]}, "actual", series=0),
+    )
+    return Panel("token position", label, layers)
+
+
+def _columns(points: Float[Tensor, "time 2"]) -> dict[str, Tensor]:
+    return {"x": points[:, 0], "y": points[:, 1]}
+
+
+def _trail(
+    points: Float[Tensor, "time 2"], label: str, series: int, *, dashed: bool = False
+) -> tuple[Layer, ...]:
+    """A line with its points."""
+    line = Layer("line", _columns(points), label, series, dashed=dashed)
+    return line, Layer("scatter", _columns(points), series=series)
+
+
+def _horizons(horizons: Horizons) -> Figure:
+    """Mean distance by steps ahead: the fit, the linear law, the random walk, the mean state."""
+    steps = torch.arange(1, horizons.free.shape[1] + 1).double()
+    distances = [
+        layer
+        for series, (name, label) in enumerate(PREDICTIONS.items())
+        for layer in line_with_band(steps, _mean(getattr(horizons, name)), label, series)
+    ]
+    zero = {"x": torch.tensor([1.0, max(len(steps), 2)]), "y": torch.zeros(2)}
+    lead = (
+        *line_with_band(steps, _mean(horizons.lead), "", 0),
+        Layer("line", zero, series=2, dashed=True),
+    )
+    ahead, distance = "steps ahead", "distance from the actual state, latent units"
+    difference = "linear law's less the fit's, latent units"
+    return Figure(
+        "horizon",
+        (
+            Panel(ahead, distance, tuple(distances), "Divergence"),
+            Panel(ahead, difference, lead, "Lead over the linear law"),
+        ),
+        "Mean distance from the actual state by the number of steps ahead, in the coordinates of "
+        f"the fit, over {counted(len(horizons.free), 'test document')}, with 95% intervals over "
+        "the documents that are long enough; and the linear law's distance less the fit's, paired "
+        "by document. The mean state is that of training.",
+    )
+
+
+def _mean(values: Float[Tensor, "document horizon"]) -> Interval:
+    """The mean over the documents that are long enough, by horizon."""
+    count = values.isfinite().sum(0)
+    mean = values.nanmean(0)
+    variance = (values - mean).square().nansum(0) / (count - 1).clamp(min=1)
+    stderr = (variance / count).sqrt()
+    margin = torch.tensor([student(0.975, int(n)) for n in count]) * stderr
+    return Interval(mean, stderr, mean - margin, mean + margin)
