@@ -93,9 +93,7 @@ def figure(evidence: Evidence) -> Figure:
     """Intervals in multiples of the thresholds."""
     effects = evidence.effects
     multiples = {
-        name: torch.tensor([getattr(e, name) / e.threshold for e in effects]).clamp(
-            AXIS_LOW, AXIS_HIGH
-        )
+        name: torch.tensor([getattr(e, name) / e.threshold for e in effects]).clamp(*AXIS)
         for name in ("value", "low", "high", "detectable")
     }
     x = torch.arange(len(effects), dtype=torch.float64)
