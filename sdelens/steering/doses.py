@@ -1,16 +1,16 @@
-r"""What is done to a model's states while it writes, in the words of a fit.
+r"""How a fit displaces a model's states during generation.
 
-With the mean m of the fit, X a state at a generated position and :math:`X_-` the state before it,
-as it was left by the steering, first the noise of the step is scaled and then the drift is added:
+Let m be the mean of the fit, X a state at a generated position and :math:`X_-` the preceding,
+already steered state. First the noise of the step is scaled, then the drift is added:
 
 .. math::
     \tilde X = m(X_-) + \sqrt s\,(X - m(X_-)),\qquad X \leftarrow \tilde X + a\,(m(\tilde X) -
     \tilde X).
 
-The drift is *removed* by :math:`X \leftarrow \tilde X - (m(X_-) - X_-)`, which takes out of the
-step what the fit foretold of it, and *projected out* by the a for which the state after the move,
-less the mean state, has no part along :math:`m(\tilde X)-\tilde X` (in training-standardised
-coordinates).
+``remove`` subtracts the predicted part of the step,
+:math:`X \leftarrow \tilde X - (m(X_-) - X_-)`. ``project`` uses the a for which the displaced
+state minus the mean state is orthogonal to
+:math:`m(\tilde X)-\tilde X` in training-standardised coordinates.
 """
 
 import math
@@ -27,16 +27,16 @@ VALUES = {"drift": "a number, remove or project", "diffusion": "a number from 0 
 
 @dataclass(frozen=True)
 class Steering:
-    """How much of the drift is added, and what the variance of the noise is multiplied by.
+    """The doses: a multiple of the drift to add, and a factor for the variance of the noise.
 
     >>> Steering.parse("drift=0.5,diffusion=0.8")
     Steering(drift=0.5, diffusion=0.8)
     """
 
     drift: float | Literal["remove", "project"] = 0.0
-    """a; or that the drift is removed, or projected out."""
+    """The dose a, or ``remove`` or ``project``."""
     diffusion: float = 1.0
-    """s."""
+    """The dose s."""
 
     def __post_init__(self) -> None:
         drift = 0.0 if self.drift in ("remove", "project") else self.drift
@@ -47,7 +47,7 @@ class Steering:
 
     @classmethod
     def parse(cls, text: str) -> "Steering":
-        """From words as the command line has them; an error that says which of them is wrong."""
+        """Parse the command line's form; raises `UsageError` naming the wrong part."""
         given: dict[str, str] = {}
         try:
             for part in text.split(","):
@@ -68,12 +68,12 @@ class Steering:
 
     @property
     def how(self) -> How:
-        """What is done with the drift."""
+        """How the drift is used."""
         return self.drift if isinstance(self.drift, str) else "push"
 
     @property
     def dose(self) -> float:
-        """a; of a drift that is taken away 1, that it is done."""
+        """The dose a; 1 for ``remove`` and ``project``."""
         return 1.0 if isinstance(self.drift, str) else self.drift
 
     def __str__(self) -> str:
@@ -84,12 +84,12 @@ class Steering:
 
 
 def _named(part: str) -> tuple[str, str]:
-    """The name and the value of one part."""
+    """Name and value of one assignment."""
     name, equals, value = (piece.strip() for piece in part.partition("="))
     if not part:
-        raise UsageError("a part of it is empty")
+        raise UsageError("one assignment is empty")
     if not equals:
-        raise UsageError(f"{part!r} is no name with = and a value (a decimal has a point)")
+        raise UsageError(f"{part!r} is not of the form name=value (use a decimal point)")
     if name not in VALUES:
         near = get_close_matches(name, VALUES, n=1)
         raise UsageError(f"there is no {name!r}" + (f"; did you mean {near[0]}?" if near else ""))

@@ -26,19 +26,19 @@ def steer(
     seed: int = 0,
     layer: int | str | None = None,
 ) -> SteeredText:
-    """What the model writes with its states moved by this fit, beside what it writes itfitted.
+    """Generate a continuation of `prompt` with and without steering by a fit.
 
-    At every generated position, and at the fit's layer, the state X becomes X + a (m(X) - X)
-    with a the `drift`, and the step to it m(X before) + sqrt(s) (X - m(X before)) with s the
-    `diffusion`; `sdelens.steering.doses` has the order, and what ``remove`` and ``project``
-    are. The prompt's states stay. Both texts are drawn by the same numbers; `temperature` 0
-    takes the likeliest words. `model` is anything that `sdelens.capture` takes, and must be
-    that of the fit; `layer` says where, for a fit that does not know it. Raises `UsageError`
-    for another model, and for a fit along the depth.
+    At every generated position, at the fit's layer, the state X becomes X + a (m(X) - X), where a
+    is `drift`, and the step to it becomes m(X before) + sqrt(s) (X - m(X before)), where s is
+    `diffusion`; see `sdelens.steering.doses` for the order and for ``remove`` and ``project``.
+    States of the prompt are not changed. Both texts use the same random numbers; `temperature` 0
+    takes the most likely token. `model` is anything that `sdelens.capture` accepts and must be
+    the model of the fit; `layer` selects the site of a fit that does not record it. Raises
+    `UsageError` for a different model and for a fit along the depth.
     """
     steering, own = Steering(drift, diffusion), language_model(model)
     if steering == Steering():
-        raise UsageError("steering by nothing: give drift=0.5, or diffusion=0.8")
+        raise UsageError("this steering changes nothing: give drift=0.5, or diffusion=0.8")
     if not temperature >= 0:
         raise UsageError(f"temperature must be 0 or more, got {temperature}")
     _require_same(fitted, own)
@@ -50,11 +50,11 @@ def steer(
 
 
 def _require_same(fitted: Fitted, model: LanguageModel) -> None:
-    """An error for another model than that of the fit, as far as the fit knows its own."""
+    """Raise `UsageError` unless the model is that of the fit, as far as the fit records it."""
     width, card = len(fitted.basis.encoder), model.card
     if card.width != width:
         raise UsageError(
-            f"the fit is of states of {width} coordinates, but those of {card.name} have "
+            f"the fit is of states of {width} coordinates, but states of {card.name} have "
             f"{card.width}: give the model of the fit"
         )
     made = card if fitted.origin is None else fitted.origin.model
@@ -68,23 +68,23 @@ def _require_same(fitted: Fitted, model: LanguageModel) -> None:
 
 
 def _site(fitted: Fitted, model: LanguageModel, layer: int | str | None) -> Site:
-    """Where in a model the states are that were fitted."""
+    """The site of the fitted states."""
     if fitted.view is not None and fitted.view.axis == "layer":
         raise UsageError(
-            "steering moves states along the text, but this fit is along the depth: fit with "
+            "steering needs a fit along the tokens, but this fit is along the depth: fit with "
             "--axis token"
         )
     if layer is None and fitted.view is not None:
         return fitted.view.site
     recorded = "" if fitted.origin is None else fitted.origin.hook
     if layer is None and (not recorded or " " in recorded):
-        what = f"recorded at {recorded}" if recorded else "of states that no model is known of"
-        raise UsageError(f"this fit is {what}: say which layer is steered by layer=")
+        what = f"of states recorded at {recorded}" if recorded else "of states without a model"
+        raise UsageError(f"this fit is {what}: choose the layer to steer with layer=")
     every = sites_of("embed,all" if layer is None else layer, model)
     named = [site for site in every if layer is not None or str(site) == recorded]
     if len(named) != 1:
         raise UsageError(
-            f"one layer can be steered at once, and {model.card.name} must have it; got "
+            f"layer must be one layer of {model.card.name}, got "
             f"{recorded if layer is None else layer}"
         )
     return named[0]

@@ -1,4 +1,4 @@
-"""What a model writes from a prompt, steered and left to itself, side by side."""
+"""A steered and an unsteered continuation of a prompt, side by side."""
 
 import math
 from dataclasses import dataclass, replace
@@ -18,21 +18,21 @@ from sdelens.steering.writer import STEERED, SteeredTokens, Writer
 
 @dataclass(frozen=True)
 class Continuation:
-    """A text, and what it is worth."""
+    """A generated text with its statistics."""
 
     text: str
     perplexity: float
-    """Under the model left to itself."""
+    """Perplexity under the unsteered model."""
     entropy: float
-    """Of the laws that its words were drawn from, in nats; their mean."""
+    """Mean entropy of the laws the tokens were drawn from, in nats."""
     kl: float
-    """KL(own || steered), in nats: the mean over words that follow a steered state."""
+    """Mean KL(unsteered || steered) over tokens after a steered state, in nats."""
     distinct2: float
-    """The share of pairs of words that are new."""
+    """Share of distinct bigrams (distinct-2)."""
 
     @classmethod
     def of(cls, model: LanguageModel, written: SteeredTokens, row: int) -> "Continuation":
-        """Of one row."""
+        """The continuation in one row."""
         words = written.words[row]
         return cls(
             text="".join(model.decode(words.tolist())),
@@ -44,18 +44,18 @@ class Continuation:
 
     @property
     def numbers(self) -> str:
-        """In one line."""
+        """The statistics in one line."""
         return (
             f"perplexity {self.perplexity:.3g}, entropy {self.entropy:.2f} nats, distinct-2 "
-            f"{self.distinct2:.2f}, KL from the model's own law {self.kl:.3g} nats per word"
+            f"{self.distinct2:.2f}, KL from the unsteered law {self.kl:.3g} nats per token"
         )
 
 
 @dataclass(frozen=True, repr=False)
 class SteeredText:
-    """Two continuations of a prompt whose draws are the same.
+    """Two continuations of a prompt drawn with the same random numbers.
 
-    The first word is, too: it follows the prompt, where nothing is steered.
+    Their first tokens are equal, because states of the prompt are not steered.
     """
 
     prompt: str
@@ -73,7 +73,7 @@ class SteeredText:
 def steered_text(
     writer: Writer, prompt: str, steering: Steering, *, tokens: int, seed: int
 ) -> SteeredText:
-    """Both in one batch."""
+    """Generate both continuations in one batch."""
     model = writer.model
     ids = prompt_ids(model, prompt, skip_first=writer.skip_first, tokens=tokens)
     uniform = uniforms(torch.zeros(1, dtype=torch.long), (tokens,), seed, STEERED)
@@ -91,19 +91,18 @@ def steered_text(
 def prompt_ids(
     model: LanguageModel, prompt: str, *, skip_first: int, tokens: int
 ) -> Int[Tensor, "1 token"]:
-    """A prompt as the model reads it; an error where it is too short or leaves no room."""
+    """Token ids of a prompt; raises `UsageError` if it is too short or too long to continue."""
     ids, context = with_bos(model, prompt), model.card.context
     if tokens < 1:
         raise UsageError(f"tokens must be at least 1, got {tokens}")
     if len(ids) <= skip_first:
         raise UsageError(
-            f"steering goes on from a state, but the prompt {prompt!r} has none after the first "
-            f"{skip_first} position(s), which are skipped: give a longer prompt"
+            f"steering starts from a state, but the prompt {prompt!r} has none after the first "
+            f"{skip_first} skipped position(s): give a longer prompt"
         )
     if len(ids) + tokens > context:
         raise UsageError(
-            f"the prompt has {len(ids):,} tokens and {tokens:,} are to follow, but "
-            f"{model.card.name} reads at most {context:,} at once: give a shorter prompt, or "
-            "fewer tokens"
+            f"a prompt of {len(ids):,} tokens plus {tokens:,} new ones exceeds the context of "
+            f"{model.card.name} ({context:,} tokens): give a shorter prompt, or fewer tokens"
         )
     return torch.tensor([ids])

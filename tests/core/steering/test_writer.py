@@ -22,8 +22,8 @@ from sdelens.states.recording import DEPTH, View
 from sdelens.states.sampling import uniforms
 from sdelens.steering.doses import Steering
 from sdelens.steering.steer import steer
-from sdelens.steering.steered_path import SteeredPath, as_long_as, length
-from sdelens.steering.writer import STEERED, Here, Writer, displaced
+from sdelens.steering.steered_path import SteeredPath, length, rescaled
+from sdelens.steering.writer import STEERED, Here, Writer, add_to_last
 from sdelens_plugins.analyzers.steering.control_directions import (
     STEPS_PER_DOCUMENT,
     IncrementDraws,
@@ -145,7 +145,7 @@ def recomputed(model, fitted, uniform, how="push"):
 
     before = latent(model.run(IDS, read=[SITE]).reads[SITE][:, -1], IDS.shape[1] - 1)
     for step, share in enumerate(uniform.unbind(1)):
-        change = displaced(edits)
+        change = add_to_last(edits)
         law = model.run(words, edit={SITE: change}, logits=True).logits[:, -1]
         law[:, model.card.eos] = -torch.inf
         heights = law.double().softmax(-1).cumsum(-1)
@@ -295,7 +295,7 @@ def test_draws_have_the_covariance_of_increments(study):
 @pytest.mark.parametrize("cached", [True, False])
 def test_the_models_own_expectation_is_that_of_all_next_tokens(model, study, fitted, cached):
     """By as many branches as make the error small, within five of their standard errors."""
-    here, _ = writer(model, fitted)._begun(IDS, torch.arange(2))
+    here, _ = writer(model, fitted)._after_prompts(IDS, torch.arange(2))
     law = here.law.exp()
     every = torch.arange(law.shape[1])
     states = []
@@ -396,7 +396,7 @@ def test_the_divergence_of_a_small_dose_is_half_the_fisher_form(table):
 
 def test_a_model_without_a_cache_keeps_its_steered_states():
     edits = torch.arange(6.0).reshape(1, 3, 2)
-    change = displaced(edits)
+    change = add_to_last(edits)
     assert torch.equal(change(torch.zeros(1, 1, 2)), edits[:, -1:])
     whole = change(torch.zeros(1, 5, 2))
     assert not whole[:, :2].any()
@@ -417,9 +417,9 @@ def test_a_law_that_reads_tokens_is_given_them(table):
 
 def test_lengths_are_equal_and_within_the_basis(fitted):
     own, other = torch.randn(2, 5, 16, generator=generator(5)).unbind()
-    turned = as_long_as(fitted.basis, own, other)
+    turned = rescaled(fitted.basis, own, other)
     assert torch.allclose(length(fitted.basis, turned), length(fitted.basis, own), rtol=1e-4)
-    assert as_long_as(fitted.basis, own, torch.zeros(5, 16)).isfinite().all()
+    assert rescaled(fitted.basis, own, torch.zeros(5, 16)).isfinite().all()
 
 
 # --- as a person uses it
@@ -448,7 +448,7 @@ def test_what_cannot_be_steered_is_refused(model, fitted):
     for wrong in ({"drift": math.nan}, {"diffusion": -0.1}):
         with pytest.raises(UsageError, match="must be a number"):
             steer(fitted, model, "the cat", **wrong)
-    with pytest.raises(UsageError, match="steering by nothing"):
+    with pytest.raises(UsageError, match="changes nothing"):
         steer(fitted, model, "the cat")
     with pytest.raises(UsageError, match="temperature must be 0 or more"):
         steer(fitted, model, "the cat", drift=1.0, temperature=-1.0)
@@ -456,12 +456,12 @@ def test_what_cannot_be_steered_is_refused(model, fitted):
         steer(fitted, model, "the cat", drift=1.0, tokens=0)
     with pytest.raises(UsageError, match="give a longer prompt"):
         steer(fitted, model, "", drift=1.0)
-    with pytest.raises(UsageError, match="reads at most 48 at once"):
+    with pytest.raises(UsageError, match=r"exceeds the context of m0 \(48 tokens\)"):
         steer(fitted, model, "the cat", drift=1.0, tokens=60)
-    with pytest.raises(UsageError, match="one layer can be steered"):
+    with pytest.raises(UsageError, match="layer must be one layer"):
         steer(fitted, model, "the cat", drift=1.0, layer="0-1")
     states = torch.randn(20, 6, model.card.width, generator=generator(6))
-    with pytest.raises(UsageError, match="say which layer is steered"):
+    with pytest.raises(UsageError, match="choose the layer to steer"):
         steer(sdelens.fit(states, probe="linear"), model, "the cat", drift=1.0)
     deep = replace(fitted, view=DEPTH)
     with pytest.raises(UsageError, match="along the depth"):
@@ -509,10 +509,10 @@ def test_steering_is_read_from_words(text, steering):
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("", "a part of it is empty"),
-        ("drift=1,", "a part of it is empty"),
-        ("drift", "'drift' is no name with = and a value"),
-        ("drift=0,5", r"'5' is no name with = and a value \(a decimal has a point\)"),
+        ("", "one assignment is empty"),
+        ("drift=1,", "one assignment is empty"),
+        ("drift", "'drift' is not of the form name=value"),
+        ("drift=0,5", r"'5' is not of the form name=value \(use a decimal point\)"),
         ("drift=", "drift has no value"),
         ("drift=x", "drift must be a number, remove or project, got 'x'"),
         ("drift=nan", "drift must be a number, remove or project, got nan"),
