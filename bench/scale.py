@@ -5,7 +5,8 @@ from statistics import median
 
 import torch
 
-from sdelens.laws.scale import DiagonalScale, FullScale, LowRankScale, Scale, ScaledCorrelation
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale, FullScale, Scale, ScaledCorrelation
 
 DIM, BATCH, RANK, PASSES = 768, 256, 32, 50
 

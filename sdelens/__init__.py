@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sdelens.fitting.simulation import simulate as simulate
     from sdelens.fitting.study import Study as Study
     from sdelens.registering import analyzer as analyzer
+    from sdelens.registering import noise as noise
     from sdelens.registering import probe as probe
     from sdelens.registering import reporter as reporter
     from sdelens.registering import source as source
@@ -35,6 +36,7 @@ _HOMES = {
     "capture": "states.capturing",
     "fit": "fitting.fit",
     "load": "runs.loading",
+    "noise": "registering",
     "probe": "registering",
     "reporter": "registering",
     "simulate": "fitting.simulation",
@@ -49,6 +51,7 @@ __all__ = [
     "capture",
     "fit",
     "load",
+    "noise",
     "probe",
     "reporter",
     "simulate",

@@ -50,6 +50,11 @@ def reporter(name: str) -> Callable[[Class], Class]:
     return _decorator("reporter", name)
 
 
+def noise(name: str) -> Callable[[Class], Class]:
+    """Register the class below as a family of noise, for ``noise=NAME``, as `analyzer` does."""
+    return _decorator("noise", name)
+
+
 def _decorator(kind: str, name: str) -> Callable[[Class], Class]:
     if not isinstance(name, str):
         raise UsageError(f'@sdelens.{kind} needs a name: write @sdelens.{kind}("name")')

@@ -19,7 +19,6 @@ from sdelens.laws.coefficient_sde import CoefficientSDE
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Mean, Noise
 from sdelens.laws.network import Network
-from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
 from sdelens.laws.sde import SDE, KernelSDE, LinearSDE
 
 SILU = 1.0998393194985566
@@ -104,12 +103,3 @@ def _of_noise(noise: Noise, dt: float) -> Bound:
         rows = noise.correlation.scale().variance().sqrt()
     out = noise.base * (rows if noise.base.shape[-1] > 1 else rows.norm().expand(1))
     return Bound(network_bound(noise.network, 1 / noise.features.std, out) / math.sqrt(dt))
-
-
-def flattened(scale: Scale) -> Float[Tensor, "*batch entry"]:
-    r"""Numbers whose Euclidean differences are those of :math:`\sigma` in Frobenius' norm."""
-    if isinstance(scale, DiagonalScale):
-        return scale.std
-    if isinstance(scale, ScaledCorrelation):
-        return scale.std * scale.correlation.variance().sqrt()
-    return scale.factor().flatten(-2)

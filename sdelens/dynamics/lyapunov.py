@@ -18,7 +18,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.dynamics.step_map import StepMap
-from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
 
 ROUNDING = 1e-5
 """Of float32 states, as a share of V."""
@@ -43,29 +42,6 @@ def lyapunov_matrix(
     return (total + total.mT) / 2
 
 
-def weighted_trace(weight: Float[Tensor, "dim dim"], scale: Scale) -> Float[Tensor, "*batch"]:
-    r""":math:`\mathrm{tr}(P\,\sigma\sigma^\top)`, if possible without a matrix for each state."""
-    if isinstance(scale, DiagonalScale):
-        return scale.variance().double() @ weight.diagonal()
-    if isinstance(scale, ScaledCorrelation):
-        std, shape = scale.std.double(), weight * scale.correlation.covariance().double()
-        return ((std @ shape) * std).sum(-1)
-    return (weight * scale.covariance().double()).sum((-2, -1))
-
-
-def weighted_gap(
-    weight: Float[Tensor, "dim dim"], first: Scale, second: Scale
-) -> Float[Tensor, "*batch"]:
-    r""":math:`E|(\sigma_1-\sigma_2)\xi|_P^2`: how far shared noise drives two states apart."""
-    if isinstance(first, DiagonalScale) and isinstance(second, DiagonalScale):
-        return weighted_trace(weight, DiagonalScale(first.std - second.std))
-    if isinstance(first, ScaledCorrelation) and isinstance(second, ScaledCorrelation):
-        gap = ScaledCorrelation(first.std - second.std, first.correlation)
-        return weighted_trace(weight, gap)
-    factor = (first.factor() - second.factor()).double()
-    return (factor * (weight @ factor)).sum((-2, -1))
-
-
 @dataclass(frozen=True, eq=False)
 class Quadratic:
     """The function V, in float64."""
@@ -79,20 +55,20 @@ class Quadratic:
 
     def after(self, step: StepMap, x: Float[Tensor, "state dim"]) -> Float[Tensor, " state"]:
         """KV: its expectation one step later."""
-        return self(step.mean(x)) + weighted_trace(self.matrix, step.scale(x))
+        return self(step.mean(x)) + step.scale(x).trace(self.matrix)
 
     def generator(self, step: StepMap, x: Float[Tensor, "state dim"]) -> Float[Tensor, " state"]:
         """LV per unit of time, of the drift and covariance that the step has in that unit."""
         away, moved = x.double() - self.centre, (step.mean(x) - x).double()
         pull = 2 * ((away @ self.matrix) * moved).sum(-1)
-        return (pull + weighted_trace(self.matrix, step.scale(x))) / step.dt
+        return (pull + step.scale(x).trace(self.matrix)) / step.dt
 
     def contraction(
         self, step: StepMap, x: Float[Tensor, "pair dim"], y: Float[Tensor, "pair dim"]
     ) -> tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]]:
         """Expected squared distance after a step under the same noise, and before, in V's norm."""
         here = Quadratic(torch.zeros_like(self.centre), self.matrix)
-        noise = weighted_gap(self.matrix, step.scale(x), step.scale(y))
+        noise = step.scale(x).gap(step.scale(y), self.matrix)
         return here(step.mean(x) - step.mean(y)) + noise, here(x - y)
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from sdelens.dynamics.affine import Affine
 from sdelens.dynamics.step_map import StepMap
-from sdelens.laws.scale import DiagonalScale, Scale
 from sdelens.laws.sde import SDE
 from sdelens.seeds import derive
 
@@ -114,17 +113,8 @@ def _closed(
     away = moved - centre
     noise = torch.zeros_like(covariance)
     for part in points.chunk(-(-points.shape[0] * covariance.numel() // ENTRIES)):
-        noise += _summed(step.scale(part), len(part)) / len(points)
+        noise += step.scale(part).summed_covariance(len(part)) / len(points)
     return centre, away.mT @ away / len(points) + noise
-
-
-def _summed(scale: Scale, states: int) -> Tensor:
-    """The sum of the covariances of so many states; of constant noise, so many times it."""
-    if isinstance(scale, DiagonalScale):
-        variance = scale.variance().double()
-        return variance.expand(states, variance.shape[-1]).sum(0).diag()
-    covariance = scale.covariance().double()
-    return covariance.expand(states, *covariance.shape[-2:]).sum(0)
 
 
 def simulated(

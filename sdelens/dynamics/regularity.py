@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.dynamics.lipschitz import flattened
 from sdelens.laws.jets import jacobian, spectral_norms
 from sdelens.laws.sde import SDE
 
@@ -46,7 +45,7 @@ class Regularity:
             return lambda y: sde.drift(t[index], y)
 
         def noise(index: Tensor) -> Callable[[Tensor], Tensor]:
-            return lambda y: flattened(sde.diffusion(t[index], y))
+            return lambda y: sde.diffusion(t[index], y).entries()
 
         every = torch.arange(len(x))
         move, spread = drift(every)(x).double(), noise(every)(x).double()

@@ -105,7 +105,7 @@ class LogLinearNoise(Noise):
         return own | prefixed(features=self.features.tensors(), correlation=around)
 
     @classmethod
-    def restore(cls, tensors: dict[str, Tensor], waves: int) -> "LogLinearNoise":
+    def restore(cls, tensors: dict[str, Tensor], waves: int, spec: NoiseSpec) -> "LogLinearNoise":
         """The inverse of `tensors`."""
         around = group_of(tensors, "correlation")
         return cls(
@@ -113,7 +113,7 @@ class LogLinearNoise(Noise):
             tensors["weight"],
             tensors["least"],
             tensors["most"],
-            ConstantNoise(**around) if around else None,
+            ConstantNoise.restore(spec, around) if around else None,
         )
 
 

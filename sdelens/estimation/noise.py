@@ -19,7 +19,7 @@ from sdelens.estimation.additive import Moments
 from sdelens.estimation.optimise import Group, Schedule, minimise
 from sdelens.laws.constant_noise import ConstantNoise as ConstantNoise
 from sdelens.laws.constant_noise import NoiseSpec as NoiseSpec
-from sdelens.laws.correlation import Correlation, correlation_from, correlation_of, stacked
+from sdelens.laws.correlation import Correlation
 from sdelens.laws.law import Mean, Noise, group_of, prefixed
 from sdelens.laws.network import Clock, Network
 from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
@@ -129,7 +129,7 @@ class StateDependentNoise(Noise):
             NoiseFeatures.joined([stack.features for stack in stacks]),
             torch.cat([stack.base for stack in stacks]),
             Network.joined([stack.network for stack in stacks]),
-            stacked(shapes),
+            Correlation.stack(shapes),
         )
 
     def log_density(
@@ -148,22 +148,27 @@ class StateDependentNoise(Noise):
 
     def groups(self) -> list[Group]:
         """What is optimised: the weights slowly, since a scale overfits before a mean does."""
-        shared = list(self.correlation.tensors().values()) if self.correlation else []
+        shared = list(self.correlation.free.values()) if self.correlation else []
         biases = [*self.network.biases, *shared]
         return [Group(self.network.weights, rate=0.3), Group(biases, decays=False)]
 
     def tensors(self) -> dict[str, Tensor]:
-        own = {"base": self.base} | (self.correlation.tensors() if self.correlation else {})
+        own = {"base": self.base} | (self.correlation.free if self.correlation else {})
         return own | prefixed(network=self.network.tensors(), features=self.features.tensors())
 
     @classmethod
-    def restore(cls, tensors: dict[str, Tensor], waves: int) -> "StateDependentNoise":
+    def restore(
+        cls, tensors: dict[str, Tensor], waves: int, spec: NoiseSpec
+    ) -> "StateDependentNoise":
         """The inverse of `tensors`."""
+        features = group_of(tensors, "features")
+        free = {name: t for name, t in tensors.items() if name != "base" and "." not in name}
+        family = spec.family(len(features["mean"]))
         return cls(
-            NoiseFeatures.restore(group_of(tensors, "features"), waves),
+            NoiseFeatures.restore(features, waves),
             tensors["base"],
             Network.restore(group_of(tensors, "network")),
-            correlation_of(tensors),
+            Correlation(family, free) if free else None,
         )
 
     @classmethod
@@ -176,15 +181,17 @@ class StateDependentNoise(Noise):
         seed: int,
     ) -> "StateDependentNoise":
         """One member for each residual covariance, all starting at its constant noise."""
+        family = spec.family(len(features.mean))
         starts = [ConstantNoise.of(spec, covariance).scale for covariance in covariances]
         base = torch.stack([scale.variance().sqrt() for scale in starts])
-        if spec.name == "scalar":
+        if family.isotropic:
             base = base[:, :1]
         sizes = [features.size, *hidden, base.shape[-1]]
         network = Network.stack(sizes, len(starts), seed, features.mean.device)
-        around = zip(starts, base, strict=True)
-        shapes = [shape for shape in (correlation_from(*pair) for pair in around) if shape]
-        return cls(features, base, network, stacked(shapes))
+        pairs = zip(starts, base, strict=True)
+        around = [Correlation.of(family, start, std) for start, std in pairs]
+        shapes = [correlation for correlation in around if correlation]
+        return cls(features, base, network, Correlation.stack(shapes))
 
 
 def fit_noise(

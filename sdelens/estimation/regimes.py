@@ -22,6 +22,7 @@ from sdelens.estimation.additive import AdditiveMean
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.laws.law import Gaussian, Law, group_of, prefixed
 from sdelens.laws.mixture import Mixture
+from sdelens.laws.noise_families.low_rank import LowRankScale
 from sdelens.laws.scale import LOG_2PI
 from sdelens.paths.trajectories import Paths, Trajectories
 
@@ -174,9 +175,11 @@ class SwitchingLaw(Law):
     def _noises(self) -> list[ConstantNoise]:
         regimes = self.regimes
         if regimes.columns.shape[-1] == 0:
-            return [ConstantNoise(variance.sqrt()) for variance in regimes.variance]
+            return [ConstantNoise.independent(each.sqrt()) for each in regimes.variance]
         parts = zip(regimes.variance, regimes.columns, strict=True)
-        return [ConstantNoise(variance.sqrt(), columns) for variance, columns in parts]
+        return [
+            ConstantNoise(LowRankScale(variance.sqrt(), columns)) for variance, columns in parts
+        ]
 
     def tensors(self) -> dict[str, Tensor]:
         regimes, chain = self.regimes, self.regimes.chain

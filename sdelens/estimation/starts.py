@@ -9,8 +9,9 @@ from torch import Tensor
 
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.estimation.expectation_maximisation import Prior, climb
-from sdelens.estimation.noise import ConstantNoise
 from sdelens.estimation.regimes import Chain, Departures, Piece, Regimes
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
 from sdelens.seeds import derive, generator
 
@@ -34,7 +35,7 @@ def best_start(
     pieces: Sequence[Piece],
     count: int,
     prior: Prior,
-    noise: ConstantNoise,
+    noise: DiagonalScale | LowRankScale,
     *,
     starts: int,
     seed: int,
@@ -85,17 +86,18 @@ def _drawn(
 
 
 def _around(
-    coefficients: Float[Tensor, "regime feature dim"], noise: ConstantNoise, stay: float
+    coefficients: Float[Tensor, "regime feature dim"],
+    noise: DiagonalScale | LowRankScale,
+    stay: float,
 ) -> Regimes:
     """Regimes with these coefficients and one noise, each likely to go on."""
     count, _, dim = coefficients.shape
-    columns = coefficients.new_zeros(dim, 0) if noise.columns is None else noise.columns
     even = torch.full((count,), 1 / count, dtype=torch.float64, device=coefficients.device)
     moves = stay * torch.eye(count).to(even) + (1 - stay) * even
     return Regimes(
         coefficients,
         noise.std.square().expand(count, dim),
-        columns.expand(count, *columns.shape),
+        noise.columns.expand(count, *noise.columns.shape),
         Chain(even.log(), moves.log()),
     )
 

@@ -49,14 +49,15 @@ def timed_noise(spec: NoiseSpec, predict: Predict, train: Paths) -> TimedNoise:
     variance = squares / count[:, None].clamp(min=1)
     overall = squares.sum(0) / count.sum()
     overall = overall.clamp(min=1e-12 * float(overall.max()))
-    if spec.name == "scalar":
+    family = spec.family(overall.numel())
+    if family.isotropic:
         overall = overall.mean().expand_as(overall)
         variance = variance.mean(1, keepdim=True).expand_as(variance)
     level = (variance / overall).mean(1, keepdim=True)
     number = count[:, None]
     shrunk = (number * variance + PRIOR * level * overall) / (number + PRIOR)
     std = shrunk.clamp(min=1e-12 * float(shrunk.max())).sqrt()
-    if spec.diagonal or len(overall) == 1:
+    if family.scale.independent:
         return TimedNoise(times.float(), std.float())
     total = std.new_zeros(len(overall), len(overall))
     for residual, place in _residuals(times, predict, train):

@@ -5,37 +5,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.laws.law import Law
-from sdelens.laws.scale import DiagonalScale, FullScale, Scale, ScaledCorrelation
 from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 
 FARTHEST = 8.0
 """Scores further out than this are of no known size: their tail probability is below 1e-15."""
-
-
-def whitened(scale: Scale, residual: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-    r""":math:`L^{-1}(x'-m)` with the lower Cholesky factor of the covariance.
-
-    Its coordinates are Rosenblatt's transform (1952): each is standardised given those before it,
-    hence independent of them under the true law. Also of a batch of scales.
-    """
-    if isinstance(scale, DiagonalScale):
-        return residual / scale.std
-    if isinstance(scale, ScaledCorrelation):  # a diagonal leaves a factor triangular
-        return whitened(scale.correlation, residual / scale.std)
-    if isinstance(scale, FullScale):
-        return _solved(scale.root, residual)
-    root = torch.linalg.cholesky(scale.covariance().double())
-    return _solved(root.to(residual.dtype), residual)
-
-
-def _solved(
-    root: Float[Tensor, "*batch dim dim"], residual: Float[Tensor, "*paths dim"]
-) -> Float[Tensor, "*paths dim"]:
-    one = root.ndim == 2  # one factor for the whole batch: one solve
-    columns = residual.reshape(-1, residual.shape[-1]).mT if one else residual[..., None]
-    solved: Tensor = torch.linalg.solve_triangular(root, columns, upper=False).mT
-    return solved.reshape(residual.shape)
 
 
 def chi_square_score(squares: Float[Tensor, "*batch"], dim: int) -> Float[Tensor, "*batch"]:

@@ -23,7 +23,7 @@ from sdelens.laws.jets import (
     pushed,
     signs,
 )
-from sdelens.laws.scale import DiagonalScale, FullScale, Scale, ScaledCorrelation
+from sdelens.laws.scale import Scale, ScaledCorrelation
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _dense(
     Directions are the columns of a triangular root R of a, so that one set serves for both.
     """
     dim = x.shape[-1]
-    root = factor(noise).expand(*x.shape, dim)
+    root = noise.lower().expand(*x.shape, dim)
     root = root.detach() if coefficients.precision.apart else root
     first, second = coefficients.precision.jets(coefficients.both, x, root.movedim(-1, 0))
     slopes: Tensor = torch.linalg.solve_triangular(
@@ -135,11 +135,3 @@ def _estimated(
     jacobian = ImplicitJacobian(coefficients.drift, x, signs(count, x))
     along = pushed(coefficients.both, x, drift)[1]
     return jacobian, along, 0.5 * second.mean(0)
-
-
-def factor(scale: Scale) -> Float[Tensor, "*batch dim dim"]:
-    """A square, lower triangular factor of a scale's covariance."""
-    if isinstance(scale, DiagonalScale | FullScale):
-        return scale.factor()
-    root: Tensor = torch.linalg.cholesky(scale.covariance())
-    return root

@@ -8,6 +8,7 @@ for.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,11 @@ LOG_2PI = math.log(2 * math.pi)
 
 class Scale(ABC):
     """A linear map from independent standard normal noise to a residual."""
+
+    independent: ClassVar[bool] = False
+    """Whether the noise of each coordinate is its own."""
+    factor_name: ClassVar[str] = "a factor of it"
+    """What `factor` is, for messages."""
 
     @property
     @abstractmethod
@@ -49,12 +55,57 @@ class Scale(ABC):
         factor = self.factor()
         return factor @ factor.mT
 
+    def summed_covariance(self, states: int) -> Float[Tensor, "dim dim"]:
+        """The sum over `states` states, in float64; a constant covariance is repeated."""
+        covariance = self.covariance().double()
+        return covariance.expand(states, *covariance.shape[-2:]).sum(0)
+
+    def lower(self) -> Float[Tensor, "*batch dim dim"]:
+        """A square, lower triangular factor of the covariance."""
+        root: Tensor = torch.linalg.cholesky(self.covariance())
+        return root
+
+    def whiten(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch dim"]:
+        r""":math:`L^{-1}r` with the lower Cholesky factor L of the covariance.
+
+        Its coordinates are Rosenblatt's transform (1952): each is standardised given those before
+        it, hence independent of them under the true law.
+        """
+        root = torch.linalg.cholesky(self.covariance().double())
+        return _solved(root.to(residual.dtype), residual)
+
+    def trace(self, weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
+        r""":math:`\mathrm{tr}(P\,\sigma\sigma^\top)` in float64, for a symmetric weight P."""
+        return (weight * self.covariance().double()).sum((-2, -1))
+
+    def gap(self, other: "Scale", weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
+        r""":math:`E|(\sigma_1-\sigma_2)\xi|_P^2`: how far shared noise drives two states apart."""
+        factor = (self.factor() - other.factor()).double()
+        return (factor * (weight @ factor)).sum((-2, -1))
+
+    def entries(self) -> Float[Tensor, "*batch entry"]:
+        r"""Numbers whose Euclidean differences are those of :math:`\sigma` in Frobenius' norm."""
+        return self.factor().flatten(-2)
+
+    def for_torchsde(self, paths: int) -> Float[Tensor, "paths *entries"]:
+        """A matrix for each path; independent coordinates give a vector."""
+        factor = self.factor()
+        return factor.expand(paths, *factor.shape[-2:])
+
 
 @dataclass(frozen=True, eq=False)
 class DiagonalScale(Scale):
     """Independent noise in every coordinate."""
 
+    independent: ClassVar[bool] = True
+    factor_name: ClassVar[str] = "the diagonal of standard deviations"
+
     std: Float[Tensor, "*batch dim"]
+
+    @property
+    def columns(self) -> Float[Tensor, "dim rank"]:
+        """Shared noise, as in `LowRankScale`: none."""
+        return self.std.new_zeros(self.channels, 0)
 
     @property
     def channels(self) -> int:
@@ -72,6 +123,30 @@ class DiagonalScale(Scale):
     def covariance(self) -> Float[Tensor, "*batch dim dim"]:
         return self.variance().diag_embed()
 
+    def summed_covariance(self, states: int) -> Float[Tensor, "dim dim"]:
+        variance = self.variance().double()
+        return variance.expand(states, variance.shape[-1]).sum(0).diag()
+
+    def lower(self) -> Float[Tensor, "*batch dim dim"]:
+        return self.factor()
+
+    def whiten(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch dim"]:
+        return residual / self.std
+
+    def trace(self, weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
+        return self.variance().double() @ weight.diagonal()
+
+    def gap(self, other: Scale, weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
+        if not isinstance(other, DiagonalScale):
+            return super().gap(other, weight)
+        return DiagonalScale(self.std - other.std).trace(weight)
+
+    def entries(self) -> Float[Tensor, "*batch entry"]:
+        return self.std
+
+    def for_torchsde(self, paths: int) -> Float[Tensor, "paths *entries"]:
+        return self.std.expand(paths, self.channels)
+
     def times(self, dt: float) -> "DiagonalScale":
         return DiagonalScale(self.std * math.sqrt(dt))
 
@@ -81,52 +156,10 @@ class DiagonalScale(Scale):
 
 
 @dataclass(frozen=True, eq=False)
-class LowRankScale(Scale):
-    r"""Diagonal plus low rank, :math:`S = D^2 + UU^\top`, the same for every state.
-
-    By Woodbury's identity with the capacitance :math:`C = I + U^\top D^{-2} U`, a density costs
-    :math:`O(dk^2 + k^3)` once and :math:`O(dk)` per residual.
-    """
-
-    std: Float[Tensor, " dim"]
-    columns: Float[Tensor, "dim rank"]
-
-    @property
-    def channels(self) -> int:
-        return sum(self.columns.shape)
-
-    def apply(self, noise: Float[Tensor, "*#batch noise"]) -> Float[Tensor, "*batch dim"]:
-        dim = len(self.std)
-        return self.std * noise[..., :dim] + noise[..., dim:] @ self.columns.mT
-
-    def factor(self) -> Float[Tensor, "*batch dim noise"]:
-        return torch.cat([self.std.diag(), self.columns], dim=-1)
-
-    def variance(self) -> Float[Tensor, "*batch dim"]:
-        return self.std.square() + self.columns.square().sum(-1)
-
-    def times(self, dt: float) -> "LowRankScale":
-        return LowRankScale(self.std * math.sqrt(dt), self.columns * math.sqrt(dt))
-
-    def log_density(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
-        dim, rank = self.columns.shape
-        whitened = self.columns / self.std[:, None]
-        identity = torch.eye(rank, dtype=whitened.dtype, device=whitened.device)
-        root: Tensor = torch.linalg.cholesky(identity + whitened.mT @ whitened)
-        # D^-2 U L^-T, so that one product per residual gives the Woodbury correction; the small
-        # factor is inverted, since a solve with all of U costs as much as that product
-        inverse: Tensor = torch.linalg.solve_triangular(root, identity, upper=False)
-        projector = (whitened / self.std[:, None]) @ inverse.mT
-        corrections = (residual @ projector).square().sum(-1)
-        # a product with D^-2 instead of a division: one pass less over the residuals
-        squares = residual.square() @ self.std.square().reciprocal() - corrections
-        log_det = 2 * (self.std.log().sum() + root.diagonal().log().sum())
-        return -0.5 * (squares + log_det + dim * LOG_2PI)
-
-
-@dataclass(frozen=True, eq=False)
 class ScaledCorrelation(Scale):
     r"""A state-dependent diagonal times a constant scale, :math:`\mathrm{diag}(s)\,C`."""
+
+    factor_name: ClassVar[str] = "standard deviations times the root of a constant correlation"
 
     std: Float[Tensor, "*batch dim"]
     correlation: Scale
@@ -144,6 +177,23 @@ class ScaledCorrelation(Scale):
     def variance(self) -> Float[Tensor, "*batch dim"]:
         return self.std.square() * self.correlation.variance()
 
+    def whiten(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch dim"]:
+        # a diagonal leaves a factor triangular
+        return self.correlation.whiten(residual / self.std)
+
+    def trace(self, weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
+        std, shape = self.std.double(), weight * self.correlation.covariance().double()
+        return ((std @ shape) * std).sum(-1)
+
+    def gap(self, other: Scale, weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
+        if not isinstance(other, ScaledCorrelation):
+            return super().gap(other, weight)
+        # both are around the same correlation: scales of two states under one law
+        return ScaledCorrelation(self.std - other.std, self.correlation).trace(weight)
+
+    def entries(self) -> Float[Tensor, "*batch entry"]:
+        return self.std * self.correlation.variance().sqrt()
+
     def times(self, dt: float) -> "ScaledCorrelation":
         return ScaledCorrelation(self.std * math.sqrt(dt), self.correlation)
 
@@ -154,6 +204,8 @@ class ScaledCorrelation(Scale):
 @dataclass(frozen=True, eq=False)
 class FullScale(Scale):
     """Any covariance, by its lower Cholesky factor."""
+
+    factor_name: ClassVar[str] = "the lower Cholesky factor"
 
     root: Float[Tensor, "*batch dim dim"]
 
@@ -170,17 +222,29 @@ class FullScale(Scale):
     def variance(self) -> Float[Tensor, "*batch dim"]:
         return self.root.square().sum(-1)
 
+    def lower(self) -> Float[Tensor, "*batch dim dim"]:
+        return self.root
+
+    def whiten(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch dim"]:
+        return _solved(self.root, residual)
+
     def times(self, dt: float) -> "FullScale":
         return FullScale(self.root * math.sqrt(dt))
 
     def log_density(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
-        scaled: Tensor
-        if self.root.ndim == 2:  # one factor for the whole batch: one solve
-            columns = residual.reshape(-1, self.channels).mT
-            scaled = torch.linalg.solve_triangular(self.root, columns, upper=False).mT
-            scaled = scaled.reshape(residual.shape)
-        else:
-            scaled = torch.linalg.solve_triangular(self.root, residual[..., None], upper=False)
-            scaled = scaled[..., 0]
+        squares = self.whiten(residual).square().sum(-1)
         log_det = self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * (scaled.square().sum(-1) + self.channels * LOG_2PI) - log_det
+        return -0.5 * (squares + self.channels * LOG_2PI) - log_det
+
+
+def _solved(
+    root: Float[Tensor, "*#batch dim dim"], residual: Float[Tensor, "*#batch dim"]
+) -> Float[Tensor, "*batch dim"]:
+    """By a lower triangular factor; one factor for the whole batch takes one solve."""
+    solved: Tensor
+    if root.ndim == 2:
+        columns = residual.reshape(-1, residual.shape[-1]).mT
+        solved = torch.linalg.solve_triangular(root, columns, upper=False).mT
+        return solved.reshape(residual.shape)
+    solved = torch.linalg.solve_triangular(root, residual[..., None], upper=False)
+    return solved[..., 0]

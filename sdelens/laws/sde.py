@@ -25,7 +25,7 @@ from sdelens.laws.matrices import (
     integral_of_exponential,
     real_logarithm,
 )
-from sdelens.laws.scale import DiagonalScale, FullScale, Scale
+from sdelens.laws.scale import FullScale, Scale
 from sdelens.paths.trajectories import NO_TOKEN, Trajectories
 
 Density = Literal["discrete", "euler", "kessler", "ozaki", "strang", "exact"]
@@ -72,11 +72,7 @@ class SDE(Law):
 
     def g(self, t: Float[Tensor, ""], y: Float[Tensor, "batch dim"]) -> Float[Tensor, "..."]:
         """The diffusion, for torchsde: a vector where the noise is diagonal, else a matrix."""
-        scale = self.diffusion(_shared(t, y), y)
-        if isinstance(scale, DiagonalScale):
-            return scale.std.expand(y.shape)
-        factor = scale.factor()
-        return factor.expand(len(y), *factor.shape[-2:])
+        return self.diffusion(_shared(t, y), y).for_torchsde(len(y))
 
     def g_prod(
         self, t: Float[Tensor, ""], y: Float[Tensor, "batch dim"], v: Float[Tensor, "batch noise"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.laws.densities import noise_of_step, require_narrow
-from sdelens.laws.expansion import Coefficients, factor
+from sdelens.laws.expansion import Coefficients
 from sdelens.laws.jets import Jets
 from sdelens.laws.law import Gaussian, Predictive
 from sdelens.laws.matrices import integral_of_exponential
@@ -66,7 +66,7 @@ class Composed(Predictive):
     def _columns(self) -> Float[Tensor, "k *batch dim"]:
         """A root of the noise, along which derivatives are taken."""
         centre = self.inner.mean
-        root = factor(self.inner.scale).expand(*centre.shape, centre.shape[-1])
+        root = self.inner.scale.lower().expand(*centre.shape, centre.shape[-1])
         return root.movedim(-1, 0)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.laws.constant_noise import ConstantNoise
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Noise, group_of, prefixed
 from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
 from sdelens.paths.moments import nearest
@@ -44,10 +44,10 @@ StatelessNoise = ConstantNoise | TimedNoise
 """Noise that is the same in every state."""
 
 
-def restored_noise(tensors: dict[str, Tensor]) -> StatelessNoise:
+def restored_noise(spec: NoiseSpec, tensors: dict[str, Tensor]) -> StatelessNoise:
     """The noise that was saved with these tensors."""
-    if "deviations" not in tensors:
-        return ConstantNoise(**tensors)
+    if not spec.by_time:
+        return ConstantNoise.restore(spec, tensors)
     shape = group_of(tensors, "shape")
-    around = ConstantNoise(**shape) if shape else None
+    around = ConstantNoise.restore(spec, shape) if shape else None
     return TimedNoise(tensors["times"], tensors["deviations"], around)

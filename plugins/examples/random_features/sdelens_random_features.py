@@ -56,11 +56,15 @@ class RandomFeaturesProbe:
         ordered = {name: torch.tensor(a).float().contiguous() for name, a in arrays.items()}
         mean = RandomFeatures(**ordered)
         spread = (moved - fitted.predict(inputs).reshape(moved.shape)).std(0)
-        return Fit(KernelSDE(mean, ConstantNoise(torch.tensor(spread).float()), dt=dt_of(train)))
+        return Fit(
+            KernelSDE(
+                mean, ConstantNoise.independent(torch.tensor(spread).float()), dt=dt_of(train)
+            )
+        )
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:
         mean = RandomFeatures(**group_of(dict(tensors), "mean"))
-        noise = ConstantNoise(**group_of(dict(tensors), "noise"))
+        noise = ConstantNoise.independent(tensors["noise.std"])
         return KernelSDE(mean, noise, dt=config["dt"])
 
 

@@ -44,7 +44,9 @@ class ConstantProbe:
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        return self._kernel(AdditiveMean(**mean), restored_noise(noise), config["dt"])
+        return self._kernel(
+            AdditiveMean(**mean), restored_noise(NoiseSpec.parse(self.noise), noise), config["dt"]
+        )
 
     def _kernel(self, mean: AdditiveMean, noise: StatelessNoise, dt: float) -> KernelSDE:
         return KernelSDE(mean, noise, dt=dt, density=self.density, diagonal=noise.diagonal)

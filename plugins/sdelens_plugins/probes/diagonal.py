@@ -87,7 +87,9 @@ class DiagonalProbe:
         if self.density == "exact":
             return LinearSDE(**dict(tensors), dt=config["dt"])
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        return self._kernel(AdditiveMean(**mean), restored_noise(noise), config["dt"])
+        return self._kernel(
+            AdditiveMean(**mean), restored_noise(NoiseSpec.parse(self.noise), noise), config["dt"]
+        )
 
     def _kernel(self, mean: AdditiveMean, noise: StatelessNoise, dt: float) -> KernelSDE:
         return KernelSDE(mean, noise, dt=dt, density="discrete", diagonal=noise.diagonal)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,8 @@ from sdelens.estimation.regimes import Departures, Regimes, SwitchingLaw
 from sdelens.estimation.selection import selected
 from sdelens.estimation.starts import best_start, sampled
 from sdelens.fitting.baselines import Effort
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Epoch, Fit, Watch
 from sdelens.seeds import derive
@@ -63,7 +65,10 @@ class SwitchingProbe:
     tolerance: float = 2e-5
 
     def __post_init__(self) -> None:
-        NoiseSpec(self.noise)  # a form that is none is an error before any work
+        if not issubclass(NoiseSpec(self.noise).family(2).scale, DiagonalScale | LowRankScale):
+            raise UsageError(
+                f"noise of regimes must be scalar, diagonal or correlated:K, got {self.noise!r}"
+            )
         if self.regimes is not None and self.regimes < 1:
             raise UsageError(f"regimes must be 1 or more, or none to choose, got {self.regimes}")
         if not (self.floor > 0 and self.starts > 0 and self.passes > 0 and self.ridge >= 0):
@@ -83,7 +88,8 @@ class SwitchingProbe:
         linear = _common(moments, held)
         covariance = second_moment(linear, moments)
         prior = self._prior(moments, covariance.diagonal())
-        noise = ConstantNoise.of(NoiseSpec(self.noise), covariance)
+        scale = ConstantNoise.of(NoiseSpec(self.noise), covariance).scale
+        noise = cast(DiagonalScale | LowRankScale, scale)  # no other passes `__post_init__`
         seen, unseen = (
             Departures(paths, linear.to(torch.float32)) for paths in (train, validation)
         )

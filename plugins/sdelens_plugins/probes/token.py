@@ -55,4 +55,4 @@ class TokenProbe:
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kernel:
         del config  # everything is in the tensors
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        return Kernel(AdditiveMean(**mean), restored_noise(noise))
+        return Kernel(AdditiveMean(**mean), restored_noise(NoiseSpec.parse(self.noise), noise))

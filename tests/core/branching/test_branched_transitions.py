@@ -47,7 +47,7 @@ BRANCHES = 4
 @pytest.fixture(scope="module")
 def chain():
     model = Chain()
-    law = kernel(model.a / (1 - model.c), 1, ConstantNoise(torch.ones(1)))
+    law = kernel(model.a / (1 - model.c), 1, ConstantNoise.independent(torch.ones(1)))
     return chain_study(model, law, sampler=Sampler())
 
 
@@ -215,7 +215,7 @@ def test_the_expected_saving_is_the_ratio_of_the_targets_variances():
 def test_a_mean_learned_from_branches_has_the_variance_that_theory_says(origin):
     """Of the linear coefficient of a chain, over disjoint sets of texts, plain and branched."""
     model = Chain(b=0.0, c=0.0, a=0.3)  # the state tells all: S = 1 - a², nothing unreached
-    law = kernel(0.3, 1, ConstantNoise(torch.ones(1)))
+    law = kernel(0.3, 1, ConstantNoise.independent(torch.ones(1)))
     study = chain_study(model, law, sampler=Sampler(), documents=240, length=40)
     steps = steps_of(study, origin, list(range(150)), branches=8)
     view, viewed = study.single

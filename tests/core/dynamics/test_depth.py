@@ -44,7 +44,7 @@ def walk():
     mean = AdditiveMean(
         torch.eye(DIM), torch.zeros(1), torch.zeros(1, DIM), blank, torch.zeros(0, DIM)
     )
-    return KernelSDE(mean, ConstantNoise(torch.ones(DIM)))
+    return KernelSDE(mean, ConstantNoise.independent(torch.ones(DIM)))
 
 
 def analyzed(deviation, *, spec="standard"):

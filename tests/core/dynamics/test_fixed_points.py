@@ -87,7 +87,9 @@ class Well(Mean):
 
 
 def test_a_step_of_a_kernel_is_its_own_and_of_an_instant_law_the_flow_of_its_drift():
-    kernel = KernelSDE(Well(), ConstantNoise(torch.tensor([0.3]).double()), 0.1, "euler")
+    kernel = KernelSDE(
+        Well(), ConstantNoise.independent(torch.tensor([0.3]).double()), 0.1, "euler"
+    )
     x = torch.tensor([[0.5], [2.0]]).double()
     own = StepMap.of(kernel, 0.0)
     assert torch.allclose(own.mean(x), kernel.transition(torch.zeros(2).double(), x).mean)

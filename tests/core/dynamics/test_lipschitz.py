@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from sdelens.dynamics.lipschitz import SILU, Perceptron, drift_bound, flattened, noise_bound
+from sdelens.dynamics.lipschitz import SILU, Perceptron, drift_bound, noise_bound
 from sdelens.dynamics.regularity import Regularity
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.estimation.noise import ConstantNoise, NoiseFeatures, NoiseSpec, StateDependentNoise
@@ -70,7 +70,7 @@ def regularity(law, x):
 @pytest.mark.parametrize("dt", [1.0, 0.5])
 def test_the_constant_of_a_linear_kernel_is_exact_and_attained(dt):
     matrix = normals(4, 4)
-    law = KernelSDE(additive(matrix), ConstantNoise(torch.ones(4)), dt=dt)
+    law = KernelSDE(additive(matrix), ConstantNoise.independent(torch.ones(4)), dt=dt)
     bound = drift_bound(law)
     assert bound.exact
     assert bound.value == pytest.approx(
@@ -89,7 +89,7 @@ def test_a_linear_sde_has_the_norm_of_its_matrix_per_unit_of_time():
 
 
 def test_the_slope_of_a_tanh_law_is_seen_though_no_bound_is_known():
-    law = KernelSDE(Tanh(), ConstantNoise(torch.ones(1)))
+    law = KernelSDE(Tanh(), ConstantNoise.independent(torch.ones(1)))
     found = regularity(law, torch.linspace(-3, 3, 301)[:, None])
     assert drift_bound(law).value is None
     # 3 sech^2(3 x) - 1 is 2 at zero and -1 far out
@@ -103,7 +103,8 @@ def test_the_bound_of_one_hidden_unit_is_attained():
     )
     plain = NoiseFeatures(torch.zeros(1), torch.full((1,), 0.5), Clock(0.0, 1.0, 0))
     law = KernelSDE(
-        Bent(additive(torch.eye(1)), torch.zeros(1, 1), net, plain), ConstantNoise(torch.ones(1))
+        Bent(additive(torch.eye(1)), torch.zeros(1, 1), net, plain),
+        ConstantNoise.independent(torch.ones(1)),
     )
     assert isinstance(law.mean, Perceptron)
     bound = drift_bound(law)
@@ -117,7 +118,8 @@ def test_the_bound_of_a_perceptron_holds_and_counts_its_linear_path():
     net = network(own.size, 16, 16, dim)
     direct = normals(own.size, dim, seed=5)
     law = KernelSDE(
-        Bent(additive(normals(dim, dim)), direct, net, own), ConstantNoise(torch.ones(3))
+        Bent(additive(normals(dim, dim)), direct, net, own),
+        ConstantNoise.independent(torch.ones(3)),
     )
     bound = drift_bound(law).value
     assert float(regularity(law, 3 * normals(200, 3)).drift.max()) < bound
@@ -144,12 +146,12 @@ def test_the_bound_of_sigma_holds_between_any_two_states(form):
     gap = (law.diffusion(t, x).factor() - law.diffusion(t, y).factor()).flatten(1).norm(dim=1)
     assert float((gap / (x - y).norm(dim=1)).max()) < noise_bound(law).value
     assert float(regularity(law, x).noise.max()) < noise_bound(law).value
-    same = (flattened(law.diffusion(t, x)) - flattened(law.diffusion(t, y))).norm(dim=1)
+    same = (law.diffusion(t, x).entries() - law.diffusion(t, y).entries()).norm(dim=1)
     assert torch.allclose(same, gap, rtol=1e-3, atol=1e-4)
 
 
 def test_linear_growth_of_a_linear_law_is_its_closed_form():
-    law = KernelSDE(additive(3 * torch.eye(2)), ConstantNoise(torch.full((2,), 0.5)))
+    law = KernelSDE(additive(3 * torch.eye(2)), ConstantNoise.independent(torch.full((2,), 0.5)))
     x = normals(30, 2)
     squares = x.square().sum(-1)
     expected = ((4 * squares + 0.5) / (1 + squares)).sqrt()

@@ -11,12 +11,11 @@ from sdelens.dynamics.lyapunov import (
     DriftCondition,
     Quadratic,
     lyapunov_matrix,
-    weighted_gap,
-    weighted_trace,
 )
 from sdelens.dynamics.region import Region
 from sdelens.dynamics.step_map import StepMap
-from sdelens.laws.scale import DiagonalScale, FullScale, LowRankScale, ScaledCorrelation
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale, FullScale, ScaledCorrelation
 from sdelens.seeds import generator
 from sdelens.testing.double_well import potential
 from sdelens.testing.lorenz import noisy_lorenz
@@ -72,7 +71,7 @@ def test_a_weighted_trace_is_that_of_the_covariance(kind):
     scale, root = scales(7)[kind], normals(3, 3, seed=7)
     weight = root @ root.mT
     expected = torch.einsum("ij,...ji->...", weight, scale.covariance())
-    assert torch.allclose(weighted_trace(weight, scale), expected)
+    assert torch.allclose(scale.trace(weight), expected)
 
 
 @pytest.mark.parametrize("kind", ["diagonal", "full", "low rank", "scaled"])
@@ -86,7 +85,7 @@ def test_a_weighted_gap_is_that_of_the_factors(kind):
     }[kind]()
     weight, gap = root @ root.mT, first.factor() - second.factor()
     expected = torch.einsum("ij,...jk,...ik->...", weight, gap, gap)
-    assert torch.allclose(weighted_gap(weight, first, second), expected)
+    assert torch.allclose(first.gap(second, weight), expected)
 
 
 def test_kv_is_the_mean_of_v_over_simulated_steps():

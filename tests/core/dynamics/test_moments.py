@@ -83,7 +83,7 @@ def step_covariance(system):
 def kernel(matrix, std, by_time):
     blank, times = torch.empty(0, dtype=torch.long), torch.arange(len(by_time)).double()
     mean = AdditiveMean(matrix, times, by_time, blank, torch.zeros(0, len(matrix)).double())
-    return KernelSDE(mean, ConstantNoise(std))
+    return KernelSDE(mean, ConstantNoise.independent(std))
 
 
 def test_the_recursion_is_what_simulation_finds_for_any_starts():

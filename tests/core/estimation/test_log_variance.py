@@ -84,7 +84,7 @@ def test_states_far_away_have_the_noise_of_the_edge(seen):
 
 def test_the_correlation_inside_the_scale_is_found(seen):
     noise = log_linear_noise(seen, start(seen), 0.0).correlated(NoiseSpec("full"), seen)
-    root = noise.correlation.root.double()
+    root = noise.correlation.scale.root.double()
     found = (root @ root.mT)[[0, 0, 1], [1, 2, 2]]
     # Var r = (1 - r²)²/N, and as much again for the estimated scale
     assert_close(found, torch.full((3,), 0.5).double(), rtol=0, atol=4 * 2**0.5 * 0.75 / 4000**0.5)

@@ -7,8 +7,10 @@ from torch.testing import assert_close
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import FLOOR, StateDependentNoise, features_of, fit_noise
 from sdelens.estimation.optimise import Schedule
-from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec, factor_analysis
+from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Mean
+from sdelens.laws.noise_families.diagonal import Diagonal
+from sdelens.laws.noise_families.low_rank import factor_analysis
 from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Trajectories
 
@@ -67,9 +69,17 @@ def test_a_name_that_is_no_noise_is_an_error(name):
 
 
 def test_the_rank_stays_below_the_dimension():
-    assert NoiseSpec("correlated:64").rank(8) == 7
-    assert NoiseSpec("diagonal").rank(8) is None
-    assert NoiseSpec("full").rank(8) is None
+    covariance = torch.eye(8, dtype=torch.float64) + 1
+    scale = ConstantNoise.of(NoiseSpec("correlated:64"), covariance).scale
+    assert scale.columns.shape == (8, 7)
+
+
+@pytest.mark.parametrize("name", ["scalar", "correlated:2", "full"])
+def test_one_coordinate_has_diagonal_noise_in_every_family(name):
+    assert NoiseSpec(name).family(1) == Diagonal()
+    noise = ConstantNoise.of(NoiseSpec(name), torch.tensor([[4.0]]).double())
+    assert noise.scale.std.tolist() == [2.0]
+    assert ConstantNoise.restore(NoiseSpec(name), noise.tensors()).scale.std.tolist() == [2.0]
 
 
 def test_factor_analysis_recovers_loadings_and_unique_deviations():
@@ -90,9 +100,9 @@ def test_constant_correlated_noise_has_the_covariance_of_the_residuals():
     found = noise(torch.zeros(()), torch.zeros(5)).covariance()
     assert_close(found, truth, atol=0.03, rtol=0.02)
     diagonal = ConstantNoise.of(NoiseSpec("diagonal"), truth.double())
-    assert_close(diagonal.std.square(), truth.diagonal())
+    assert_close(diagonal.scale.std.square(), truth.diagonal())
     scalar = ConstantNoise.of(NoiseSpec("scalar"), truth.double())
-    assert_close(scalar.std.square(), truth.diagonal().mean().expand(5))
+    assert_close(scalar.scale.std.square(), truth.diagonal().mean().expand(5))
     full = ConstantNoise.of(NoiseSpec("full"), truth.double())
     # a millionth of each variance is added, so that copies of a coordinate have a density
     assert_close(full.scale.covariance(), truth, atol=1e-5, rtol=1e-5)
@@ -124,7 +134,7 @@ def test_state_dependent_noise_beats_constant_noise_and_starts_as_it():
     ).member(0)
     flat = held.flat()
     floor = FLOOR * start.features.std
-    widened = (floor + constant.std).expand(flat.x.shape)
+    widened = (floor + constant.scale.std).expand(flat.x.shape)
     assert_close(start(flat.t, flat.x).std, widened)
     found = fitted("diagonal", train, held)
     better = found(flat.t, flat.x).log_density(flat.following)
@@ -157,7 +167,7 @@ def test_correlated_state_dependent_noise_recovers_the_correlation(spec):
 @pytest.mark.parametrize("spec", ["scalar", "diagonal", "correlated:1", "full"])
 def test_what_is_saved_comes_back_bit_for_bit(spec):
     noise = fitted(spec, heteroscedastic(40, 10), heteroscedastic(20, 10, seed=1), steps=5)
-    again = StateDependentNoise.restore(noise.tensors(), waves=2)
+    again = StateDependentNoise.restore(noise.tensors(), 2, NoiseSpec(spec))
     t, x = torch.arange(7.0), randn(7, 2)
     following = randn(7, 2, seed=3)
     assert torch.equal(noise(t, x).log_density(following), again(t, x).log_density(following))

@@ -19,7 +19,7 @@ def kernel(decay, std, dim=2, known=0):
     mean = AdditiveMean(
         decay * torch.eye(dim), torch.zeros(1), torch.zeros(1, dim), tokens, effects
     )
-    return Kernel(mean, ConstantNoise(torch.full((dim,), std)))
+    return Kernel(mean, ConstantNoise.independent(torch.full((dim,), std)))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_times_advance_with_the_steps():
     dim, times = 1, torch.arange(4.0) / 2
     blank = torch.empty(0, dtype=torch.long)
     mean = AdditiveMean(torch.zeros(1, 1), times, 10 * times[:, None], blank, torch.zeros(0, dim))
-    law = Kernel(mean, ConstantNoise(torch.full((1,), 1e-6)))
+    law = Kernel(mean, ConstantNoise.independent(torch.full((1,), 1e-6)))
     states = iterated(law, torch.zeros(1), torch.zeros(1, 1), dt=0.5, steps=4, draws=2, seed=0)
     assert [round(float(s[0, 0])) for s in states] == [0, 5, 10, 15]
 

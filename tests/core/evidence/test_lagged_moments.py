@@ -23,7 +23,7 @@ def kernel(matrix, std, offset=0.0):
     blank = torch.empty(0, dtype=torch.long)
     shift = torch.full((1, dim), offset)
     mean = AdditiveMean(matrix, torch.zeros(1), shift, blank, torch.zeros(0, dim))
-    return KernelSDE(mean, ConstantNoise(torch.full((dim,), std)))
+    return KernelSDE(mean, ConstantNoise.independent(torch.full((dim,), std)))
 
 
 def gaps(law, states, seed=0):

@@ -26,7 +26,7 @@ def kernel(matrix, std):
     dim = len(matrix)
     blank = torch.empty(0, dtype=torch.long)
     mean = AdditiveMean(matrix, torch.zeros(1), torch.zeros(1, dim), blank, torch.zeros(0, dim))
-    return KernelSDE(mean, ConstantNoise(torch.full((dim,), std)))
+    return KernelSDE(mean, ConstantNoise.independent(torch.full((dim,), std)))
 
 
 def autoregression(paths, length, seed, *coefficients, dim=1):

@@ -6,10 +6,11 @@ import pytest
 import torch
 from scipy.stats import chi2, norm
 
-from sdelens.evidence.residuals import chi_square_score, directions, is_normal, whitened
+from sdelens.evidence.residuals import chi_square_score, directions, is_normal
 from sdelens.laws.law import Gaussian, Law
 from sdelens.laws.mixture import Mixture
-from sdelens.laws.scale import DiagonalScale, FullScale, LowRankScale, ScaledCorrelation
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale, FullScale, ScaledCorrelation
 from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 
@@ -38,12 +39,12 @@ def test_residuals_are_solved_by_the_lower_factor_of_the_covariance(scale):
     residual = drawn(7, 3, 5)
     root = torch.linalg.cholesky(scale.covariance())
     expected = torch.linalg.solve(root, residual[..., None])[..., 0]
-    assert torch.allclose(whitened(scale, residual), expected, rtol=1e-9)
+    assert torch.allclose(scale.whiten(residual), expected, rtol=1e-9)
 
 
 def test_the_length_and_the_volume_give_the_log_density():
     residual, scale = drawn(7, 3, 5), SCALES["scaled low rank"]
-    squares = whitened(scale, residual).square().sum(-1)
+    squares = scale.whiten(residual).square().sum(-1)
     volume = torch.linalg.slogdet(2 * torch.pi * scale.covariance())[1]
     assert torch.allclose(-(squares + volume) / 2, scale.log_density(residual))
 

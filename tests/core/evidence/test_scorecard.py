@@ -18,7 +18,7 @@ def kernel(decay, std, dim=3):
     blank = torch.empty(0, dtype=torch.long)
     still = torch.zeros(1, dim)
     mean = AdditiveMean(decay * torch.eye(dim), torch.zeros(1), still, blank, torch.zeros(0, dim))
-    return Kernel(mean, ConstantNoise(torch.full((dim,), std)))
+    return Kernel(mean, ConstantNoise.independent(torch.full((dim,), std)))
 
 
 @pytest.fixture(scope="module")

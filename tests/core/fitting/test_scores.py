@@ -28,7 +28,7 @@ class Shrinking(Mean):
 
 
 def law(a, std=1.0, dim=2):
-    return Kernel(Shrinking(a), ConstantNoise(torch.full((dim,), std)))
+    return Kernel(Shrinking(a), ConstantNoise.independent(torch.full((dim,), std)))
 
 
 def walks(paths=60, length=12, dim=2, seed=0):

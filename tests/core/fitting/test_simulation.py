@@ -12,7 +12,8 @@ from sdelens.estimation.additive import AdditiveMean
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.simulation import brownian_interval, simulate, step_times
 from sdelens.laws.law import Noise
-from sdelens.laws.scale import DiagonalScale, LowRankScale, ScaledCorrelation
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale, ScaledCorrelation
 from sdelens.laws.sde import KernelSDE, LinearSDE
 from sdelens.paths.basis import Basis
 from sdelens.seeds import derive

@@ -10,7 +10,8 @@ from sdelens.estimation.noise import ConstantNoise
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.language.noise_magnitude import Magnitudes, along, magnitude, magnitudes, uncertainty
 from sdelens.laws.law import Noise
-from sdelens.laws.scale import DiagonalScale, FullScale, LowRankScale
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale, FullScale
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
@@ -51,7 +52,7 @@ def fitted(paths, noise, basis="raw", members=(), dt=1.0):
 
 
 def test_constant_noise_has_its_standardised_size(paths):
-    fit = fitted(paths, ConstantNoise(torch.tensor([0.5, 4.0])))
+    fit = fitted(paths, ConstantNoise.independent(torch.tensor([0.5, 4.0])))
     found = Magnitudes.of(fit, fit.encoded(paths))
     spread = fit.basis.spread
     truth = float((((0.5 / spread[0]) ** 2 + (4.0 / spread[1]) ** 2) / 2).sqrt())
@@ -62,7 +63,7 @@ def test_constant_noise_has_its_standardised_size(paths):
 
 def test_it_is_of_one_step_whatever_the_unit_of_time(paths):
     z, t = torch.ones(4, 2), torch.zeros(4)
-    noise = ConstantNoise(torch.tensor([0.5, 4.0]))
+    noise = ConstantNoise.independent(torch.tensor([0.5, 4.0]))
     per_step = magnitude(fitted(paths, noise), t, z)
     torch.testing.assert_close(magnitude(fitted(paths, noise, dt=0.1), t, z), per_step)
 

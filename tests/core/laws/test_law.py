@@ -4,7 +4,8 @@ from torch.distributions import MultivariateNormal
 
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.laws.law import Gaussian, Kernel, Noise, group_of, prefixed
-from sdelens.laws.scale import DiagonalScale, LowRankScale
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale
 from sdelens.paths.trajectories import Trajectories
 
 DIM = 3

@@ -4,7 +4,8 @@ from torch.distributions import MultivariateNormal
 
 from sdelens.laws.law import Gaussian
 from sdelens.laws.mixture import Mixture
-from sdelens.laws.scale import DiagonalScale, LowRankScale
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale
 
 DIM = 3
 

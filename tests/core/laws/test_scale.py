@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
 
-from sdelens.laws.scale import DiagonalScale, FullScale, LowRankScale, ScaledCorrelation
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale, FullScale, ScaledCorrelation
 
 DIM = 4
 

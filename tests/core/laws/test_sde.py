@@ -11,7 +11,8 @@ from sdelens.estimation.additive import AdditiveMean
 from sdelens.laws.coefficient_sde import CoefficientSDE
 from sdelens.laws.law import Noise
 from sdelens.laws.matrices import eigenbasis, integral_of_exponential, real_logarithm
-from sdelens.laws.scale import DiagonalScale, LowRankScale, ScaledCorrelation
+from sdelens.laws.noise_families.low_rank import LowRankScale
+from sdelens.laws.scale import DiagonalScale, ScaledCorrelation
 from sdelens.laws.sde import KernelSDE, LinearSDE
 from sdelens.paths.trajectories import Trajectories
 

@@ -352,7 +352,7 @@ def affine(shift, by_token=None, sde=True):
         known=known,
         by_token=torch.zeros(0, dim) if by_token is None else by_token,
     )
-    return (KernelSDE if sde else Kernel)(mean, ConstantNoise(torch.ones(dim)))
+    return (KernelSDE if sde else Kernel)(mean, ConstantNoise.independent(torch.ones(dim)))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sdelens.errors import BadNumbers
+from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Gaussian, Kernel
 from sdelens.laws.scale import DiagonalScale, FullScale
 from sdelens.protocols import Fit
@@ -78,7 +79,7 @@ class Varying(LinearProbe):
 
     def fit(self, train, validation, *, seed, watch):
         fit = super().fit(train, validation, seed=seed, watch=watch)
-        noise = replace(fit.law.noise, std=fit.law.noise.std * (1 + 1e-3 * torch.rand(1)))
+        noise = ConstantNoise.independent(fit.law.noise.scale.std * (1 + 1e-3 * torch.rand(1)))
         return Fit(replace(fit.law, noise=noise))
 
 
@@ -136,7 +137,7 @@ class Learning(LinearProbe):
 
     def fit(self, train, validation, *, seed, watch):
         fit = super().fit(train, validation, seed=seed, watch=watch)
-        noise = replace(fit.law.noise, std=fit.law.noise.std.clone().requires_grad_())
+        noise = ConstantNoise.independent(fit.law.noise.scale.std.clone().requires_grad_())
         return Fit(replace(fit.law, noise=noise))
 
 

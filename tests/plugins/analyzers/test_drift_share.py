@@ -20,7 +20,7 @@ DECAY = 0.5
 @pytest.fixture(scope="module")
 def sides():
     """Paths of X' = X/2 + noise, near enough to stationary from their second state on."""
-    law = kernel(DECAY, 3, ConstantNoise(torch.full((3,), (1 - DECAY**2) ** 0.5)))
+    law = kernel(DECAY, 3, ConstantNoise.independent(torch.full((3,), (1 - DECAY**2) ** 0.5)))
     return three_sides(law)
 
 
@@ -30,7 +30,9 @@ def study(stories):
 
 
 def off(std=1.0, decay=DECAY):
-    return kernel(decay, 3, ConstantNoise(torch.full((3,), std * (1 - DECAY**2) ** 0.5)))
+    return kernel(
+        decay, 3, ConstantNoise.independent(torch.full((3,), std * (1 - DECAY**2) ** 0.5))
+    )
 
 
 def test_it_fulfils_the_protocol():
@@ -104,7 +106,7 @@ def test_no_documents_are_refused():
 
 
 def test_over_short_steps_the_comparison_is_with_the_random_walk():
-    law = kernel(0.95, 3, ConstantNoise(torch.full((3,), (1 - 0.95**2) ** 0.5)))
+    law = kernel(0.95, 3, ConstantNoise.independent(torch.full((3,), (1 - 0.95**2) ** 0.5)))
     finding = DriftShareAnalyzer().analyze(around(law, three_sides(law)), seed=0)
     assert "the random walk has none" in finding.headline
     assert len(finding.figures[0].panels[0].layers) == 1

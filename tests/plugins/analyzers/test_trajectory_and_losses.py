@@ -16,6 +16,7 @@ from sdelens.estimation.selection import selected
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.study import Analyzer, Study, Viewed
 from sdelens.laws.law import Mean
+from sdelens.laws.scale import FullScale
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
@@ -53,7 +54,7 @@ def kernel(matrix, std):
     dim = len(matrix)
     blank = torch.empty(0, dtype=torch.long)
     mean = AdditiveMean(matrix, torch.zeros(1), torch.zeros(1, dim), blank, torch.zeros(0, dim))
-    return KernelSDE(mean, ConstantNoise(torch.full((dim,), std)))
+    return KernelSDE(mean, ConstantNoise.independent(torch.full((dim,), std)))
 
 
 def around(law, train, validation, test, history=(), settings=None, **more):
@@ -207,7 +208,7 @@ def test_the_headline_says_when_bands_are_too_narrow_or_too_wide(known):
 
 
 def test_bands_of_correlated_noise_that_are_too_narrow_have_another_cause(known):
-    noise = ConstantNoise(torch.full((4,), 0.5), root=0.5 * torch.eye(4))
+    noise = ConstantNoise(FullScale(0.5 * torch.eye(4)))
     law = replace(kernel(0.9 * torch.eye(4), 0.5), noise=noise, diagonal=False)
     study = around(law, *known, settings={"noise": "correlated:2"})
     finding = TrajectoryAnalyzer().analyze(study, seed=0)
@@ -264,7 +265,7 @@ class Square(Mean):
 
 
 def test_a_lead_over_the_linear_law_is_as_large_as_is_known():
-    law, sides = KernelSDE(Square(), ConstantNoise(torch.full((2,), 0.1))), []
+    law, sides = KernelSDE(Square(), ConstantNoise.independent(torch.full((2,), 0.1))), []
     for count in (4000, 500, 400):
         x, noise = torch.randn(2, count, 2, generator=generator(0, "square", count))
         following = x**2 - 1 + noise / 10

@@ -38,7 +38,7 @@ def kernel(decay):
     blank = torch.empty(0, dtype=torch.long)
     matrix, zero = decay * torch.eye(2), torch.zeros(1, 2)
     mean = AdditiveMean(matrix, torch.zeros(1), zero, blank, torch.zeros(0, 2))
-    return KernelSDE(mean, ConstantNoise(torch.ones(2)))
+    return KernelSDE(mean, ConstantNoise.independent(torch.ones(2)))
 
 
 def studied(law, members=(), documents=30, steps=10):
@@ -76,7 +76,7 @@ def test_an_exact_law_is_an_sde_to_which_the_theorem_applies():
 
 def test_of_an_unknown_law_nothing_is_promised_and_its_slope_grows_outwards():
     finding = WellPosednessAnalyzer().analyze(
-        studied(KernelSDE(Cubic(), ConstantNoise(torch.ones(2)))), seed=0
+        studied(KernelSDE(Cubic(), ConstantNoise.independent(torch.ones(2)))), seed=0
     )
     assert "no bound is known" in finding.headline
     assert "not known" in finding.headline

@@ -54,10 +54,11 @@ class Generators:
         means = {WALK: random_walk(moments), IID: position}
         noise = noise_spec(fitted.record, moments.dim)
         laws = constant_laws(means, moments, held, noise, train)
+        independent = noise.family(moments.dim).scale.independent
         nulls = {
             name: replace(
                 fitted,
-                law=KernelSDE(law.mean, law.noise, dt=fitted.dt, diagonal=noise.diagonal),
+                law=KernelSDE(law.mean, law.noise, dt=fitted.dt, diagonal=independent),
                 members=(),
             )
             for name, law in laws.items()

@@ -10,7 +10,7 @@ from torch import Tensor
 from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.normality import NormalScores
-from sdelens.evidence.residuals import chi_square_score, directions, is_normal, whitened
+from sdelens.evidence.residuals import chi_square_score, directions, is_normal
 from sdelens.evidence.scorecard import past, pieces
 from sdelens.laws.law import Law
 from sdelens.paths.trajectories import Trajectories
@@ -91,7 +91,7 @@ class _Totals:
         predicted, steps = self.law.predict(past(block)), block.steps
         residual, scale = block.states[:, 1:] - predicted.mean, predicted.covariance()
         marginal = (residual / scale.variance().sqrt())[steps].double()
-        r = whitened(scale, residual)[steps].double()
+        r = scale.whiten(residual)[steps].double()
         squares = r.square().sum(-1)
         length = chi_square_score(squares, self.dim)
         projected = r @ self.directions.to(r.device)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdelens.dynamics.exponents import FAR, Exponents
 from sdelens.dynamics.long_run import LongRun
-from sdelens.dynamics.lyapunov import Quadratic, weighted_trace
+from sdelens.dynamics.lyapunov import Quadratic
 from sdelens.dynamics.region import Region
 from sdelens.dynamics.sample import Sample
 from sdelens.dynamics.step_map import StepMap
@@ -24,12 +24,6 @@ from sdelens_plugins.analyzers.stability.linear_part import contraction, spectra
 
 ROUNDING = 1e-6
 """A smaller error of an exponent is the rounding of float32."""
-NOISE_ROOTS = {
-    "DiagonalScale": "the diagonal of standard deviations",
-    "ScaledCorrelation": "standard deviations times the root of a constant correlation",
-    "LowRankScale": "a constant diagonal beside constant columns",
-    "FullScale": "the lower Cholesky factor",
-}
 READING = (
     "All of this is sampled evidence about the fit, not a certificate, and describes the model "
     "only as far as the fit does: a condition that holds at all sampled states may fail between "
@@ -94,14 +88,14 @@ class StabilityResults:
 
     def reading(self) -> str:
         """Which theorems do not apply, the root of the noise, and how to read the rest."""
-        kind = type(StepMap.of(self.fitted.sde, self.test.t[:1]).scale(self.test.x[:1])).__name__
-        root = f"The root of the noise covariance is {NOISE_ROOTS.get(kind, kind)}."
+        scale = StepMap.of(self.fitted.sde, self.test.t[:1]).scale(self.test.x[:1])
+        root = f"The root of the noise covariance is {scale.factor_name}."
         return f"{self._theorems()} {root} {READING}"
 
     def _theorems(self) -> str:
         """Which of the paper's theorems do not apply, and why."""
         centre = self.region.centre.to(self.fitted.basis.encoder)[None]
-        size = float(weighted_trace(self.form.matrix, self.step.scale(centre)).max())
+        size = float(self.step.scale(centre).trace(self.form.matrix).max())
         share = size / float(self.condition.v.mean())
         sentences = []
         if self.fitted.sde.density == "discrete":

@@ -107,7 +107,7 @@ class HeteroscedasticProbe:
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelSDE:
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        restored = LogLinearNoise.restore(noise, self.encoding)
+        restored = LogLinearNoise.restore(noise, self.encoding, NoiseSpec(self.noise))
         return self._law(AdditiveMean(**mean), restored, config["dt"])
 
     def _law(self, mean: AdditiveMean, noise: LogLinearNoise, dt: float) -> KernelSDE:

@@ -121,7 +121,9 @@ class LowRankProbe:
         if self.density == "exact":
             return LinearSDE(**dict(tensors), dt=config["dt"])
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
-        return self._kernel(LowRankMean(**mean), ConstantNoise(**noise), config["dt"])
+        return self._kernel(
+            LowRankMean(**mean), ConstantNoise.restore(NoiseSpec(self.noise), noise), config["dt"]
+        )
 
     def _kernel(self, mean: LowRankMean, noise: ConstantNoise, dt: float) -> KernelSDE:
         return KernelSDE(mean, noise, dt=dt, density="discrete", diagonal=noise.diagonal)

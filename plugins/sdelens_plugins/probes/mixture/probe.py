@@ -18,13 +18,14 @@ from sdelens.estimation.additive import (
     times_of,
 )
 from sdelens.estimation.expectation_maximisation import Prior, expected
-from sdelens.estimation.noise import ConstantNoise, NoiseSpec, features_of
+from sdelens.estimation.noise import features_of
 from sdelens.estimation.optimise import Group, Schedule, minimise
 from sdelens.estimation.selection import selected
 from sdelens.estimation.starts import best_start, sampled, stacked
 from sdelens.fitting.baselines import Effort
 from sdelens.laws.law import Gaussian, Law, group_of, prefixed
 from sdelens.laws.mixture import Mixture
+from sdelens.laws.noise_families.family import variances
 from sdelens.laws.scale import DiagonalScale
 from sdelens.paths.trajectories import Paths, Trajectories, Transitions
 from sdelens.protocols import Fit, Watch
@@ -131,22 +132,20 @@ class MixtureProbe:
     ) -> Emission:
         """A member for each floor; they start at a mixture of the linear mean's residuals."""
         features = features_of(moments, self.waves)
-        noise = ConstantNoise.of(NoiseSpec(), covariance)
+        std = variances(covariance).sqrt().float()
         floors = [share * features.std.square() for share in (self.floor, self.lower_floor)]
         # the intercept alone: the network adds what depends on the state
         sample = [
             replace(piece, features=piece.features[:, -1:])
             for piece in sampled(train, linear, moments.count)
         ]
-        one, variance = noise.std.new_ones(1).double(), noise.std.double().square()
-        begin = partial(best_start, sample, self.components, noise=noise, starts=4)
+        one, variance = std.new_ones(1).double(), std.double().square()
+        begin = partial(best_start, sample, self.components, noise=DiagonalScale(std), starts=4)
         priors = [Prior(one, variance, floor.double()) for floor in floors]
         start = stacked([begin(prior, seed=derive(seed, "start"))[0] for prior in priors])
         logits = (expected(start, sample).count + 1).log()
         hidden, part = [self.width] * self.depth, derive(seed, "network")
-        return Emission.stack(
-            features, noise.std, torch.stack(floors), start, logits, hidden, part
-        )
+        return Emission.stack(features, std, torch.stack(floors), start, logits, hidden, part)
 
     def effort(self, dim: int) -> Effort:
         """The baselines' noise is of the same size, and trained alike."""

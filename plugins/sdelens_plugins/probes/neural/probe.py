@@ -194,9 +194,10 @@ class NeuralProbe:
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
         density = config.get("density", self.density)
         made = NeuralMean.restore(mean, self.encoding)
+        spec = self._noise(len(made.features.mean))
         if self.additive:
-            return self._law(made, ConstantNoise(**noise), config["dt"], density)
-        around = StateDependentNoise.restore(noise, self.encoding)
+            return self._law(made, ConstantNoise.restore(spec, noise), config["dt"], density)
+        around = StateDependentNoise.restore(noise, self.encoding, spec)
         return self._law(made, around, config["dt"], density)
 
     def _law(

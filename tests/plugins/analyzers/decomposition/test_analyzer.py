@@ -44,7 +44,7 @@ def study(small):
 @pytest.fixture(scope="module")
 def chain():
     model = Chain()
-    law = kernel(model.a / (1 - model.c), 1, ConstantNoise(torch.ones(1)))
+    law = kernel(model.a / (1 - model.c), 1, ConstantNoise.independent(torch.ones(1)))
     return chain_study(model, law, sampler=Sampler())
 
 

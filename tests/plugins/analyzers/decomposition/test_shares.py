@@ -35,7 +35,7 @@ WIDER = LargerModel(centres=4, lags=2)
 
 def linear(decay):
     """A law x' = decay x in the states' own coordinates."""
-    return kernel(decay, 1, ConstantNoise(torch.ones(1)))
+    return kernel(decay, 1, ConstantNoise.independent(torch.ones(1)))
 
 
 def stationary(texts):
@@ -245,7 +245,7 @@ def paths_of(model, layer, *, temperature, documents, length):
     site = Site("block", layer)
     paths = record(model, texts, [site], skip_first=1).view(View(site))
     basis = fit_basis(BasisSpec("standard"), paths)
-    law = kernel(0.5, basis.latent, ConstantNoise(torch.ones(basis.latent)))
+    law = kernel(0.5, basis.latent, ConstantNoise.independent(torch.ones(basis.latent)))
     fitted = Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0))
     return sampler, texts, site, Viewed(fitted, paths, paths, paths)
 

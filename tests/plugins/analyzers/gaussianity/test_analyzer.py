@@ -45,7 +45,7 @@ def study(small):
 @pytest.fixture(scope="module")
 def chain():
     model = Chain()
-    law = kernel(model.a / (1 - model.c), 1, ConstantNoise(torch.ones(1)))
+    law = kernel(model.a / (1 - model.c), 1, ConstantNoise.independent(torch.ones(1)))
     return chain_study(model, law, sampler=Sampler(), documents=240, length=40)
 
 
@@ -201,7 +201,7 @@ def gaussian_paths(rho, count=60, seed=0):
 @pytest.mark.parametrize("rho", [0.0, 0.9])
 def test_a_correlation_gains_what_it_must(rho):
     """-log(1 - rho²) / 2 nats for two coordinates."""
-    law = kernel(0.0, 2, ConstantNoise(torch.ones(2)))
+    law = kernel(0.0, 2, ConstantNoise.independent(torch.ones(2)))
     train, validation, test = (gaussian_paths(rho, seed=k) for k in range(3))
     found = Correlated.of(law, train, validation)
     gains = log_density(found, test) - log_density(law, test)
@@ -213,7 +213,7 @@ def test_a_correlation_gains_what_it_must(rho):
 @pytest.mark.parametrize("wrong", [0.5, 2.0])
 def test_a_correlation_does_not_mend_deviations_that_are_wrong(wrong):
     """Of coordinates without correlation nothing is gained, whatever the law says of variances."""
-    law = kernel(0.0, 2, ConstantNoise(wrong * torch.ones(2)))
+    law = kernel(0.0, 2, ConstantNoise.independent(wrong * torch.ones(2)))
     train, validation, test = (gaussian_paths(0.0, seed=k) for k in range(3))
     found = Correlated.of(law, train, validation)
     assert torch.allclose(found.root.square().sum(-1), torch.ones(2))

@@ -29,7 +29,7 @@ def resting(study):
     latent = viewed.fitted.basis.latent
     blank, zeros = torch.empty(0, dtype=torch.long), torch.zeros(1, latent)
     mean = AdditiveMean(torch.eye(latent), torch.zeros(1), zeros, blank, zeros[:0])
-    law = KernelSDE(mean, ConstantNoise(torch.full((latent,), 1e-6)))
+    law = KernelSDE(mean, ConstantNoise.independent(torch.full((latent,), 1e-6)))
     fitted = replace(viewed.fitted, law=law)
     return replace(study, views={view: replace(viewed, fitted=fitted)})
 

@@ -17,6 +17,7 @@ from sdelens.fitting.study import Analyzer, Study, Viewed
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Gaussian, Kernel, Law
 from sdelens.laws.mixture import Mixture
+from sdelens.laws.noise_families.low_rank import LowRankScale
 from sdelens.laws.scale import DiagonalScale
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.basis import fit_basis
@@ -54,7 +55,7 @@ def kernel(decay=DECAY, std=1.0, noise=None):
     mean = AdditiveMean(
         decay * torch.eye(DIM), torch.zeros(1), still, blank, blank.new_zeros(0, DIM).float()
     )
-    return KernelSDE(mean, noise or ConstantNoise(torch.full((DIM,), std)))
+    return KernelSDE(mean, noise or ConstantNoise.independent(torch.full((DIM,), std)))
 
 
 def around(law, sides, scores=None, probe="neural"):
@@ -175,7 +176,9 @@ def test_correlated_noise_that_is_left_out_shows_in_the_ellipsoids_only(sides):
     squares = squares @ torch.tensor([3.4, 0.2, 0.2, 0.2])
     assert close(joint, float((squares < 7.779).float().mean()))
     assert joint.value < 0.9 - 4 * joint.stderr
-    right = ConstantNoise(torch.full((DIM,), 0.2**0.5), torch.full((DIM, 1), 0.8**0.5))
+    right = ConstantNoise(
+        LowRankScale(torch.full((DIM,), 0.2**0.5), torch.full((DIM, 1), 0.8**0.5))
+    )
     finding = QUICK.analyze(around(kernel(noise=right), together), seed=0)
     assert close(value(finding, "inside the ellipsoid of all, 90%"), 0.9)
     assert close(value(finding, "inside the ellipsoid of all, 50%"), 0.5)
@@ -264,7 +267,7 @@ def test_a_table_of_tokens_has_no_horizons(sides):
     mean = AdditiveMean(
         DECAY * torch.eye(DIM), torch.zeros(1), torch.zeros(1, DIM), torch.arange(5), effects
     )
-    law = Kernel(mean, ConstantNoise(torch.ones(DIM)))
+    law = Kernel(mean, ConstantNoise.independent(torch.ones(DIM)))
     finding = QUICK.analyze(around(law, (*sides[:2], test), probe="token"), seed=0)
     assert "Horizons are left out: the law needs tokens" in finding.reading
     assert not [figure for figure in finding.figures if figure.name == "horizons"]

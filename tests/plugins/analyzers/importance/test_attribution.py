@@ -49,7 +49,7 @@ def linear_fit(dim):
     blank = torch.empty(0, dtype=torch.long)
     matrix = torch.randn(dim, dim, generator=generator(1)) / dim**0.5
     mean = AdditiveMean(matrix, torch.zeros(1), torch.zeros(1, dim), blank, torch.zeros(0, dim))
-    law = KernelSDE(mean, ConstantNoise(torch.ones(dim)))
+    law = KernelSDE(mean, ConstantNoise.independent(torch.ones(dim)))
     states = torch.randn(4, 5, dim, generator=generator(2))
     basis = fit_basis(BasisSpec("raw"), Trajectories.from_states(states, 1.0))
     return Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0))

@@ -38,7 +38,7 @@ def studied(test, *, decay=0.8, std=1.0, level=0.0):
     blank = torch.empty(0, dtype=torch.long)
     offset = torch.full((1, 3), level)
     mean = AdditiveMean(decay * torch.eye(3), torch.zeros(1), offset, blank, torch.zeros(0, 3))
-    law = KernelSDE(mean, ConstantNoise(torch.full((3,), std)))
+    law = KernelSDE(mean, ConstantNoise.independent(torch.full((3,), std)))
     train = paths(100, seed=1)
     basis = fit_basis(BasisSpec("raw"), train)
     basis = replace(basis, means=torch.zeros_like(basis.means))

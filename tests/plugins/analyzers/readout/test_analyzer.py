@@ -30,7 +30,7 @@ def resting(latent):
     blank = torch.empty(0, dtype=torch.long)
     zeros = torch.zeros(1, latent)
     mean = AdditiveMean(torch.eye(latent), torch.zeros(1), zeros, blank, zeros[:0])
-    return KernelSDE(mean, ConstantNoise(torch.full((latent,), 0.1)))
+    return KernelSDE(mean, ConstantNoise.independent(torch.full((latent,), 0.1)))
 
 
 def test_it_is_an_analyzer_of_views():
@@ -58,7 +58,7 @@ def test_a_drift_to_the_image_of_a_word_raises_that_word(model):
     latent = viewed.fitted.basis.encode(torch.zeros(1), images[word][None])
     blank = torch.empty(0, dtype=torch.long)
     mean = AdditiveMean(torch.zeros(16, 16), torch.zeros(1), latent, blank, latent[:0])
-    law = KernelSDE(mean, ConstantNoise(torch.full((16,), 0.1)))
+    law = KernelSDE(mean, ConstantNoise.independent(torch.full((16,), 0.1)))
     finding = replace(QUICK, by="probability").analyze(with_law(study, law), seed=0)
     (words,) = [s for s in finding.strips if s.name == "drift raises, no. 1, unembedding"]
     assert set(words.tokens) == set(model.decode([word]))

@@ -29,7 +29,7 @@ def kernel(decay, dim):
     blank = torch.empty(0, dtype=torch.long)
     matrix = decay * torch.eye(dim)
     mean = AdditiveMean(matrix, torch.zeros(1), torch.zeros(1, dim), blank, torch.zeros(0, dim))
-    return KernelSDE(mean, ConstantNoise(torch.ones(dim)))
+    return KernelSDE(mean, ConstantNoise.independent(torch.ones(dim)))
 
 
 def paths(count, decay, dim, *, seed, steps=20):

@@ -30,7 +30,7 @@ def kernel(matrix):
     """X' = A x + N(0, 1)."""
     dim, blank = len(matrix), torch.empty(0, dtype=torch.long)
     mean = AdditiveMean(matrix, torch.zeros(1), torch.zeros(1, dim), blank, torch.zeros(0, dim))
-    return KernelSDE(mean, ConstantNoise(torch.ones(dim)))
+    return KernelSDE(mean, ConstantNoise.independent(torch.ones(dim)))
 
 
 def turning(paths, *, seed, matrix=TURN, steps=30):

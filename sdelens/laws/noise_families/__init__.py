@@ -1,0 +1,1 @@
+"""Structures of constant noise, one file for each."""

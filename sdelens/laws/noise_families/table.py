@@ -1,0 +1,35 @@
+"""Noise families by name: the built-in ones, and those that plugins register."""
+
+from sdelens.errors import UsageError
+from sdelens.laws.noise_families.diagonal import Diagonal, Scalar
+from sdelens.laws.noise_families.family import NoiseFamily
+from sdelens.laws.noise_families.full import Full
+from sdelens.laws.noise_families.low_rank import Correlated
+from sdelens.registry import load, plugins
+
+BUILT_IN: dict[str, type[NoiseFamily]] = {
+    "scalar": Scalar,
+    "diagonal": Diagonal,
+    "correlated": Correlated,
+    "full": Full,
+}
+
+
+def noise_family(setting: str) -> NoiseFamily:
+    """The family that a setting such as ``correlated:32`` selects.
+
+    >>> noise_family("correlated:32")
+    Correlated(rank=32)
+    """
+    name, colon, argument = setting.partition(":")
+    known = plugins("noise")
+    if name in BUILT_IN and name in known:
+        raise UsageError(f"{name!r} is a built-in family of noise: give yours another name")
+    kind: type[NoiseFamily] | None = BUILT_IN.get(name)
+    if name in known:
+        kind = load("noise", name)
+    family = kind.parse(argument if colon else None) if kind else None
+    if family is None:
+        *usages, last = [*(each.usage for each in BUILT_IN.values()), *known]
+        raise UsageError(f"noise must be {', '.join(usages)} or {last}, got {setting!r}")
+    return family
