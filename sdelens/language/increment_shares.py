@@ -1,8 +1,8 @@
-r"""What the motion of states is made of: drift and noise, in training-standardised coordinates.
+r"""Shares of the motion due to drift and noise, in training-standardised coordinates.
 
-With the mean m(X) of the fit, :math:`r = X' - m(X)`, its covariance :math:`\Sigma(X)` and
-:math:`T = E|X'-X|^2`: the share of motion that is drift is :math:`1 - E|r|^2/T`, the noise that
-the fit claims is :math:`E\,\mathrm{tr}\,\Sigma/T`, and a calibrated fit has
+Let m(X) and :math:`\Sigma(X)` be the mean and the covariance of the fit, :math:`r = X' - m(X)` and
+:math:`T = E|X'-X|^2`. The share of the motion due to drift is :math:`1 - E|r|^2/T`, the share due
+to the fitted noise is :math:`E\,\mathrm{tr}\,\Sigma/T`, and a calibrated fit satisfies
 :math:`E\,\mathrm{tr}\,\Sigma = E|r|^2`.
 """
 
@@ -17,14 +17,14 @@ from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.scorecard import past, pieces
 from sdelens.fitting.fitted import Fitted
-from sdelens.language.noise_magnitude import starts
+from sdelens.language.noise_magnitude import transition_documents
 from sdelens.paths.standard_metric import per_dimension, standard_weights
 from sdelens.paths.trajectories import Trajectories
 
 
 @dataclass(frozen=True, eq=False)
-class IncrementShares:
-    """Squared lengths of every transition of some paths, per dimension."""
+class SquaredIncrements:
+    """Squared increments and residuals of every transition, per dimension."""
 
     document: Int[Tensor, " row"]
     position: Float[Tensor, " row"]
@@ -36,12 +36,12 @@ class IncrementShares:
     noise: Float[Tensor, " row"]
     r""":math:`\mathrm{tr}\,\Sigma(X)`."""
     distance: Float[Tensor, " row"]
-    """:math:`|X'-m|^2`, m the mean training state: of a law that knows nothing else."""
+    """:math:`|X'-m|^2` with m the mean training state."""
 
     @classmethod
     @torch.no_grad()
-    def of(cls, fitted: Fitted, latent: Iterable[Trajectories]) -> "IncrementShares":
-        """In one pass over latent paths."""
+    def of(cls, fitted: Fitted, latent: Iterable[Trajectories]) -> "SquaredIncrements":
+        """Compute in one pass over latent paths."""
         weights = standard_weights(fitted.basis)
         rows = []
         for block in pieces(latent):
@@ -52,7 +52,7 @@ class IncrementShares:
             first, residual, far = (per_dimension(x.square(), weights) for x in squares)
             each = (first, residual, per_dimension(variance, weights), far)
             times = block.times.expand(block.mask.shape)[:, :-1][steps]
-            rows.append((starts(block), times, *(size[steps] for size in each)))
+            rows.append((transition_documents(block), times, *(size[steps] for size in each)))
         if not rows:
             raise ValueError("at least one path with a transition is needed")
         return cls(
@@ -62,33 +62,33 @@ class IncrementShares:
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """The decomposition by class of transition, with intervals over documents."""
+    """Shares of the motion by class of transition, with intervals over documents."""
 
     drift: Interval
     r""":math:`1 - E|r|^2/T`."""
     noise: Interval
     r""":math:`E\,\mathrm{tr}\,\Sigma/T`."""
     mean: Interval
-    """What `drift` would be if the mean training state were predicted."""
+    """The share if the prediction were the mean training state."""
     lead: Interval
-    """`drift` less `mean`, paired."""
+    """`drift` minus `mean`, paired."""
     gap: Interval
     r""":math:`E\,\mathrm{tr}\,\Sigma / E|r|^2 - 1`: 0 if the noise has the right size."""
     motion: Interval
-    """T, per dimension."""
+    """T per dimension."""
     count: Float[Tensor, " class"]
 
     @classmethod
     def of(
         cls,
-        motion: IncrementShares,
+        motion: SquaredIncrements,
         kind: Int[Tensor, " row"],
         unit: Int[Tensor, " row"],
         *,
         kinds: int,
         seed: int,
     ) -> "Shares":
-        """Of each class; `unit` numbers the document of each row. A class without rows is NaN."""
+        """Shares of each class; `unit` is the document of each row. Empty classes are NaN."""
         units = int(unit.max()) + 1
         columns = (motion.motion, motion.residual, motion.noise, motion.distance)
         rows = torch.stack([torch.ones_like(motion.motion), *columns])
@@ -106,6 +106,6 @@ class Shares:
         )
 
     def __getitem__(self, index: int) -> "Shares":
-        """One class, or several."""
+        """Select one class."""
         one = slice(index, index + 1)
         return Shares(*(getattr(self, name)[one] for name in vars(self)))

@@ -1,4 +1,4 @@
-"""What a language model expects of the next token, along whole documents."""
+"""Entropy and surprisal of a language model's next-token predictions along documents."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,17 @@ from sdelens.states.capturing import require_context
 from sdelens.states.passes import smaller
 
 LOGITS = 2**24
-"""Logits of one forward pass: 64 MiB, and a few times that while they are worked on."""
+"""Maximum number of logits per forward pass: 64 MiB, and a few times that for temporaries."""
 
 
 @dataclass(frozen=True, eq=False)
-class NextToken:
-    """At each position, in nats; NaN after the end of a document."""
+class NextTokenPredictions:
+    """Entropy and surprisal at each position, in nats; NaN after the end of a document."""
 
     entropy: Float[Tensor, "document time"]
-    """Of the law of the next token, given the tokens up to and including this one."""
+    """Entropy of the next-token law given the tokens up to and including this one."""
     surprisal: Float[Tensor, "document step"]
-    """Of the token that then came: column p is minus the log probability of token p + 1."""
+    """Surprisal of the next token: column p is minus the log probability of token p + 1."""
 
     def at(
         self, row: Int[Tensor, " row"], position: Int[Tensor, " row"]
@@ -32,8 +32,8 @@ class NextToken:
 
 
 @torch.no_grad()
-def next_tokens(model: LanguageModel, documents: Documents) -> NextToken:
-    """One forward pass over all documents, in batches of like length."""
+def predict_next_tokens(model: LanguageModel, documents: Documents) -> NextTokenPredictions:
+    """Run the model over all documents, in batches of similar length."""
     require_context(model, documents)
     padded, lengths = documents.padded(), documents.lengths
     rows, columns = padded.shape
@@ -54,18 +54,18 @@ def next_tokens(model: LanguageModel, documents: Documents) -> NextToken:
         entropy[batch, :longest] = found.masked_fill(tokens < 0, torch.nan)
         surprisal[batch, : longest - 1] = nats.masked_fill(tokens[:, 1:] < 0, torch.nan)
         done += len(batch)
-    return NextToken(entropy, surprisal)
+    return NextTokenPredictions(entropy, surprisal)
 
 
 def _expected(
     model: LanguageModel, tokens: Int[Tensor, "batch time"]
 ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch step"]]:
     """Entropies and surprisals of right-padded rows."""
-    # padding is on the right, where a causal model does not look; any id will do
+    # padding is on the right, where a causal model does not attend; any id will do
     ids = tokens.clamp(min=0)
     logs = model.run(ids, logits=True).required_logits.float().log_softmax(-1)
     chosen = ids[:, 1:, None].to(logs.device)
     surprisal = -logs[:, :-1].gather(-1, chosen)[..., 0]
-    # a token that is ruled out has no share in the entropy: 0 log 0 = 0
+    # tokens of probability zero do not contribute to the entropy: 0 log 0 = 0
     entropy = torch.special.entr(logs.exp()).sum(-1)
     return entropy.double().cpu(), surprisal.double().cpu()

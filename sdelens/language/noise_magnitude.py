@@ -1,4 +1,4 @@
-r"""How large a fitted diffusion is, as one number for each state.
+r"""The size of a fitted diffusion as one number for each state.
 
 :math:`\sqrt{\mathrm{tr}(\sigma\sigma^\top)\,dt / d}` in training-standardised coordinates: the
 root mean square, over d coordinates, of the noise of one step. The paper's diffusion magnitude
@@ -19,21 +19,21 @@ from sdelens.paths.standard_metric import per_dimension, standard_weights
 from sdelens.paths.trajectories import Trajectories
 
 
-def magnitude(
+def noise_magnitude(
     fitted: Fitted, t: Float[Tensor, "*batch"], z: Float[Tensor, "*batch latent"]
 ) -> Float[Tensor, "*batch"]:
-    """Of the diffusion at latent states, over one step, in standard deviations."""
+    """Size of the noise of one step at latent states, in training standard deviations."""
     variance = fitted.sde.diffusion(t, z).variance().expand(z.shape) * fitted.dt
     return per_dimension(variance, standard_weights(fitted.basis)).sqrt()
 
 
-def uncertainty(
+def drift_uncertainty(
     fitted: Fitted, t: Float[Tensor, "*batch"], z: Float[Tensor, "*batch latent"]
 ) -> Float[Tensor, "*batch"]:
-    """Of the drift's standard error between ensemble members, in the same unit.
+    """Standard deviation of the drift over ensemble members, in the unit of `noise_magnitude`.
 
-    What the mean of the next state owes to the sample of documents (epistemic), where `magnitude`
-    is what the fit takes for noise (aleatoric). NaN without two members.
+    It measures the uncertainty of the mean due to the sample of documents (epistemic), whereas
+    `noise_magnitude` is the noise of the fit (aleatoric). NaN with fewer than two members.
     """
     if len(fitted.members) < 2:
         return torch.full(z.shape[:-1], torch.nan, dtype=torch.float64)
@@ -42,18 +42,18 @@ def uncertainty(
     return per_dimension(squares, standard_weights(fitted.basis)).sqrt()
 
 
-def along(
+def noise_along(
     scale: Scale, axes: Float[Tensor, "latent component"], *batch: int
 ) -> Float[Tensor, "*batch component"]:
-    """The deviation of the noise along each axis, for each state of a batch."""
+    """Standard deviation of the noise along each axis, for each state of a batch."""
     factor = scale.factor()
     deviation: Tensor = (axes.to(factor).mT @ factor).norm(dim=-1)
     return deviation.expand(*batch, axes.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
-class Magnitudes:
-    """Of every transition of some paths, in order."""
+class NoiseMagnitudes:
+    """Aleatoric, epistemic and actual error of every transition, in order."""
 
     document: Int[Tensor, " row"]
     position: Float[Tensor, " row"]
@@ -61,20 +61,20 @@ class Magnitudes:
     aleatoric: Float[Tensor, " row"]
     epistemic: Float[Tensor, " row"]
     error: Float[Tensor, " row"]
-    """Of the predicted next state, root mean square over coordinates, in the same unit."""
+    """Root mean square error of the predicted next state over coordinates, in the same unit."""
 
     @classmethod
     @torch.no_grad()
-    def of(cls, fitted: Fitted, latent: Iterable[Trajectories]) -> "Magnitudes":
-        """In one pass over latent paths."""
+    def of(cls, fitted: Fitted, latent: Iterable[Trajectories]) -> "NoiseMagnitudes":
+        """Compute in one pass over latent paths."""
         weights = standard_weights(fitted.basis)
         rows = []
         for block in pieces(latent):
             steps = block.flat()
             mean = fitted.sde.transition(steps.t, steps.x).mean
             error = per_dimension((steps.following - mean).square(), weights).sqrt()
-            sizes = (f(fitted, steps.t, steps.x) for f in (magnitude, uncertainty))
-            rows.append((starts(block), steps.t, *sizes, error))
+            sizes = (f(fitted, steps.t, steps.x) for f in (noise_magnitude, drift_uncertainty))
+            rows.append((transition_documents(block), steps.t, *sizes, error))
         if not rows:
             raise ValueError("at least one path with a transition is needed")
         columns = zip(*rows, strict=True)
@@ -88,13 +88,13 @@ class Magnitudes:
 
 
 @torch.no_grad()
-def magnitudes(fitted: Fitted, latent: Iterable[Trajectories]) -> Float[Tensor, " row"]:
-    """That of the diffusion alone, of every transition of latent paths, in order."""
+def noise_magnitudes(fitted: Fitted, latent: Iterable[Trajectories]) -> Float[Tensor, " row"]:
+    """The noise magnitude of every transition of latent paths, in order."""
     blocks = (block.flat() for block in pieces(latent))
-    return torch.cat([magnitude(fitted, steps.t, steps.x).cpu() for steps in blocks])
+    return torch.cat([noise_magnitude(fitted, steps.t, steps.x).cpu() for steps in blocks])
 
 
-def starts(block: Trajectories) -> Int[Tensor, " row"]:
+def transition_documents(block: Trajectories) -> Int[Tensor, " row"]:
     """The document of each transition, in the order of `Trajectories.flat`."""
     steps: Bool[Tensor, "path step"] = block.steps
     return block.document[:, None].expand(steps.shape)[steps]

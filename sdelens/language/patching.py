@@ -1,4 +1,4 @@
-"""What a language model makes of states put in the place of its own: the words that follow."""
+"""Activation patching: next-token laws after states at a site are replaced."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,12 +9,12 @@ from sdelens.states.passes import BATCH_TOKENS, smaller
 
 
 def last_site(model: LanguageModel) -> Site:
-    """The last block's output: between it and the words are the final norm and the unembedding."""
+    """The output of the last block, before the final norm and the unembedding."""
     return Site("block", model.card.blocks - 1)
 
 
 @torch.no_grad()
-def following(
+def next_token_log_probabilities(
     model: LanguageModel,
     site: Site,
     tokens: Int[Tensor, "row time"],
@@ -24,9 +24,9 @@ def following(
 ) -> Float[Tensor, "row tail vocabulary"]:
     """Log probabilities of the next token after each of the last `tail` positions.
 
-    The states there are replaced at `site`, and the rest of the network runs on from it. What the
-    tokens of these positions are makes no difference, since beyond the site the network sees them
-    through the states alone (unless it looks the tokens up once more further on, as few do).
+    The states at these positions are replaced at `site`, and the rest of the network runs from
+    there. The tokens at these positions have no effect, because later layers see them only through
+    the states (except in the few architectures that embed tokens again in later layers).
     """
     parts: list[Tensor] = []
     done, tail = 0, states.shape[1]
@@ -46,13 +46,13 @@ def following(
 def _logits(
     model: LanguageModel, site: Site, tokens: Tensor, states: Tensor, tail: int
 ) -> Float[Tensor, "row tail vocabulary"]:
-    # with a cache kept, the model may leave out all logits but the last position's
-    out = model.run(tokens, edit={site: replaced(states)}, keep=tail == 1, logits=True)
+    # with a key-value cache, the model may return the logits of the last position only
+    out = model.run(tokens, edit={site: replace_last(states)}, keep=tail == 1, logits=True)
     return out.required_logits[:, -tail:]
 
 
-def replaced(states: Float[Tensor, "row tail dim"]) -> Edit:
-    """An edit that puts states in the place of the last ones."""
+def replace_last(states: Float[Tensor, "row tail dim"]) -> Edit:
+    """An edit that replaces the last states."""
 
     def edit(value: Tensor) -> Tensor:
         return torch.cat([value[:, : -states.shape[1]], states.to(value)], dim=1)

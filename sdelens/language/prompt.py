@@ -1,4 +1,4 @@
-"""A prompt's states at the sites of a study, captured as those of its documents were."""
+"""States of a prompt at the sites of a study, captured as in its run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,22 +15,23 @@ QUESTION = "What is the capital of France?"
 
 
 @dataclass(frozen=True, eq=False)
-class Prompted:
-    """The prompt as the one document there is, and its paths at each view."""
+class PromptPaths:
+    """The prompt as a document, and its paths at each view."""
 
     document: Documents
     paths: Mapping[View, Paths]
 
 
-def prompted(study: Study, prompt: str, *, states: int = 2) -> Prompted:
-    """In one pass; an error where fewer than so many states follow those that are skipped.
+def prompt_paths(study: Study, prompt: str, *, states: int = 2) -> PromptPaths:
+    """Capture the states of a prompt in one pass.
 
-    Along the depth each token has a path, and one token is enough.
+    Raises `UsageError` if fewer than `states` states follow the skipped positions. Along the depth
+    each token has its own path, and one token is enough.
     """
     if study.model is None:
         raise UsageError(
-            "a prompt needs the model that the run was made with, but there is none: "
-            "open the run with it"
+            "a prompt needs the language model of the run, but it is not loaded: open the run "
+            "with its model"
         )
     views = list(study.views)
     origin = study.views[views[0]].fitted.origin
@@ -38,17 +39,17 @@ def prompted(study: Study, prompt: str, *, states: int = 2) -> Prompted:
     ids, context = with_bos(study.model, prompt), study.model.card.context
     if len(ids) > context:
         raise UsageError(
-            f"the prompt has {len(ids):,} tokens, but {study.model.card.name} reads at most "
-            f"{context:,} at once: give a shorter prompt"
+            f"the prompt has {len(ids):,} tokens, but the context of {study.model.card.name} is "
+            f"{context:,}: give a shorter prompt"
         )
     through = views[0].axis == "layer"
     least, left = 1 if through else states, max(0, len(ids) - skipped)
     if left < least:
         raise UsageError(
-            f"{least} state(s) are needed, but the prompt {prompt!r} has {left} after the first "
-            f"{skipped} position(s), which are skipped: give a longer prompt"
+            f"the prompt {prompt!r} must have at least {least} state(s) after the first {skipped} "
+            f"skipped position(s), got {left}: give a longer prompt"
         )
     document = Documents.of([Document(tuple(ids))])
     sites = sites_of("embed,all", study.model) if through else [view.site for view in views]
     recording = record(study.model, document, sites, skip_first=skipped)
-    return Prompted(document, {view: recording.view(view) for view in views})
+    return PromptPaths(document, {view: recording.view(view) for view in views})

@@ -1,4 +1,4 @@
-"""How surprised a fit is by texts, step by step, and whether states stay where it knows them."""
+"""Surprisal of each step of a text under a fit, and the distance of states from training."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from torch import Tensor
 from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.scorecard import past, pieces
 from sdelens.fitting.fitted import Fitted
-from sdelens.language.noise_magnitude import starts
+from sdelens.language.noise_magnitude import transition_documents
 from sdelens.paths.standard_metric import per_dimension, standard_weights
 from sdelens.paths.trajectories import Trajectories
 
 
 @dataclass(frozen=True, eq=False)
 class Surprisal:
-    """Every transition of some paths, in order."""
+    """Surprisal and standardised distances of every transition, in order."""
 
     document: Int[Tensor, " row"]
     position: Float[Tensor, " row"]
     """The time of the state that the step starts from."""
     nats: Float[Tensor, " row"]
-    """Minus the log density of the next state, per dimension, in the coordinates of the basis.
+    """Negative log density of the next state, per dimension, in the coordinates of the basis.
 
-    What the basis leaves out is included where the fit has a law of it."""
+    It includes the coordinates outside the basis if the fit has a law for them."""
     state: Float[Tensor, " row"]
-    """The squared standardised distance of the next state from the mean, per dimension."""
+    """Squared standardised distance of the next state from the training mean, per dimension."""
     residual: Float[Tensor, " row"]
-    """That of the next state from the predicted mean."""
+    """Squared standardised distance of the next state from the predicted mean, per dimension."""
 
     @classmethod
     @torch.no_grad()
     def of(cls, fitted: Fitted, paths: Iterable[Trajectories]) -> "Surprisal":
-        """In one pass over paths in the data's coordinates."""
+        """Compute in one pass over paths in the data's coordinates."""
         basis = fitted.basis
         weights = standard_weights(basis)
         dim = basis.latent + (basis.left if fitted.complement else 0)
@@ -49,7 +49,7 @@ class Surprisal:
             squares = (following.square(), (following - law.mean).square())
             each = (nats / dim, *(per_dimension(x, weights) for x in squares))
             times = block.times.expand(block.mask.shape)[:, :-1][steps]
-            rows.append((starts(block), times, *(value[steps] for value in each)))
+            rows.append((transition_documents(block), times, *(value[steps] for value in each)))
         if not rows:
             raise ValueError("at least one path with a transition is needed")
         return cls(
@@ -57,6 +57,6 @@ class Surprisal:
         )
 
     def mean(self, values: Float[Tensor, " row"], documents: int) -> Float[Tensor, " document"]:
-        """Of each document, NaN where it has no transition."""
+        """Mean over the transitions of each document; NaN for documents without one."""
         count = by_unit(torch.ones_like(values), self.document, documents)
         return by_unit(values, self.document, documents) / count

@@ -1,4 +1,4 @@
-"""Texts with their states: what a language model can be run on again, states replaced."""
+"""Texts with their recorded states, for running a language model on them again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.language.prompt import prompted
+from sdelens.language.prompt import prompt_paths
 from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Trajectories, require_finite
 from sdelens.protocols import LanguageModel
@@ -17,52 +17,52 @@ from sdelens.protocols import LanguageModel
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """All token ids of one context, and the states recorded at some of its positions."""
+    """Token ids of one context, and the states recorded at some of its positions."""
 
     name: str
     ids: Int[Tensor, " token"]
     at: Int[Tensor, " time"]
-    """Positions in `ids`, in order."""
+    """Positions of the states in `ids`, in increasing order."""
     states: Float[Tensor, "time dim"]
 
     @property
     def times(self) -> Float[Tensor, " time"]:
-        """Positions, as the fit counts time."""
+        """Positions as times of the fit."""
         return self.at.to(self.states.dtype)
 
     @property
     def tokens(self) -> Int[Tensor, " time"]:
-        """The token after which each state was read."""
+        """The token at each recorded position."""
         return self.ids[self.at]
 
     def first(self, count: int) -> "Text":
-        """Its first states, and the ids up to the last of them."""
+        """The text up to its `count`-th recorded state."""
         at = self.at[:count]
         return Text(self.name, self.ids[: int(at[-1]) + 1], at, self.states[:count])
 
 
-def model_of(study: Study) -> LanguageModel:
-    """The model of a study; an error where it has none."""
+def required_model(study: Study) -> LanguageModel:
+    """The model of a study; raises `UsageError` if there is none."""
     if study.model is None:
         raise UsageError(
-            "words need the language model that the run was made with, but there is none: open "
-            "the run with it, or ask an analyzer that does without"
+            "this analyzer needs the language model of the run, but it is not loaded: open the "
+            "run with its model"
         )
     return study.model
 
 
-def of_prompt(study: Study, prompt: str) -> Text:
-    """A prompt with its states at the view's site, captured as the run's were."""
+def prompt_text(study: Study, prompt: str) -> Text:
+    """A prompt with its states at the site of the view, captured as in the run."""
     view, _ = study.single
-    found = prompted(study, prompt, states=1)
+    found = prompt_paths(study, prompt, states=1)
     ((_, text),) = _texts(next(iter(found.paths[view])), found.document)
     return replace(text, name="the prompt")
 
 
-def held_out(study: Study, *, documents: int, states: int = 1) -> list[Text]:
-    """The first test documents with at least so many states, one of each group.
+def held_out_texts(study: Study, *, documents: int, states: int = 1) -> list[Text]:
+    """The first `documents` test documents with at least `states` states, one per group.
 
-    Responses to one prompt are a group, and no independent observations.
+    Responses to the same prompt form a group because they are not independent.
     """
     _, viewed = study.single
     group, chosen = study.documents.group.tolist(), dict[int, Text]()
@@ -74,21 +74,21 @@ def held_out(study: Study, *, documents: int, states: int = 1) -> list[Text]:
     return list(chosen.values())
 
 
-def asked(study: Study, *, tokens: int) -> Text:
-    """The prompt, or else the first test document that is long enough or else the longest.
+def prompt_or_document(study: Study, *, tokens: int) -> Text:
+    """The first `tokens` states of the prompt or, without one, of a test document.
 
-    Its first `tokens` states.
+    That is the first test document that is long enough, or else the longest.
     """
     if study.prompt is not None:
-        return of_prompt(study, study.prompt).first(tokens)
-    found = held_out(study, documents=64)
+        return prompt_text(study, study.prompt).first(tokens)
+    found = held_out_texts(study, documents=64)
     if not found:
-        raise UsageError("there is no held-out document with a state: give a prompt")
+        raise UsageError("no held-out document has a state: give a --prompt")
     return max(found, key=lambda text: min(len(text.at), tokens)).first(tokens)
 
 
 def _texts(block: Trajectories, documents: Documents) -> Iterator[tuple[int, Text]]:
-    """The document of each path, and its observed states beside the text from its start."""
+    """The document number of each path, and the document with its recorded states."""
     require_finite(block)
     times = block.times.expand(block.mask.shape)
     for row, seen in enumerate(block.mask):
@@ -102,23 +102,23 @@ def _texts(block: Trajectories, documents: Documents) -> Iterator[tuple[int, Tex
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """States at single positions of texts, with the tokens up to there."""
+    """States at single positions of texts, with the tokens up to each position."""
 
     tokens: Int[Tensor, "place time"]
     at: Int[Tensor, " place"]
     states: Float[Tensor, "place dim"]
     text: Int[Tensor, " place"]
-    """Which of the texts: the unit of errors."""
+    """Number of the text, the resampling unit of standard errors."""
 
     @classmethod
     def all_of(cls, text: Text) -> "Places":
-        """Every state of one text."""
+        """All states of one text."""
         tokens = text.ids[None].expand(len(text.at), -1)
         return cls(tokens, text.at, text.states, torch.zeros_like(text.at))
 
     @classmethod
     def spread(cls, texts: list[Text], *, each: int, before_end: int = 0) -> "Places":
-        """Up to `each` states of each text, evenly spaced, none among the last `before_end`."""
+        """Up to `each` evenly spaced states of each text, without the last `before_end`."""
         longest = max(len(text.ids) for text in texts)
         rows = []
         for number, text in enumerate(texts):
@@ -132,26 +132,26 @@ class Places:
 
     @property
     def times(self) -> Float[Tensor, " place"]:
-        """Positions, as the fit counts time."""
+        """Positions as times of the fit."""
         return self.at.to(self.states.dtype)
 
     def alone(self) -> "Places":
-        """The same states after their own token only: where nothing looks back, it is enough."""
+        """The same states with their own token only, for functions that ignore earlier tokens."""
         own = self.tokens.gather(1, self.at[:, None])
         return Places(own, torch.zeros_like(self.at), self.states, self.text)
 
     def word(self, ahead: int) -> Int[Tensor, " place"]:
-        """The token so many positions later; -1 where the text has ended."""
+        """The token `ahead` positions later; -1 after the end of the text."""
         index = self.at + ahead
         inside = index < self.tokens.shape[1]
         found = self.tokens.gather(1, index.clamp(max=self.tokens.shape[1] - 1)[:, None])[:, 0]
         return found.where(inside, -1)
 
 
-def with_room(text: Text, context: int, steps: int) -> Text:
-    """The text, or so much of its beginning that words fit after it into the model's context.
+def shortened(text: Text, context: int, steps: int) -> Text:
+    """The text, shortened if necessary so that new tokens fit into the model's context.
 
-    It is cut where fewer than `steps`, and fewer than half the context, are left.
+    It is shortened if fewer than `steps`, and fewer than half the context, would remain.
     """
     wanted = min(steps, context // 2)
     if context - len(text.ids) >= wanted:

@@ -1,7 +1,7 @@
-"""Kinds of tokens by a plain rule on their text: English function words, content words, pieces.
+"""Classes of tokens by a simple rule on their text: English function and content words, pieces.
 
-A token begins a word unless it starts with a letter or digit and the token before it ends in one.
-What begins a word and is continued is a first piece; what is not, a whole word.
+A token begins a word unless it starts with a letter or digit and the previous token ends in one.
+A token that begins a word is a first piece if the next token continues it, and else a whole word.
 """
 
 import re
@@ -11,7 +11,7 @@ from itertools import pairwise
 
 
 class TokenClass(IntEnum):
-    """What a token is."""
+    """Class of a token."""
 
     FUNCTION = 0
     CONTENT = 1
@@ -22,7 +22,7 @@ class TokenClass(IntEnum):
 
     @property
     def label(self) -> str:
-        """In words."""
+        """The class in words."""
         return LABELS[self]
 
 
@@ -53,11 +53,11 @@ couldn't shouldn't hasn't haven't hadn't that's there's let's what's
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Determiners, pronouns, conjunctions, prepositions, auxiliaries and particles of English."""
 SPECIAL = re.compile(r"<[^\s<>]+>|\[[A-Z]+\]")
-"""How end-of-text tokens and their like are written: ``<s>``, ``<|endoftext|>``, ``[SEP]``."""
+"""Special tokens such as ``<s>``, ``<|endoftext|>`` and ``[SEP]``."""
 
 
 def begins_word(tokens: Sequence[str]) -> list[bool]:
-    """Whether each token does not go on with the word of the token before it.
+    """Whether each token begins a word, instead of continuing the previous token's.
 
     >>> begins_word([" re", "ading", ",", " x"])
     [True, False, True, True]
@@ -92,7 +92,7 @@ def _class(token: str, begins: bool, continued: bool) -> TokenClass:
 
 
 def _goes_on(last: str, token: str) -> bool:
-    """Whether a token is one word with the one before it; an apostrophe may stand between."""
+    """Whether a token continues the word of the previous one; an apostrophe may separate them."""
     if not last or not token or SPECIAL.fullmatch(last.strip()) or SPECIAL.fullmatch(token):
         return False
     worded = all(any(sign.isalnum() for sign in each) for each in (last, token))

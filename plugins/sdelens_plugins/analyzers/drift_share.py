@@ -10,7 +10,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Study
-from sdelens.language.increment_shares import IncrementShares, Shares
+from sdelens.language.increment_shares import Shares, SquaredIncrements
 from sdelens.language.token_class import TokenClass, classify
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
@@ -55,7 +55,7 @@ class DriftShareAnalyzer:
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
         held = HeldOutDocuments.of(study, documents=self.documents)
-        motion = IncrementShares.of(viewed.fitted, viewed.fitted.encoded(held.paths))
+        motion = SquaredIncrements.of(viewed.fitted, viewed.fitted.encoded(held.paths))
         unit = held.unit[motion.document]
         one = torch.zeros_like(unit)
         whole = Shares.of(motion, one, unit, kinds=1, seed=derive(seed, "all"))
@@ -76,7 +76,7 @@ class DriftShareAnalyzer:
 
 
 def _classes(
-    study: Study, held: HeldOutDocuments, motion: IncrementShares
+    study: Study, held: HeldOutDocuments, motion: SquaredIncrements
 ) -> dict[str, Int[Tensor, " row"]]:
     """The class of the token at either end of each step; nothing where tokens have no text."""
     if study.model is None or held.documents is None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sdelens.fitting.fitted import Fitted, Record
-from sdelens.language.increment_shares import IncrementShares, Shares
+from sdelens.language.increment_shares import Shares, SquaredIncrements
 from sdelens.language.surprisal import Surprisal
 from sdelens.laws.sde import LinearSDE
 from sdelens.paths.basis import fit_basis
@@ -46,7 +46,7 @@ def fitted(paths, name="raw", decay=DECAY, noise=1.0):
 
 
 def shares(paths, fit, seed=0):
-    motion = IncrementShares.of(fit, fit.encoded(paths))
+    motion = SquaredIncrements.of(fit, fit.encoded(paths))
     one = torch.zeros_like(motion.document)
     return Shares.of(motion, one, motion.document, kinds=1, seed=seed)
 
@@ -93,7 +93,7 @@ def test_the_random_walk_has_no_drift(paths):
 
 def test_classes_add_up_to_the_whole(paths):
     fit = fitted(paths)
-    motion = IncrementShares.of(fit, fit.encoded(paths))
+    motion = SquaredIncrements.of(fit, fit.encoded(paths))
     kind = torch.arange(len(motion.document)) % 3
     parts = Shares.of(motion, kind, motion.document, kinds=4, seed=0)
     whole = shares(paths, fit)

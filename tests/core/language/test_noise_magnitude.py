@@ -8,7 +8,13 @@ import torch
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.fitting.fitted import Fitted, Record
-from sdelens.language.noise_magnitude import Magnitudes, along, magnitude, magnitudes, uncertainty
+from sdelens.language.noise_magnitude import (
+    NoiseMagnitudes,
+    drift_uncertainty,
+    noise_along,
+    noise_magnitude,
+    noise_magnitudes,
+)
 from sdelens.laws.law import Noise
 from sdelens.laws.noise_families.low_rank import LowRankScale
 from sdelens.laws.scale import DiagonalScale, FullScale
@@ -53,7 +59,7 @@ def fitted(paths, noise, basis="raw", members=(), dt=1.0):
 
 def test_constant_noise_has_its_standardised_size(paths):
     fit = fitted(paths, ConstantNoise.independent(torch.tensor([0.5, 4.0])))
-    found = Magnitudes.of(fit, fit.encoded(paths))
+    found = NoiseMagnitudes.of(fit, fit.encoded(paths))
     spread = fit.basis.spread
     truth = float((((0.5 / spread[0]) ** 2 + (4.0 / spread[1]) ** 2) / 2).sqrt())
     assert found.constant
@@ -64,18 +70,18 @@ def test_constant_noise_has_its_standardised_size(paths):
 def test_it_is_of_one_step_whatever_the_unit_of_time(paths):
     z, t = torch.ones(4, 2), torch.zeros(4)
     noise = ConstantNoise.independent(torch.tensor([0.5, 4.0]))
-    per_step = magnitude(fitted(paths, noise), t, z)
-    torch.testing.assert_close(magnitude(fitted(paths, noise, dt=0.1), t, z), per_step)
+    per_step = noise_magnitude(fitted(paths, noise), t, z)
+    torch.testing.assert_close(noise_magnitude(fitted(paths, noise, dt=0.1), t, z), per_step)
 
 
 def test_noise_that_grows_with_the_state_is_not_constant(paths):
     fit = fitted(paths, Growing(), basis="standard")
     latent = fit.encoded(paths)
-    found = Magnitudes.of(fit, latent)
+    found = NoiseMagnitudes.of(fit, latent)
     assert not found.constant
     expected = next(iter(latent)).flat().x[:, 0].abs() + 0.1
     torch.testing.assert_close(found.aleatoric, expected.double(), rtol=1e-4, atol=1e-6)
-    assert torch.equal(magnitudes(fit, latent), found.aleatoric)
+    assert torch.equal(noise_magnitudes(fit, latent), found.aleatoric)
 
 
 def test_epistemic_is_the_deviation_of_the_drift_between_members(paths):
@@ -84,15 +90,15 @@ def test_epistemic_is_the_deviation_of_the_drift_between_members(paths):
     z, t = torch.randn(5, 2, generator=generator(2)), torch.zeros(5)
     # drifts are (a - 1)z, so that they differ as a does
     truth = torch.tensor([0.1, 0.2, 0.6]).std() * z.square().mean(-1).sqrt()
-    torch.testing.assert_close(uncertainty(fit, t, z), truth.double(), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(drift_uncertainty(fit, t, z), truth.double(), rtol=1e-5, atol=1e-7)
     data = fit.basis.decode(t, z)
     errors = (fit.drift_stderr(t, data) / fit.basis.spread).square().mean(-1).sqrt()
-    torch.testing.assert_close(uncertainty(fit, t, z), errors.double(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(drift_uncertainty(fit, t, z), errors.double(), rtol=1e-4, atol=1e-6)
 
 
 def test_one_member_says_nothing(paths):
     fit = fitted(paths, Growing(), members=[KernelSDE(mean(), Growing())])
-    assert uncertainty(fit, torch.zeros(3), torch.ones(3, 2)).isnan().all()
+    assert drift_uncertainty(fit, torch.zeros(3), torch.ones(3, 2)).isnan().all()
 
 
 @pytest.mark.parametrize(
@@ -108,13 +114,13 @@ def test_noise_along_an_axis_is_the_root_of_its_quadratic_form(scale):
     axes = torch.tensor([[1.0, 0.6], [0.0, 0.8]])
     form = axes.mT @ scale.covariance() @ axes
     truth = form.diagonal(dim1=-2, dim2=-1).sqrt().expand(2, 2)
-    torch.testing.assert_close(along(scale, axes, 2), truth)
+    torch.testing.assert_close(noise_along(scale, axes, 2), truth)
 
 
 def test_documents_and_positions_are_those_of_the_steps(paths):
     fit = fitted(paths, Growing())
     late = replace(paths, mask=torch.arange(12) >= torch.arange(30)[:, None] % 4)
-    found = Magnitudes.of(fit, fit.encoded(late))
+    found = NoiseMagnitudes.of(fit, fit.encoded(late))
     assert len(found.document) == int(late.steps.sum())
     for document in range(4):
         own = found.position[found.document == document]
@@ -125,4 +131,4 @@ def test_no_transition_is_refused(paths):
     fit = fitted(paths, Growing())
     single = replace(paths, mask=(torch.arange(12) == 3).expand(30, 12))
     with pytest.raises(ValueError, match="transition"):
-        Magnitudes.of(fit, fit.encoded(single))
+        NoiseMagnitudes.of(fit, fit.encoded(single))

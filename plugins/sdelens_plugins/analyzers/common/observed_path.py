@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.language.prompt import prompted
+from sdelens.language.prompt import prompt_paths
 from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
 
 TIME_UNITS = {"token": "positions", "layer": "depths"}
@@ -109,6 +109,6 @@ def _of_prompt(study: Study, prompt: str) -> ObservedPath:
     """The states of a prompt at the view's site, captured like those of the run."""
     view, _ = study.single
     # along the depth each token has a path; the last token has seen the whole prompt
-    *_, path = _unpadded([*prompted(study, prompt).paths[view]][-1])
+    *_, path = _unpadded([*prompt_paths(study, prompt).paths[view]][-1])
     name = "the last token of the prompt" if view.axis == "layer" else "the prompt"
     return replace(path, name=name, time_unit=TIME_UNITS[view.axis])

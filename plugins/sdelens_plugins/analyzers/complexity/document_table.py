@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdelens.dynamics.growth import growth
 from sdelens.fitting.fitted import Fitted
-from sdelens.language.next_token import next_tokens
+from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.surprisal import Surprisal
 from sdelens.language.token_class import SPECIAL
 from sdelens.laws.sde import SDE
@@ -65,7 +65,7 @@ class DocumentTable:
         notes = held.documents.annotations
         surprise = Surprisal.of(fitted, held.paths)
         row, count = held.row(surprise.document), len(held.numbers)
-        nll = next_tokens(model, held.documents).at(row, surprise.position.long())[1]
+        nll = predict_next_tokens(model, held.documents).at(row, surprise.position.long())[1]
         grown = torch.full_like(surprise.nats, torch.nan)
         if notes and isinstance(fitted.law, SDE):
             grown = growth(fitted.law, fitted.encoded(held.paths), seed=seed)

@@ -12,7 +12,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.language.prompt import QUESTION
-from sdelens.language.texts import Text, held_out, model_of, of_prompt
+from sdelens.language.texts import Text, held_out_texts, prompt_text, required_model
 from sdelens.report import Estimate, Finding, Strip, counted, visible
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
 from sdelens_plugins.analyzers.generate.continuations import (
@@ -86,8 +86,8 @@ class GenerateAnalyzer:
         view, viewed = study.single
         prompt = study.prompt or self.question
         writers = Generators.of(viewed)
-        whole = of_prompt(study, prompt)
-        found = held_out(study, documents=self.documents, states=3)
+        whole = prompt_text(study, prompt)
+        found = held_out_texts(study, documents=self.documents, states=3)
         texts = [whole, *(text.first(self.prefix) for text in found)]
         shown, *many = generated_texts(
             study,
@@ -101,7 +101,7 @@ class GenerateAnalyzer:
         )
         many = many or [shown]
         cut = len(shown.text.ids) < len(whole.ids)
-        scores, decode = table(many), model_of(study).decode
+        scores, decode = table(many), required_model(study).decode
         asked = joined(decode, shown.text.tokens) if cut else prompt
         return Finding(
             analyzer="generate",

@@ -13,7 +13,7 @@ from sdelens.fitting.baselines import TERMS, constant_laws
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.simulation import simulate
 from sdelens.fitting.study import Study, Viewed
-from sdelens.language.texts import Text, model_of, with_room
+from sdelens.language.texts import Text, required_model, shortened
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.moments import Moments, times_of
 from sdelens.protocols import LanguageModel, Site
@@ -101,8 +101,8 @@ def generated_texts(
     Texts of one length go on together.
     """
     view, _ = study.single
-    model = model_of(study)
-    texts = [with_room(text, model.card.context, steps) for text in texts]
+    model = required_model(study)
+    texts = [shortened(text, model.card.context, steps) for text in texts]
     found: dict[int, GeneratedTexts] = {}
     lengths = [(len(text.ids), float(text.at[-1])) for text in texts]
     for length, at in dict.fromkeys(lengths):

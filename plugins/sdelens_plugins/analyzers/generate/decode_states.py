@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.language.patching import following
+from sdelens.language.patching import next_token_log_probabilities
 from sdelens.paths.trajectories import NO_TOKEN, Paths
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import generator
@@ -68,7 +68,7 @@ def decode_states(
     the new positions through their states alone, so that which words it said makes no difference.
     """
     tokens = torch.nn.functional.pad(ids, (0, states.shape[1] - 1))
-    laws = following(model, site, tokens, states)
+    laws = next_token_log_probabilities(model, site, tokens, states)
     return _chosen(laws, temperature, generator(seed, "spoken"))
 
 

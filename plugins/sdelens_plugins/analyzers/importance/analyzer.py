@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.language.texts import Text, asked, held_out, model_of
+from sdelens.language.texts import Text, held_out_texts, prompt_or_document, required_model
 from sdelens.report import Estimate, Finding, Strip, counted
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
@@ -73,8 +73,8 @@ class ImportanceAnalyzer:
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, _ = study.single
-        text = asked(study, tokens=self.tokens)
-        found = held_out(study, documents=self.documents, states=3)
+        text = prompt_or_document(study, tokens=self.tokens)
+        found = held_out_texts(study, documents=self.documents, states=3)
         texts = [one.first(self.tokens) for one in found] or [text]
         base = mean_embedding(study, texts)
         base = base if self.baseline == "mean" else torch.zeros_like(base)
@@ -82,7 +82,7 @@ class ImportanceAnalyzer:
         many = of_texts(study, texts, base, self.nodes)
         agreed = agreement(many, derive(seed, "agreement"))
         weights, looks = looked(study, text)
-        words = tuple(model_of(study).decode(text.ids.tolist()))
+        words = tuple(required_model(study).decode(text.ids.tolist()))
         first = int(text.at[0])
         return Finding(
             analyzer="importance",
@@ -100,7 +100,7 @@ class ImportanceAnalyzer:
 def looked(study: Study, text: Text) -> tuple[Tensor | None, list[str]]:
     """The attention of all layers and heads along the text, or why there is none."""
     try:
-        return attention(model_of(study), text.ids[None])[:, 0], []
+        return attention(required_model(study), text.ids[None])[:, 0], []
     except UsageError as error:
         return None, [f"Left out: {error}."]
 

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.language.texts import Text, model_of
+from sdelens.language.texts import Text, required_model
 from sdelens.protocols import LanguageModel, Site
 from sdelens_plugins.analyzers.importance.attention import attention, received
 from sdelens_plugins.analyzers.importance.attribution import (
@@ -79,7 +79,7 @@ def of_positions(study: Study, text: Text, baseline: Tensor, nodes: int) -> Impo
 def mean_embedding(study: Study, texts: Sequence[Text]) -> Float[Tensor, " dim"]:
     """Of the tokens that are compared."""
     ids = torch.cat([text.tokens for text in texts])
-    one = model_of(study).run(ids[:, None], read=[EMBED]).reads[EMBED]
+    one = required_model(study).run(ids[:, None], read=[EMBED]).reads[EMBED]
     return one.float().cpu().double().mean((0, 1)).float()
 
 
@@ -92,7 +92,7 @@ def _measured(
     nodes: int,
 ) -> ImportanceMeasures:
     view, viewed = study.single
-    model = model_of(study)
+    model = required_model(study)
     place = torch.arange(tokens.shape[1])
     seen = (place >= first[:, None]) & (place <= at[:, None])
     ask = Response(model, view.site, viewed.fitted, tokens, at)

@@ -10,7 +10,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
-from sdelens.language.prompt import prompted
+from sdelens.language.prompt import prompt_paths
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.common.layer_axis import layer_label, layer_number, views_by_depth
@@ -38,7 +38,7 @@ class SurprisalMap:
         If all documents are shorter, it is the longest. Raises `UsageError` if none has a step.
         """
         views = views_by_depth(study)
-        prompts = prompted(study, study.prompt).paths if study.prompt else {}
+        prompts = prompt_paths(study, study.prompt).paths if study.prompt else {}
         paths = {view: prompts.get(view, study.views[view].test) for view in views}
         if views[0].axis == "layer":
             return cls._along_depth(study, paths[views[0]], tokens)

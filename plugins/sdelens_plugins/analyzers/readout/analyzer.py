@@ -8,7 +8,7 @@ import torch
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.language.patching import last_site
-from sdelens.language.texts import Places, asked, held_out, model_of
+from sdelens.language.texts import Places, held_out_texts, prompt_or_document, required_model
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.readout.figures import figures, strips
@@ -55,14 +55,14 @@ class ReadoutAnalyzer:
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, _ = study.single
-        text = asked(study, tokens=self.tokens)
+        text = prompt_or_document(study, tokens=self.tokens)
         local = self._readout(study, Places.all_of(text), derive(seed, "shown"))
-        texts = held_out(study, documents=self.documents, states=3)
+        texts = held_out_texts(study, documents=self.documents, states=3)
         overall = local
         if texts:
             places = Places.spread(texts, each=self.places, before_end=2)
             overall = self._readout(study, places, derive(seed, "documents"))
-        decode = model_of(study).decode
+        decode = required_model(study).decode
         return Finding(
             analyzer="readout",
             view=str(view),
@@ -78,7 +78,7 @@ class ReadoutAnalyzer:
     def _readout(self, study: Study, places: Places, seed: int) -> ReadoutResults:
         """The effect of all pushes of some states, by both routes."""
         view, viewed = study.single
-        model = model_of(study)
+        model = required_model(study)
         # a narrow state may have fewer directions than the setting
         directions = min(self.directions, places.states.shape[1])
         displacements = pushes(

@@ -15,7 +15,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.language.patching import following
+from sdelens.language.patching import next_token_log_probabilities
 from sdelens.language.texts import Places
 from sdelens.protocols import LanguageModel, Site
 
@@ -75,7 +75,7 @@ def logit_change(
         x = places.states[index][:, None]
         states = torch.cat([x, x + pushes[index].to(x)], dim=1)
         variants = states.shape[1]
-        log_probs = following(
+        log_probs = next_token_log_probabilities(
             model,
             site,
             repeat(tokens, "place token -> (place push) token", push=variants),

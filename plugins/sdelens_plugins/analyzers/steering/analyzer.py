@@ -10,7 +10,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study, Viewed
 from sdelens.language.prompt import QUESTION
-from sdelens.language.texts import held_out, model_of, of_prompt, with_room
+from sdelens.language.texts import held_out_texts, prompt_text, required_model, shortened
 from sdelens.protocols import LanguageModel
 from sdelens.report import Finding, Strip
 from sdelens.seeds import derive
@@ -86,7 +86,7 @@ class SteeringAnalyzer:
                 "steering moves states along the text, but this fit is along the depth: fit with "
                 "--axis token"
             )
-        model, ids = model_of(study), self._prefixes(study)
+        model, ids = required_model(study), self._prefixes(study)
         writer = _writer(study, model, self.temperature)
         result = DoseResponse.of(
             writer,
@@ -110,13 +110,13 @@ class SteeringAnalyzer:
 
     def _prefixes(self, study: Study) -> Int[Tensor, "text token"]:
         """The beginnings of test documents, one of each group, with a state at their end."""
-        room = model_of(study).card.context - self.prefix - 1
+        room = required_model(study).card.context - self.prefix - 1
         if room < 2:
             raise UsageError(
                 f"after {self.prefix} positions (prefix) the context has room for {room} tokens, "
                 "but 2 are needed: give a smaller prefix"
             )
-        texts = held_out(study, documents=len(study.documents), states=1)
+        texts = held_out_texts(study, documents=len(study.documents), states=1)
         prefixes = [text.ids[: self.prefix + 1] for text in texts if self.prefix in text.at]
         if not prefixes:
             raise UsageError(
@@ -143,8 +143,8 @@ class SteeringAnalyzer:
     def _strips(self, study: Study, writer: Writer, seed: int) -> tuple[Strip, ...]:
         """A continuation of one prompt, unsteered and at each dose, coloured by the effect."""
         model = writer.model
-        text = with_room(
-            of_prompt(study, study.prompt or self.question), model.card.context, self.tokens
+        text = shortened(
+            prompt_text(study, study.prompt or self.question), model.card.context, self.tokens
         )
         count = min(self.tokens, model.card.context - len(text.ids))
         uniform = uniforms(torch.zeros(1, dtype=torch.long), (count,), seed, STEERED)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
-from sdelens.language.next_token import next_tokens
+from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.surprisal import Surprisal
 from sdelens.language.token_class import begins_word
 from sdelens.paths.documents import Documents
@@ -155,5 +155,5 @@ def _scored(
 ) -> ComparisonTexts:
     _, viewed = study.single
     surprise = Surprisal.of(viewed.fitted, paths)
-    nll = next_tokens(model, documents).at(surprise.document, surprise.position.long())[1]
+    nll = predict_next_tokens(model, documents).at(surprise.document, surprise.position.long())[1]
     return ComparisonTexts(surprise, nll, unit, paired)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.fitting.study import Study
-from sdelens.language.next_token import next_tokens
+from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.surprisal import Surprisal
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Trajectories
@@ -49,7 +49,7 @@ class PathSurprise:
             torch.zeros(1, dtype=torch.long),
         )
         surprise = Surprisal.of(viewed.fitted, block)
-        next_token = next_tokens(model, Documents.of([document]))
+        next_token = predict_next_tokens(model, Documents.of([document]))
         nll = next_token.at(surprise.document, surprise.position.long())[1]
         blank = torch.full((1,), torch.nan, dtype=torch.float64)
         words = words_of(study, path.tokens)

@@ -10,7 +10,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
-from sdelens.language.noise_magnitude import along, magnitude, uncertainty
+from sdelens.language.noise_magnitude import drift_uncertainty, noise_along, noise_magnitude
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Paths
@@ -69,7 +69,7 @@ class UncertaintyAnalyzer:
         path = observed_path(study, tokens=self.tokens)
         held = HeldOutDocuments.of(study, documents=self.documents)
         found = Association.of(study, held, permutations=self.permutations, seed=seed)
-        constant = found.magnitudes.constant
+        constant = found.noise_magnitudes.constant
         words = words_of(study, path.tokens)
         along_path = UncertaintyAlongPath.of(viewed.fitted, path, words, constant=constant)
         heat = self._heat(viewed.fitted, viewed.train, along_path, found)
@@ -88,7 +88,7 @@ class UncertaintyAnalyzer:
     def _heat(
         self, fitted: Fitted, train: Paths, path: "UncertaintyAlongPath", found: Association
     ) -> "Heat":
-        if found.magnitudes.constant:
+        if found.noise_magnitudes.constant:
             return Heat({}, ())
         return Heat.of(fitted, train, path.first(self.shown), self.components)
 
@@ -109,7 +109,9 @@ class UncertaintyAlongPath:
         cls, fitted: Fitted, path: ObservedPath, words: tuple[str, ...], *, constant: bool
     ) -> "UncertaintyAlongPath":
         z = fitted.basis.encode(path.times, path.states)
-        aleatoric, epistemic = (f(fitted, path.times.to(z), z) for f in (magnitude, uncertainty))
+        aleatoric, epistemic = (
+            f(fitted, path.times.to(z), z) for f in (noise_magnitude, drift_uncertainty)
+        )
         return cls(path, words, aleatoric.cpu(), epistemic.cpu(), constant)
 
     def first(self, count: int) -> "UncertaintyAlongPath":
@@ -185,7 +187,7 @@ class Heat:
         t, z = where.times, fitted.basis.encode(where.times, where.states)
         axes = fitted.basis.decoder @ plane.encoder  # from latent to standardised components
         scale = fitted.sde.diffusion(t.to(z), z).times(fitted.dt)
-        size = along(scale, axes, len(t)).double().cpu()
+        size = noise_along(scale, axes, len(t)).double().cpu()
         row = torch.arange(1, size.shape[1] + 1, dtype=torch.float64)
         layer = Layer(
             "heat",

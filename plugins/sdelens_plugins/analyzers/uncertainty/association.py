@@ -10,8 +10,8 @@ from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.nulls import permuted_states
 from sdelens.evidence.rank_correlation import Correlation, rank_correlation, weighted_spearman
 from sdelens.fitting.study import Study
-from sdelens.language.next_token import next_tokens
-from sdelens.language.noise_magnitude import Magnitudes, magnitudes
+from sdelens.language.next_token import predict_next_tokens
+from sdelens.language.noise_magnitude import NoiseMagnitudes, noise_magnitudes
 from sdelens.report import Estimate, Figure, Layer, Panel, counted
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
@@ -36,7 +36,7 @@ CONSTANT = "The noise of this fit is the same at every state: there is nothing t
 class Association:
     """Rank correlations of noise and drift error with what may make a step hard to predict."""
 
-    magnitudes: Magnitudes
+    noise_magnitudes: NoiseMagnitudes
     unit: Int[Tensor, " row"]
     targets: dict[str, Float[Tensor, " row"]]
     found: dict[tuple[str, str], Correlation]
@@ -51,7 +51,7 @@ class Association:
     ) -> "Association":
         _, viewed = study.single
         fitted = viewed.fitted
-        sizes = Magnitudes.of(fitted, fitted.encoded(held.paths))
+        sizes = NoiseMagnitudes.of(fitted, fitted.encoded(held.paths))
         targets = {"error": sizes.error} if study.model is None else _expected(study, held, sizes)
         unit = held.unit[sizes.document]
         parts = {} if sizes.constant else {"aleatoric": sizes.aleatoric}
@@ -71,7 +71,9 @@ class Association:
                 for name, y in targets.items()
             }
             drawn = [
-                magnitudes(fitted, fitted.encoded(permuted_states(held.paths, derive(seed, k))))
+                noise_magnitudes(
+                    fitted, fitted.encoded(permuted_states(held.paths, derive(seed, k)))
+                )
                 for k in range(permutations)
             ]
             null = {name: _rank(drawn, y) for name, y in targets.items()}
@@ -89,8 +91,8 @@ class Association:
 
     def headline(self) -> str:
         lead = self._lead
-        if self.magnitudes.constant:
-            size = float(self.magnitudes.aleatoric[0])
+        if self.noise_magnitudes.constant:
+            size = float(self.noise_magnitudes.aleatoric[0])
             return f"{CONSTANT} It is {size:.3g} standard deviations per step."
         rho, null = self.found["aleatoric", lead], self.null[lead]
         low, high = float(null.min()), float(null.max())
@@ -102,8 +104,8 @@ class Association:
 
     def notes(self) -> list[str]:
         """What is left out, and why."""
-        constant = self.magnitudes.constant
-        ensemble = bool(self.magnitudes.epistemic.isfinite().all())
+        constant = self.noise_magnitudes.constant
+        ensemble = bool(self.noise_magnitudes.epistemic.isfinite().all())
         said = {
             CONSTANT: constant,
             NO_MODEL: "entropy" not in self.targets,
@@ -131,7 +133,7 @@ class Association:
     def _sizes(self) -> list[Estimate]:
         """Means over documents of the two parts and of the error."""
         units = int(self.unit.max()) + 1
-        sizes = self.magnitudes
+        sizes = self.noise_magnitudes
         parts = {"aleatoric": sizes.aleatoric, "epistemic": sizes.epistemic, "error": sizes.error}
         known = {name: part for name, part in parts.items() if part.isfinite().all()}
         squares = torch.stack([part.square() for part in known.values()])
@@ -159,20 +161,20 @@ class Association:
         ]
 
     def arrays(self) -> dict[str, Tensor]:
-        sizes = self.magnitudes
+        sizes = self.noise_magnitudes
         named = {f"test.{name}": getattr(sizes, name) for name in vars(sizes)}
         named |= {f"test.{name}": target for name, target in self.targets.items()}
         return named | {f"null.{name}": null for name, null in self.null.items()}
 
     def figures(self) -> tuple[Figure, ...]:
-        return () if self.magnitudes.constant else (correlations(self), *by_magnitude(self))
+        return () if self.noise_magnitudes.constant else (correlations(self), *by_magnitude(self))
 
 
-def _expected(study: Study, held: HeldOutDocuments, sizes: Magnitudes) -> dict[str, Tensor]:
+def _expected(study: Study, held: HeldOutDocuments, sizes: NoiseMagnitudes) -> dict[str, Tensor]:
     """What the model expects at the state that each step starts from, and the fit's error."""
     if study.model is None or held.documents is None:
         raise ValueError("a model is needed")
-    known = next_tokens(study.model, held.documents)
+    known = predict_next_tokens(study.model, held.documents)
     entropy, surprisal = known.at(held.row(sizes.document), sizes.position.long())
     return {"entropy": entropy, "surprisal": surprisal, "error": sizes.error}
 
@@ -225,7 +227,7 @@ def by_magnitude(of: "Association") -> tuple[Figure, ...]:
     names = [name for name in ("entropy", "surprisal") if name in of.targets]
     if not names or len(of.unit) < 2 * BINS:
         return ()
-    size, units = of.magnitudes.aleatoric, int(of.unit.max()) + 1
+    size, units = of.noise_magnitudes.aleatoric, int(of.unit.max()) + 1
     edges = size.quantile(torch.linspace(0, 1, BINS + 1, dtype=size.dtype))
     bin_ = torch.bucketize(size, edges[1:-1].contiguous())
     cell = of.unit * BINS + bin_

@@ -7,7 +7,7 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Analyzer
-from sdelens.language.texts import held_out
+from sdelens.language.texts import held_out_texts
 from sdelens.protocols import Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.importance.analyzer import ImportanceAnalyzer, complete
@@ -42,7 +42,7 @@ def test_integrated_gradients_add_up_and_agree_with_occlusion(study):
 
 
 def test_gradients_that_do_not_add_up_are_said_to(study):
-    texts = [text.first(6) for text in held_out(study, documents=3)]
+    texts = [text.first(6) for text in held_out_texts(study, documents=3)]
     found = of_texts(study, texts, mean_embedding(study, texts), 24)
     assert complete(found) == []
     (said,) = complete(replace(found, gap=torch.tensor([0.0, 0.3, 0.01])))

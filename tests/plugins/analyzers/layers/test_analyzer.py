@@ -226,7 +226,7 @@ def char_gpt2_text(model, prompt):
 
 def test_a_prompt_without_a_step_is_a_clear_error(recording, char_gpt2):
     study = real(recording, char_gpt2, (View(Site("block", 0)), View(Site("block", 3))), "T")
-    with pytest.raises(UsageError, match=r"2 state\(s\) are needed, but the prompt 'T' has"):
+    with pytest.raises(UsageError, match=r"the prompt 'T' must have at least 2 state\(s\)"):
         LayersAnalyzer().analyze(study, seed=0)
 
 

@@ -8,7 +8,7 @@ import torch
 from sdelens.errors import UsageError
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.fitting.study import Analyzer
-from sdelens.language.patching import following
+from sdelens.language.patching import next_token_log_probabilities
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.sde import KernelSDE, LinearSDE
 from sdelens.protocols import Site
@@ -52,7 +52,9 @@ def test_a_drift_to_the_image_of_a_word_raises_that_word(model):
     study = spoken_study(model, Site("block", 2))
     view, viewed = study.single
     images = 9 * model.plain.model.get_output_embeddings().weight.detach()
-    laws = following(model, view.site, torch.zeros(len(images), 1).long(), images[:, None])[:, 0]
+    laws = next_token_log_probabilities(
+        model, view.site, torch.zeros(len(images), 1).long(), images[:, None]
+    )[:, 0]
     own = laws.diagonal()
     word = int(own.where(laws.argmax(-1) == torch.arange(len(images)), -torch.inf).argmax())
     latent = viewed.fitted.basis.encode(torch.zeros(1), images[word][None])

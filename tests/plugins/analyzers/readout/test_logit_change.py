@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sdelens.language.patching import following, last_site
+from sdelens.language.patching import last_site, next_token_log_probabilities
 from sdelens.language.texts import Places
 from sdelens.origin import ModelCard
 from sdelens.protocols import Pass, Site
@@ -60,10 +60,10 @@ class Lookup:
 @pytest.mark.parametrize("site", [Site("embed"), Site("block", 0), Site("block", 2)], ids=str)
 def test_a_state_put_in_its_own_place_changes_nothing(model, tokens, site):
     own = model.run(tokens, read=[site]).reads[site]
-    laws = following(model, site, tokens, own[:, -4:])
+    laws = next_token_log_probabilities(model, site, tokens, own[:, -4:])
     plain = model.run(tokens, logits=True).logits.log_softmax(-1)
     assert torch.allclose(laws, plain[:, -4:], atol=1e-4)
-    one = following(model, site, tokens, own[:, -1:])
+    one = next_token_log_probabilities(model, site, tokens, own[:, -1:])
     assert torch.allclose(one, plain[:, -1:], atol=1e-4)
 
 
@@ -73,15 +73,17 @@ def test_tokens_whose_states_are_replaced_make_no_difference(model, tokens):
     other = tokens.clone()
     other[:, -3:] = 5
     assert torch.allclose(
-        following(model, site, tokens, own), following(model, site, other, own), atol=1e-4
+        next_token_log_probabilities(model, site, tokens, own),
+        next_token_log_probabilities(model, site, other, own),
+        atol=1e-4,
     )
 
 
 def test_batches_do_not_change_the_laws(model, tokens):
     site = Site("block", 1)
     own = model.run(tokens, read=[site]).reads[site][:, -2:]
-    alone = following(model, site, tokens, own, batch_tokens=1)
-    assert torch.allclose(alone, following(model, site, tokens, own), atol=1e-4)
+    alone = next_token_log_probabilities(model, site, tokens, own, batch_tokens=1)
+    assert torch.allclose(alone, next_token_log_probabilities(model, site, tokens, own), atol=1e-4)
 
 
 def test_an_embedding_is_decoded_to_its_own_token():
@@ -89,7 +91,7 @@ def test_an_embedding_is_decoded_to_its_own_token():
     matrix = torch.nn.functional.normalize(torch.randn(20, 64, generator=generator(1)), dim=-1)
     tokens = torch.arange(6).reshape(2, 3)
     wanted = torch.tensor([[7, 8], [9, 10]])
-    laws = following(Lookup(matrix), Site("embed"), tokens, 9 * matrix[wanted])
+    laws = next_token_log_probabilities(Lookup(matrix), Site("embed"), tokens, 9 * matrix[wanted])
     assert torch.equal(laws.argmax(-1), wanted)
 
 
