@@ -25,6 +25,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/limits.py
 
 docs: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -E -W --keep-going -d docs/_build/doctrees docs docs/_build/html
@@ -51,7 +52,7 @@ screenshots: .venv/installed-dev
 	$(BIN)/python tools/screenshots.py
 
 model: .venv/installed-dev
-	$(BIN)/python tools/train_tiny.py --out plugins/sdelens_plugins/assets/tiny
+	$(BIN)/python tools/tiny/train.py --out plugins/sdelens_plugins/assets/tiny
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

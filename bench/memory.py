@@ -42,7 +42,6 @@ def work(tokens: int) -> dict[str, int]:
 
     from sdelens.fitting.fit import fit_view
     from sdelens.models import language_model
-    from sdelens.paths.basis_spec import BasisSpec
     from sdelens.paths.documents import Document, Documents
     from sdelens.paths.split import split
     from sdelens.registry import load
@@ -64,8 +63,6 @@ def work(tokens: int) -> dict[str, int]:
         groups,
         probe,
         kind="neural",
-        spec=BasisSpec(),
-        seed=0,
         state_dependent=True,
     )
     return {"tokens": tokens, "capture": captured, "capture_and_fit": peak.stop()}

@@ -6,9 +6,9 @@
 import json
 from pathlib import Path
 
-from sdelens.fitting.comparison import comparisons
+from sdelens.fitting.comparison import Progress, comparisons
+from sdelens.fitting.options import FitOptions
 from sdelens.models import language_model
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import first_new, split
 from sdelens.protocols import FitTask
@@ -36,10 +36,12 @@ def scored(documents: Documents, recording, noise: str, *, tables: bool):
     [fought] = comparisons(
         [FitTask(paths.select(sides.train), paths.select(sides.validation), 0)],
         load("probe", "neural")(noise=noise),
-        spec=BasisSpec(),
+        FitOptions(),
         state_dependent=tables,
-        watch=lambda epoch: print(
-            f"  epoch {epoch.number}: {epoch.validation['diffusion']:.4f}", flush=True
+        progress=Progress(
+            lambda epoch: print(
+                f"  epoch {epoch.number}: {epoch.validation['diffusion']:.4f}", flush=True
+            )
         ),
     )
     test = paths.select(sides.test)

@@ -2,11 +2,21 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from sdelens.errors import BrokenPlugin, UnknownName, UsageError, blamed
+
+T = TypeVar("T")
+
+
+def option(default: T, text: str) -> T:
+    """A field with its default and one sentence of help, which the command line shows too."""
+    made: Any = field(default=default, metadata={"help": text})
+    if isinstance(default, dict):  # each instance has its own
+        made = field(default_factory=default.copy, metadata={"help": text})
+    return cast(T, made)
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, dict[str, Any]]:

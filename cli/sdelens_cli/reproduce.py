@@ -9,7 +9,8 @@ import typer
 
 from sdelens.errors import UnknownName
 from sdelens.runs.job import Job
-from sdelens_cli.fit import absolute, source_of
+from sdelens_cli.fit import absolute
+from sdelens_cli.text_options import TextOptions
 
 STUDIES = ("paper",)
 
@@ -46,8 +47,8 @@ def reproduce(
     """
     if study not in STUDIES:
         raise UnknownName.among("study", study, STUDIES)
-    source = source_of(texts, None, None, column=column, documents_wanted=documents, length=length)
-    job = Job.of({"model": absolute(model), "layers": layer, "seed": seed} | source)
+    chosen = TextOptions(texts, column=column, documents=documents, length=length)
+    job = Job.of({"model": absolute(model), "layers": layer, "seed": seed} | chosen.source())
 
     from sdelens.registry import load
     from sdelens.runs.engine import execute

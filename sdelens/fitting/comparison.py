@@ -17,6 +17,7 @@ from sdelens.fitting.baselines import (
     state_dependent_laws,
 )
 from sdelens.fitting.metrics import CONSTANT, STATE_DEPENDENT, VARIANT, scores_of
+from sdelens.fitting.options import FitOptions
 from sdelens.fitting.scores import sink_norm, tally
 from sdelens.laws.law import Law
 from sdelens.laws.resolution import resolution_notes
@@ -59,6 +60,18 @@ class Comparison:
         }
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Who receives the epochs of fits, those of baselines, and messages."""
+
+    epoch: Watch = ignore_epoch
+    baseline_epoch: Watch = ignore_epoch
+    message: Tell = ignore_message
+
+
+UNOBSERVED = Progress()
+
+
 @dataclass(frozen=True, eq=False)
 class FitInputs:
     """What one view's fits are made from: its paths in the view's own coordinates."""
@@ -85,38 +98,41 @@ class FitInputs:
 def comparisons(
     tasks: Sequence[FitTask],
     probe: Probe,
+    options: FitOptions,
     *,
-    spec: BasisSpec,
     steps: Sequence[Paths | None] | None = None,
     state_dependent: bool = False,
-    ensemble: int = 0,
     groups: Mapping[int, int] | None = None,
-    watch: Watch = ignore_epoch,
-    watch_baselines: Watch = ignore_epoch,
-    tell: Tell = ignore_message,
+    progress: Progress = UNOBSERVED,
 ) -> list[Comparison]:
     """Fit a probe and its baselines to each task, the probe to all of them together if it can.
 
     With `state_dependent`, baselines are fitted under that noise too, which takes training, where
-    the fit's own noise is of the kind that they can be given. An `ensemble` of so many members is
-    fitted to resampled `groups` of training documents (without groups each document is one). What
-    can be known of a linear drift at all is told first. The fits and their baselines learn from
+    the fit's own noise is of the kind that they can be given. An ensemble is fitted to resampled
+    `groups` of training documents (without groups each document is one). How well a linear drift
+    can be known at all is reported first. The fits and their baselines learn from
     `steps`, where there are any, instead of the training paths that the basis is of.
     """
     pairs = zip(tasks, steps or [None] * len(tasks), strict=True)
-    entries = [FitInputs.of(task, spec, own) for task, own in pairs]
+    entries = [FitInputs.of(task, options.basis_spec, own) for task, own in pairs]
     for sentence in dict.fromkeys(str(entry.known) for entry in entries):
-        tell(sentence)
+        progress.message(sentence)
     own = [FitTask(e.seen, e.held, derive(e.task.seed, "probe")) for e in entries]
-    found = fit_all(probe, own, watch=watch)
+    found = fit_all(probe, own, watch=progress.epoch)
     made = []
     for entry, fit in zip(entries, found, strict=True):
         seed = entry.task.seed
-        resamples = ensemble_tasks(entry.seen, entry.held, groups, members=ensemble, seed=seed)
-        members = fit_all(alike(probe, fit.law), resamples, watch=watch)
+        resamples = ensemble_tasks(
+            entry.seen, entry.held, groups, members=options.ensemble, seed=seed
+        )
+        members = fit_all(alike(probe, fit.law), resamples, watch=progress.epoch)
         equal = hasattr(probe, "effort") and not _constant(fit.law)
         rivals = _baselines(
-            probe, fit.law, entry, state_dependent=state_dependent and equal, watch=watch_baselines
+            probe,
+            fit.law,
+            entry,
+            state_dependent=state_dependent and equal,
+            watch=progress.baseline_epoch,
         )
         variants = getattr(fit.law, "variants", {})
         made.append(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
 import torch
 from jaxtyping import Float
@@ -10,37 +10,37 @@ from numpy import ndarray
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.fitting.comparison import comparisons
+from sdelens.fitting.comparison import UNOBSERVED, Progress, comparisons
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.metrics import CONSTANT as CONSTANT
 from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
+from sdelens.fitting.options import FitKeywords, FitOptions, sorted_out, with_options
 from sdelens.origin import Origin
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.split import Split, split
 from sdelens.paths.trajectories import Paths, Trajectories, dt_of, require_transitions
 from sdelens.protocols import FitTask, Probe
 from sdelens.registry import load
 from sdelens.settings import build, described
 
+DEFAULT = FitOptions()
 
+
+@with_options(FitOptions, FitKeywords)
 def fit(
     states: Float[Tensor, "path time dim"] | Float[ndarray, "path time dim"] | Paths,
     *,
     dt: float | None = None,
-    probe: str | Probe = "neural",
-    basis: str = "standard",
-    center: str = "all",
-    ensemble: int = 0,
-    seed: int = 0,
-    **settings: Any,
+    probe: str | Probe = FitOptions.probe,
+    **keywords: Unpack[FitKeywords],
 ) -> Fitted:
     """Fit a probe to paths; no language model is needed: `sdelens.fit(states, probe="linear")`.
 
     80% of the paths train, 10% validate, 10% are held out for the scores beside constant-noise
     baselines (`Fitted.record.scores`). Without `dt` the paths are discrete, one step a unit of
     time; with it they sample continuous time, and the probe's continuous density is the default
-    (``exact`` for linear, ``auto`` for neural). An `ensemble` of so many further fits to resampled
-    paths gives `Fitted.drift_stderr` and `Fitted.covariance_stderr`. `settings` are the probe's.
+    (``exact`` for linear, ``auto`` for neural). An `ensemble` of fits to resampled paths gives
+    `Fitted.drift_stderr` and `Fitted.covariance_stderr`. Options are the fields of `FitOptions`;
+    other keywords are settings of the probe.
 
     >>> import torch
     >>> noise = torch.randn(200, 50, 1, generator=torch.Generator().manual_seed(0))
@@ -48,28 +48,27 @@ def fit(
     >>> fitted.transition(0.0, torch.zeros(1)).covariance.shape
     torch.Size([1, 1])
     """
-    if ensemble < 0 or ensemble == 1:
-        raise UsageError(f"an ensemble has two members or more, or none (0), got {ensemble}")
+    options = build(FitOptions, sorted_out(fit, probe, keywords), "fit")
     paths = states if isinstance(states, Paths) else _paths(_tensor(states), dt)
     if isinstance(probe, str):
         kind, chosen = probe, load("probe", probe)
         density = getattr(chosen, "densities", ("discrete",))[0 if dt is None else -1]
-        built: Probe = build(chosen, {"density": density} | settings, kind)
-    elif settings:
-        raise UsageError(f"settings belong to a probe by name, got {settings} beside {probe!r}")
+        built: Probe = build(chosen, {"density": density} | options.probe_settings, kind)
+    elif options.probe_settings:
+        raise UsageError(
+            f"settings belong to a probe by name, got {options.probe_settings} beside {probe!r}"
+        )
     else:
         kind, built = type(probe).__name__, probe
     documents = [number for block in paths for number in block.document.tolist()]
-    sides = split(documents, seed=seed)
+    sides = split(documents, seed=options.seed)
     return fit_view(
         paths,
         Split(*(tuple(documents[i] for i in side) for side in vars(sides).values())),
         {number: number for number in documents},
         built,
+        options,
         kind=kind,
-        spec=BasisSpec(basis, center),
-        ensemble=ensemble,
-        seed=seed,
     )
 
 
@@ -128,20 +127,29 @@ def fit_views(
     sides: Split,
     groups: Mapping[int, int],
     probe: Probe,
+    options: FitOptions,
     *,
     kind: str,
-    **how: Any,
+    state_dependent: bool = False,
+    progress: Progress = UNOBSERVED,
 ) -> list[Fitted]:
     """Fit each view on its training documents and score it on its test documents.
 
-    A probe that can fit several laws in one computation does so. The rest goes to `comparisons`.
+    A probe that can fit several laws in one computation does so. Each view has its own seed;
+    `state_dependent` gives the baselines such noise too.
     """
     tasks = [view.fit_task(sides) for view in views]
-    steps = [view.steps for view in views]
+    found = comparisons(
+        tasks,
+        probe,
+        options,
+        steps=[view.steps for view in views],
+        state_dependent=state_dependent,
+        groups=groups,
+        progress=progress,
+    )
     fitted = []
-    for view, task, fought in zip(
-        views, tasks, comparisons(tasks, probe, steps=steps, groups=groups, **how), strict=True
-    ):
+    for view, task, fought in zip(views, tasks, found, strict=True):
         law = fought.found.law
         record = Record(
             probe=kind,
@@ -163,10 +171,14 @@ def fit_view(
     sides: Split,
     groups: Mapping[int, int],
     probe: Probe,
+    options: FitOptions = DEFAULT,
     *,
-    seed: int,
-    **how: Any,
+    kind: str,
+    state_dependent: bool = False,
 ) -> Fitted:
-    """`fit_views` of one."""
-    [fitted] = fit_views([ViewTask(paths, seed)], sides, groups, probe, **how)
+    """`fit_views` of one view, with the seed of the options."""
+    views = [ViewTask(paths, options.seed)]
+    [fitted] = fit_views(
+        views, sides, groups, probe, options, kind=kind, state_dependent=state_dependent
+    )
     return fitted

@@ -12,6 +12,7 @@ from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.branched_transitions import BranchedTransitions, branched_transitions
 from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
+from sdelens.fitting.comparison import Progress
 from sdelens.fitting.fit import ViewTask, fit_views
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
@@ -240,13 +241,10 @@ def _fit(
                 run.split,
                 dict(enumerate(run.documents.group.tolist())),
                 task.probe,
+                task.job,
                 kind=task.job.probe,
-                spec=task.spec,
                 state_dependent=True,
-                ensemble=task.job.ensemble,
-                watch=watch,
-                watch_baselines=watch_baselines,
-                tell=watcher.told,
+                progress=Progress(watch, watch_baselines, watcher.told),
             )
     share = (time.perf_counter() - clock) / len(views)
     for view, fitted in zip(views, found, strict=True):

@@ -1,14 +1,14 @@
-"""What a run is asked to do: plain values, resolved, and their hash. Imports no torch."""
+"""The settings of a run: plain values, resolved, and their hash. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sdelens.digest import digest
 from sdelens.errors import UsageError
-from sdelens.paths.basis_spec import BasisSpec
-from sdelens.settings import build
+from sdelens.fitting.options import FitOptions
+from sdelens.settings import build, option
 from sdelens.states.sites import parse_layers
 
 ELSEWHERE = ("device", "cache", "offline")
@@ -22,35 +22,34 @@ CHOICES = {
 }
 
 
-@dataclass(frozen=True)
-class Job:
-    """All settings of a fit: `config.json` of a run holds them, and `--config` reads them."""
+@dataclass(frozen=True, kw_only=True)
+class Job(FitOptions):
+    """All settings of a run: its `config.json` holds them, and `--config` reads them."""
 
-    model: str = "tiny"
-    revision: str | None = None
-    dtype: str = "float32"
-    device: str = "auto"
-    offline: bool = False
-    layers: str | None = None
-    axis: str = "token"
-    source: str = "sampled"
-    source_settings: Mapping[str, Any] = field(default_factory=dict)
-    probe: str = "neural"
-    probe_settings: Mapping[str, Any] = field(default_factory=dict)
-    basis: str = "standard"
-    center: str = "all"
-    ensemble: int = 0
-    target: str = "plain"
-    branches: int | None = None
-    """Next tokens of each prefix, where the target is branched: 8 unless told."""
-    skip_first: int = 1
-    seed: int = 0
-    cache: bool = True
+    model: str = option("tiny", "tiny (embedded), a local folder, or a name on the hub.")
+    layers: str | None = option(
+        None, "6 | 0-7 | 2,5 | all | -1 | middle | embed: outputs of blocks. [middle]"
+    )
+    axis: str = option("token", "token: time along the text; layer: one path per token.")
+    revision: str | None = option(None, "Branch, tag or commit on the hub.")
+    dtype: str = option("float32", "float32, bfloat16 or float16.")
+    device: str = option("auto", "auto, cpu, cuda or mps.")
+    offline: bool = option(False, "Only what is here already.")
+    source: str = option("sampled", "Another source of texts: a plugin.")
+    source_settings: Mapping[str, Any] = option({}, "Settings of the source, by name.")
+    target: str = option(
+        "plain",
+        "What fits learn from: plain, the steps that occurred, or branched, steps to several "
+        "next states that the model draws.",
+    )
+    branches: int | None = option(None, "Next tokens drawn for --target branched. [8]")
+    skip_first: int = option(1, "Positions left out at the context's start.")
+    cache: bool = option(True, "Whether captured states are kept for later runs.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.layers is not None:
             parse_layers(self.layers)
-        BasisSpec(self.basis, self.center)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UsageError(
@@ -74,10 +73,6 @@ class Job:
             object.__setattr__(self, "branches", BRANCHES)
         if self.branches is not None and self.branches < 2:
             raise UsageError(f"branches must be at least 2, got {self.branches}")
-        if self.ensemble < 0 or self.ensemble == 1:
-            raise UsageError(
-                f"an ensemble has two members or more, or none (0), got {self.ensemble}"
-            )
         if self.skip_first < 0:
             raise UsageError(f"skip-first must be 0 or more, got {self.skip_first}")
 

@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from sdelens.errors import UsageError
+from sdelens.fitting.options import FitKeywords, sorted_out, with_options
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel, Listener
@@ -23,6 +24,16 @@ from sdelens.states.sites import Layers
 
 SAMPLED = "sampled"
 """The source of texts that the model writes itself."""
+
+
+class LensKeywords(FitKeywords, total=False):
+    """The options of `Job` that a model in memory leaves open, as keywords."""
+
+    probe: str
+    axis: str
+    skip_first: int
+    target: str
+    branches: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,32 +83,24 @@ class Lens:
             )
         return live_capture(model, sites_of(layers, model), skip_first=skip_first)
 
+    @with_options(Job, LensKeywords)
     def fit(
         self,
         texts: Texts | LiveCapture | None = None,
         *,
         documents: int | None = None,
-        layers: Layers = None,
-        probe: str = "neural",
-        seed: int = 0,
-        axis: str = "token",
         length: int | None = None,
-        skip_first: int = 1,
-        basis: str = "standard",
-        center: str = "all",
-        ensemble: int = 0,
-        target: str = "plain",
-        branches: int | None = None,
+        layers: Layers = None,
         observer: Observer | None = None,
-        **settings: Any,
+        **keywords: Unpack[LensKeywords],
     ) -> OpenStudy:
         """Fit each layer, with baselines and held-out scores: `lens.fit(texts, layers=6)`.
 
-        `texts` are at least ten, as strings, token ids or a tensor of ids; or a tape, with the
-        states that it holds. Without them so many `documents` are sampled from the model, as the
-        command line does it, of `length` tokens at most. The rest is as `sdelens fit` has it,
-        `settings` those of the probe; `observer` is told how far the work is; without one, in a
-        notebook, the installed one. The run lies in a temporary folder until it is saved.
+        `texts` are at least ten, as strings, token ids or a tensor of ids; or a tape with its
+        states. Without texts, `documents` texts of at most `length` tokens are sampled from the
+        model. Options are those of `Job`, as in `sdelens fit`; other keywords are settings of the
+        probe. `observer` receives progress; a notebook has one by default. The run lies in a
+        temporary folder until it is saved.
         """
         model = self.model
         if texts is not None and documents is not None:
@@ -105,28 +108,23 @@ class Lens:
         given = Given(model)
         if isinstance(texts, LiveCapture):
             given = Given(model, texts.documents, texts.recording)
-            skip_first, layers = texts.skip_first, texts.layers
+            layers = texts.layers
         elif texts is not None:
             given = Given(model, documents_given(model, texts, length=length))
         sampled = {"documents_wanted": documents, "length": length}
-        job = Job(
-            model=model.card.name,
-            dtype=model.card.dtype if model.card.dtype in CHOICES["dtype"] else "float32",
-            layers=None if axis == "layer" or layers is None else _joined(layers),
-            axis=axis,
-            source=SAMPLED if texts is None else GIVEN,
-            source_settings=described(given.documents) or _given(sampled),
-            probe=probe,
-            probe_settings=settings,
-            basis=basis,
-            center=center,
-            ensemble=ensemble,
-            target=target,
-            branches=branches,
-            skip_first=skip_first,
-            seed=seed,
-            cache=False,
-        )
+        options = sorted_out(Lens.fit, keywords.get("probe", Job.probe), keywords)
+        settings = options | {
+            "model": model.card.name,
+            "dtype": model.card.dtype if model.card.dtype in CHOICES["dtype"] else "float32",
+            "source": SAMPLED if texts is None else GIVEN,
+            "source_settings": described(given.documents) or _given(sampled),
+            "cache": False,
+        }
+        if layers is not None and options.get("axis") != "layer":
+            settings["layers"] = _joined(layers)
+        if isinstance(texts, LiveCapture):
+            settings["skip_first"] = texts.skip_first
+        job = Job.of(settings)
         kept = Temporary()
         place = kept.folder / Path(job.name).name
         run = execute(job, place, given=given, observer=observer or at_hand())

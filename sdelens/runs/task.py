@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from sdelens.errors import UsageError
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import LEAST
 from sdelens.protocols import Probe, Source
@@ -20,7 +19,6 @@ class Task:
     job: Job
     source: Source
     probe: Probe
-    spec: BasisSpec
 
     @classmethod
     def of(cls, job: Job, documents: Documents | None = None) -> "Task":
@@ -41,7 +39,7 @@ class Task:
         if documents is None:
             job = replace(job, source_settings=described(source))
         resolved = replace(job, probe_settings=described(probe))
-        return cls(resolved, source, probe, BasisSpec(job.basis, job.center))
+        return cls(resolved, source, probe)
 
 
 def source_of(job: Job, documents: Documents | None) -> Source:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sdelens.fitting.fit import fit_view
+from sdelens.fitting.options import FitOptions
 from sdelens.fitting.study import Study, Viewed
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.split import Split
 from sdelens.paths.trajectories import (
     NO_TOKEN,
@@ -45,10 +45,8 @@ def small_study(dtype: str = "float32", members: int = 0) -> Study:
             SIDES,
             {number: number for number in range(len(documents))},
             load("probe", PROBE)(),
+            FitOptions(ensemble=members),
             kind=PROBE,
-            spec=BasisSpec(),
-            ensemble=members,
-            seed=0,
         )
         fitted = replace(fitted, origin=captured.origin)
         views[view] = Viewed.of(fitted, Blocks(tuple(paths)), SIDES)

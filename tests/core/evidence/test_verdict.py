@@ -3,7 +3,6 @@ import torch
 import sdelens
 from sdelens.evidence.verdict import Gain, verdict
 from sdelens.fitting.fit import fit_view
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import Trajectories
 
@@ -24,8 +23,6 @@ def judged(block, probe_name="neural", **settings):
         {d: d for d in documents},
         probe,
         kind=probe_name,
-        spec=BasisSpec(),
-        seed=0,
         state_dependent=True,
     )
     return verdict(fitted.record.scores, probe_name, "discrete"), fitted.record.scores

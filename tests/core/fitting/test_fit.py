@@ -8,7 +8,7 @@ from torch.testing import assert_close
 import sdelens
 from sdelens.errors import BadNumbers, UnknownName, UsageError
 from sdelens.fitting.fit import ViewTask, fit, fit_view, fit_views
-from sdelens.paths.basis_spec import BasisSpec
+from sdelens.fitting.options import FitOptions
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import Trajectories
 from sdelens.registry import load
@@ -171,7 +171,7 @@ def test_paths_without_a_held_out_transition_are_refused_before_the_fit():
     groups = {number: number for number in range(12)}
     probe = load("probe", "constant")()
     with pytest.raises(UsageError, match="held-out documents hold no transition"):
-        fit_view(short, sides, groups, probe, kind="constant", spec=BasisSpec(), seed=0)
+        fit_view(short, sides, groups, probe, kind="constant")
 
 
 def test_a_numpy_array_is_fitted_like_the_tensor_that_it_holds():
@@ -188,10 +188,10 @@ def test_views_that_are_fitted_together_are_as_if_each_were_fitted_alone():
     ]
     sides, groups = split(list(range(40)), seed=0), {number: number for number in range(40)}
     probe = load("probe", "neural")(width=8, noise_width=8, epochs=2, least_steps=30)
-    how = {"kind": "neural", "spec": BasisSpec(), "state_dependent": True}
-    together = fit_views(views, sides, groups, probe, **how)
+    how = {"kind": "neural", "state_dependent": True}
+    together = fit_views(views, sides, groups, probe, FitOptions(), **how)
     for view, fitted in zip(views, together, strict=True):
-        alone = fit_view(view.paths, sides, groups, probe, seed=view.seed, **how)
+        alone = fit_view(view.paths, sides, groups, probe, FitOptions(seed=view.seed), **how)
         ours, theirs = fitted.record.scores, alone.record.scores
         assert ours["held_out_nll_per_dim"] == pytest.approx(
             theirs["held_out_nll_per_dim"], abs=2e-3
@@ -210,7 +210,7 @@ def test_views_of_unlike_widths_are_fitted_in_turn():
     views = [ViewTask(Trajectories.from_states(noise[..., :d], 1.0), 0) for d in (2, 3)]
     sides, groups = split(list(range(40)), seed=0), {number: number for number in range(40)}
     probe = load("probe", "neural")(width=8, noise_width=8, epochs=1, least_steps=5)
-    found = fit_views(views, sides, groups, probe, kind="neural", spec=BasisSpec())
+    found = fit_views(views, sides, groups, probe, FitOptions(), kind="neural")
     assert [
         len(fitted.drift(0.0, torch.zeros(d))) for fitted, d in zip(found, (2, 3), strict=True)
     ] == [2, 3]

@@ -5,10 +5,10 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.fitting.comparison import comparisons
+from sdelens.fitting.options import FitOptions
 from sdelens.laws.constant_noise import NoiseSpec
 from sdelens.laws.scale import DiagonalScale, ScaledCorrelation
 from sdelens.laws.timed_noise import TimedNoise
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import FitTask, ignore_epoch
 from sdelens.seeds import generator
@@ -92,7 +92,7 @@ def test_baselines_get_the_same_deviations_and_all_gain_by_them():
         [found] = comparisons(
             [FitTask(sides[0], sides[1], 0)],
             LinearProbe(noise=noise),
-            spec=BasisSpec("raw"),
+            FitOptions(basis="raw"),
             state_dependent=True,
         )
         numbers = {n: n for n in range(200)}

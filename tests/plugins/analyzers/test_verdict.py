@@ -19,8 +19,8 @@ from sdelens.evidence.process_class import (
 )
 from sdelens.fitting.fit import fit_view
 from sdelens.fitting.fitted import Fitted, Record
+from sdelens.fitting.options import FitOptions
 from sdelens.fitting.study import Analyzer, Study, Viewed
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import Trajectories
@@ -87,9 +87,8 @@ def studied(states, dt, probe, seed=0):
         sides,
         {number: number for number in range(count)},
         probe,
+        FitOptions(seed=seed),
         kind="constant" if isinstance(probe, ConstantProbe) else "linear",
-        spec=BasisSpec("standard", "all"),
-        seed=seed,
     )
     parts = (paths.select(side) for side in (sides.train, sides.validation, sides.test))
     documents = Documents.of([Document((0,))] * count)
