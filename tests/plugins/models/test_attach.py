@@ -450,7 +450,7 @@ def test_a_wrong_use_is_refused_before_any_work(plain, tokenizer):
         lens.fit(TEXTS, layers=7)
     with pytest.raises(UnknownName, match="Did you mean 'linear'"):
         lens.fit(TEXTS, probe="liner")
-    with pytest.raises(UnknownName, match="setting of linear"):
+    with pytest.raises(UnknownName, match="No option of a fit named 'width'"):
         lens.fit(TEXTS, probe="linear", width=3)
 
 
