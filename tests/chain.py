@@ -69,7 +69,7 @@ class Chain:
 
     @property
     def shares(self):
-        """Drift of the best linear law, misfit, memory of one lag, unreached, sampler."""
+        """Drift of the linear law, lack of fit, memory of a lag, unexplained, sampling noise."""
         rho = self.a / (1 - self.c)
         motion = 2 * (1 - rho)
         memory = self.c**2 * (1 - rho**2)

@@ -20,7 +20,7 @@ from sdelens.runs.reporting import analyze
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "motion.md"
 MODELS = ("tiny", "TinyStories-656K", "stories260K", "char-gpt2-shakespeare")
-PARTS = ("drift", "misfit", "memory", "unreached", "sampler")
+PARTS = ("drift", "lack of fit", "memory", "unexplained", "sampling noise")
 SETTINGS = {name: {"every": 1} for name in ("transition_law", "decomposition")}
 HEAD = (
     "| model, layer | mean alone | gain | drift | lack of fit | memory | unexplained "

@@ -214,7 +214,7 @@ def test_the_expected_saving_is_the_ratio_of_the_targets_variances():
 
 def test_a_mean_learned_from_branches_has_the_variance_that_theory_says(origin):
     """Of the linear coefficient of a chain, over disjoint sets of texts, plain and branched."""
-    model = Chain(b=0.0, c=0.0, a=0.3)  # the state tells all: S = 1 - a², nothing unreached
+    model = Chain(b=0.0, c=0.0, a=0.3)  # S = 1 - a², nothing is unexplained
     law = kernel(0.3, 1, ConstantNoise.independent(torch.ones(1)))
     study = chain_study(model, law, sampler=Sampler(), documents=240, length=40)
     steps = steps_of(study, origin, list(range(150)), branches=8)

@@ -1,4 +1,4 @@
-"""A linear law at every layer of a model, for questions about layers that a run did not fit."""
+"""Linear fits to every layer of a model, also to layers that the run did not fit."""
 
 from dataclasses import replace
 
@@ -19,14 +19,14 @@ LINEAR = "linear"
 
 
 def linear_fits(study: Study, *, seed: int) -> Study:
-    """The same documents and sides, with a linear fit to the output of every block.
+    """A study of the same documents and split, with a linear fit to the output of every block.
 
-    States are captured anew; coordinates are standardised. Raises `UsageError` without the model
-    of the run, or where its user's hooks shaped the states that were fitted.
+    States are captured again; coordinates are standardised. Raises `UsageError` without the model
+    of the run, along the depth, or if hooks of the user changed the states that were fitted.
     """
     if any(view.axis == "layer" for view in study.views):
         raise UsageError(
-            "linear fits at every layer are along the text, but this run was fitted along the "
+            "linear fits at every layer need the token axis, but this run was fitted along the "
             "depth: fit with --axis token"
         )
     viewed = next(iter(study.views.values()))
@@ -35,8 +35,8 @@ def linear_fits(study: Study, *, seed: int) -> Study:
         raise UsageError("linear fits at every layer need the language model of the run")
     if not origin.repeatable:
         raise UsageError(
-            "the states of this run were shaped by what its user did while they were captured, "
-            "so that those of other layers cannot be captured alike: capture all layers at once"
+            "hooks of the user changed the states of this run while they were captured, so those "
+            "of other layers cannot be captured in the same way: capture all layers at once"
         )
     sites = sites_of("all", study.model)
     recording = record(study.model, study.documents, sites, skip_first=origin.skip_first)
@@ -57,6 +57,6 @@ def linear_fits(study: Study, *, seed: int) -> Study:
 def _linear(train: Paths, validation: Paths, seed: int) -> Fitted:
     probe: Probe = load("probe", LINEAR)()
     basis = fit_basis(BasisSpec(), train)
-    found = probe.fit(basis.view(train), basis.view(validation), seed=seed, watch=ignore_epoch)
-    made = Record(LINEAR, described(probe), probe.density, dt_of(train), seed, found.history)
-    return Fitted(found.law, basis, made)
+    fit = probe.fit(basis.view(train), basis.view(validation), seed=seed, watch=ignore_epoch)
+    fit_record = Record(LINEAR, described(probe), probe.density, dt_of(train), seed, fit.history)
+    return Fitted(fit.law, basis, fit_record)

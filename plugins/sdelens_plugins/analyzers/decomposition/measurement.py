@@ -1,4 +1,4 @@
-"""Products of motion and predictors over all prefixes of held-out texts, at several sites."""
+"""Products of increments and predictors over all prefixes of held-out texts, at several sites."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ from sdelens_plugins.analyzers.decomposition.shares import Products
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What one pass of branching over all texts gave."""
+    """The sums of one pass of branching over all texts."""
 
     products: Mapping[Site, Products]
-    """By cell of prefixes and unit of documents."""
+    """Sums by cell of prefixes and unit of documents, at each site."""
     agreement: SamplerCheck
     tokens: int
-    """Next tokens that were fed."""
+    """The number of next tokens that were fed to the model."""
     cached: bool
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A few texts at one site, and what is foretold of them."""
+    """A few texts at one site, with the predictions for them."""
 
     text: BranchedStates
     block: Trajectories
@@ -50,19 +50,19 @@ class _Layer:
         weights = standard_weights(fitted.basis)
         return cls(text, block, predict(block), fitted.basis, weights)
 
-    def added(
+    def add_to(
         self, products: Products, places: slice, states: Tensor, cell: Tensor, unit: Tensor
     ) -> Products:
-        """With the prefixes of some positions, and the states after their next tokens."""
+        """The products with the prefixes of some positions and the states after their next tokens."""
         at, inside = self.text.at[places], self.text.inside[:, places]
         row, place = inside.nonzero(as_tuple=True)
         time = at[place]
-        chosen = self.text.law.chosen[row, place + places.start]
+        tokens = self.text.law.chosen[row, place + places.start]
         following = self.basis.encode((time + 1.0)[:, None], states[row, place])
         return products.add(
             self.predicted[:, row, time],
             self.block.states[row, time],
-            NextStateMoments.of(following, chosen),
+            NextStateMoments.of(following, tokens),
             self.block.states[row, time + 1],
             self.weights,
             cell[self.text.row[row], time],
@@ -81,15 +81,16 @@ def measure(
     cells: int,
     seed: int,
 ) -> Measurement:
-    """Every layer in one pass; `cell` is the group of the prefix that ends at each position."""
+    """Measures all layers in one pass; `cell` is the cell of the prefix ending at each position."""
     products = {site: Products.zeros(cells, prefixes.units) for site in predictors}
-    account = SurprisalCheck(prefixes, cached=branching.cached)
+    check = SurprisalCheck(prefixes, cached=branching.cached)
     for text in branching(model, prefixes, list(predictors), seed=seed):
-        account.add(text)
-        layers = {s: _Layer.of(text, s, prefixes, own) for s, own in predictors.items()}
-        for places, ahead in text.pieces():
+        check.add(text)
+        layers = {s: _Layer.of(text, s, prefixes, predict) for s, predict in predictors.items()}
+        for places, next_states in text.pieces():
             for site, layer in layers.items():
-                more = layer.added(products[site], places, ahead[site], cell, prefixes.unit)
-                products[site] = more
-    agreement = account.result(branching, model.card.dtype)
-    return Measurement(products, agreement, account.fed, account.cached)
+                products[site] = layer.add_to(
+                    products[site], places, next_states[site], cell, prefixes.unit
+                )
+    agreement = check.result(branching, model.card.dtype)
+    return Measurement(products, agreement, check.fed, check.cached)

@@ -1,15 +1,14 @@
-"""What different knowledge foretells of a step: the fit, more of the same state, earlier states.
+"""Predictors of a step: the fit, a larger probe on the same state, and earlier states.
 
-All are in the latent coordinates of the fit, and from training documents alone:
+All are in the latent coordinates of the fit, and fitted to training documents:
 
 - D1, the fitted drift m(x, t) - x;
-- D2, what a larger probe on the same state foretells of the residual X' - m: ridge regression on
-  the state, waves of t, and Gaussian bumps around drawn training states;
-- D3, the same on D2's features and the states before;
-- D0, beside them, what no knowledge of the state foretells but that it returns to the mean: the
-  training mean at the next position, less x.
+- D2, a larger probe's prediction of the residual X' - m from the same state: ridge regression on
+  the state, waves of t, and Gaussian bumps around sampled training states;
+- D3, the same on D2's features and earlier states;
+- D0, the return to the mean: the training mean at the next position, less x.
 
-The penalty of D2 and of D3 is that which predicts the validation documents best.
+The penalties of D2 and D3 are those that predict the validation documents best.
 """
 
 import math
@@ -30,22 +29,21 @@ from sdelens.seeds import generator
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """As shares of each feature's own sum of squares."""
-REACH = 0.5
-"""The width of a bump, as a share of the median distance between a state and the centres."""
+BUMP_WIDTH = 0.5
+"""The width of a bump, as a share of the median distance between states and centres."""
 WAVES = 3
-LEAST = 20
-"""Positions with fewer training states have the mean of all."""
-NAMES = ("drift", "misfit", "memory")
+MIN_STATES = 20
+"""Positions with fewer training states use the mean of all states."""
 
 
 @dataclass(frozen=True)
-class LargerModel:
-    """The class of D2 and D3."""
+class LargerProbe:
+    """The settings of D2 and D3."""
 
     centres: int = 512
     lags: int = 2
     transitions: int = 20_000
-    """Of training, at most, from all documents."""
+    """At most so many training transitions, from all documents."""
 
     def __post_init__(self) -> None:
         if self.lags < 1:
@@ -64,74 +62,78 @@ class LargerModel:
 
 @dataclass(frozen=True, eq=False)
 class PredictorFeatures:
-    """Functions of the states so far, standardised coordinate by coordinate."""
+    """Features of the states so far, standardised by coordinate."""
 
     mean: Float[Tensor, " latent"]
     scale: Float[Tensor, " latent"]
     centres: Float[Tensor, "centre latent"]
     width: float
     span: float
-    """The last time of training, to which waves are stretched."""
+    """The last time of training: half the longest wave."""
     lags: int
 
     @property
-    def own(self) -> int:
-        """How many features are of the current state."""
+    def current(self) -> int:
+        """The number of features of the current state, which come first."""
         return 1 + 2 * WAVES + len(self.mean) + len(self.centres)
 
     def __call__(self, block: Trajectories) -> Float[Tensor, "path time feature"]:
-        """Of each state of a latent block; earlier states that were not seen are the mean."""
+        """Features of each state of a latent block; missing earlier states count as the mean."""
         z = ((block.states - self.mean) / self.scale).where(block.mask[..., None], 0.0)
         angle = torch.pi * torch.arange(1, WAVES + 1) * block.times[..., None] / self.span
         angle = angle.expand(*z.shape[:2], -1).to(z)
         bumps = torch.exp(-(torch.cdist(z, self.centres) / self.width).square())
-        before = [_shifted(z, lag) for lag in range(1, self.lags + 1)]
-        one = torch.ones_like(z[..., :1])
-        return torch.cat([one, angle.cos(), angle.sin(), z, bumps, *before], dim=-1)
+        earlier = [_shifted(z, lag) for lag in range(1, self.lags + 1)]
+        constant = torch.ones_like(z[..., :1])
+        return torch.cat([constant, angle.cos(), angle.sin(), z, bumps, *earlier], dim=-1)
 
 
 def _shifted(z: Float[Tensor, "path time latent"], lag: int) -> Float[Tensor, "path time latent"]:
-    """The states so many steps earlier, zero where there is none."""
+    """The states `lag` steps earlier, zero where there is none."""
     return torch.nn.functional.pad(z, (0, 0, lag, 0))[:, : z.shape[1]]
 
 
 @dataclass(frozen=True, eq=False)
 class Predictors:
-    """D1, D2, D3 and D0 of one view."""
+    """The predictors D1, D2, D3 and D0 of one view."""
 
     fitted: Fitted
     features: PredictorFeatures
-    same: Float[Tensor, "own latent"]
-    lagged: Float[Tensor, "feature latent"]
+    coefficients: Float[Tensor, "current latent"]
+    """Of D2."""
+    lagged_coefficients: Float[Tensor, "feature latent"]
+    """Of D3."""
     means: Float[Tensor, "time latent"]
-    """Of training states by position; last, that of all."""
+    """The mean of training states by position; the last row is the mean of all."""
 
     @classmethod
     @torch.no_grad()
-    def of(cls, viewed: Viewed, larger: LargerModel, *, seed: int) -> "Predictors":
-        """Fitted to training documents; penalties by validation."""
+    def of(cls, viewed: Viewed, larger: LargerProbe, *, seed: int) -> "Predictors":
+        """Fits to training documents, with penalties chosen on validation documents.
+
+        Raises `UsageError` if either side has no transition.
+        """
         fitted = viewed.fitted
         train = _thinned(fitted.encoded(viewed.train), larger.transitions)
         held = _thinned(fitted.encoded(viewed.validation), larger.transitions // 4)
         if not train or not held:
             raise UsageError("training and validation documents need a transition each")
         features = _features(train, larger, seed)
-        sums, checks = (_products(fitted, features, blocks) for blocks in (train, held))
-        own = slice(features.own)
-        same = _ridge(*(part.first(own) for part in (sums, checks)))
-        return cls(
-            fitted, features, same, _ridge(sums, checks), _means(fitted.encoded(viewed.train))
-        )
+        sums, held_sums = (_sums(fitted, features, blocks) for blocks in (train, held))
+        coefficients = _ridge(*(part.first(features.current) for part in (sums, held_sums)))
+        means = _means(fitted.encoded(viewed.train))
+        return cls(fitted, features, coefficients, _ridge(sums, held_sums), means)
 
     @torch.no_grad()
     def __call__(self, block: Trajectories) -> Float[Tensor, "predictor path time latent"]:
-        """All four, of the step from each state of a latent block."""
+        """All predictors of the step from each state of a latent block."""
         drift = self.fitted.law.predict(block).mean - block.states
         features = self.features(block)
-        same = features[..., : self.features.own] @ self.same
+        same_state = features[..., : self.features.current] @ self.coefficients
         following = (block.times.long() + 1).clamp(max=len(self.means) - 1)
-        back = self.means[following].to(block.states) - block.states
-        return torch.stack([drift, same, features @ self.lagged, back])
+        reversion = self.means[following].to(block.states) - block.states
+        lagged = features @ self.lagged_coefficients
+        return torch.stack([drift, same_state, lagged, reversion])
 
 
 def _means(paths: Paths) -> Float[Tensor, "time latent"]:
@@ -142,12 +144,12 @@ def _means(paths: Paths) -> Float[Tensor, "time latent"]:
         states = torch.nn.functional.pad(block.states[block.mask], (0, 1), value=1.0)
         sums = sums + by_unit(states.mT, time, times)
     whole = sums.sum(1, keepdim=True)
-    sums = torch.cat([sums.where(sums[-1] >= LEAST, whole), whole], 1)
+    sums = torch.cat([sums.where(sums[-1] >= MIN_STATES, whole), whole], 1)
     return (sums[:-1] / sums[-1]).mT.float()
 
 
 def _thinned(paths: Paths, most: int) -> list[Trajectories]:
-    """Every so manieth path, so that there are about so many transitions, from all documents."""
+    """Every n-th path, for about `most` transitions from all documents."""
     total = sum(int(block.steps.sum()) for block in paths)
     stride, seen, kept = max(1, math.ceil(total / most)), 0, []
     for block in pieces(paths):
@@ -157,31 +159,31 @@ def _thinned(paths: Paths, most: int) -> list[Trajectories]:
     return [block for block in kept if block.steps.any()]
 
 
-def _features(train: list[Trajectories], larger: LargerModel, seed: int) -> PredictorFeatures:
+def _features(train: list[Trajectories], larger: LargerProbe, seed: int) -> PredictorFeatures:
     states = torch.cat([block.states[block.mask] for block in train])
     mean, scale = states.mean(0), states.std(0).clamp(min=1e-6)
     z = (states - mean) / scale
     order = torch.randperm(len(z), generator=generator(seed, "centres"))
     centres = z[order[: larger.centres]]
-    width = REACH * float(torch.cdist(z[order[-1000:]], centres).median())
+    width = BUMP_WIDTH * float(torch.cdist(z[order[-1000:]], centres).median())
     span = max(float(block.times.max()) for block in train)
     return PredictorFeatures(mean, scale, centres, max(width, 1e-6), max(span, 1.0), larger.lags)
 
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Products of features and residuals; single precision products, double sums."""
+    """Sums of products of features and residuals: products in single, sums in double precision."""
 
     gram: Float[Tensor, "feature feature"]
     cross: Float[Tensor, "feature latent"]
 
-    def first(self, own: slice) -> "_Sums":
-        return _Sums(self.gram[own, own], self.cross[own])
+    def first(self, count: int) -> "_Sums":
+        return _Sums(self.gram[:count, :count], self.cross[:count])
 
 
-def _products(fitted: Fitted, features: PredictorFeatures, blocks: list[Trajectories]) -> _Sums:
+def _sums(fitted: Fitted, features: PredictorFeatures, blocks: list[Trajectories]) -> _Sums:
     gram, cross = torch.zeros(()).double(), torch.zeros(()).double()
-    for block in (part for one in blocks for part in pieces([one], 2**18)):
+    for block in pieces(blocks, 2**18):
         steps = block.steps
         residual = block.states[:, 1:] - fitted.law.predict(block).mean[:, :-1]
         f, r = features(block)[:, :-1][steps], residual[steps]
@@ -190,11 +192,11 @@ def _products(fitted: Fitted, features: PredictorFeatures, blocks: list[Trajecto
 
 
 def _ridge(train: _Sums, held: _Sums) -> Float[Tensor, "feature latent"]:
-    """The coefficients whose squared error on validation is least."""
+    """The ridge coefficients with the smallest squared error on validation."""
     level = train.gram.diagonal().clamp(min=1e-9 * float(train.gram.diagonal().max()))
-    found = [
+    candidates = [
         torch.cholesky_solve(train.cross, cholesky(train.gram + (share * level).diag()))
         for share in PENALTIES
     ]
-    losses = [float((b * (held.gram @ b - 2 * held.cross)).sum()) for b in found]
-    return found[losses.index(min(losses))].float()
+    losses = [float((b * (held.gram @ b - 2 * held.cross)).sum()) for b in candidates]
+    return candidates[losses.index(min(losses))].float()

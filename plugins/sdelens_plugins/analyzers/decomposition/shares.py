@@ -1,24 +1,24 @@
-r"""What the motion of states is made of, beside the model's own law of the next state.
+r"""Decomposition of the motion of states under the model's own law of the next state.
 
 In the metric M, with :math:`c_k=\sum_{i\le k}\beta_i D_i` the best combination of the first k
-predictors and :math:`R_k=E|m^*-x-c_k|^2`, the motion :math:`T=E|X'-x|^2` falls into
+predictors and :math:`R_k=E|m^*-x-c_k|^2`, the motion :math:`T=E|X'-x|^2` is the sum of
 
 - drift :math:`R_0-R_1`, which is :math:`g_1^2E|D_1|^2` with the gain
   :math:`g_1=E\langle D_1,m^*-x\rangle/E|D_1|^2`,
-- misfit :math:`R_1-R_2` and memory :math:`R_2-R_3`, the same of D2 and D3 made orthogonal to those
-  before,
-- unreached :math:`R_3`, and the sampler's noise :math:`E\,\mathrm{tr}\,MS^*`,
+- lack of fit :math:`R_1-R_2` and memory :math:`R_2-R_3`, the same for D2 and D3 made orthogonal
+  to the predictors before them,
+- the unexplained part :math:`R_3`, and sampling noise :math:`E\,\mathrm{tr}\,MS^*`,
 
-by Pythagoras' theorem. The coefficients for a document are from the other documents only, so that
-every part is unbiased given them; one that is nothing may come out negative.
+by Pythagoras' theorem. The coefficients for a document come from the other documents, so that
+every part is unbiased given them; a part that is zero may come out negative.
 
-Much of the drift of a stationary process is its return to the mean, which takes no knowledge of
-what a state says. Its share is that of D0 = (mean at the next position) - x alone, with a
-coefficient of its own; it is no further part, but what drift is to be compared with.
+Much of the drift of a stationary process is its return to the mean, which needs no information
+from the state. Its share is that of D0 = (mean at the next position) - x alone, with its own
+coefficient. It is not a further part, but a reference for drift.
 
-Where the texts are not the model's own, the increments that occurred take the place of
-:math:`m^*-x` in coefficients and parts, and what they leave is split in two: what next tokens of
-the model's own law leave, and the rest, by which the text is not the model.
+If the texts are not the model's own, the increments that occurred replace :math:`m^*-x` in
+coefficients and parts. What they leave is split into what next tokens of the model's own law would
+leave, and the mismatch of text and model.
 """
 
 from dataclasses import dataclass
@@ -32,30 +32,31 @@ from sdelens.branching.next_state_moments import NextStateMoments
 from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.interval import Interval
 
-PARTS = ("drift", "misfit", "memory", "unreached", "sampler")
-"""Of texts that the model wrote."""
-FOREIGN = ("drift", "misfit", "memory", "text", "model")
-"""Of other texts: by what the text is not the model, and what is left under the model's law."""
+PREDICTORS = ("drift", "lack_of_fit", "memory")
+PARTS = (*PREDICTORS, "unexplained", "sampling_noise")
+"""The parts of the motion of texts that the model wrote."""
+OTHER_TEXT_PARTS = (*PREDICTORS, "mismatch", "model_residual")
+"""The parts of the motion of other texts."""
 FOLDS = 5
-_SIZE = 3
-_BACK, _AHEAD, _REAL = _SIZE, _SIZE + 1, _SIZE + 2
+_REVERSION, _BRANCHED, _OCCURRED = range(len(PREDICTORS), len(PREDICTORS) + 3)
+"""Indices of D0, of the branches' mean increment and of the increment that occurred."""
 
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """Sums over prefixes of inner products in the metric, per dimension."""
+    """Sums over prefixes of inner products of predictors and increments, per dimension."""
 
     gram: Float[Tensor, "*cell vector vector"]
     """Of D1, D2, D3, D0, the branches' mean increment and the increment that occurred."""
     error: Float[Tensor, "*cell"]
-    """By which the square of the branches' mean increment is too large."""
+    """The bias of the square of the branches' mean increment."""
     noise: Float[Tensor, "*cell"]
     count: Float[Tensor, "*cell"]
 
     @classmethod
     def zeros(cls, cells: int, units: int) -> "Products":
-        """Of nothing, by cell and unit."""
-        shape, size = (cells, units), _REAL + 1
+        """Zero sums per cell and unit."""
+        shape, size = (cells, units), _OCCURRED + 1
         gram = torch.zeros(*shape, size, size, dtype=torch.float64)
         return cls(gram, *(torch.zeros(shape, dtype=torch.float64) for _ in range(3)))
 
@@ -63,23 +64,23 @@ class Products:
         self,
         predicted: Float[Tensor, "predictor row latent"],
         x: Float[Tensor, "row latent"],
-        ahead: NextStateMoments,
+        moments: NextStateMoments,
         following: Float[Tensor, "row latent"],
         weights: Float[Tensor, " latent"],
         cell: Int[Tensor, " row"],
         unit: Int[Tensor, " row"],
     ) -> "Products":
-        """With more prefixes."""
-        increments = torch.stack([ahead.mean - x, following - x])
+        """The sums with more prefixes."""
+        increments = torch.stack([moments.mean - x, following - x])
         vectors = torch.cat([predicted, increments]).double() * (weights / len(weights)).sqrt()
         gram = torch.einsum("vrl,wrl->vwr", vectors, vectors).flatten(0, 1)
-        each = (ahead.error(weights), ahead.noise(weights), torch.ones(len(x)))
-        columns = torch.cat([gram, torch.stack([part.double() for part in each])])
+        scalars = (moments.error(weights), moments.noise(weights), torch.ones(len(x)))
+        columns = torch.cat([gram, torch.stack([part.double() for part in scalars])])
         cells, units = self.count.shape
         sums = by_unit(columns, cell * units + unit, cells * units).reshape(-1, cells, units)
         squares = sums[:-3].movedim(0, -1).reshape(self.gram.shape)
-        parts = zip((self.error, self.noise, self.count), sums[-3:], strict=True)
-        return Products(self.gram + squares, *(old + new for old, new in parts))
+        totals = zip((self.error, self.noise, self.count), sums[-3:], strict=True)
+        return Products(self.gram + squares, *(old + new for old, new in totals))
 
     def over(self, cells: Float[Tensor, "group cell"]) -> "Products":
         """Sums over groups of cells."""
@@ -89,12 +90,12 @@ class Products:
     @property
     def branched(self) -> Float[Tensor, "*cell"]:
         """The motion to the branches, without bias."""
-        return self.gram[..., _AHEAD, _AHEAD] - self.error + self.noise
+        return self.gram[..., _BRANCHED, _BRANCHED] - self.error + self.noise
 
     @property
     def occurred(self) -> Float[Tensor, "*cell"]:
         """The motion that occurred."""
-        return self.gram[..., _REAL, _REAL]
+        return self.gram[..., _OCCURRED, _OCCURRED]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +106,13 @@ class Decomposition:
     shares: Interval
     """``[group, part]``."""
     reversion: Interval
-    """Of each group the share of the return to the mean alone: for comparison, no part."""
+    """The share of the return to the mean alone, by group; not a part of the sum."""
     gains: Interval
-    """Of D1, and of D2 and D3 made orthogonal to those before: 1 is calibrated."""
+    """The gains of D1, and of D2 and D3 made orthogonal to those before: 1 is calibrated."""
     motion: Interval
-    """Of each group: per dimension, in training variances."""
+    """The motion of each group, per dimension, in training variances."""
     discrepancy: Interval
-    """Of all: the motion to the branches less that which occurred, over the latter."""
+    """The motion to the branches over the motion that occurred, less 1, of all prefixes."""
     count: Float[Tensor, " group"]
     units: int
 
@@ -119,20 +120,23 @@ class Decomposition:
     def of(
         cls, products: Products, groups: Float[Tensor, "group cell"], *, own: bool, seed: int
     ) -> "Decomposition":
-        """The first group is everything; `own` says whether the model wrote the texts."""
+        """Decomposes each group; the first one is all prefixes.
+
+        `own` says whether the model wrote the texts.
+        """
         grouped = products.over(groups)
         whole = Products(*(part[0] for part in vars(grouped).values()))
         bootstrap = Bootstrap.of(whole.count, seed=seed)
-        target = _AHEAD if own else _REAL
-        coefficients = crossed(whole.gram, whole.count, target)
+        target = _BRANCHED if own else _OCCURRED
+        coefficients = cross_fitted(whole.gram, whole.count, target)
         parts = torch.stack(_parts(grouped, coefficients, own), 1)
         total = grouped.branched if own else grouped.occurred
-        back = _reversion(grouped, whole, target)
+        reversion = _reversion(grouped, whole, target)
         difference = whole.branched - whole.occurred
         return cls(
-            PARTS if own else FOREIGN,
+            PARTS if own else OTHER_TEXT_PARTS,
             bootstrap.ratio(parts, total[:, None].expand(parts.shape)),
-            bootstrap.ratio(back, total),
+            bootstrap.ratio(reversion, total),
             _gains(whole.gram, bootstrap, target),
             bootstrap.ratio(total, grouped.count),
             bootstrap.ratio(difference, whole.occurred),
@@ -141,73 +145,75 @@ class Decomposition:
         )
 
 
-def crossed(
+def cross_fitted(
     gram: Float[Tensor, "unit vector vector"],
     count: Float[Tensor, " unit"],
     target: int,
-    size: int = _SIZE,
+    size: int = len(PREDICTORS),
 ) -> Float[Tensor, "level unit predictor"]:
-    """For each unit the coefficients of the first 0, 1, 2, 3 predictors by the other folds."""
+    """The coefficients of the first 0, 1, 2, 3 predictors for each unit, from the other folds."""
     seen = count > 0
     fold = ((seen.long().cumsum(0) - 1) % FOLDS).where(seen, 0)
-    found = torch.zeros(size + 1, len(count), size, dtype=torch.float64)
-    alone = int(seen.sum()) < 2
+    coefficients = torch.zeros(size + 1, len(count), size, dtype=torch.float64)
+    single = int(seen.sum()) < 2
     for number in range(FOLDS):
-        mine = fold == number
-        others = gram if alone else gram[~mine]
+        inside = fold == number
+        others = gram if single else gram[~inside]
         for level in range(1, size + 1):
-            found[level, mine, :level] = _solved(others.sum(0), level, target)
-    return found
+            coefficients[level, inside, :level] = _least_squares(others.sum(0), level, target)
+    return coefficients
 
 
-def _solved(
+def _least_squares(
     gram: Float[Tensor, "*batch vector vector"], level: int, target: int
 ) -> Float[Tensor, "*batch level"]:
-    """Least squares on the first predictors; those that are nothing get no weight."""
+    """Least-squares coefficients of the first `level` predictors; vanishing ones get zero."""
     inner, cross = gram[..., :level, :level], gram[..., :level, target]
     size = inner.diagonal(dim1=-2, dim2=-1).clamp(min=1e-300).sqrt()
     scaled = inner / (size[..., None] * size[..., None, :])
     solved = torch.linalg.pinv(scaled, rtol=1e-9, hermitian=True) @ (cross / size)[..., None]
-    found: Tensor = solved[..., 0] / size
-    return found
+    coefficients: Tensor = solved[..., 0] / size
+    return coefficients
 
 
 def _parts(grouped: Products, coefficients: Tensor, own: bool) -> list[Tensor]:
-    """What each step of the way explains, and what is left of it."""
-    target = _AHEAD if own else _REAL
-    left = [_left(grouped.gram, beta, target) for beta in coefficients]
+    """The part of each predictor, and the two parts of the rest."""
+    target = _BRANCHED if own else _OCCURRED
+    left = [_squared_residual(grouped.gram, beta, target) for beta in coefficients]
     explained = [before - after for before, after in pairwise(left)]
     if own:
         return [*explained, left[-1] - grouped.error, grouped.noise]
-    model = _left(grouped.gram, coefficients[-1], _AHEAD) - grouped.error + grouped.noise
+    residual = _squared_residual(grouped.gram, coefficients[-1], _BRANCHED)
+    model = residual - grouped.error + grouped.noise
     return [*explained, left[-1] - model, model]
 
 
 def _reversion(grouped: Products, whole: Products, target: int) -> Float[Tensor, "group unit"]:
-    """What the return to the mean explains by itself."""
-    pair = torch.tensor([_BACK, target])
-    few, all_of = (part.gram[..., pair, :][..., pair] for part in (grouped, whole))
-    nothing, back = (_left(few, beta, 1) for beta in crossed(all_of, whole.count, 1, size=1))
-    return nothing - back
+    """The motion that the return to the mean explains by itself."""
+    pair = torch.tensor([_REVERSION, target])
+    grams, whole_gram = (part.gram[..., pair, :][..., pair] for part in (grouped, whole))
+    coefficients = cross_fitted(whole_gram, whole.count, 1, size=1)
+    before, after = (_squared_residual(grams, beta, 1) for beta in coefficients)
+    return before - after
 
 
-def _left(
+def _squared_residual(
     gram: Float[Tensor, "group unit vector vector"],
     beta: Float[Tensor, "unit predictor"],
     target: int,
 ) -> Float[Tensor, "group unit"]:
-    """The squared length of the target less a combination of predictors."""
+    """The squared length of the target minus a combination of predictors."""
     vector = torch.zeros(len(beta), gram.shape[-1], dtype=torch.float64)
     vector[:, : beta.shape[1]], vector[:, target] = -beta, 1.0
     return torch.einsum("uv,guvw,uw->gu", vector, gram, vector)
 
 
 def _gains(gram: Tensor, bootstrap: Bootstrap, target: int) -> Interval:
-    """Of each predictor beside those before it, on all documents."""
+    """The gain of each predictor beside those before it, on all documents."""
 
-    def last(sums: Tensor) -> Tensor:
-        each = (_solved(sums, level, target)[..., -1] for level in range(1, _SIZE + 1))
-        return torch.stack(list(each))
+    def gains(sums: Tensor) -> Tensor:
+        levels = range(1, len(PREDICTORS) + 1)
+        return torch.stack([_least_squares(sums, k, target)[..., -1] for k in levels])
 
     drawn = torch.einsum("ru,uvw->rvw", bootstrap.weights, gram)
-    return bootstrap.interval(last(gram.sum(0)), last(drawn))
+    return bootstrap.interval(gains(gram.sum(0)), gains(drawn))

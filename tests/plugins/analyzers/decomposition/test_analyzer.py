@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.next_state_law import NoiseComparison
+from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.evidence.bootstrap import Bootstrap
@@ -16,7 +18,12 @@ from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.recording import DEPTH
 from sdelens.states.sampling import Sampler
+from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.decomposition.analyzer import DecompositionAnalyzer
+from sdelens_plugins.analyzers.decomposition.measurement import measure
+from sdelens_plugins.analyzers.decomposition.predictors import LargerProbe, Predictors
+from sdelens_plugins.analyzers.decomposition.results import DecompositionResults
+from sdelens_plugins.analyzers.decomposition.shares import Decomposition
 from sdelens_plugins.analyzers.transition_law.analyzer import TransitionLawAnalyzer
 from sdelens_plugins.analyzers.transition_law.trace_agreement import TraceAgreement
 from tests.asked import value
@@ -58,19 +65,49 @@ def test_they_are_analyzers_of_a_whole_run_that_need_the_model(analyzer):
 def test_the_parts_of_a_chain_are_named_with_their_errors(chain):
     finding = ASKED.analyze(chain, seed=0)
     for name, truth in zip(
-        ("drift", "misfit", "memory", "unreached", "sampler"), Chain().shares, strict=True
+        ("drift", "lack of fit", "memory", "unexplained", "sampling noise"),
+        Chain().shares,
+        strict=True,
     ):
         found = value(finding, f"L00: {name}")
         # the first few prefixes are not yet stationary, hence the third error
         assert abs(found.value - float(truth)) < 3 * found.stderr + 2e-3
     back = value(finding, "L00: return to the mean alone")
     assert abs(back.value - float(Chain().shares[0])) < 3 * back.stderr + 2e-3
-    assert f"mean alone, without a fit, would be {back.value:.2f}" in finding.headline
+    assert f"most of that is return to the mean ({back.value:.0%})" in finding.headline
     assert abs(value(finding, "L00: gain of drift").value - 1) < 0.1
     said = finding.reading
     assert "4 Gaussian bumps around training states" in said
     assert "1 earlier states" in said
     assert "temperature 1. 2 next tokens drawn" in said
+
+
+def test_drift_that_is_not_return_to_the_mean_is_not_said_to_be(chain):
+    """Neither where the mean alone predicts less than half of it, nor where it predicts more."""
+    results = chain_results(chain)
+    drift = results.layers[0].shares[:, 0]
+    for factor, most in ((0.4, False), (0.6, True), (1.2, False)):
+        layer = replace(results.layers[0], reversion=drift.map(lambda end, f=factor: f * end))
+        headline = replace(results, layers=(layer,)).headline()
+        assert ("most of that is return to the mean" in headline) == most
+        assert ("the return to the mean alone would predict" in headline) != most
+
+
+def chain_results(chain):
+    """Results of the chain without figures."""
+    held = HeldOutPrefixes.of(chain, documents=20)
+    ((view, viewed),) = chain.views.items()
+    measurement = measure(
+        chain.model,
+        {view.site: Predictors.of(viewed, LargerProbe(4, 1), seed=0)},
+        BranchSampler(Sampler(), TokenChoice()),
+        held.prefixes,
+        held.cell,
+        cells=held.cells,
+        seed=0,
+    )
+    layer = Decomposition.of(measurement.products[view.site], held.groups, own=True, seed=0)
+    return DecompositionResults((view,), (layer,), (torch.ones(1),), held, measurement)
 
 
 def test_parts_of_every_layer_class_and_position_sum_to_one(study):
@@ -85,14 +122,14 @@ def test_parts_of_every_layer_class_and_position_sum_to_one(study):
     bars = [layer.values for layer in stacked.panels[0].layers]
     heights = sum(bar["y"] for bar in bars)
     assert torch.allclose(heights, torch.ones(2, dtype=torch.float64))
-    assert [layer.label for layer in stacked.panels[0].layers][::4] == ["drift", "sampler"]
+    assert [layer.label for layer in stacked.panels[0].layers][::4] == ["drift", "sampling noise"]
 
 
-def test_foreign_texts_are_given_no_sampler(study):
+def test_other_texts_have_no_sampling_noise(study):
     finding = ASKED.analyze(replace(study, sampler=None), seed=0)
     names = {estimate.name for estimate in finding.estimates}
-    assert "L00: text is not the model" in names
-    assert "L00: sampler" not in names
+    assert "L00: mismatch of text and model" in names
+    assert "L00: sampling noise" not in names
     assert "not the model's own" in finding.reading
 
 
@@ -251,6 +288,6 @@ def test_linear_fits_of_every_layer_are_asked_for_by_a_setting(study):
     finding = replace(ASKED, fits="linear").analyze(study.only(own[0]), seed=0)
     assert finding.view == "L00-L02"
     assert finding.arrays["shares.value"].shape == (3, 11, 5)
-    assert "made for this question at every layer" in finding.reading
+    assert "made for this analysis at every layer" in finding.reading
     with pytest.raises(UsageError, match="fits must be own or linear, got 'mine'"):
         replace(ASKED, fits="mine")

@@ -24,13 +24,13 @@ from sdelens.states.capturing import record
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.analyzers.decomposition.measurement import measure
-from sdelens_plugins.analyzers.decomposition.predictors import LargerModel, Predictors
+from sdelens_plugins.analyzers.decomposition.predictors import LargerProbe, Predictors
 from sdelens_plugins.analyzers.decomposition.shares import Decomposition
 from tests.chain import SITE, Chain, chain_study
 from tests.language import kernel
 
-LARGER = LargerModel(centres=4, lags=1)
-WIDER = LargerModel(centres=4, lags=2)
+LARGER = LargerProbe(centres=4, lags=1)
+WIDER = LargerProbe(centres=4, lags=2)
 
 
 def linear(decay):
@@ -95,7 +95,7 @@ def studies(chain, rho):
 def test_the_shares_of_a_chain_with_a_hidden_bit_are_the_closed_form(chain, studies, coverage):
     """Over six samples of texts, the mean within 2 of its standard errors."""
     found = [decomposed(study, choice=TokenChoice(2, coverage), every=2)[0] for study in studies]
-    assert found[0].names == ("drift", "misfit", "memory", "unreached", "sampler")
+    assert found[0].names == ("drift", "lack_of_fit", "memory", "unexplained", "sampling_noise")
     shares, errors, gains = (
         torch.stack([part[0] for part in parts])
         for parts in zip(
@@ -142,16 +142,16 @@ def test_a_drift_of_the_wrong_size_has_a_gain_and_the_same_share(chain, rho, stu
     assert torch.allclose(found.shares.value, right.shares.value, atol=1e-4)
 
 
-def test_without_the_hidden_bit_nothing_is_unreached():
+def test_without_the_hidden_bit_nothing_is_unexplained():
     chain = Chain(a=0.5, b=0.0, c=0.0)
     study = chain_study(chain, linear(0.5), sampler=Sampler())
     several = [decomposed(study, WIDER, seed=seed, every=3)[0] for seed in range(9)]
-    unreached = torch.stack([found.shares.value[0, 3] for found in several])
-    assert abs(float(unreached.mean())) < 3 * float(unreached.std()) / 3
-    assert float(unreached.min()) < 0 < float(unreached.max())  # shown as it comes out
+    unexplained = torch.stack([found.shares.value[0, 3] for found in several])
+    assert abs(float(unexplained.mean())) < 3 * float(unexplained.std()) / 3
+    assert float(unexplained.min()) < 0 < float(unexplained.max())  # shown as it comes out
     stderr = torch.stack([found.shares.stderr[0, 3] for found in several])
     # nine deviations have a spread that is off by a quarter of itself
-    assert float(unreached.std() / stderr.mean()) == pytest.approx(1, abs=0.6)
+    assert float(unexplained.std() / stderr.mean()) == pytest.approx(1, abs=0.6)
 
 
 def test_shares_do_not_depend_on_the_number_of_branches(study):
@@ -216,7 +216,7 @@ def test_one_document_does_not_tell_whether_its_surprisal_is_too_large():
     assert not SamplerCheck.of(torch.tensor([[0.0], [100.0], [9.0]], dtype=torch.float64)).holds
 
 
-def test_a_text_that_is_not_the_models_own_has_no_sampler(chain, rho):
+def test_a_text_that_is_not_the_models_own_has_no_sampling_noise(chain, rho):
     """Texts of one chain under the law of another, which is branched as it stands.
 
     The motion that occurred is that of the texts' own chain: drift and memory are its own.
@@ -224,7 +224,7 @@ def test_a_text_that_is_not_the_models_own_has_no_sampler(chain, rho):
     tamer = Chain(a=0.9, b=0.0, c=0.0)
     study = replace(chain_study(chain, linear(rho)), model=tamer)
     found, _ = decomposed(study, own=False)
-    assert found.names == ("drift", "misfit", "memory", "text", "model")
+    assert found.names == ("drift", "lack_of_fit", "memory", "mismatch", "model_residual")
     assert within(found.shares[0, :3], chain.shares[:3])
     left = float(chain.shares[3:].sum())
     assert float(found.shares.value[0, 3:].sum()) == pytest.approx(left, abs=0.01)
@@ -257,7 +257,7 @@ def discrepancy(model, layer, *, temperature, documents=200, length=24, every=1)
     )
     found = measure(
         model,
-        {site: Predictors.of(viewed, LargerModel(8, 1, 2000), seed=0)},
+        {site: Predictors.of(viewed, LargerProbe(8, 1, 2000), seed=0)},
         BranchSampler(sampler, TokenChoice(), every=every),
         Prefixes.all_of(texts),
         torch.zeros(texts.padded().shape, dtype=torch.long),
