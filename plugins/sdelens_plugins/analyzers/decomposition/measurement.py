@@ -53,7 +53,7 @@ class _Layer:
     def add_to(
         self, products: Products, places: slice, states: Tensor, cell: Tensor, unit: Tensor
     ) -> Products:
-        """The products with the prefixes of some positions and the states after their next tokens."""
+        """The products with the prefixes of some positions and their next states."""
         at, inside = self.text.at[places], self.text.inside[:, places]
         row, place = inside.nonzero(as_tuple=True)
         time = at[place]
@@ -81,7 +81,7 @@ def measure(
     cells: int,
     seed: int,
 ) -> Measurement:
-    """Measures all layers in one pass; `cell` is the cell of the prefix ending at each position."""
+    """Measures all layers in one pass; `cell` is that of the prefix ending at each position."""
     products = {site: Products.zeros(cells, prefixes.units) for site in predictors}
     check = SurprisalCheck(prefixes, cached=branching.cached)
     for text in branching(model, prefixes, list(predictors), seed=seed):

@@ -79,7 +79,7 @@ def test_the_parts_of_a_chain_are_named_with_their_errors(chain):
     said = finding.reading
     assert "4 Gaussian bumps around training states" in said
     assert "1 earlier states" in said
-    assert "temperature 1. 2 next tokens drawn" in said
+    assert "temperature 1. 2 next tokens sampled" in said
 
 
 def test_drift_that_is_not_return_to_the_mean_is_not_said_to_be(chain):
