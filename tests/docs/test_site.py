@@ -43,7 +43,7 @@ def test_a_plugin_without_docstring_row_or_section_is_named(catalogue):
 
 def test_a_page_has_types_defaults_and_meanings_with_links_from_the_root(catalogue):
     page = catalogue.pages()["probe-neural.md"]
-    assert "| `width` | `int` or `None` | `None` | of the drift's hidden layers" in page
+    assert "| `width` | `int` or `None` | `None` | of the hidden layers of the drift" in page
     assert "](/densities.md)" in page
     assert catalogue.rooted("[a](../b.md#c) [d](#e)", "analyzers/x.md") == (
         "[a](/b.md#c) [d](/analyzers/x.md#e)"
