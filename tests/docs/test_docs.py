@@ -171,6 +171,13 @@ def test_the_contents_list_every_page_and_the_page_of_plugins_those_of_analyzers
         )
 
 
+def test_every_path_in_the_map_of_the_code_exists():
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where is it?")[2]
+    paths = re.findall(r"`([\w.]+/[\w./]+)`", table.partition("## Layout")[0])
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_readme_leads_to_the_documentation():
     readme = (ROOT / "README.md").read_text()
     named = {"docs/index.md", "docs/quickstart.md", "CONTRIBUTING.md", "CHANGELOG.md"}
