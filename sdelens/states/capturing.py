@@ -26,15 +26,15 @@ from sdelens.states.recording import Recording, Shard, Temporary, shard_file
 from sdelens.states.sites import Layers, resolve_layers
 
 VERSION = 1
-"""Part of the cache's key: raise it when the same origin would give other states."""
+"""Part of the cache key: increase it when the same origin would give different states."""
 SHARD = 64
-"""Documents in a shard: a fixed block, so that memory does not grow with the corpus."""
+"""Documents per shard: a fixed block, so that memory does not grow with the corpus."""
 SHARD_BYTES = 2**26
-"""A shard holds no more than this for each site; fewer documents where they are long or wide."""
+"""Maximum size of a shard per site; long documents or wide models get fewer documents."""
 
 
 def sites_of(layers: Layers, model: LanguageModel) -> tuple[Site, ...]:
-    """The sites that a layer setting names."""
+    """The sites of a layer setting."""
     numbers = resolve_layers(layers, model.card.blocks, model.card.name)
     return tuple(Site("embed") if k == "embed" else Site("block", int(k)) for k in numbers)
 
@@ -42,20 +42,20 @@ def sites_of(layers: Layers, model: LanguageModel) -> tuple[Site, ...]:
 def documents_of(
     model: LanguageModel, texts: Sequence[str], *, length: int | None = None
 ) -> Documents:
-    """One document for each text: BOS once if there is one, then at most `length` tokens."""
+    """One document per text: BOS if the model has one, then at most `length` tokens."""
     return Documents.of(
         Document(tuple(encode_document(model, text, length=length))) for text in texts
     )
 
 
 def encode_document(model: LanguageModel, text: str, *, length: int | None = None) -> list[int]:
-    """Ids of a text with BOS in front, cut at the context's end; never slid past it."""
+    """Token ids of a text with BOS in front, truncated to the context."""
     ids, bos = with_bos(model, text), model.card.bos is not None
     return ids[: model.card.context if length is None else min(bos + length, model.card.context)]
 
 
 def with_bos(model: LanguageModel, text: str) -> list[int]:
-    """Ids of a whole text, however long, with BOS in front where the model has one."""
+    """Token ids of a whole text, without truncation, with BOS in front if the model has one."""
     bos = [] if model.card.bos is None else [model.card.bos]
     ids = model.encode(text)
     return ids if bos and ids[:1] == bos else [*bos, *ids]
@@ -64,7 +64,7 @@ def with_bos(model: LanguageModel, text: str) -> list[int]:
 def origin_of(
     model: LanguageModel, documents: Documents, sites: Sequence[Site], *, skip_first: int
 ) -> Origin:
-    """Everything that shapes the states of these documents at these sites."""
+    """Everything that determines the states of these documents at these sites."""
     bos = model.card.bos
     hooked = getattr(model, "hooked", False)
     return Origin(
@@ -77,7 +77,7 @@ def origin_of(
 
 
 def key_of(origin: Origin) -> str:
-    """The name of a recording in the cache: the same for equal origins."""
+    """The cache key of a recording, equal for equal origins."""
     return digest([VERSION, SHARD, SHARD_BYTES, asdict(origin)])[:24]
 
 
@@ -91,10 +91,10 @@ def record(
     batch_tokens: int = BATCH_TOKENS,
     watch: Callable[[int], None] = lambda _: None,
 ) -> Recording:
-    """Capture in one pass for all sites, shard by shard; from the cache where it is there already.
+    """Capture all sites in one pass, shard by shard, or load them from the cache.
 
-    `cache` is a folder that holds recordings by key; without it, the states live in a temporary
-    folder. Where memory runs out the batch is halved, down to one document.
+    `cache` is a folder of recordings by key; without it, the states are kept in a temporary
+    folder. If memory runs out, the batch is halved, down to one document.
     """
     require_context(model, documents)
     origin = origin_of(model, documents, sites, skip_first=skip_first)
@@ -104,32 +104,30 @@ def record(
         return found
     temporary = None if cache else Temporary()
     place = (cache or Path()) / key
-    # under a name of its own: another process may capture the same
+    # a unique name, because another process may capture the same states
     folder = temporary.folder if temporary else place.with_name(f".{key}-{uuid4().hex}.tmp")
     states = _shards(model, documents, sites, skip_first, batch_tokens, watch)
     try:
         with own_random_state(getattr(model, "device", "cpu")):  # a user's hook may draw
-            shards = _written(states, folder)
+            shards = _write_shards(states, folder)
         recording = Recording(folder, origin, tuple(sites), shards, temporary)
         recording.write_index()
-        return recording if temporary else _kept(recording, place)
-    except BaseException:  # half a recording would only take up the disk
+        return recording if temporary else _move_to_cache(recording, place)
+    except BaseException:  # an incomplete recording is useless
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _kept(recording: Recording, place: Path) -> Recording:
-    """The recording in its place in the cache, or that of a process that was there before."""
+def _move_to_cache(recording: Recording, place: Path) -> Recording:
+    """The recording moved into the cache, or the one that another process put there first."""
     if Recording.load(place) is None:
         shutil.rmtree(place, ignore_errors=True)  # shards without an index
-        with suppress(OSError):  # another process has just been there
+        with suppress(OSError):  # another process was faster
             recording.folder.rename(place)
             return replace(recording, folder=place)
     there = Recording.load(place)
     if there is None:
-        raise UsageError(
-            f"{place} cannot be written: choose another cache folder with SDELENS_CACHE"
-        )
+        raise UsageError(f"cannot write to {place}: set SDELENS_CACHE to another cache folder")
     shutil.rmtree(recording.folder, ignore_errors=True)
     return there
 
@@ -142,7 +140,7 @@ def _shards(
     batch_tokens: int,
     watch: Callable[[int], None],
 ) -> Iterator[Shard]:
-    """Fixed blocks of documents; which, does not depend on the sites asked for."""
+    """Fixed blocks of documents, independent of the captured sites."""
     row = int(documents.lengths.max()) * model.card.width * 4
     size = min(SHARD, max(1, SHARD_BYTES // max(1, row)))
     for first in range(0, len(documents), size):
@@ -150,8 +148,8 @@ def _shards(
         yield _shard(model, documents, first, last, sites, skip_first, batch_tokens, watch)
 
 
-def _written(shards: Iterator[Shard], folder: Path) -> int:
-    """Write the shards and count them; the next is computed while one is written."""
+def _write_shards(shards: Iterator[Shard], folder: Path) -> int:
+    """Write the shards and count them; each is written while the next is computed."""
     with ThreadPoolExecutor(1) as writer:
         count, pending = 0, None
         for count, shard in enumerate(shards, start=1):
@@ -164,12 +162,12 @@ def _written(shards: Iterator[Shard], folder: Path) -> int:
 
 
 def require_context(model: LanguageModel, documents: Documents) -> None:
-    """An error where a document is longer than the context: some models run past it silently."""
+    """Raise `UsageError` for documents beyond the context, which some models read silently."""
     longest = int(documents.lengths.max())
     if longest > model.card.context:
         raise UsageError(
-            f"documents must fit the context of {model.card.context} tokens of {model.card.name}, "
-            f"but one has {longest}: give a smaller length"
+            f"documents must fit the {model.card.context}-token context of {model.card.name}, "
+            f"but one has {longest} tokens: give a smaller --length"
         )
 
 
@@ -183,7 +181,7 @@ def _shard(
     batch_tokens: int,
     watch: Callable[[int], None],
 ) -> Shard:
-    """The states of documents first to last - 1, each along its recorded positions."""
+    """The states of documents first to last - 1 at their recorded positions."""
     block = documents.slice(first, last)
     padded, lengths = block.padded(), block.lengths
     starts = block.start.clamp(min=skip_first).minimum(lengths)
@@ -217,13 +215,13 @@ def require_finite_states(
     document: Int[Tensor, " path"],
     positions: Int[Tensor, "path time"],
 ) -> None:
-    """An error that names the first state which holds NaN or infinity."""
+    """Raise `BadNumbers` naming the first state with NaN or infinity."""
     bad = ~states.isfinite().all(-1)
     if bad.any():
         row, column = bad.nonzero()[0].tolist()
         raise BadNumbers(
             f"states must be finite, but {site} of document {int(document[row])} is not at "
-            f"position {int(positions[row, column])}: use --dtype float32, or leave that text out"
+            f"position {int(positions[row, column])}: use --dtype float32, or remove that text"
         )
 
 
@@ -239,16 +237,16 @@ def capture(
 ) -> Recording:
     """Record the states of a model along texts: `sdelens.capture(model, texts, layers="0-7")`.
 
-    `model` is a name or folder, a `LanguageModel`, or an object of a library that an adapter
-    knows, a `TransformerBridge` say, used as it stands. The first `skip_first` positions of each
-    context are left out. The states of all layers come from one pass, which stops at the deepest.
-    `watch` is called with the tokens of each batch that is done.
+    `model` is a name, a folder, a `LanguageModel`, or a model object of a supported library such
+    as a `TransformerBridge`, which is used unchanged. The first `skip_first` positions of each
+    context are not recorded. All layers are captured in one pass, which stops at the deepest.
+    `watch` receives the number of tokens of each finished batch.
     """
     adapted = language_model(model)
     documents = texts
     if not isinstance(documents, Documents):
         if isinstance(documents, str):
-            raise UsageError("texts must be a list of strings, got one string: put it in a list")
+            raise UsageError("texts must be a list of strings, got a string: put it in a list")
         documents = documents_of(adapted, documents, length=length)
     require_recorded(documents, skip_first)
     sites = sites_of(layers, adapted)
@@ -257,9 +255,9 @@ def capture(
 
 
 def require_recorded(documents: Documents, skip_first: int) -> None:
-    """An error where no document has two recorded states, which make one transition."""
+    """Raise `UsageError` unless a document has two recorded states, that is, a transition."""
     if int((documents.lengths - documents.start.clamp(min=skip_first)).max()) < 2:
         raise UsageError(
-            "at least one text must have two tokens after the start and those skipped, but all "
-            "are shorter: give longer texts or a smaller skip_first"
+            "at least one text must have two tokens after the skipped positions, but all are "
+            "shorter: give longer texts or a smaller skip_first"
         )

@@ -1,4 +1,4 @@
-"""Paths that are there only when somebody reads them."""
+"""Paths that are loaded on first use."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from sdelens.paths.trajectories import Paths, Trajectories, Transitions
 
 @dataclass(frozen=True, eq=False)
 class DeferredPaths:
-    """Paths whose states are read, or captured again, at their first use."""
+    """Paths whose states are read, or captured again, on first use."""
 
     read: Callable[[], Paths]
     documents: tuple[int, ...] | None = None
@@ -17,11 +17,11 @@ class DeferredPaths:
         return iter(self._now)
 
     def select(self, documents: Sequence[int]) -> "DeferredPaths":
-        """The paths of these documents only."""
+        """Select the paths of some documents."""
         return replace(self, documents=tuple(documents))
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All transitions once, shuffled."""
+        """Yield every transition once, shuffled."""
         return self._now.transitions(size, seed)
 
     @property

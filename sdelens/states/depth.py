@@ -1,4 +1,4 @@
-"""Paths through the depth of a model: one for each token, read from shards."""
+"""Paths through the depth of a model, one per token, read from shards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,35 +14,35 @@ from sdelens.paths.trajectories import Trajectories, Transitions, shuffled
 from sdelens.seeds import generator
 
 PIECE = 2**24
-"""Numbers in a block, 64 MiB of states: documents are cut where one holds more."""
+"""Maximum number of values in a block, 64 MiB of states; longer documents are split."""
 
 
 @dataclass(frozen=True, eq=False)
 class DepthPaths:
-    """For each recorded token its states from the embedding to the last block.
+    """The states of each recorded token from the embedding to the last block.
 
-    Time counts depth: the embedding is 0, the output of block k is k + 1. `document` is that of
-    the token, so that splits and errors stay by document. Within a document the paths are in the
-    order of the positions.
+    Time is depth: 0 for the embedding, k + 1 for the output of block k. `document` is the document
+    of the token, so that splits and standard errors remain by document. Within a document, paths
+    are ordered by position.
     """
 
     files: tuple[Path, ...]
     sites: tuple[str, ...]
     documents: frozenset[int] | None = None
     since: Mapping[int, int] = field(default_factory=dict)
-    """The first position of a document that is read, where it is not the first recorded."""
+    """The first position to read of a document, if it is not the first recorded one."""
     kept: Any = None
-    """What the files lie in, if it is not to stay."""
+    """Keeps the temporary folder of the files alive."""
 
     def __iter__(self) -> Iterator[Trajectories]:
         return self._read(self.files)
 
     def select(self, documents: Sequence[int]) -> "DepthPaths":
-        """The paths of the tokens of these documents only."""
+        """Select the paths of the tokens of some documents."""
         return replace(self, documents=frozenset(documents))
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All transitions once, shuffled within pools of blocks, the shards in shuffled order."""
+        """Yield every transition once, shuffled within pools of blocks, shards in random order."""
         order = torch.randperm(len(self.files), generator=generator(seed, "shards")).tolist()
         return shuffled(self._read([self.files[i] for i in order]), size, seed)
 
@@ -60,19 +60,19 @@ class DepthPaths:
                 if not here.any():
                     continue
                 owner = document[rows, None].expand(here.shape)[here]
-                said = tokens[rows, columns][here][:, None].expand(-1, len(self.sites))
-                # get_slice reads what is asked for, where a mapped file would stay in memory
+                ids = tokens[rows, columns][here][:, None].expand(-1, len(self.sites))
+                # get_slice reads only this part; a memory-mapped file would stay in memory
                 states = [shard.get_slice(site)[rows, columns][here] for site in self.sites]
                 yield Trajectories(
                     states=torch.stack(states, dim=1),
-                    mask=torch.ones_like(said, dtype=torch.bool),
+                    mask=torch.ones_like(ids, dtype=torch.bool),
                     times=torch.arange(len(self.sites)).float()[None],
-                    tokens=said,
+                    tokens=ids,
                     document=owner,
                 )
 
     def _wanted(self, document: Tensor, positions: Tensor) -> Bool[Tensor, "path time"]:
-        """The tokens of the documents asked for, from where on they are."""
+        """Whether each token is in a selected document, from its first position on."""
         numbers = document.tolist()
         first = torch.tensor([self.since.get(number, 0) for number in numbers])
         chosen = [self.documents is None or number in self.documents for number in numbers]
@@ -81,7 +81,7 @@ class DepthPaths:
 
 
 def _pieces(rows: int, columns: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Parts of a shard of no more than `PIECE` numbers, in order."""
+    """Parts of a shard with at most `PIECE` values, in order."""
     many = max(1, PIECE // max(1, columns * width))
     long = columns if many * columns * width <= PIECE else max(1, PIECE // width)
     for first in range(0, rows, many):

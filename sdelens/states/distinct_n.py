@@ -1,4 +1,4 @@
-"""How often a text says the same again."""
+"""Repetition in texts, measured by distinct n-grams."""
 
 import torch
 from jaxtyping import Int
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def distinct_n(words: Int[Tensor, " step"], length: int) -> float:
-    """The share of runs of `length` words that occur once or for the first time (distinct-n).
+    """The number of distinct n-grams of `length` tokens over the number of all (distinct-n).
 
     Li et al., "A diversity-promoting objective function for neural conversation models" (2016).
 

@@ -1,4 +1,4 @@
-"""States captured while a user runs the model: texts put together again from forward passes."""
+"""States captured while a user runs the model; texts are reassembled from forward passes."""
 
 import weakref
 from collections.abc import Iterator, Sequence
@@ -19,63 +19,63 @@ from sdelens.protocols import ForwardRecord, Listener, Site
 from sdelens.states.recording import Recording, Shard, Temporary, shard_file
 
 SHARD = 64
-"""Texts in a shard; so many wait in memory before they are written."""
+"""Texts per shard; they stay in memory until a shard is full."""
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One finished text: its tokens, and its states at each site."""
+    """A finished text: its tokens, and its states at each site."""
 
     tokens: Int[Tensor, " time"]
     states: dict[Site, Float[Tensor, "time dim"]]
 
     def finite(self, skip_first: int) -> bool:
-        """Whether no state that is recorded holds NaN or infinity."""
+        """Whether all recorded states are finite."""
         return all(bool(value[skip_first:].isfinite().all()) for value in self.states.values())
 
 
 @dataclass(eq=False)
 class Stream:
-    """The passes of one batch that go on from each other through a key-value cache."""
+    """Consecutive forward passes of one batch, linked by a key-value cache."""
 
     passes: list[ForwardRecord] = field(default_factory=list)
     cache: Any = None
-    """A weak reference: texts whose cache is gone are finished."""
+    """Weak reference to the cache; the texts are finished once it is garbage-collected."""
 
     @property
     def columns(self) -> int:
-        """Columns so far, padding counted."""
+        """Number of columns so far, padding included."""
         return sum(one.tokens.shape[1] for one in self.passes)
 
     @property
     def open(self) -> bool:
-        """Whether a later pass may go on from here."""
+        """Whether a later pass may continue these texts."""
         return self.cache is not None and self.cache() is not None
 
-    def hear(self, one: ForwardRecord) -> None:
-        """One more pass; what was cut off the cache is cut off here."""
+    def add(self, one: ForwardRecord) -> None:
+        """Add a pass; columns that were removed from the cache are removed here too."""
         if one.before < self.columns:
-            whole = _joined(self.passes)
-            self.passes = [_cut(whole, one.before)] if one.before else []
-        # held here, a cache would never be gone
+            whole = _concatenate(self.passes)
+            self.passes = [_truncate(whole, one.before)] if one.before else []
+        # a strong reference would keep the cache alive
         self.passes.append(replace(one, went_in=None, came_out=None))
         self.cache = _weakly(one.came_out)
 
     def rows(self, eos: int | None, pad: int | None) -> Iterator[Row]:
-        """Each text without its padding, nor what filled it up after its end."""
-        whole, asked = _joined(self.passes), int(self.passes[0].tokens.shape[1])
+        """Yield the texts without padding and without fill tokens after their end."""
+        whole, first = _concatenate(self.passes), int(self.passes[0].tokens.shape[1])
         order = whole.real.long().argsort(dim=1, descending=True, stable=True)
         tokens = whole.tokens.gather(1, order)
-        prompt, lengths = whole.real[:, :asked].sum(1), whole.real.sum(1)
-        lengths = _ended(tokens, prompt, lengths, eos, pad)
+        prompt, lengths = whole.real[:, :first].sum(1), whole.real.sum(1)
+        lengths = _lengths_to_eos(tokens, prompt, lengths, eos, pad)
         for row, length in enumerate(lengths.tolist()):
             kept = order[row, :length]
             states = {site: value[row][kept] for site, value in whole.reads.items()}
             yield Row(tokens[row, :length], states)
 
 
-def _joined(passes: Sequence[ForwardRecord]) -> ForwardRecord:
-    """All columns of some passes in a row."""
+def _concatenate(passes: Sequence[ForwardRecord]) -> ForwardRecord:
+    """Concatenate the columns of consecutive passes."""
     return ForwardRecord(
         tokens=torch.cat([one.tokens for one in passes], dim=1),
         real=torch.cat([one.real for one in passes], dim=1),
@@ -83,34 +83,34 @@ def _joined(passes: Sequence[ForwardRecord]) -> ForwardRecord:
     )
 
 
-def _cut(one: ForwardRecord, columns: int) -> ForwardRecord:
+def _truncate(one: ForwardRecord, columns: int) -> ForwardRecord:
     reads = {site: value[:, :columns] for site, value in one.reads.items()}
     return ForwardRecord(one.tokens[:, :columns], one.real[:, :columns], reads)
 
 
 def _weakly(cache: Any) -> Any:
-    with suppress(TypeError):  # a tuple, say, of which nobody can tell when it is gone
+    with suppress(TypeError):  # some caches, such as tuples, cannot be weakly referenced
         return None if cache is None else weakref.ref(cache)
     return lambda: cache
 
 
-def _ended(
+def _lengths_to_eos(
     tokens: Int[Tensor, "row time"],
     prompt: Int[Tensor, " row"],
     lengths: Int[Tensor, " row"],
     eos: int | None,
     pad: int | None,
 ) -> Int[Tensor, " row"]:
-    """The length of each row up to its EOS, where nothing but filling comes after it.
+    """The length of each row up to its EOS if only fill tokens follow it.
 
-    A batch is generated until its last row ends; rows that have ended are fed the pad token.
+    A batch is generated until its last row ends; finished rows receive the pad token.
     """
     if eos is None:
         return lengths
     columns = torch.arange(tokens.shape[1])
     filling = (tokens == eos) | (tokens == (eos if pad is None else pad))
     later = columns >= lengths[:, None]
-    # from where on all is filling, but not within the prompt
+    # the first column of the trailing fill tokens, not within the prompt
     start = (columns + 1).mul(~(filling | later)).max(dim=1).values.maximum(prompt)
     at = start.clamp(max=tokens.shape[1] - 1)
     ends = (start < lengths) & (tokens.gather(1, at[:, None])[:, 0] == eos)
@@ -118,12 +118,12 @@ def _ended(
 
 
 class LiveCapture:
-    """What `Lens.record` gives: full once its block has ended, `recording` and `documents`."""
+    """States captured by `Lens.record`; `recording` and `documents` are set after its block."""
 
     def __init__(self, model: Listener, sites: tuple[Site, ...], skip_first: int) -> None:
         self.sites, self.skip_first = sites, skip_first
-        self.left_out: dict[str, int] = {}
-        """Why passes and texts were left out, and how many."""
+        self.skipped: dict[str, int] = {}
+        """Number of passes and texts that were not captured, by reason."""
         self._model = model
         self._streams: list[Stream] = []
         self._rows: list[Row] = []
@@ -134,21 +134,21 @@ class LiveCapture:
 
     def __repr__(self) -> str:
         state = f"{len(self._documents)} texts" if self._recording else "running"
-        return f"<tape of {' '.join(map(str, self.sites))}, {state}>"
+        return f"<live capture of {' '.join(map(str, self.sites))}, {state}>"
 
     @property
     def layers(self) -> list[int | str]:
-        """Its sites as `layers` names them."""
+        """The captured sites in the form of the `layers` setting."""
         return ["embed" if site.kind == "embed" else site.layer for site in self.sites]
 
-    def hear(self, one: ForwardRecord) -> None:
-        """One pass that the user ran, which goes on whatever becomes of its states."""
+    def add(self, one: ForwardRecord) -> None:
+        """Add a forward pass of the user, without ever interrupting it."""
         try:
-            self._hear(one)
+            self._add(one)
         except Exception as error:
-            self.leave_out(f"it could not be kept ({error})")
+            self.skip(f"it could not be stored ({error})")
 
-    def _hear(self, one: ForwardRecord) -> None:
+    def _add(self, one: ForwardRecord) -> None:
         self._finish([stream for stream in self._streams if not stream.open])
         if one.before == 0:
             stream = Stream()
@@ -157,17 +157,17 @@ class LiveCapture:
             found = (s for s in self._streams if s.cache and s.cache() is one.went_in)
             known = next(found, None)
             if known is None or known.columns < one.before:
-                self.leave_out("it goes on from a cache that was filled before the tape ran")
+                self.skip("it continues a cache that was filled before the capture started")
                 return
             stream = known
-        stream.hear(one)
+        stream.add(one)
 
-    def leave_out(self, reason: str) -> None:
-        """A pass or a text that cannot be told."""
-        self.left_out[reason] = self.left_out.get(reason, 0) + 1
+    def skip(self, reason: str) -> None:
+        """Count a pass or a text that cannot be captured."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
     def end(self) -> None:
-        """Write what is left."""
+        """Finish all texts and write the index."""
         self._finish(self._streams)
         self._write(len(self._rows))
         if self._documents:
@@ -184,23 +184,23 @@ class LiveCapture:
 
     @property
     def recording(self) -> Recording:
-        """The states of all texts, in the order in which they were finished."""
+        """The states of all texts, in the order in which they finished."""
         if self._recording is None:
             raise self._empty()
         return self._recording
 
     @property
     def documents(self) -> Documents:
-        """The texts, as the model read them."""
+        """The texts as the model read them."""
         if not self._documents:
             raise self._empty()
         return Documents.of(self._documents)
 
     def _empty(self) -> UsageError:
-        reasons = "; ".join(f"{n} left out: {why}" for why, n in self.left_out.items())
+        reasons = "; ".join(f"{n} skipped: {why}" for why, n in self.skipped.items())
         return UsageError(
-            "the tape holds nothing: run the model inside the block, and read the tape after "
-            f"it{f' ({reasons})' if reasons else ''}"
+            "nothing was captured: run the model inside the with block, and use the capture "
+            f"after it{f' ({reasons})' if reasons else ''}"
         )
 
     def _all_bos(self) -> bool:
@@ -214,12 +214,12 @@ class LiveCapture:
                 if row.finite(self.skip_first):
                     self._rows.append(row)
                 else:
-                    self.leave_out("its states are not finite")
+                    self.skip("its states are not finite")
         while len(self._rows) >= SHARD:
             self._write(SHARD)
 
     def _write(self, count: int) -> None:
-        """A shard of the first rows that wait."""
+        """Write the first `count` waiting rows as a shard."""
         rows, self._rows = self._rows[:count], self._rows[count:]
         rows = [row for row in rows if len(row.tokens)]
         if rows:
@@ -230,7 +230,7 @@ class LiveCapture:
 
 
 def _shard(rows: Sequence[Row], first: int, sites: Sequence[Site], skip_first: int) -> Shard:
-    """Rows as documents from number `first` on, without the positions that are skipped."""
+    """Rows as documents numbered from `first`, without the skipped positions."""
     kept = torch.tensor([max(0, len(row.tokens) - skip_first) for row in rows])
     columns = torch.arange(max(1, int(kept.max())))
     mask: Bool[Tensor, "path time"] = columns < kept[:, None]
@@ -241,8 +241,8 @@ def _shard(rows: Sequence[Row], first: int, sites: Sequence[Site], skip_first: i
         states[site] = (
             padded if padded.shape[1] else padded.new_zeros(*mask.shape, padded.shape[2])
         )
-    said = [row.tokens[skip_first:] for row in rows]
-    tokens = pad_sequence(said, batch_first=True, padding_value=NO_TOKEN)
+    ids = [row.tokens[skip_first:] for row in rows]
+    tokens = pad_sequence(ids, batch_first=True, padding_value=NO_TOKEN)
     tokens = tokens if tokens.shape[1] else torch.full(mask.shape, NO_TOKEN)
     document = torch.arange(first, first + len(rows))
     return Shard(states, mask, positions.contiguous(), tokens, document)
@@ -252,13 +252,13 @@ def _shard(rows: Sequence[Row], first: int, sites: Sequence[Site], skip_first: i
 def live_capture(
     model: Listener, sites: tuple[Site, ...], *, skip_first: int
 ) -> Iterator[LiveCapture]:
-    """A tape that runs for the time of a block; what was heard is kept on any exit."""
-    tape = LiveCapture(model, sites, skip_first)
+    """Capture for the duration of a `with` block; captured passes are kept on any exit."""
+    capture = LiveCapture(model, sites, skip_first)
     try:
-        with model.listen(sites, tape.hear, tape.leave_out):
-            yield tape
+        with model.listen(sites, capture.add, capture.skip):
+            yield capture
     except BaseException:
-        with suppress(Exception):  # the error to be told is the one in the block
-            tape.end()
+        with suppress(Exception):  # the error of the block is the one to report
+            capture.end()
         raise
-    tape.end()
+    capture.end()

@@ -1,4 +1,4 @@
-"""Forward passes over many rows, in batches that are halved where memory runs out."""
+"""Forward passes over many rows, in batches that are halved if memory runs out."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from sdelens.errors import OutOfMemory, ran_out
 from sdelens.protocols import LanguageModel, Site
 
 BATCH_TOKENS = 2048
-"""Tokens in a forward pass on the CPU, padding counted."""
+"""Tokens per forward pass on the CPU, padding included."""
 
 
 def passes(
@@ -20,14 +20,14 @@ def passes(
     sites: Sequence[Site],
     batch_tokens: int,
 ) -> Iterator[tuple[Tensor, dict[Site, Tensor]]]:
-    """Forward passes over rows of like length, longest first, without those of length 0."""
+    """Run rows of similar length together, longest first, skipping empty rows."""
     order = lengths.argsort(descending=True, stable=True)
     order = order[lengths[order] > 0]
     done = 0
     while done < len(order):
         longest = int(lengths[order[done]])
         rows = order[done : done + max(1, batch_tokens // longest)]
-        # padding is on the right, where a causal model does not look; any id will do
+        # padding is on the right, where a causal model does not attend; any id will do
         tokens = padded[rows, :longest].clamp(min=0)
         try:
             with torch.no_grad():
@@ -40,7 +40,7 @@ def passes(
 
 
 def smaller(error: Exception, rows: int, longest: int) -> int:
-    """Half the tokens of a batch for which memory ran out; an error where it held one row only."""
+    """Half the tokens of a batch that ran out of memory; raises if it had a single row."""
     if not ran_out(error):
         raise error
     if rows == 1:

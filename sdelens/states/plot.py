@@ -1,4 +1,4 @@
-"""Paths in the plane in which they spread most."""
+"""Paths in their first two principal components."""
 
 from itertools import islice
 
@@ -9,14 +9,14 @@ from sdelens.report import Figure, Layer, Panel, counted
 
 UNIT = "standard deviations"
 CAPTION = (
-    "States of {label} along {texts}, in the first two principal components of all that was "
-    "recorded, each coordinate standardised: {share:.0%} of the variance. What lies in the other "
-    "directions is not seen; paths that cross here need not meet."
+    "States of {label} along {texts} in the first two principal components of all recorded "
+    "states, after each coordinate is standardised ({share:.0%} of the variance). Paths that "
+    "cross here need not meet in the other dimensions."
 )
 
 
 def plot(paths: Paths, label: str, *, documents: int) -> Figure:
-    """The first `documents` paths of two states or more, as lines."""
+    """Plot the first `documents` paths with at least two states as lines."""
     plane = fit_basis(BasisSpec("pca:2"), paths)
     rows = (
         (int(number), z[seen])
@@ -28,6 +28,6 @@ def plot(paths: Paths, label: str, *, documents: int) -> Figure:
         Layer("line", {"x": z[:, 0], "y": z[:, 1]}, f"text {number}", series)
         for series, (number, z) in enumerate(islice(rows, documents))
     )
-    told = {"label": label, "texts": counted(len(lines), "text"), "share": float(plane.explained)}
+    words = {"label": label, "texts": counted(len(lines), "text"), "share": float(plane.explained)}
     panel = Panel(f"component 1, {UNIT}", f"component 2, {UNIT}", lines, equal=True)
-    return Figure("portrait", (panel,), CAPTION.format(**told))
+    return Figure("portrait", (panel,), CAPTION.format(**words))

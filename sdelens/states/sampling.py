@@ -1,4 +1,4 @@
-"""Text drawn from the model itself, token by token through its key-value cache."""
+"""Texts sampled from the model token by token, with its key-value cache."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from sdelens.protocols import LanguageModel
 from sdelens.seeds import generator
 
 BATCH = 128
-"""Rows drawn together. A fixed number, so that the text depends on the seed alone."""
+"""Rows sampled together: a fixed number, so that texts depend only on the seed."""
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How the next token is drawn from the logits."""
+    """Sampling of the next token: temperature and nucleus."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     ignore_eos: bool = False
-    """Ban the end-of-text token, so that every text reaches the full length."""
+    """Exclude the end-of-text token, so that every text reaches the full length."""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -35,10 +35,10 @@ class Sampler:
     def probabilities(
         self, logits: Float[Tensor, "*batch vocabulary"], eos: int | None
     ) -> Float[Tensor, "*batch vocabulary"]:
-        """The law of the next token.
+        """Probabilities of the next token.
 
-        Nucleus sampling keeps the smallest set of likeliest tokens that holds `top_p` (Holtzman et
-        al. 2020), so the likeliest is always kept.
+        Nucleus sampling keeps the smallest set of most likely tokens with total probability
+        `top_p` (Holtzman et al. 2020); the most likely token is always kept.
         """
         logits = logits.float() / self.temperature
         if self.ignore_eos and eos is not None:
@@ -62,14 +62,14 @@ def sample(
     seed: int,
     watch: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Document]:
-    """Texts of up to `length` tokens after BOS, each ended by its EOS or by the context's end.
+    """Sample texts of up to `length` tokens after BOS, ended by EOS or by the context.
 
-    A text that ends early is shorter: all are kept, so that length is not selected for.
+    Texts that end early are kept, so that there is no selection by length.
     """
     card = model.card
     start = card.bos if card.bos is not None else card.eos
     if start is None:
-        raise UsageError(f"{card.name} has no BOS or EOS token to begin a text with: give --texts")
+        raise UsageError(f"{card.name} has no BOS or EOS token to start a text: give --texts")
     steps = min(length, card.context - 1)
     for first in range(0, documents, BATCH):
         rows = min(BATCH, documents - first)
@@ -87,7 +87,7 @@ def _draw(
     random: torch.Generator,
     watch: Callable[[int], None],
 ) -> Int[Tensor, "row step"]:
-    """Rows of `steps` tokens; after a row's EOS comes what is not read."""
+    """Rows of `steps` tokens; tokens after a row's EOS are to be ignored."""
     token = torch.full((rows, 1), start)
     ended = torch.zeros(rows, dtype=torch.bool)
     past: Any = None
@@ -97,8 +97,8 @@ def _draw(
             out = model.run(token, past=past, keep=True, logits=True)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise OutOfMemory(
-                f"memory ran out on sampling {rows} texts together, {len(columns)} tokens long: "
-                "give a smaller --length, --dtype bfloat16, or texts with --texts"
+                f"memory ran out after sampling {len(columns)} tokens of {rows} texts together: "
+                "give a smaller --length, --dtype bfloat16, or your own --texts"
             ) from error
         law = sampler.probabilities(out.required_logits[:, -1], model.card.eos).cpu()
         if not law.isfinite().all():
@@ -124,7 +124,7 @@ def _until(ids: list[int], eos: int | None) -> list[int]:
 def uniforms(
     numbers: Int[Tensor, " text"], shape: Sequence[int], seed: int, label: str
 ) -> Float[Tensor, "text *shape"]:
-    """Uniform numbers that depend on a text's number alone, not on who is drawn with it."""
+    """Uniform numbers that depend only on a text's number, not on the rest of its batch."""
     each = (
         torch.rand(*shape, generator=generator(seed, label, number), dtype=torch.float64)
         for number in numbers.tolist()
@@ -135,7 +135,7 @@ def uniforms(
 def inverse_cdf(
     law: Float[Tensor, "*batch vocabulary"], uniform: Float[Tensor, "*batch draw"]
 ) -> Int[Tensor, "*batch draw"]:
-    """Tokens at these shares of a law, which need not be normalised; none of probability 0."""
+    """Invert the distribution function of unnormalised laws; never a token of probability 0."""
     heights = law.cumsum(-1)
     found = torch.searchsorted(heights, uniform * heights[..., -1:], right=True)
     return found.clamp(max=law.shape[-1] - 1)

@@ -12,7 +12,7 @@ _FORMS = "a number, a range 0-7, a list 2,5, all, -1 for the last, middle, or em
 
 
 def parse_layers(text: str) -> list[tuple[int, int] | str]:
-    """What can be told without the model: ranges of numbers, ``all``, ``middle``, ``embed``."""
+    """Parse a layer setting without a model: ranges, ``all``, ``middle`` and ``embed``."""
     parts: list[tuple[int, int] | str] = []
     for part in (piece.strip() for piece in text.split(",")):
         span = _RANGE.fullmatch(part)
@@ -28,7 +28,7 @@ def parse_layers(text: str) -> list[tuple[int, int] | str]:
 
 
 def resolve_layers(layers: Layers, blocks: int, name: str = "the model") -> tuple[int | str, ...]:
-    """Block numbers in increasing order, ``embed`` first; the middle block where none is named.
+    """Block numbers in increasing order, ``embed`` first; by default the middle block.
 
     >>> resolve_layers("0-2,-1", blocks=12)
     (0, 1, 2, 11)
@@ -51,7 +51,7 @@ def resolve_layers(layers: Layers, blocks: int, name: str = "the model") -> tupl
 
 
 def _counted(layer: int, blocks: int, name: str) -> int:
-    """The block's own number; an error where there is no such block."""
+    """The non-negative block number; raises `UsageError` if it is out of range."""
     if not -blocks <= layer < blocks:
         raise UsageError(
             f"{name} has {blocks} blocks, numbered 0 to {blocks - 1} (-1 is the last); got {layer}"

@@ -66,7 +66,7 @@ def test_generate_is_recorded_position_by_position(lens, model, tokenizer):
     with lens.record(layers="embed,all") as tape:
         out = model.generate(**ids, max_new_tokens=12, do_sample=False, eos_token_id=None)
     assert_same(tape, lens, [out[0, :-1].tolist()])  # the last is drawn, and never read
-    assert tape.left_out == {}
+    assert tape.skipped == {}
 
 
 def test_a_batch_that_is_padded_at_the_left_has_the_states_of_each_text_alone(
@@ -160,8 +160,8 @@ def test_a_pass_that_goes_on_from_before_the_tape_is_left_out_and_said(lens, mod
         cache = model(input_ids=torch.tensor([[5, 9]]), use_cache=True).past_key_values
         with lens.record(layers=1) as tape:
             model(input_ids=torch.tensor([[7]]), past_key_values=cache)
-    assert sum(tape.left_out.values()) == 1
-    with pytest.raises(UsageError, match=r"holds nothing: run the model .*filled before the tape"):
+    assert sum(tape.skipped.values()) == 1
+    with pytest.raises(UsageError, match=r"nothing was captured: run the model .*filled before the capture"):
         _ = tape.recording
 
 
@@ -205,7 +205,7 @@ def test_states_that_are_not_finite_are_left_out_and_the_run_goes_on(lens, model
             work()
     finally:
         handle.remove()
-    assert kept[0].left_out == {"its states are not finite": 3}
+    assert kept[0].skipped == {"its states are not finite": 3}
     assert_same(kept[0], lens, [[5, 9, 30]] * 3)
 
 
@@ -226,7 +226,7 @@ def test_a_disk_that_is_full_does_not_stop_the_users_run(lens, model, monkeypatc
 
     with pytest.raises(ZeroDivisionError):
         work()
-    assert kept[0].left_out == {"it could not be kept (no room is left on the disk)": 1}
+    assert kept[0].skipped == {"it could not be stored (no room is left on the disk)": 1}
 
 
 class Reader(nn.Module):
@@ -252,7 +252,7 @@ def test_a_module_is_recorded_however_it_is_given_its_ids():
         reader(ids=ids[:1])
         reader(ids, mask)
     one = ids[0].tolist()
-    assert tape.left_out == {}
+    assert tape.skipped == {}
     assert_same(tape, lens, [one, one, one, [8, 2]])
 
 

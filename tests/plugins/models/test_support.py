@@ -93,7 +93,7 @@ def test_a_cache_that_says_not_how_long_it_is_gives_no_texts_of_single_tokens():
     ids = torch.randint(3, 60, (1, 10), generator=torch.Generator().manual_seed(0))
     with sdelens.attach(model).record(layers=1) as tape, torch.no_grad():
         model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
-    assert sum(tape.left_out.values()) == 4
+    assert sum(tape.skipped.values()) == 4
     with pytest.raises(UsageError, match="its cache does not say how many positions it holds"):
         _ = tape.documents
 
