@@ -135,7 +135,7 @@ def test_length_counts_tokens_after_bos_and_never_passes_the_context(char_gpt2):
 def test_a_document_longer_than_the_context_is_an_error_also_for_llama(stories):
     # rotary models run past their context without a word
     long = Documents.of([Document(tuple([1] + [5] * 512))])
-    with pytest.raises(UsageError, match="context of 512 tokens of stories260K, but one has 513"):
+    with pytest.raises(UsageError, match="512-token context of stories260K, but one has 513"):
         sdelens.capture(stories, long, layers=0)
 
 

@@ -137,5 +137,5 @@ def test_memory_that_runs_out_while_sampling_is_a_clear_error(char_gpt2, monkeyp
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(type(char_gpt2), "run", run)
-    with pytest.raises(OutOfMemory, match="sampling 3 texts together"):
+    with pytest.raises(OutOfMemory, match="tokens of 3 texts together"):
         drawn(char_gpt2, documents=3)

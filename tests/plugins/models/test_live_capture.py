@@ -161,7 +161,7 @@ def test_a_pass_that_goes_on_from_before_the_tape_is_left_out_and_said(lens, mod
         with lens.record(layers=1) as tape:
             model(input_ids=torch.tensor([[7]]), past_key_values=cache)
     assert sum(tape.skipped.values()) == 1
-    with pytest.raises(UsageError, match=r"nothing was captured: run the model .*filled before the capture"):
+    with pytest.raises(UsageError, match=r"nothing was captured: .*filled before the capture"):
         _ = tape.recording
 
 
