@@ -147,7 +147,7 @@ def saved(runs: Path) -> str:
     rows = [SAVING]
     for name in MODELS:
         finding_, found = finding(runs, name, "branched_target")
-        ceiling = found["ceiling, 1 + sampler / not reached"].value
+        ceiling = found["ceiling, 1 + sampling noise / unexplained"].value
         theory = found["saving by theory, 8 branches"].value
         for key, one in found.items():
             if not (key.startswith("saving, squared") and key.endswith("documents")):

@@ -1,4 +1,4 @@
-"""What it saves to learn from next states that the model draws, instead of those that occurred."""
+"""Sample savings from training on sampled next states instead of those that occurred."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,45 +20,28 @@ from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import build
 from sdelens.states.sampling import Sampler
+from sdelens_plugins.analyzers.branched_target.figures import learning_curves
 from sdelens_plugins.analyzers.branched_target.results import SavingResults
-from sdelens_plugins.analyzers.branched_target.sample_saving import SIZES, asked, learned
+from sdelens_plugins.analyzers.branched_target.training_sets import (
+    SIZES,
+    branched_documents,
+    fit_training_sets,
+)
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.next_token_analyzer import sampler_note
 
-LEAST = 16
-"""Training documents."""
-READING = (
-    "A probe is fitted to parts of the training documents, once to the steps that occurred and "
-    "once to steps to B next states that the model drew after each prefix. The saving is "
-    "how many times as many occurred transitions give the loss of the branched ones, read off the "
-    "curve of plain fits (linear in one over the documents between sizes; beyond all documents "
-    "that is an extrapolation). A branched transition costs B tokens through the model on top of "
-    "those that its prefix takes: only where prefixes are dear (long prompts, a slow model to "
-    "sample from) or few can branches pay. Errors are over held-out documents and over up to four "
-    "disjoint sets of training documents of each size; of all documents there is one set. "
-)
-OWN = (
-    "Losses are of held-out prefixes, under the model's own next states. By theory the saving in "
-    "the squared error of a mean is (S + R) / (S / B + R), with S the sampler's noise and R the "
-    "model's own motion that the fit does not reach, and 1 + S / R at most, with infinitely many "
-    "branches. That takes what is not reached to be independent between prefixes; where it lasts "
-    "within a text it averages out more slowly than the sampler's noise, and branches save less. "
-)
-FOREIGN = (
-    "The texts are not the model's own, and the losses are of the states that occurred in them: "
-    "the model's own next states teach another law, so that there is no ceiling by theory and a "
-    "saving may be below 1. "
-)
+MIN_DOCUMENTS = 16
+"""The least number of training documents."""
 
 
 @dataclass(frozen=True)
 class BranchedTargetAnalyzer:
-    """By how many times `branches` next tokens of each prefix stretch the training documents.
+    """The saving in training documents from sampling `branches` next tokens after each prefix.
 
     `probe` is fitted, with its default settings, to an eighth, a quarter, a half and all of the
-    training documents, and to branches of an eighth and of a quarter, all at prefixes that end at
-    every `apart`-th position. Losses are of the first
-    `documents` of the test documents, at every `every`-th position; `memory` bounds the MiB held.
+    training documents, and to branches of an eighth and of a quarter, at prefixes that end at
+    every `apart`-th position. Losses are those of the first `documents` test documents, at every
+    `every`-th position. `memory` bounds the MiB of states in memory.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
@@ -72,14 +55,15 @@ class BranchedTargetAnalyzer:
     memory: int = 256
 
     def __post_init__(self) -> None:
-        self._branching(Sampler(), self.branches, self.apart)  # errors before any work
-        self._branching(Sampler(), 2, self.every)
+        # both validate the settings before any work
+        self._branch_sampler(Sampler(), self.branches, self.apart)
+        self._branch_sampler(Sampler(), 2, self.every)
         if self.documents < 1:
             raise UsageError(f"documents must be at least 1, got {self.documents}")
         if getattr(load("probe", self.probe), "looks_back", False):
             raise UsageError(f"branches are single steps, but {self.probe} looks further back")
 
-    def _branching(self, sampler: Sampler, branches: int, every: int) -> BranchSampler:
+    def _branch_sampler(self, sampler: Sampler, branches: int, every: int) -> BranchSampler:
         choice = TokenChoice(branches)
         return BranchSampler(sampler, choice, every=every, memory=self.memory, held=branches)
 
@@ -88,45 +72,45 @@ class BranchedTargetAnalyzer:
         view, viewed = study.single
         sampler = study.sampler or Sampler()
         train = sorted(began(viewed.train))
-        if len(train) < LEAST:
+        if len(train) < MIN_DOCUMENTS:
             raise UsageError(
-                f"at least {LEAST} training documents are needed, so that an eighth of them is "
-                f"enough to learn from, got {len(train)}: fit to more texts"
+                f"at least {MIN_DOCUMENTS} training documents are needed, so that an eighth of "
+                f"them is enough for a fit, got {len(train)}: fit to more texts"
             )
-        steps = self._steps(study, held.model, train, seed)
+        transitions = self._transitions(study, held.model, train, seed)
         probe = build(load("probe", self.probe), {}, self.probe)
-        laws = learned(
+        laws = fit_training_sets(
             viewed.fitted,
             probe,
             viewed.train,
             viewed.validation,
-            steps.recording.view(view),
+            transitions.recording.view(view),
             train,
             apart=self.apart,
             seed=derive(seed, "learned"),
         )
-        found = next_state_laws(
+        measured = next_state_laws(
             held.model,
             {view.site: viewed.fitted},
-            self._branching(sampler, 2, self.every),
+            self._branch_sampler(sampler, 2, self.every),
             held.prefixes,
             held.cell,
             kept=0,
-            rivals={view.site: {str(lesson): law for lesson, law in laws.items()}},
+            rivals={view.site: {str(each): law for each, law in laws.items()}},
             directions=False,
             seed=derive(seed, "held out"),
         )
         if study.sampler is not None:
-            found.sampler_check.require(study.sampler)
-        ones = torch.ones_like(found.words[:1])
-        count = found.by(ones, held.cells, held.prefixes.units).sum(1)[0]
-        shown = SavingResults(
+            measured.sampler_check.require(study.sampler)
+        ones = torch.ones_like(measured.words[:1])
+        count = measured.by(ones, held.cells, held.prefixes.units).sum(1)[0]
+        results = SavingResults(
             view,
             self.probe,
             self.branches,
             {part: len(train) // part for part in SIZES},
-            steps,
-            found.sites[view.site],
+            transitions,
+            measured.sites[view.site],
             count,
             Bootstrap.of(count, seed=seed),
             apart=self.apart,
@@ -136,19 +120,17 @@ class BranchedTargetAnalyzer:
         return Finding(
             analyzer="branched_target",
             view=str(view),
-            headline=shown.headline(),
-            reading=READING
-            + (OWN if shown.own else FOREIGN)
-            + sampler_note(study.sampler, found.sampler_check),
-            estimates=shown.estimates(),
-            arrays=shown.arrays(),
-            figures=shown.figures(),
+            headline=results.headline(),
+            reading=results.reading + sampler_note(study.sampler, measured.sampler_check),
+            estimates=results.estimates(),
+            arrays=results.arrays(),
+            figures=(learning_curves(results),),
         )
 
-    def _steps(
+    def _transitions(
         self, study: Study, model: LanguageModel, train: Sequence[int], seed: int
     ) -> BranchedTransitions:
-        """Branches of as many training documents as learn from them."""
+        """Branched transitions of the documents of all branched training sets."""
         view, viewed = study.single
         origin = viewed.fitted.origin
         if origin is None:
@@ -156,9 +138,9 @@ class BranchedTargetAnalyzer:
         return branched_transitions(
             model,
             study.documents,
-            asked(train),
+            branched_documents(train),
             [view.site],
-            self._branching(study.sampler or Sampler(), self.branches, self.apart),
+            self._branch_sampler(study.sampler or Sampler(), self.branches, self.apart),
             origin,
             own=study.sampler is not None,
             seed=derive(seed, "branched"),

@@ -1,4 +1,4 @@
-"""What learning from branches saves, in words, numbers and curves."""
+"""Headline, reading, estimates and arrays of the savings from branched transitions."""
 
 import math
 from collections.abc import Mapping
@@ -15,40 +15,65 @@ from sdelens.branching.next_state_law import NextStateLaw
 from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
 from sdelens.laws.law import prefixed
-from sdelens.report import Estimate, Figure, Layer, Panel
+from sdelens.report import Estimate
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.branched_target.sample_saving import (
+    LearningCurves,
+    expected_saving,
+    savings,
+)
+from sdelens_plugins.analyzers.branched_target.training_sets import (
     BRANCHED,
     SIZES,
-    Curves,
-    expected,
-    savings,
     training_sets,
 )
 from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
 
 LABELS = {"squares": "squared error of the mean", "nats": "cross-entropy"}
 UNITS = {"squares": "training variances per dimension", "nats": "nats per dimension"}
-OWN = {"squares": "squares", "nats": "branched"}
-FOREIGN = {"squares": "occurred_squares", "nats": "occurred"}
-"""Which losses, by whether the texts are the model's own."""
+OWN_LOSSES = {"squares": "squares", "nats": "branched"}
+OTHER_LOSSES = {"squares": "occurred_squares", "nats": "occurred"}
+"""The losses of the model's own texts and of other texts."""
+READING = (
+    "A probe is fitted to parts of the training documents, once to the transitions that occurred "
+    "and once to transitions to B next states sampled after each prefix. The saving is the ratio "
+    "of occurred to branched transitions at equal loss, read off the curve of plain fits (linear "
+    "in one over the number of documents; an extrapolation beyond all documents). A branched "
+    "transition costs B tokens through the model in addition to those of its prefix. Branches pay "
+    "only if prefixes are expensive (long prompts, a slow model) or few. Errors are over held-out "
+    "documents and over up to four disjoint training sets of each size; there is one set of all "
+    "documents. "
+)
+OWN_READING = (
+    "Losses are those of held-out prefixes under the model's own next states. By theory the "
+    "saving in the squared error of a mean is (S + R) / (S / B + R), with S the sampling noise "
+    "and R the model's own motion that the fit does not explain, and 1 + S / R at most, with "
+    "infinitely many branches. The theory assumes that the unexplained part is independent "
+    "between prefixes. If it persists within a text, it averages out more slowly than sampling "
+    "noise, and branches save less. "
+)
+OTHER_READING = (
+    "The texts are not the model's own, and the losses are those of the states that occurred in "
+    "them. The model's own next states follow another law, so there is no ceiling by theory and a "
+    "saving may be below 1. "
+)
 
 
 @dataclass(frozen=True, eq=False)
 class SavingResults:
-    """Of one layer and one probe."""
+    """The savings of one probe at one layer."""
 
     view: View
     probe: str
     branches: int
     documents: Mapping[int, int]
-    """Training documents by the part that they are."""
+    """The number of training documents of each part."""
     steps: BranchedTransitions
     law: NextStateLaw
     count: Float[Tensor, " unit"]
     bootstrap: Bootstrap
     apart: int
-    """Of so many positions one is a prefix that is learned from."""
+    """Every `apart`-th position is the end of a training prefix."""
     own: bool
     """Whether the model wrote the texts."""
     seed: int
@@ -60,129 +85,97 @@ class SavingResults:
         return self.law.nats
 
     @cached_property
-    def found(self) -> dict[str, tuple[Curves, Interval]]:
-        """Curves and savings by loss."""
+    def savings(self) -> dict[str, tuple[LearningCurves, Interval]]:
+        """Learning curves and savings by loss."""
         names = list(self.nats.laws)
-        rows = {one: names.index(str(one)) for one in training_sets()}
+        rows = {each: names.index(str(each)) for each in training_sets()}
         return {
             loss: savings(
-                {one: getattr(self.nats, name)[row] for one, row in rows.items()},
+                {each: getattr(self.nats, name)[row] for each, row in rows.items()},
                 self.count,
                 self.bootstrap,
                 seed=self.seed,
             )
-            for loss, name in (OWN if self.own else FOREIGN).items()
+            for loss, name in (OWN_LOSSES if self.own else OTHER_LOSSES).items()
         }
 
     @cached_property
     def parts(self) -> tuple[float, float]:
-        """The sampler's noise, and what the plain fit to all documents does not reach."""
-        sampler = float(self.law.noise.sampler.mean())
-        total = float(self.found["squares"][0].plain[-1])
-        return sampler, total - sampler
+        """Sampling noise, and the part that the plain fit to all documents leaves unexplained."""
+        noise = float(self.law.noise.sampler.mean())
+        total = float(self.savings["squares"][0].plain[-1])
+        return noise, total - noise
 
     @property
     def theory(self) -> float:
-        """The saving that is to be expected of so many branches."""
-        return expected(*self.parts, self.branches)
+        """The saving expected from this number of branches."""
+        return expected_saving(*self.parts, self.branches)
 
     @property
     def ceiling(self) -> float:
-        """That of infinitely many."""
-        return expected(*self.parts, math.inf)
+        """The saving expected from infinitely many branches."""
+        return expected_saving(*self.parts, math.inf)
 
     @property
     def cost(self) -> float:
-        """Tokens through the model for each branched transition, over those for a plain one."""
+        """Tokens through the model per branched transition, over those per plain transition."""
         return (self.apart + self.branches) / self.apart
 
     def headline(self) -> str:
-        """What is saved at the larger size, and whether that is worth its tokens."""
-        saving = self.found["squares"][1][-1]
+        """The saving at the larger size, and whether it is worth its tokens."""
+        saving = self.savings["squares"][1][-1]
         if not saving.value.isfinite():
             return (
-                f"What {self.branches} branches save of a {self.probe} fit is not known: its "
-                "loss does not fall with more documents as an excess error does."
+                f"The saving from branches of a {self.probe} fit is not known, because its loss "
+                "does not fall with more documents."
             )
-        said = (
-            f"With {self.branches} next states drawn after each prefix, a {self.probe} fit to "
-            f"{self.documents[BRANCHED[-1]]} documents foretells as well as one to "
-            f"{with_interval(saving, 2)} times as many plain ones"
-        )
-        if self.own:
-            said += f" (1: nothing is saved; {self.ceiling:.2f} at most by theory)"
+        tokens = f"{self.cost:g} times the tokens"
         if float(saving.high) < self.cost:
-            return (
-                f"{said}. A branched one takes {self.cost:g} times the tokens through the model: "
-                "where texts can be sampled, plain sampling wins."
-            )
-        if float(saving.low) > self.cost:
-            return f"{said}, and it takes {self.cost:g} times the tokens: branches win."
+            verdict = f"but takes {tokens}: where texts can be sampled, plain sampling is cheaper"
+        elif float(saving.low) > self.cost:
+            verdict = f"and takes {tokens}: branches are cheaper"
+        else:
+            verdict = f"and takes {tokens}: which of the two is cheaper remains open"
         return (
-            f"{said}; it takes {self.cost:g} times the tokens, and which of the two wins is not "
-            "shown."
+            f"A {self.probe} fit to branched transitions predicts as well as one to "
+            f"{with_interval(saving, 2)} times as many plain transitions, {verdict}."
         )
+
+    @property
+    def reading(self) -> str:
+        """How to read the savings of these texts."""
+        return READING + (OWN_READING if self.own else OTHER_READING)
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """Savings by loss and size, beside theory; then what they cost."""
-        found = []
+        """Savings by loss and size and what they cost, then theory."""
+        rows = []
         for loss, label in LABELS.items():
             for number, part in enumerate(BRANCHED):
-                saving = self.found[loss][1][number]
+                saving = self.savings[loss][1][number]
                 name = f"saving, {label}, {self.documents[part]} documents"
-                found.append(estimate(name, saving, "times as many plain transitions"))
-                each = float(saving.value) / self.cost
-                what = f"{name}, for each token through the model"
-                found.append(Estimate(what, each, unit="(1: as a plain one)"))
-        found.append(Estimate("next tokens fed to learn from", float(self.steps.tokens)))
-        return (*found, *(self._theory() if self.own else ()))
+                rows.append(estimate(name, saving, "times as many plain transitions"))
+                per_token = float(saving.value) / self.cost
+                name = f"{name}, for each token through the model"
+                rows.append(Estimate(name, per_token, unit="(1: as a plain one)"))
+        rows.append(Estimate("next tokens fed to learn from", float(self.steps.tokens)))
+        return (*rows, *(self._theory() if self.own else ()))
 
     def _theory(self) -> tuple[Estimate, ...]:
-        (sampler, rest), unit = self.parts, UNITS["squares"]
-        share = float(self.found["squares"][1].value[-1]) / self.ceiling
+        (noise, unexplained), unit = self.parts, UNITS["squares"]
+        share = float(self.savings["squares"][1].value[-1]) / self.ceiling
+        nothing = f"({1 / self.ceiling:.2f}: nothing saved)"
         return (
-            Estimate(
-                "share of the ceiling", share, unit=f"({1 / self.ceiling:.2f}: nothing saved)"
-            ),
+            Estimate("share of the ceiling", share, unit=nothing),
             Estimate(f"saving by theory, {self.branches} branches", self.theory, unit="times"),
-            Estimate("ceiling, 1 + sampler / not reached", self.ceiling, unit="times"),
-            Estimate("sampler", sampler, unit=unit),
-            Estimate("not reached by the plain fit to all documents", rest, unit=unit),
+            Estimate("ceiling, 1 + sampling noise / unexplained", self.ceiling, unit="times"),
+            Estimate("sampling noise", noise, unit=unit),
+            Estimate("unexplained by the plain fit to all documents", unexplained, unit=unit),
         )
 
     def arrays(self) -> dict[str, Tensor]:
-        """By loss: curves by size, and savings."""
-        named = {"documents": torch.tensor([self.documents[part] for part in SIZES])}
-        for loss, (curves, saving) in self.found.items():
-            named |= {f"{loss}.plain": curves.plain, f"{loss}.branched": curves.branched}
-            named |= prefixed(**{f"{loss}.saving": saving.tensors()})
-        return named
-
-    def figures(self) -> tuple[Figure, ...]:
-        """Learning curves."""
-        panels = tuple(
-            Panel(
-                "training documents",
-                UNITS[loss],
-                (
-                    self._line("steps that occurred", SIZES, self.found[loss][0].plain, 0),
-                    self._line(
-                        f"{self.branches} branches", BRANCHED, self.found[loss][0].branched, 1
-                    ),
-                ),
-                label.capitalize(),
-            )
-            for loss, label in LABELS.items()
-        )
-        caption = (
-            f"Held-out losses of a {self.probe} fit at {self.view} by how many documents it "
-            "learns from: the steps that occurred in them, or steps to next states that the "
-            "model draws. Read to the right from a branched point to the plain curve: the saving."
-        )
-        return (Figure("curves", panels, caption),)
-
-    def _line(
-        self, label: str, parts: tuple[int, ...], loss: Float[Tensor, " size"], series: int
-    ) -> Layer:
-        x = torch.tensor([float(self.documents[part]) for part in parts]).double()
-        return Layer("line", {"x": x, "y": loss}, label, series, dashed=series > 0)
+        """Learning curves by size, and savings, by loss."""
+        arrays = {"documents": torch.tensor([self.documents[part] for part in SIZES])}
+        for loss, (curves, saving) in self.savings.items():
+            arrays |= {f"{loss}.plain": curves.plain, f"{loss}.branched": curves.branched}
+            arrays |= prefixed(**{f"{loss}.saving": saving.tensors()})
+        return arrays

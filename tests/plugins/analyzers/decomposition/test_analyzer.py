@@ -136,7 +136,9 @@ def test_other_texts_have_no_sampling_noise(study):
 def test_settings_that_did_not_make_the_texts_are_noticed(study):
     cold = replace(study, sampler=Sampler(temperature=0.3, ignore_eos=True))
     for analyzer in ANALYZERS:
-        with pytest.raises(UsageError, match="sampling settings are not those of its texts"):
+        with pytest.raises(
+            UsageError, match="sampling settings of the run are not those of its texts"
+        ):
             analyzer.analyze(cold, seed=0)
 
 

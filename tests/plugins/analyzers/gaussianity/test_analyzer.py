@@ -245,7 +245,9 @@ def test_a_finding_is_the_same_again_and_saved_whole(study, tmp_path):
 
 def test_settings_that_did_not_make_the_texts_are_noticed(study):
     cold = replace(study, sampler=Sampler(temperature=0.3, ignore_eos=True))
-    with pytest.raises(UsageError, match="sampling settings are not those of its texts"):
+    with pytest.raises(
+        UsageError, match="sampling settings of the run are not those of its texts"
+    ):
         SHORT.analyze(cold, seed=0)
 
 
