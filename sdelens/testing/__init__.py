@@ -1,4 +1,4 @@
-"""Processes whose truth is known, and what plugins promise: for our own tests and for others'.
+"""Reference processes with known truth, and conformance checks for plugins.
 
 >>> from sdelens.testing import ornstein_uhlenbeck
 >>> ornstein_uhlenbeck(dim=2).simulate(paths=3, length=50, seed=0).shape

@@ -1,4 +1,4 @@
-"""What every analyzer promises."""
+"""Conformance checks of analyzers."""
 
 import math
 from collections.abc import Callable
@@ -31,40 +31,40 @@ SEED = 5
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """An analyzer, and small studies to ask it about."""
+    """An analyzer, and small studies to run it on."""
 
     analyzer: Analyzer
 
     def study(self, dtype: str = "float32") -> Study:
-        """One view, or two where it looks at the run; a prompt or an ensemble if it needs one."""
+        """One view, or two for analyzers of a run; with a prompt or an ensemble if needed."""
         wanted = self.analyzer.needs | getattr(self.analyzer, "wants", frozenset())
         whole = small_study(dtype, members=2 if "ensemble" in wanted else 0)
         study = whole.only(next(iter(whole.views))) if self.analyzer.scope == "view" else whole
         return replace(study, prompt=PROMPT) if "prompt" in wanted else study
 
     def answer(self, study: Study) -> Finding:
-        """What it says of a study."""
+        """The analyzer's finding for a study."""
         return self.analyzer.analyze(study, seed=SEED)
 
     @cached_property
     def finding(self) -> Finding:
-        """What it says of its own study."""
+        """The finding for the analyzer's own study."""
         return self.answer(self.study())
 
     @cached_property
     def again(self) -> Finding:
-        """The same once more."""
+        """The finding of a second run."""
         return self.answer(self.study())
 
     @cached_property
     def drawn(self) -> tuple[Finding, ...]:
-        """What it says with its own and with three other seeds."""
+        """Findings with the default and three other seeds."""
         others = (self.analyzer.analyze(self.study(), seed=SEED + k) for k in (1, 2, 3))
         return (self.finding, *others)
 
 
 def settings_are_fields_of_a_frozen_dataclass(asked: Asked) -> None:
-    """They are JSON scalars, and building from them gives the same analyzer."""
+    """Settings are JSON scalars, and building from them gives the same analyzer."""
     analyzer = asked.analyzer
     require_settings(analyzer, Analyzer, "needs, scope and analyze")
     assert analyzer.scope in SCOPES, f"scope {analyzer.scope!r} is none of {SCOPES}"
@@ -74,14 +74,14 @@ def settings_are_fields_of_a_frozen_dataclass(asked: Asked) -> None:
 
 
 def it_leaves_model_fit_data_and_random_state_alone(asked: Asked) -> None:
-    """Nothing but the finding is new; no hook is left."""
+    """The analysis changes nothing else and leaves no hook."""
     study = asked.study()
     with Untouched(lambda: state_of_study(study)):
         _ = asked.again
 
 
 def one_seed_gives_one_finding(asked: Asked) -> None:
-    """To the bit."""
+    """Findings are bit-identical."""
     (one, tensors), (other, others) = packed(asked.finding), packed(asked.again)
     assert one == other, "two findings with one seed differ"
     different = [n for n in tensors if digest_of({n: tensors[n]}) != digest_of({n: others[n]})]
@@ -89,11 +89,10 @@ def one_seed_gives_one_finding(asked: Asked) -> None:
 
 
 def blocks_and_padding_do_not_matter(asked: Asked) -> None:
-    """The same paths, fewer in a block and with more padding, in which other values stand.
+    """Results do not depend on the block size, the amount of padding or its values.
 
-    Estimates may differ by rounding; those that are drawn also by four standard errors of their
-    own, and four times the range over four seeds. Their names and the arrays are the same, but
-    where a seed changes them too.
+    Estimates may differ by rounding; random ones also by four of their standard errors, or by four
+    times the range over four seeds. Names and arrays must agree unless the seed changes them too.
     """
     found = asked.answer(changed(asked.study(), in_small_blocks))
     again = values(found)
@@ -119,7 +118,7 @@ def blocks_and_padding_do_not_matter(asked: Asked) -> None:
 
 
 def alike(one: Tensor, other: Tensor | None) -> bool:
-    """Equal up to rounding, as estimates are; of NaN, which fill rows up, there may be more."""
+    """Equal up to rounding; the number of trailing NaN may differ."""
     if other is None or one.ndim != other.ndim:
         return False
     mine, its = (each.double()[~each.double().isnan()] for each in (one, other))
@@ -135,13 +134,13 @@ def values(finding: Finding) -> dict[str, float]:
 
 
 def a_model_in_bfloat16_will_do(asked: Asked) -> None:
-    """Where the model is asked at all."""
+    """Analyzers that use the model also work in bfloat16."""
     if {"model", "attention"} & (asked.analyzer.needs | getattr(asked.analyzer, "wants", set())):
         asked.answer(asked.study("bfloat16"))
 
 
 def states_that_are_not_numbers_are_refused(asked: Asked) -> None:
-    """By an error of sdelens.errors; or they are not looked at, and the answer is the same."""
+    """Non-finite states raise an error of sdelens.errors, or are not used at all."""
     try:
         finding = asked.answer(changed(asked.study(), not_numbers))
     except SdelensError:
@@ -156,7 +155,7 @@ def states_that_are_not_numbers_are_refused(asked: Asked) -> None:
 
 
 def findings_are_whole(asked: Asked) -> None:
-    """Names, sentences, estimates with finite errors, captions, labels of axes."""
+    """Findings have a headline, estimates with finite errors, captions and axis labels."""
     finding = asked.finding
     views = "+".join(map(str, asked.study().views))
     assert finding.view == views or asked.analyzer.scope != "view", f"the view is {views}"
@@ -175,7 +174,7 @@ def findings_are_whole(asked: Asked) -> None:
 
 
 def findings_are_saved_and_loaded(asked: Asked) -> None:
-    """As JSON and safetensors: the same again."""
+    """A finding survives saving as JSON and safetensors."""
     with TemporaryDirectory() as folder:
         save_finding(asked.finding, Path(folder))
         loaded = load_finding(Path(folder))
@@ -185,7 +184,7 @@ def findings_are_saved_and_loaded(asked: Asked) -> None:
 
 
 def findings_stand_in_a_report(asked: Asked) -> None:
-    """With every figure drawn."""
+    """A report contains the finding with all figures."""
     report = Report(title="small", verdict=(), findings=(asked.finding,))
     with TemporaryDirectory() as folder:
         page = load("reporter", "html")().render(report, Path(folder)).read_text("utf-8")

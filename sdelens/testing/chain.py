@@ -1,4 +1,4 @@
-"""A Markov chain in discrete time whose noise has two peaks: no diffusion has this law."""
+"""A discrete-time Markov chain with bimodal noise, which is no diffusion."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +16,7 @@ from sdelens.testing.system import NON_GAUSSIAN, System, normals
 class DiscreteMarkov(System):
     r""":math:`X' = \phi X \pm a + s\varepsilon`, each sign with probability one half.
 
-    Started at N(0, 1) and left alone for 50 steps.
+    Started at N(0, 1), with a burn-in of 50 steps.
     """
 
     continuous: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""What plugins promise, checked: for authors of plugins as for our own.
+"""Conformance checks for built-in and third-party plugins.
 
 >>> from sdelens.registry import load
 >>> check_probe(load("probe", "linear")())
@@ -16,28 +16,28 @@ from sdelens.testing.trial import Trial
 
 
 def check_probe(probe: Probe, *, recovers: bool = True) -> None:
-    """Raises an `AssertionError` that lists every promise of `sdelens.protocols.Probe` broken.
+    """Raise an `AssertionError` that lists every violated requirement of `Probe`.
 
-    A probe is fitted some ten times to 2,200 transitions: where that takes long, give it settings
-    that make it quick. With `recovers` it must find the drift and covariance of a known process;
-    what has no drift that depends on the state, a random walk say, cannot.
+    The probe is fitted about ten times to 2,200 transitions; use fast settings for slow probes.
+    With `recovers` it must recover the drift and covariance of a known process, which probes
+    without a state-dependent drift, such as a random walk, cannot.
     """
     promises = (*PROBE, a_known_process_is_recovered) if recovers else PROBE
     require_kept(probe, "a probe", promises, Trial.of(probe))
 
 
 def check_analyzer(analyzer: Analyzer) -> None:
-    """Raises an `AssertionError` that lists every promise of `Analyzer` broken.
+    """Raise an `AssertionError` that lists every violated requirement of `Analyzer`.
 
-    It is asked some six times about linear fits to 42 short texts of a model of two blocks.
+    The analyzer runs about six times on linear fits to 42 short texts of a two-block model.
     """
     require_kept(analyzer, "an analyzer", ANALYZER, Asked(analyzer))
 
 
 def check_source(source: Source) -> None:
-    """Raises an `AssertionError` that lists every promise of `Source` broken.
+    """Raise an `AssertionError` that lists every violated requirement of `Source`.
 
-    It is read some six times, for a model whose context has 48 tokens.
+    The source is read about six times, for a model with a context of 48 tokens.
     """
     require_kept(source, "a source", SOURCE, Read(source))
 
@@ -47,4 +47,4 @@ CHECKS: dict[str, Any] = {
     "analyzer": check_analyzer,
     "source": check_source,
 }
-"""By kind."""
+"""Checks by kind of plugin."""

@@ -1,4 +1,4 @@
-r"""A transformed Ornstein-Uhlenbeck process X = T(Y): nonlinear, in any dimension, known exactly.
+r"""A transformed Ornstein-Uhlenbeck process X = T(Y): nonlinear, with an exact law.
 
 The map is :math:`T(y) = Q\,\sinh(ay)/a`, entry by entry and then a rotation Q, with the inverse
 :math:`y = \mathrm{arsinh}(aQ^\top x)/a` and :math:`\log|\det J_T(y)| = \sum_i \log\cosh ay_i`. By
@@ -21,7 +21,7 @@ from sdelens.testing.system import DIFFUSION, NON_GAUSSIAN, System, normals
 
 @dataclass(frozen=True, eq=False)
 class Diffeomorphic(System):
-    """Stationary; its density is that of Y' given Y less the log determinant at Y'."""
+    """Stationary; its log density is that of Y' given Y minus the log determinant at Y'."""
 
     base: OrnsteinUhlenbeck
     """Y."""
@@ -58,11 +58,11 @@ class Diffeomorphic(System):
 
 
 def diffeomorphic(dim: int = 8, bend: float = 2.0, dt: float = 0.1) -> Diffeomorphic:
-    """Of `ornstein_uhlenbeck` in the same dimension, around zero, with a fixed rotation.
+    """Transform `ornstein_uhlenbeck` of the same dimension, around zero, with a fixed rotation.
 
-    At the default in eight dimensions, the best linear function of x explains .84 of the drift,
-    and a step is not Gaussian: the best Gaussian law of it loses .02 nats per dimension (.004 at
-    a dt of .02), so that it may rightly be called a discrete chain that is not Gaussian.
+    With the defaults in eight dimensions, the best linear function of x explains .84 of the drift.
+    A step is not Gaussian: the best Gaussian law loses .02 nats per dimension (.004 at dt = .02),
+    so "discrete, non-Gaussian Markov" is also a correct verdict.
     """
     plain = ornstein_uhlenbeck(dim, dt)
     draws = normals(generator(0, "diffeomorphic", dim), dim, dim)

@@ -12,14 +12,14 @@ from sdelens.testing.integrated import Integrated
 from sdelens.testing.system import DIFFUSION
 
 REACH = 3.0
-"""The grid's half width; at the default noise the stationary law has 1e-28 beyond it."""
+"""Half width of the grid; at the default noise 1e-28 of the stationary law lies beyond it."""
 CELLS = 400
-"""Twice as many change the log density of a step by 1e-6 nats on average at dt = 0.1."""
+"""Grid cells; doubling them changes the log density of a step by 1e-6 nats at dt = 0.1."""
 
 
 @dataclass(frozen=True, eq=False)
 class DoubleWell(Integrated):
-    """Started from its stationary law; the transition kernel is converged (see `CELLS`)."""
+    """Started from the stationary law; the transition kernel is converged (see `CELLS`)."""
 
     def drift(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         return x - x**3
@@ -39,7 +39,7 @@ class DoubleWell(Integrated):
 
 
 def potential(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """V, of which the drift is minus the slope."""
+    """The potential V; the drift is -V'."""
     return x**4 / 4 - x**2 / 2
 
 

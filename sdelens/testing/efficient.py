@@ -1,4 +1,4 @@
-r"""The least error that a linear SDE can be estimated with from discrete observations.
+r"""The Cramér-Rao bound for linear SDEs observed at discrete times.
 
 Over one step :math:`X' = FX + c + \varepsilon`, :math:`\varepsilon \sim N(0, S)`. With N
 transitions from the stationary law, of covariance P, the Fisher information of (F, c, S) gives
@@ -7,10 +7,10 @@ transitions from the stationary law, of covariance P, the Fisher information of 
           \mathrm{Cov}\,\hat{\bar X}' = S/N, \quad
           \mathrm{Cov}(\hat S_{ij}, \hat S_{kl}) = (S_{ik}S_{jl} + S_{il}S_{jk})/N,
 
-all three independent, where the second is the mean of X' at the mean of X. The coefficients are
-functions of these: :math:`A = \log F/dt`, and a from :math:`AS + SA^\top = FaF^\top - a`. The
-Cramér-Rao bound follows by the delta method, which takes the derivative of the matrix logarithm
-(Daleckii and Krein 1965; Higham, "Functions of Matrices", theorem 3.11).
+which are independent; the second is the mean of X' at the mean of X. The coefficients are
+functions of these: :math:`A = \log F/dt`, and a solves :math:`AS + SA^\top = FaF^\top - a`. The
+bound follows by the delta method with the derivative of the matrix logarithm (Daleckii and Krein
+1965; Higham, "Functions of Matrices", theorem 3.11).
 """
 
 from dataclasses import dataclass
@@ -25,32 +25,32 @@ from sdelens.testing.ornstein_uhlenbeck import OrnsteinUhlenbeck
 
 @dataclass(frozen=True)
 class Bound:
-    """Of unbiased estimators from N transitions, times N."""
+    """Least mean squared errors of unbiased estimators from N transitions, times N."""
 
     drift: float
-    r""":math:`E|\hat\mu(X) - \mu(X)|^2` over the stationary law, all coordinates together."""
+    r""":math:`E|\hat\mu(X) - \mu(X)|^2` over the stationary law, summed over coordinates."""
     covariance: float
     r""":math:`E\|\hat a - a\|_F^2`."""
     parameters: int
-    """p: held-out transitions are p/2N nats less likely than under the truth."""
+    """Number of parameters p; the expected held-out excess loss is p/2N nats."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tangent:
-    """How A and a change with F and S, in the eigenvectors V of F."""
+    """Derivatives of A and a with respect to F and S, in the eigenvectors V of F."""
 
     vectors: Tensor
     inverse: Tensor
     values: Tensor
     logs: Tensor
-    """Of the eigenvalues, per unit of time: those of A."""
+    """Logarithms of the eigenvalues per unit of time, the eigenvalues of A."""
     noise: Tensor
     r""":math:`V^{-1}SV^{-H}`."""
     dt: float
 
     @classmethod
     def at(cls, matrix: Tensor, covariance: Tensor, dt: float) -> "Tangent":
-        """At this F and S."""
+        """Derivatives at this F and S."""
         values, vectors = eigenbasis(matrix)
         inverse = torch.linalg.inv(vectors)
         noise = inverse @ covariance.to(values.dtype) @ inverse.mH
@@ -81,13 +81,13 @@ class Tangent:
 
 
 def efficient(system: OrnsteinUhlenbeck) -> Bound:
-    """The bound at a system's true coefficients: sums of squares over all directions of error."""
+    """The bound at the true coefficients of a system."""
     flow, dim = system.flow, system.dim
     spread, noise = cholesky(flow.stationary()), cholesky(flow.covariance)
     tangent = Tangent.at(flow.matrix, flow.covariance, system.dt)
     precise = torch.linalg.inv(spread)  # P^-1 = precise' precise
     still = torch.zeros(dim, dim, dim, dtype=torch.float64)
-    # an error in the mean of X' moves the drift at the mean of X, and nothing else
+    # an error in the mean of X' only shifts the drift at the mean of X
     level = torch.linalg.inv(integral_of_exponential(system.rate, system.dt)) @ noise
     drift, covariance = float(level.square().sum()), 0.0
     for column in noise.mT:

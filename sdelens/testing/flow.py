@@ -1,4 +1,4 @@
-r"""Linear systems :math:`dX = AX\,dt + \sigma\,dW`: the exact law of a step, and paths."""
+r"""Linear systems :math:`dX = AX\,dt + \sigma\,dW`: exact one-step laws and sample paths."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class Flow:
         return cls(matrix, (covariance + covariance.mT) / 2)
 
     def stationary(self) -> Float[Tensor, "dim dim"]:
-        """P = F P F' + S by doubling: each round doubles the number of steps summed."""
+        """Solve P = F P F' + S by doubling: each round doubles the number of summed steps."""
         matrix, total = self.matrix, self.covariance
         for _ in range(64):
             total = total + matrix @ total @ matrix.mT

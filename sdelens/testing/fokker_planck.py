@@ -4,8 +4,8 @@ On an even grid the process is approximated by jumps between neighbours at the r
 
 .. math:: q_{i \to i\pm1} = \frac{\sigma^2}{2h^2}\, e^{-(V_{i\pm1} - V_i)/\sigma^2},
 
-which conserve probability and hold :math:`e^{-2V/\sigma^2}` in detailed balance. The error is of
-second order in h, so that Richardson's step from two grids leaves one of fourth order.
+which conserve probability and satisfy detailed balance with :math:`e^{-2V/\sigma^2}`. The error is
+of second order in h; Richardson extrapolation from two grids makes it fourth order.
 """
 
 import math
@@ -21,16 +21,16 @@ from sdelens.laws.scale import LOG_2PI
 
 @dataclass(frozen=True, eq=False)
 class GridKernel:
-    r"""Log transition density on a grid, interpolated by cubics in both arguments.
+    r"""Log transition density on a grid with cubic interpolation in both arguments.
 
-    What is interpolated is smooth: the density relative to that of Brownian motion over the step.
-    Beyond the grid the outermost cubics go on.
+    The interpolated function is the smooth ratio to the density of Brownian motion over the step.
+    Beyond the grid the outermost cubics extrapolate.
     """
 
     nodes: Float[Tensor, " node"]
     relative: Float[Tensor, "node node"]
     variance: float
-    """Of Brownian motion over the step."""
+    """Standard deviation of Brownian motion over the step."""
 
     @classmethod
     def of(
@@ -42,7 +42,7 @@ class GridKernel:
         reach: float,
         cells: int,
     ) -> "GridKernel":
-        """On [-reach, reach] with `cells` cells; the second grid is twice as fine."""
+        """The kernel on [-reach, reach] with `cells` cells and a second grid twice as fine."""
         nodes = torch.linspace(-reach, reach, cells + 1, dtype=torch.float64)
         fine = torch.linspace(-reach, reach, 2 * cells + 1, dtype=torch.float64)
         coarse_log = log_kernel(potential(nodes), noise, dt, 2 * reach / cells)
@@ -64,7 +64,7 @@ class GridKernel:
         return smooth + brownian - 0.5 * math.log(self.variance)
 
     def _cubic(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The four nodes around each x, and Lagrange's weights on them."""
+        """The four nodes around each x with their Lagrange weights."""
         step = self.nodes[1] - self.nodes[0]
         place = (x - self.nodes[0]) / step
         first = (place.floor().long() - 1).clamp(0, len(self.nodes) - 4)
@@ -76,10 +76,10 @@ class GridKernel:
 def log_kernel(
     potential: Float[Tensor, " node"], noise: float, dt: float, step: float
 ) -> Float[Tensor, "node node"]:
-    """Log of the density of going from node i to node j within dt.
+    """Log density of moving from node i to node j within dt.
 
-    The exponential of the generator is squared up from a short time. All numbers in it are
-    positive, so that no digits cancel and small densities are as precise as large ones.
+    The exponential of the generator is computed by repeated squaring from a short time. All
+    entries are positive, so nothing cancels and small densities keep their relative precision.
     """
     rise = potential.diff() / noise**2
     rate = noise**2 / (2 * step**2)

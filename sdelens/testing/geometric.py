@@ -13,19 +13,19 @@ from sdelens.testing.system import DIFFUSION, System, normals
 
 @dataclass(frozen=True, eq=False)
 class GeometricBrownianMotion(System):
-    """Observed as X itself, which starts at 1 and has no stationary law; lognormal over a step."""
+    """Starts at 1 and has no stationary law; a step is lognormal."""
 
     growth: float
     volatility: float
 
     @property
     def log_mean(self) -> float:
-        """The mean of log X' - log x."""
+        """Mean of log X' - log x."""
         return (self.growth - self.volatility**2 / 2) * self.dt
 
     @property
     def log_std(self) -> float:
-        """Its standard deviation."""
+        """Standard deviation of log X' - log x."""
         return self.volatility * math.sqrt(self.dt)
 
     def simulate(self, paths: int, length: int, seed: int) -> Float[Tensor, "path time dim"]:

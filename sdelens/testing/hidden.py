@@ -1,4 +1,4 @@
-"""Linear systems of which one coordinate is seen: their paths are not Markov."""
+"""Linear systems with one observed coordinate, whose paths are not Markov."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from sdelens.testing.system import NON_MARKOV, System
 
 @dataclass(frozen=True, eq=False)
 class Hidden(System):
-    """The first of two coordinates of a stationary linear system, drawn exactly."""
+    """The first of two coordinates of a stationary linear system, sampled exactly."""
 
     flow: Flow
     """One step of both coordinates."""
@@ -29,9 +29,9 @@ def hidden_ornstein_uhlenbeck(
     r""":math:`dX = -\theta(X - H)\,dt + \sigma\,dW` around a hidden level.
 
     :math:`dH = -\kappa H\,dt + h\sqrt{2\kappa}\,dW'`, with :math:`\theta` = `rate`, h = `spread`
-    and :math:`\sigma^2 = \theta/2`. At the default :math:`\kappa = \theta/20`, a second and a
-    third state of the past are worth .016 and .024 nats together; at :math:`\kappa = \theta/2` a
-    second is worth .0001. Raises `UsageError` where kappa is not above 0.
+    and :math:`\sigma^2 = \theta/2`. At the default :math:`\kappa = \theta/20`, one and two earlier
+    states gain .016 and .024 nats; at :math:`\kappa = \theta/2` one earlier state gains .0001.
+    Raises `UsageError` unless kappa is positive.
     """
     if not kappa > 0:
         raise UsageError(f"kappa, the rate of the hidden level, must be above 0, got {kappa}")
@@ -47,10 +47,10 @@ def hidden_ornstein_uhlenbeck(
 
 
 def coloured_noise(rate: float = 5.0, memory: float = 0.1, dt: float = 0.1) -> Hidden:
-    r""":math:`dX = (-\theta X + \eta)\,dt`, where the force has the correlation time `memory`.
+    r""":math:`dX = (-\theta X + \eta)\,dt` with a force of correlation time `memory`.
 
-    :math:`d\eta = -\eta/\tau\,dt + (\theta/\tau)\,dW`. At the default a second state of the past
-    is worth .09 nats.
+    :math:`d\eta = -\eta/\tau\,dt + (\theta/\tau)\,dW`. At the default, one earlier state gains .09
+    nats.
     """
     matrix = torch.tensor([[-rate, 1.0], [0.0, -1 / memory]], dtype=torch.float64)
     unit = torch.tensor([0.0, (rate / memory) ** 2], dtype=torch.float64).diag()

@@ -1,4 +1,4 @@
-r"""Nonlinear drifts with additive noise, :math:`dX = \mu(X)\,dt + \sigma\,dW`, by small steps."""
+r"""Nonlinear drifts with additive noise, :math:`dX = \mu(X)\,dt + \sigma\,dW`."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from sdelens.testing.system import System, constant, normals
 class Integrated(System):
     r"""Simulated by Heun's method with steps of dt / `substeps`.
 
-    Its error in law is of second order in the step where the noise is additive, as here: Kloeden
-    and Platen, "Numerical solution of stochastic differential equations" (1992), section 15.1.
+    For additive noise its weak order is two: Kloeden and Platen, "Numerical Solution of Stochastic
+    Differential Equations" (1992), section 15.1.
     """
 
     noise: float
@@ -28,7 +28,7 @@ class Integrated(System):
 
     @abstractmethod
     def start(self, paths: int, random: torch.Generator) -> Float[Tensor, "path dim"]:
-        """States to start from, as the class says."""
+        """Initial states."""
 
     def simulate(self, paths: int, length: int, seed: int) -> Float[Tensor, "path time dim"]:
         random = generator(seed, self.name)
@@ -53,7 +53,7 @@ class Integrated(System):
 
 @dataclass(frozen=True, eq=False)
 class BurntIn(Integrated):
-    """Started at standard normal draws and left alone for `burn_in` steps of dt, at dt/10."""
+    """Starts from standard normal states; `burn_in` steps of dt, integrated at dt/10, are dropped."""
 
     burn_in: int
 

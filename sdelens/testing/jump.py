@@ -11,14 +11,14 @@ from sdelens.seeds import generator
 from sdelens.testing.system import JUMP, NON_GAUSSIAN, System, normals
 
 MOST_JUMPS = 40
-"""In one step; at the default a third is rare, and Poisson rates of up to 5 a step are safe."""
+"""Maximum number of jumps per step; safe for Poisson rates of up to 5 per step."""
 
 
 @dataclass(frozen=True, eq=False)
 class JumpOrnsteinUhlenbeck(System):
-    """Jumps are N(0, `size`^2) at `jumps` a unit of time, and decay from their own instants on.
+    """Jumps are N(0, `size`^2) at rate `jumps` per unit of time and decay from their own times.
 
-    Drawn exactly, from the stationary law of the process without jumps.
+    Sampled exactly, starting from the stationary law of the process without jumps.
     """
 
     reversion: float
@@ -37,7 +37,7 @@ class JumpOrnsteinUhlenbeck(System):
         return torch.stack(states, dim=1)[..., None].float()
 
     def _jump_variance(self, paths: int, random: torch.Generator) -> Float[Tensor, " path"]:
-        """The variance that a step's jumps add, given how many they are and when."""
+        """Variance added by the jumps of a step, given their number and times."""
         rate = torch.full((paths, 1), self.jumps * self.dt, dtype=torch.float64)
         count = torch.poisson(rate, generator=random)
         age = self.dt * torch.rand(paths, MOST_JUMPS, generator=random, dtype=torch.float64)
@@ -48,9 +48,9 @@ class JumpOrnsteinUhlenbeck(System):
 def jump_ornstein_uhlenbeck(
     jumps: float = 1.0, size: float = 0.5, dt: float = 0.1
 ) -> JumpOrnsteinUhlenbeck:
-    """With rate 1 and noise 1/2, as the plain process in one dimension.
+    """An Ornstein-Uhlenbeck process with rate 1 and noise 1/2, plus jumps.
 
-    Observed at one interval only, it is a discrete Markov chain that is not Gaussian.
+    Observed at a single interval, it is a discrete non-Gaussian Markov chain.
     """
     return JumpOrnsteinUhlenbeck(
         name="jump-ornstein-uhlenbeck",

@@ -27,7 +27,7 @@ class NoisyLorenz(BurntIn):
 
 
 def noisy_lorenz(noise: float = 2.0, dt: float = 0.01) -> NoisyLorenz:
-    """With a reference step of dt/100, after 5 units of burn-in."""
+    """Integrated with a step of dt/100 after a burn-in of 5 time units."""
     return NoisyLorenz(
         name="noisy-lorenz",
         dim=3,

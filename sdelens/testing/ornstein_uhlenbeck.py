@@ -13,7 +13,7 @@ from sdelens.testing.system import DIFFUSION, System, constant, normals
 
 @dataclass(frozen=True, eq=False)
 class OrnsteinUhlenbeck(System):
-    """Stationary; A need not be normal, and the noise is correlated."""
+    """Stationary, with correlated noise; A need not be normal."""
 
     rate: Float[Tensor, "dim dim"]
     """A, per unit of time."""
@@ -45,9 +45,9 @@ class OrnsteinUhlenbeck(System):
 def ornstein_uhlenbeck(dim: int = 1, dt: float = 0.1) -> OrnsteinUhlenbeck:
     r"""In one dimension :math:`dX = (1 - X)\,dt + \tfrac12 dW`.
 
-    In d, :math:`A = -I + (G - G^\top)/2\sqrt d + \mathrm{triu}(H, 1)/2\sqrt d`, which turns and is
-    not normal, and :math:`\sigma\sigma^\top = (I + KK^\top/d)/8`, for fixed matrices of normal
-    draws G, H and K.
+    In d dimensions, :math:`A = -I + (G - G^\top)/2\sqrt d + \mathrm{triu}(H, 1)/2\sqrt d`, which
+    rotates and is not normal, and :math:`\sigma\sigma^\top = (I + KK^\top/d)/8`, with fixed
+    Gaussian matrices G, H and K.
     """
     random = generator(0, "ornstein-uhlenbeck", dim)
     turn, shear, mix = normals(random, 3, dim, dim) / dim**0.5

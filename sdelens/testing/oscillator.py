@@ -23,7 +23,7 @@ class VanDerPol(BurntIn):
 
 
 def van_der_pol(damping: float = 1.0, noise: float = 0.5, dt: float = 0.05) -> VanDerPol:
-    """Noise in both coordinates, so that every covariance is regular; 10 units of burn-in."""
+    """Noise acts on both coordinates, so covariances are regular; 10 time units of burn-in."""
     return VanDerPol(
         name="van-der-pol",
         dim=2,

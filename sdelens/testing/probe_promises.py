@@ -1,4 +1,4 @@
-"""What every probe promises."""
+"""Conformance checks of probes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,26 +18,26 @@ from sdelens.testing.trial import Trial, alike, covariances, near, own
 
 
 def settings_are_fields_of_a_frozen_dataclass(trial: Trial) -> None:
-    """They are JSON scalars, and building from them gives the same probe."""
+    """Settings are JSON scalars, and building from them gives the same probe."""
     probe = trial.probe
     require_settings(probe, Probe, "densities, density, fit and restore")
     assert probe.density in probe.densities, f"{probe.density!r} is none of {probe.densities}"
 
 
 def fitting_twice_gives_the_same_bytes(trial: Trial) -> None:
-    """With the same seed."""
+    """Fits with the same seed are bit-identical."""
     first, again = save(own(trial.law)), save(own(trial.fit().law))
     assert first == again, "two fits with one seed differ"
 
 
 def fitting_leaves_probe_data_and_random_state_alone(trial: Trial) -> None:
-    """Nothing outside of the new law changes."""
+    """Fitting changes nothing but the new law."""
     with Untouched(trial.state):
         trial.fit()
 
 
 def laws_are_finite_tensors_without_gradients(trial: Trial) -> None:
-    """What is saved."""
+    """The tensors of a law can be saved."""
     named = trial.law.tensors()
     assert named, "a law without tensors cannot be saved"
     for name, tensor in named.items():
@@ -46,7 +46,7 @@ def laws_are_finite_tensors_without_gradients(trial: Trial) -> None:
 
 
 def saved_laws_predict_the_same(trial: Trial) -> None:
-    """After tensors went through safetensors, to the bit."""
+    """A restored law predicts bit-identically."""
     config = {
         "density": getattr(trial.law, "density", trial.probe.density),
         "settings": described(trial.probe),
@@ -61,7 +61,7 @@ def saved_laws_predict_the_same(trial: Trial) -> None:
 
 
 def predictions_have_their_shapes(trial: Trial) -> None:
-    """And draws repeat with their seed alone."""
+    """Samples depend only on their seed."""
     predicted, shape = trial.predicted, trial.validation.states.shape
     state = random_state()
     draw = predicted.sample(3)
@@ -75,13 +75,13 @@ def predictions_have_their_shapes(trial: Trial) -> None:
 
 
 def paths_are_predicted_each_by_itself(trial: Trial) -> None:
-    """Whatever else is in the batch."""
+    """A path's prediction does not depend on the rest of its batch."""
     some = trial.validation.rows(torch.tensor([3, 11]))
     alike(trial.law.predict(some), trial, some, "depend on the batch", rows=[3, 11])
 
 
 def predictions_do_not_see_the_future(trial: Trial) -> None:
-    """States and tokens up to each time, and nothing later."""
+    """Predictions depend only on states and tokens up to each time."""
     block, cut = trial.validation, 15
     states, tokens = block.states.clone(), block.tokens.clone()
     states[:, cut:] += 1
@@ -92,7 +92,7 @@ def predictions_do_not_see_the_future(trial: Trial) -> None:
 
 
 def padding_is_not_seen(trial: Trial) -> None:
-    """What stands where nothing was observed does not matter."""
+    """Values at unobserved positions do not matter."""
     block = trial.train
     padded = block.states.where(block.mask[..., None], 7.0)
     law = trial.fit(train=replace(block, states=padded)).law
@@ -101,7 +101,7 @@ def padding_is_not_seen(trial: Trial) -> None:
 
 
 def only_differences_of_time_matter(trial: Trial) -> None:
-    """A later clock, here as there, changes nothing."""
+    """Shifting all times changes nothing."""
 
     def later(block: Trajectories) -> Trajectories:
         return replace(block, times=block.times + 100 * 0.1)
@@ -113,7 +113,7 @@ def only_differences_of_time_matter(trial: Trial) -> None:
 
 
 def coefficients_are_per_unit_of_time(trial: Trial) -> None:
-    """With a unit ten times as long the same steps have a tenth of the drift and covariance."""
+    """With a ten times longer time unit, drift and covariance are a tenth."""
     if not isinstance(trial.law, SDE) or trial.probe.density == "auto":
         return
 
@@ -130,7 +130,7 @@ def coefficients_are_per_unit_of_time(trial: Trial) -> None:
 
 
 def states_that_are_not_numbers_are_refused(trial: Trial) -> None:
-    """By an error of sdelens.errors, which says it in a sentence."""
+    """Non-finite training states raise an error of sdelens.errors."""
     states = trial.train.states.clone()
     states[2, 3] = torch.nan
     try:
@@ -141,7 +141,7 @@ def states_that_are_not_numbers_are_refused(trial: Trial) -> None:
 
 
 def covariances_are_symmetric_and_have_no_negative_eigenvalue(trial: Trial) -> None:
-    """Up to rounding."""
+    """Covariances are symmetric and positive semidefinite up to rounding."""
     matrices = trial.predicted.covariance().covariance().double()
     near(matrices, matrices.mT, "a covariance is not symmetric")
     least, most = torch.linalg.eigvalsh(matrices)[..., 0].min(), matrices.abs().max()
@@ -149,9 +149,9 @@ def covariances_are_symmetric_and_have_no_negative_eigenvalue(trial: Trial) -> N
 
 
 def densities_integrate_to_one(trial: Trial) -> None:
-    """By importance sampling: the mean of p/q over draws of a normal q, twice as wide as p.
+    """Checked by importance sampling with a normal proposal twice as wide as the density.
 
-    Within five standard errors, and a hundredth.
+    The integral must be one within five standard errors plus 0.01.
     """
     mask, predicted = trial.validation.mask, trial.predicted
     wide = 4 * covariances(predicted, trial.validation).double()
@@ -169,10 +169,10 @@ def densities_integrate_to_one(trial: Trial) -> None:
 
 
 def a_known_process_is_recovered(trial: Trial) -> None:
-    """Drift and covariance of an Ornstein-Uhlenbeck process, seen through one step.
+    """Recovers drift and covariance of an Ornstein-Uhlenbeck process from one-step transitions.
 
-    Half of the drift's variance, and the covariance to 30%: what is wrong in sign, unit or order
-    of coordinates does not pass. How near a probe comes to what is possible, `validate` tells.
+    It must recover half of the drift's variance, and the covariance to 30%, which catches errors
+    of sign, unit or order of coordinates. `validate` measures the actual accuracy.
     """
     block, dt = trial.validation, trial.system.dt
     x = block.states[block.mask] + 1  # paths of a trial are moved by one
@@ -203,4 +203,4 @@ PROBE: tuple[Callable[[Trial], None], ...] = (
     covariances_are_symmetric_and_have_no_negative_eigenvalue,
     densities_integrate_to_one,
 )
-"""Those that any probe keeps; `a_known_process_is_recovered` is for what can fit a drift."""
+"""Checks for every probe; `a_known_process_is_recovered` is for probes that fit a drift."""

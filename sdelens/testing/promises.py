@@ -1,4 +1,4 @@
-"""How promises are checked, and what nobody may change: the model, the data, the random state."""
+"""Runs conformance checks, and detects changes of the model, the data or the random state."""
 
 import json
 import random
@@ -23,14 +23,14 @@ Trial = TypeVar("Trial")
 HALF = (torch.bfloat16, torch.float16)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 POINT_HOOKS = ("fwd_hooks", "bwd_hooks")
-"""Lists that hook points of transformer_lens keep beside."""
+"""Additional hook lists of transformer_lens hook points."""
 GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
 
 
 def require_kept(
     plugin: object, kind: str, promises: Sequence[Callable[[Trial], None]], trial: Trial
 ) -> None:
-    """Raises an `AssertionError` that lists every promise broken, and how; each error once."""
+    """Run all checks and raise an `AssertionError` that lists the violations."""
     broken: dict[str, list[str]] = {}
     for promise in promises:
         try:
@@ -45,14 +45,14 @@ def require_kept(
 
 
 def _where(plugin: object, error: Exception) -> str:
-    """The last line of the plugin's own file that an error passed through."""
+    """The last line of the plugin's own file in the traceback of an error."""
     file = getattr(sys.modules.get(type(plugin).__module__), "__file__", None)
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     return f" ({file}, line {lines[-1]})" if file and lines else ""
 
 
 def require_settings(plugin: Any, protocol: type, needed: str) -> None:
-    """Fields of a frozen dataclass, JSON scalars; through JSON and back it is the same plugin."""
+    """Require a frozen dataclass with JSON scalars as fields that survives a round trip."""
     assert isinstance(plugin, protocol), f"{needed} are needed"
     assert is_dataclass(plugin), "a dataclass is needed"
     parameters: Any = getattr(type(plugin), "__dataclass_params__", None)
@@ -66,14 +66,14 @@ def require_settings(plugin: Any, protocol: type, needed: str) -> None:
 
 
 def random_state() -> tuple[bytes, bytes, int, str]:
-    """Of torch, numpy and Python; of the last not where beartype's checks draw from it."""
+    """Random state of torch, numpy and Python (the last without draws by beartype)."""
     numbers: Any = np.random.get_state()
     own = "" if "beartype" in sys.modules else str(random.getstate())
     return torch.random.get_rng_state().numpy().tobytes(), numbers[1].tobytes(), numbers[2], own
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 over names, types, shapes and bytes."""
+    """sha256 of names, dtypes, shapes and bytes."""
     total = sha256()
     for name, tensor in sorted(tensors.items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -83,7 +83,7 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def state_of_model(model: LanguageModel | None) -> dict[str, str]:
-    """Weights, buffers, flags and hooks of every module that a model holds, and of all modules."""
+    """Weights, buffers, flags and hooks of a model's modules, and torch's global hooks."""
     parts = list(_parts(model)) if model else []
     inside = [module for part in parts for module in part.modules()]
     weights = {f"{k} {n}": w for k, part in enumerate(parts) for n, w in part.named_parameters()}
@@ -99,13 +99,13 @@ def state_of_model(model: LanguageModel | None) -> dict[str, str]:
 
 
 def _hooks(one: nn.Module) -> list[list[int]]:
-    """Which hooks a module has: torch's by their numbers, those of a hook point by themselves."""
+    """Hooks of a module: torch's by number, those of hook points by identity."""
     points = (getattr(one, name, ()) for name in POINT_HOOKS)
     return [*(list(getattr(one, name)) for name in HOOKS), *([id(h) for h in p] for p in points)]
 
 
 def _parts(model: LanguageModel) -> Iterator[nn.Module]:
-    """The modules that an adapter holds, itself or through another one."""
+    """The modules that an adapter holds, directly or indirectly."""
     for part in vars(model).values():
         if isinstance(part, nn.Module):
             yield part
@@ -114,7 +114,7 @@ def _parts(model: LanguageModel) -> Iterator[nn.Module]:
 
 
 def state_of_study(study: Study) -> dict[str, str]:
-    """All that an analyzer is handed."""
+    """State of everything that is passed to an analyzer."""
     found = {"the documents": study.documents.digest()} | state_of_model(study.model)
     for view, viewed in study.views.items():
         fitted = viewed.fitted
@@ -130,7 +130,7 @@ def state_of_study(study: Study) -> dict[str, str]:
 
 
 class Untouched:
-    """Raises an `AssertionError` where something inside the block changed what is not its own."""
+    """Context manager that raises `AssertionError` if the block changed shared state."""
 
     def __init__(self, state: Callable[[], Mapping[str, str]]) -> None:
         self.state = state

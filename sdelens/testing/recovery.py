@@ -1,4 +1,4 @@
-"""One fit to a reference system, held against the truth."""
+"""One fit to a reference system, compared with the truth."""
 
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -20,10 +20,10 @@ from sdelens.settings import described
 from sdelens.testing.system import System
 
 NOMINAL = 0.9
-"""The share of intervals that are to hold the truth."""
+"""Nominal coverage of the intervals."""
 PATHS = 100
 MATRICES = 500
-"""Covariances are compared at about so many states: a matrix for each of 100,000 fills memory."""
+"""Approximate number of states at which covariances are compared, to limit memory."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +33,34 @@ class Coefficients:
     drift: float
     r""":math:`E|\hat\mu - \mu|^2`."""
     drift_scale: float
-    r""":math:`E|\mu|^2` about its mean."""
+    r"""Variance of :math:`\mu`, summed over coordinates."""
     covariance: float
     r""":math:`E\|\hat a - a\|_F^2`."""
     relative: float
     r""":math:`E(\|\hat a - a\|_F^2 / \|a\|_F^2)`."""
     intervals: tuple[bool, ...]
-    """Whether each 90% interval at one held-out state held the truth."""
+    """Whether each 90% interval at one held-out state contains the truth."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """What one fit got right."""
+    """Accuracy of one fit."""
 
     excess: float | None
-    """Held-out nats per transition beyond the true law; None where that is not known."""
+    """Held-out excess loss over the true law in nats per transition; None if unknown."""
     predicted: float
-    """The share of 90% predictive intervals that hold the coordinate of the next state."""
+    """Coverage of 90% predictive intervals for coordinates of the next state."""
     coefficients: Coefficients | None
-    """None where there are none, or the probe gives no SDE."""
+    """None if the system has no coefficients or the probe no SDE."""
 
 
 def recover(
     probe: Probe, system: System, *, transitions: int, seed: int, ensemble: int = 0
 ) -> Recovery:
-    """Fit `transitions` of a system in 100 paths, and score as many that were not seen.
+    """Fit `transitions` of a system in 100 paths, and score the fit on as many new ones.
 
-    An eighth as many more are for validation, as where paths are split in 80, 10 and 10%. With an
-    `ensemble` of so many members, coefficients get intervals.
+    An eighth as many are used for validation, as in an 80/10/10 split. With an `ensemble`,
+    coefficients get intervals.
     """
     fitted = _fitted(probe, system, transitions, seed, ensemble)
     test = _paths(system, transitions, derive(seed, "test"))
@@ -96,7 +96,7 @@ def _paths(system: System, transitions: int, seed: int) -> Float[Tensor, "path t
 
 
 def _fitted(probe: Probe, system: System, transitions: int, seed: int, ensemble: int) -> Fitted:
-    """The probe's fit in the coordinates of the system, as `sdelens.fit` makes it."""
+    """The fit of the probe in the coordinates of the system, as in `sdelens.fit`."""
     sides = {"train": transitions, "validation": transitions // 8}
     train, validation = (
         Trajectories.from_states(_paths(system, count, derive(seed, side)), system.dt)
@@ -112,18 +112,18 @@ def _fitted(probe: Probe, system: System, transitions: int, seed: int, ensemble:
 
 
 def _inside(fitted: Fitted, test: Float[Tensor, "path time dim"]) -> float:
-    """The share of coordinates inside their predictive intervals."""
+    """Share of coordinates inside their predictive intervals."""
     block = next(iter(fitted.encoded(Trajectories.from_states(test, fitted.dt))))
     predictive = fitted.law.predict(block)
     reach = NormalDist().inv_cdf((1 + NOMINAL) / 2) * predictive.covariance().variance().sqrt()
-    # the standard basis scales each coordinate by itself: inside there is inside here
+    # the standard basis scales coordinates separately, which preserves interval membership
     after, expected = block.states[:, 1:], predictive.mean[:, :-1]
     inside = (after - expected).abs() <= reach.expand_as(block.states)[:, :-1]
     return float(inside.double().mean())
 
 
 def _held(fitted: Fitted, t: Tensor, x: Tensor, drift: Tensor, unit: Tensor) -> tuple[bool, ...]:
-    """Whether drift and covariance at a state lie within their intervals."""
+    """Whether the intervals contain drift and covariance at a state."""
     reach = student((1 + NOMINAL) / 2, len(fitted.members))
     near = (fitted.drift(t, x) - drift).abs() <= reach * fitted.drift_stderr(t, x)
     wide = (fitted.covariance(t, x) - unit).abs() <= reach * fitted.covariance_stderr(t, x)

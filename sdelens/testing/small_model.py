@@ -1,4 +1,4 @@
-"""A language model small enough to be made in a moment: a folder that any library loads."""
+"""A tiny language model that is created on the fly, as a folder in Hugging Face format."""
 
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from sdelens.store import write_json, write_tensors
 BLOCKS, WIDTH, HEADS, CONTEXT = 2, 8, 2, 48
 END = "<|endoftext|>"
 SPREAD = 0.3
-"""Standard deviation of drawn weights: large enough for states to move."""
+"""Standard deviation of the random weights, large enough for states to move."""
 
 
 @cache
@@ -30,7 +30,7 @@ def small_model(dtype: str = "float32") -> LanguageModel:
 
 
 def write_small_model(folder: Path) -> Path:
-    """The same as a folder in Hugging Face's format: weights, config, tokenizer."""
+    """Write the model as a folder in Hugging Face format: weights, config, tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / "model.safetensors", _weights(), {"format": "pt"})
     vocabulary = {END: 0} | {sign: 1 + place for place, sign in enumerate(_bytes())}
@@ -83,7 +83,7 @@ def _weights() -> dict[str, Tensor]:
 
 
 def _bytes() -> list[str]:
-    """The sign of each byte in byte-level vocabularies: itself where it can be printed."""
+    """The character for each byte in byte-level vocabularies."""
     shown = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))
     return [chr(byte if byte in shown else next(others)) for byte in range(256)]

@@ -1,4 +1,4 @@
-"""A study small enough that any analyzer answers it in a moment."""
+"""A tiny study on which any analyzer runs quickly."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ WORDS = ("a", "bee", "cat", "dog", "fog", "is", "it", "man", "on", "red", "sea",
 
 @cache
 def small_study(dtype: str = "float32", members: int = 0) -> Study:
-    """Linear fits to both blocks of the small model, along 42 texts of unequal length."""
+    """Linear fits to both blocks of the small model, along 42 texts of different lengths."""
     model = small_model(dtype)
     documents = documents_of(model, [_text(number) for number in range(42)])
     captured = record(model, documents, sites_of("all", model), skip_first=1)
@@ -54,7 +54,7 @@ def small_study(dtype: str = "float32", members: int = 0) -> Study:
 
 
 def _text(number: int) -> str:
-    """Some words of few letters, in two sentences; the last text is too short for a transition."""
+    """A few short words in two sentences; the last text is too short for a transition."""
     if number == SIDES.test[-1]:
         return "a"
     drawn = torch.randint(len(WORDS), (6 + number % 4,), generator=generator(number, "small"))
@@ -64,7 +64,7 @@ def _text(number: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Paths in memory, in these blocks."""
+    """Paths in memory, in given blocks."""
 
     blocks: tuple[Trajectories, ...]
 
@@ -72,17 +72,17 @@ class Blocks:
         return iter(self.blocks)
 
     def select(self, documents: Sequence[int]) -> "Blocks":
-        """The paths of these documents only."""
+        """Select the paths of some documents."""
         kept = (block.select(documents) for block in self.blocks)
         return Blocks(tuple(block for block in kept if len(block.document)))
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All transitions once, shuffled."""
+        """Yield every transition once, shuffled."""
         return shuffled(self, size, seed)
 
 
 def changed(study: Study, change: Callable[[Paths], Paths]) -> Study:
-    """The study with other paths around the same fits."""
+    """The study with modified paths and the same fits."""
     views = {
         view: replace(
             viewed,
@@ -96,7 +96,7 @@ def changed(study: Study, change: Callable[[Paths], Paths]) -> Study:
 
 
 def in_small_blocks(paths: Paths, size: int = 5, extra: int = 4) -> Blocks:
-    """The same paths, a few in a block and with more padding, in which anything may stand."""
+    """The same paths in small blocks with more padding, filled with arbitrary values."""
     return Blocks(
         tuple(
             _padded(block.rows(rows), extra)
@@ -124,7 +124,7 @@ def _padded(block: Trajectories, extra: int) -> Trajectories:
 
 
 def not_numbers(paths: Paths) -> Blocks:
-    """The same paths with NaN in the second state of each."""
+    """The same paths with NaN in the second state of each path."""
 
     def spoilt(block: Trajectories) -> Trajectories:
         states = block.states.clone()

@@ -1,4 +1,4 @@
-"""What every source promises."""
+"""Conformance checks of sources."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,34 +13,34 @@ SEED = 5
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """A source, and a small model to read for."""
+    """A source, and a small model for which it is read."""
 
     source: Source
 
     def documents(self, model: LanguageModel | None = None, seed: int = SEED) -> list[Document]:
-        """All of them."""
+        """All documents of the source."""
         return list(self.source.documents(model or small_model(), seed=seed))
 
 
 def settings_are_fields_of_a_frozen_dataclass(read: Read) -> None:
-    """They are JSON scalars, and building from them gives the same source."""
+    """Settings are JSON scalars, and building from them gives the same source."""
     require_settings(read.source, Source, "documents(model, seed=)")
 
 
 def it_leaves_the_model_and_the_random_state_alone(read: Read) -> None:
-    """Nothing but the documents is new; no hook is left."""
+    """Reading changes nothing else and leaves no hook."""
     with Untouched(lambda: state_of_model(small_model())):
         read.documents()
 
 
 def one_seed_gives_the_same_documents(read: Read) -> None:
-    """In the same order; other seeds give documents too."""
+    """Documents and their order repeat for a seed; other seeds also give documents."""
     assert read.documents() == read.documents(), "two readings with one seed differ"
     assert read.documents(seed=SEED + 1), "another seed gives none"
 
 
 def documents_are_as_the_model_reads_them(read: Read) -> None:
-    """Token ids of its vocabulary, BOS first where it has one, no longer than its context."""
+    """Documents hold valid token ids, start with BOS if the model has one, and fit the context."""
     card, found = small_model().card, read.documents()
     assert found, "there are no documents"
     for number, document in enumerate(found):
@@ -50,14 +50,14 @@ def documents_are_as_the_model_reads_them(read: Read) -> None:
         assert all(0 <= i < card.vocabulary for i in ids), (
             f"{which}: ids outside of the vocabulary"
         )
-        assert ids[:1] == (card.bos,), f"{which} does not begin with BOS: take states.opened"
-        assert ids[1:2] != (card.bos,), f"{which} begins with BOS twice: take states.opened"
+        assert ids[:1] == (card.bos,), f"{which} does not begin with BOS: use encode_document"
+        assert ids[1:2] != (card.bos,), f"{which} begins with BOS twice: use encode_document"
         assert len(ids) <= card.context, f"{which} is longer than the context"
         assert 0 <= document.start <= len(ids), f"{which} starts beyond its end"
 
 
 def a_model_in_bfloat16_reads_too(read: Read) -> None:
-    """The same source, another type of weights."""
+    """A source also works for a model in bfloat16."""
     assert read.documents(small_model("bfloat16")), "there are no documents"
 
 

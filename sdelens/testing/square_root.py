@@ -19,7 +19,7 @@ from sdelens.testing.system import DIFFUSION, System
 
 @dataclass(frozen=True, eq=False)
 class CoxIngersollRoss(System):
-    """Stationary (a gamma law), drawn exactly."""
+    """Stationary (a gamma law), sampled exactly."""
 
     reversion: float
     level: float
@@ -32,7 +32,7 @@ class CoxIngersollRoss(System):
 
     @property
     def precision(self) -> float:
-        """2c: what X' is multiplied by."""
+        """The factor 2c of X'."""
         return -4 * self.reversion / (self.volatility**2 * math.expm1(-self.reversion * self.dt))
 
     def simulate(self, paths: int, length: int, seed: int) -> Float[Tensor, "path time dim"]:

@@ -1,4 +1,4 @@
-"""What every reference system can say about itself."""
+"""The interface of reference systems."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ NON_GAUSSIAN = "discrete, non-Gaussian Markov"
 
 @dataclass(frozen=True, eq=False)
 class System(ABC):
-    """A process whose truth is known, observed every `dt` without error.
+    """A process with known truth, observed every `dt` without error.
 
-    Where something is not known in closed form or to convergence, or does not exist, None is
-    returned for it. Computations are in float64; paths are float32.
+    Quantities that do not exist, or are not known in closed form or to convergence, are None.
+    Computations use float64; paths are float32.
     """
 
     continuous: ClassVar[bool] = True
-    """Whether there is anything between two observations."""
+    """Whether the process is defined between observations."""
 
     name: str
     dim: int
     dt: float
     expected: frozenset[str]
-    """The classes that a right verdict may choose; "cannot tell" is not among them."""
+    """The correct classes of the verdict; "cannot tell" is not one of them."""
 
     @abstractmethod
     def simulate(self, paths: int, length: int, seed: int) -> Float[Tensor, "path time dim"]:
-        """Independent paths of `length` states; stationary unless the class says otherwise."""
+        """Independent paths of `length` states, stationary unless the class states otherwise."""
 
     def drift(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"] | None:
         r""":math:`\mu(x)` of :math:`dX = \mu\,dt + \sigma\,dW`, in states per unit of time."""

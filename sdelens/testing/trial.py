@@ -1,4 +1,4 @@
-"""A probe and small data, and what it takes to compare two of its laws."""
+"""A probe with small data, and comparisons of its laws."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ SYSTEM = ornstein_uhlenbeck(2)
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A probe, and small data: two coordinates, words of four tokens, paths of unequal length."""
+    """A probe with small data: two coordinates, four token ids, paths of different lengths."""
 
     probe: Probe
     train: Trajectories
@@ -29,16 +29,16 @@ class Trial:
 
     @classmethod
     def of(cls, probe: Probe) -> "Trial":
-        """With data that differ between training and validation."""
+        """A trial whose training and validation data differ."""
         return cls(probe, _paths(60, seed=0), _paths(20, seed=1))
 
     @property
     def system(self) -> OrnsteinUhlenbeck:
-        """What the data are from, but moved by one, so that their mean is zero."""
+        """The system of the data, shifted by one so that its mean is zero."""
         return SYSTEM
 
     def state(self) -> dict[str, str]:
-        """What a fit must leave as it is."""
+        """Everything that a fit must not change."""
         data = {
             f"{side} {name}": tensor
             for side, block in (("train", self.train), ("validation", self.validation))
@@ -47,18 +47,18 @@ class Trial:
         return {"the probe": str(described(self.probe)), "the data": digest_of(data)}
 
     def fit(self, **changes: Any) -> Fit:
-        """A fit from the start, of data that are changed if asked."""
+        """A new fit, optionally of modified data."""
         trial = replace(self, **changes)
         return self.probe.fit(trial.train, trial.validation, seed=5, watch=ignore_epoch)
 
     @cached_property
     def law(self) -> Law:
-        """The law of a fit."""
+        """The law of the fit."""
         return self.fit().law
 
     @cached_property
     def predicted(self) -> Predictive:
-        """For the states of validation."""
+        """Predictions for the validation states."""
         return self.law.predict(self.validation)
 
 
@@ -71,17 +71,17 @@ def _paths(count: int, seed: int) -> Trajectories:
 
 
 def own(law: Law) -> dict[str, Tensor]:
-    """Each tensor by itself: parts of a law may share them, which safetensors refuses."""
+    """Copies of the tensors, because safetensors refuses shared memory."""
     return {name: tensor.clone().contiguous() for name, tensor in law.tensors().items()}
 
 
 def close(one: Tensor, other: Tensor, block: Trajectories, said: str, slack: float = 0.0) -> None:
-    """`near` at all observed states of a block."""
+    """Whether values agree at all observed states of a block (`near`)."""
     near(one[block.mask], other[block.mask], said, slack)
 
 
 def covariances(predicted: Predictive, block: Trajectories) -> Tensor:
-    """One matrix for each state of a block."""
+    """A covariance matrix for each state of a block."""
     matrices = predicted.covariance().covariance()
     return matrices.expand(*block.mask.shape, *matrices.shape[-2:])
 
@@ -95,10 +95,10 @@ def alike(
     rows: Sequence[int] | None = None,
     slack: float = 0.0,
 ) -> None:
-    """Means, covariances and log densities are the trial's at all observed states of a block.
+    """Whether means, covariances and log densities agree at all observed states of a block.
 
-    The densities are compared where the trial's own predictions lie a standard deviation off, in
-    every coordinate; there an error of the mean weighs as its share of that deviation.
+    Densities are compared one standard deviation from the predicted mean in every coordinate,
+    where they are sensitive to errors of the mean.
     """
     other, whole = trial.predicted, trial.validation
     matrices = covariances(other, whole)
@@ -113,7 +113,7 @@ def alike(
 
 
 def near(one: Tensor, other: Tensor, said: str, slack: float = 0.0) -> None:
-    """Equal up to the order of additions in float32, and a share of the size of the numbers."""
+    """Equal up to float32 rounding, relative to the size of the values."""
     apart = float((one - other).abs().max())
     most = 1e-4 + (1e-4 + slack) * float(other.abs().max())
     assert apart <= most, f"{said}: {apart:.2g} apart"

@@ -1,4 +1,4 @@
-"""A probe over the reference systems: how near it comes to the truth, and to what is possible."""
+"""Accuracy of a probe on the reference systems, relative to the truth and the efficient bound."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +19,11 @@ from sdelens.testing.recovery import Recovery, recover
 from sdelens.testing.system import System
 
 Done = Callable[[str, int], None]
-"""Called with a system's name and a seed after each fit."""
+"""Called with the system's name and the seed after each fit."""
 
 
 def unobserved(system: str, seed: int) -> None:
-    """Nobody looks."""
+    """Ignores progress."""
     del system, seed
 
 
@@ -37,9 +37,9 @@ class Value:
 
 @dataclass(frozen=True)
 class Row:
-    """What a probe reached on one system: means over seeds with their standard errors.
+    """Accuracy of a probe on one system: means over seeds with standard errors.
 
-    None stands where there is no truth, no bound, or nothing that the probe says.
+    Entries are None if there is no truth, no bound, or no estimate of the probe.
     """
 
     system: str
@@ -47,25 +47,25 @@ class Row:
     transitions: int
     seeds: int
     seconds: float
-    """For one fit with its scores."""
+    """Seconds for one fit with its scores."""
     drift_ratio: Value | None = None
-    """Mean squared error of the drift over that of an efficient estimator."""
+    """Mean squared error of the drift relative to an efficient estimator."""
     covariance_ratio: Value | None = None
-    r"""The same of :math:`\sigma\sigma^\top`."""
+    r"""Mean squared error of :math:`\sigma\sigma^\top` relative to an efficient estimator."""
     excess_ratio: Value | None = None
-    """Held-out excess over p/2N."""
+    """Held-out excess loss relative to p/2N."""
     excess: Value | None = None
-    """Held-out nats per transition beyond the true law."""
+    """Held-out excess loss over the true law in nats per transition."""
     drift_r2: Value | None = None
-    """The share of the true drift's variance that is recovered; one minus the NMSE."""
+    """Recovered share of the true drift's variance, one minus the NMSE."""
     covariance_error: Value | None = None
     r"""Relative root mean squared error of :math:`\sigma\sigma^\top`."""
     predicted: Value | None = None
-    """The share of 90% predictive intervals that hold the next state."""
+    """Coverage of 90% predictive intervals."""
     intervals: Value | None = None
-    """The share of 90% intervals of coefficients that hold them."""
+    """Coverage of 90% intervals of the coefficients."""
     failure: str | None = None
-    """Why there is nothing to show."""
+    """Why the row is empty."""
 
 
 def validate(
@@ -78,12 +78,11 @@ def validate(
     done: Done = unobserved,
     **settings: Any,
 ) -> list[Row]:
-    """One row for each system: the probe fitted to it with each seed, beside the truth.
+    """Fit a probe to each system with each seed and compare it with the truth, one row per system.
 
-    A probe by name or class is fitted with the density that it prefers for the system's kind of
-    time; a probe itself is taken as it is. Linear systems are compared with the Cramér-Rao bound
-    of discrete observation (`sdelens.testing.efficient`). A probe that refuses a system gets a row
-    that says why.
+    A probe given by name or class uses its preferred density for the system's kind of time; a
+    probe object is used unchanged. Linear systems are compared with the Cramér-Rao bound of discrete
+    observation (`sdelens.testing.efficient`). If a probe refuses a system, the row states why.
 
     >>> from sdelens.testing import ornstein_uhlenbeck
     >>> one = {"simple": ornstein_uhlenbeck()}
@@ -120,7 +119,7 @@ def validate(
 
 
 def _built(probe: str | type[Any] | Probe, system: System, settings: Mapping[str, Any]) -> Probe:
-    """The probe with its default density for the system's kind of time."""
+    """The probe with its preferred density for the system's kind of time."""
     if not isinstance(probe, str | type):
         if settings:
             raise UsageError(f"settings belong to a probe by name, got {settings} beside {probe}")
@@ -132,14 +131,14 @@ def _built(probe: str | type[Any] | Probe, system: System, settings: Mapping[str
 
 
 def _label(probe: str | type[Any] | Probe) -> str:
-    """Its name, or its class's."""
+    """The name of the probe or its class."""
     if isinstance(probe, str):
         return probe
     return probe.__name__ if isinstance(probe, type) else type(probe).__name__
 
 
 def _means(found: Sequence[Recovery], system: System, transitions: int) -> dict[str, Any]:
-    """All columns that there are numbers for."""
+    """Means of all available columns."""
     known = [one.coefficients for one in found if one.coefficients is not None]
     columns = {
         "predicted": [one.predicted for one in found],
@@ -157,7 +156,7 @@ def _means(found: Sequence[Recovery], system: System, transitions: int) -> dict[
 
 
 def _mean(values: Sequence[float]) -> Value:
-    """Their mean and its standard error, infinite for a single one."""
+    """Mean and standard error; the error of a single value is infinite."""
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
     return Value(fmean(values), error)
 
