@@ -53,7 +53,7 @@ class Integrated(System):
 
 @dataclass(frozen=True, eq=False)
 class BurntIn(Integrated):
-    """Starts from standard normal states; `burn_in` steps of dt, integrated at dt/10, are dropped."""
+    """Starts from standard normal states; the first `burn_in` steps of dt are discarded."""
 
     burn_in: int
 

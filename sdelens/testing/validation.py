@@ -81,8 +81,8 @@ def validate(
     """Fit a probe to each system with each seed and compare it with the truth, one row per system.
 
     A probe given by name or class uses its preferred density for the system's kind of time; a
-    probe object is used unchanged. Linear systems are compared with the Cramér-Rao bound of discrete
-    observation (`sdelens.testing.efficient`). If a probe refuses a system, the row states why.
+    probe object is used unchanged. Linear systems are compared with the Cramér-Rao bound of
+    discrete observation (`sdelens.testing.efficient`). If a probe refuses a system, the row states why.
 
     >>> from sdelens.testing import ornstein_uhlenbeck
     >>> one = {"simple": ornstein_uhlenbeck()}
