@@ -82,7 +82,8 @@ def validate(
 
     A probe given by name or class uses its preferred density for the system's kind of time; a
     probe object is used unchanged. Linear systems are compared with the Cramér-Rao bound of
-    discrete observation (`sdelens.testing.efficient`). If a probe refuses a system, the row states why.
+    discrete observation (`sdelens.testing.efficient`). The row of a probe that refuses a system
+    states why.
 
     >>> from sdelens.testing import ornstein_uhlenbeck
     >>> one = {"simple": ornstein_uhlenbeck()}
