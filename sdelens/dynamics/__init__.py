@@ -1,1 +1,1 @@
-"""What a fitted law does by itself: its fields, fixed points, stability and moments."""
+"""Dynamics of a fitted law: fields, fixed points, stability and moments."""

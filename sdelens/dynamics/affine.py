@@ -1,4 +1,4 @@
-"""Laws whose step is linear in the state with constant noise: what closed recursions need."""
+"""Laws whose step is affine in the state with constant noise, for closed-form recursions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Affine:
 
     @classmethod
     def of(cls, sde: SDE) -> "Affine | None":
-        """The step of a law in float64; None if it is not of this form."""
+        """The step of a law in float64; None if the law is not affine."""
         if isinstance(sde, LinearSDE):
             root, offset = sde.step_root.double(), sde.step_offset.double()
             return cls(sde.step_matrix.double(), lambda _: offset, root @ root.mT)

@@ -1,4 +1,4 @@
-"""What one layer of several has to say of itself, to be held against the others."""
+"""Measures of one layer for comparison across layers."""
 
 import math
 from dataclasses import dataclass
@@ -19,29 +19,29 @@ from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Paths
 
 PARTS = 8
-"""Training documents are dealt to so many parts, each left out once for the jackknife."""
+"""Parts of the training documents for the jackknife."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerStory:
-    """The measures of one layer, each with its 95% interval."""
+    """Measures of one layer with 95% intervals."""
 
     gain: Interval
-    """Over the best baseline, in nats per dimension, as recorded with the fit."""
+    """Gain over the best baseline in nats per dimension, as recorded with the fit."""
     rival: str
     r2: Interval
-    """The share of the squared increments that the fit's mean explains."""
+    """Share of the squared increments explained by the fit's mean."""
     noise: Interval
-    """The fit's deviation of one step, by root mean square over test states, in standardised
+    """Root mean square of the fitted noise of one step over test states, in standardised
     coordinates."""
     residual: Interval
-    """That of the held-out residuals: what the noise should be."""
+    """Root mean square of the held-out residuals, which the noise should equal."""
     radius: Interval
     """Spectral radius of the mean map's Jacobian at the mean training state."""
 
     @classmethod
     def of(cls, viewed: Viewed, groups: Int[Tensor, " document"], *, seed: int) -> "LayerStory":
-        """One pass over test documents, and a few over training ones for the radius's error."""
+        """Compute in one pass over test documents, and a few over training ones for the radius."""
         fitted = viewed.fitted
         best = gain_over_best(fitted)
         scores = fitted.record.scores
@@ -58,7 +58,7 @@ class LayerStory:
 
 
 def around(value: float, stderr: float, groups: int) -> Interval:
-    """By Student's t; without an interval where fewer than two groups gave the error."""
+    """Student's t interval; NaN bounds with fewer than two groups."""
     spread = stderr if groups > 1 else math.nan
     numbers = torch.tensor([value, spread], dtype=torch.float64)
     return Interval.student(numbers[0], numbers[1], groups)
@@ -68,7 +68,7 @@ def around(value: float, stderr: float, groups: int) -> Interval:
 def _noise(
     viewed: Viewed, groups: Int[Tensor, " document"], seed: int
 ) -> tuple[Interval, Interval]:
-    """Root mean squares per coordinate: of the law's noise, and of what it should be."""
+    """Root mean squares per coordinate of the law's noise and of the residuals."""
     law, units = viewed.fitted.law, int(groups.max()) + 1
     sums = torch.zeros(3, units, dtype=torch.float64)
     for block in viewed.fitted.encoded(viewed.test):
@@ -86,9 +86,9 @@ def _noise(
 
 
 def spectral_radius(fitted: Fitted, train: Paths, groups: Int[Tensor, " document"]) -> Interval:
-    """With its error between members of the ensemble or, of a linear kernel, by a jackknife.
+    """Spectral radius of the mean map, with an error from the ensemble or, if linear, a jackknife.
 
-    The time is the middle one of those that were fitted. Below one, small deviations die out.
+    It is evaluated at the middle of the fitted times. Below one, small deviations decay.
     """
     times = times_of(train)
     moments = Moments.of(train, times)
@@ -106,7 +106,7 @@ def spectral_radius(fitted: Fitted, train: Paths, groups: Int[Tensor, " document
 def _jackknife(
     train: Paths, times: Float[Tensor, " time"], groups: Int[Tensor, " document"]
 ) -> tuple[float, int]:
-    """The standard error of the radius of least squares, and of how many parts it is."""
+    """Jackknife standard error of the radius of a least-squares fit, and the number of parts."""
     numbers = torch.unique(torch.cat([block.document.cpu() for block in train]))
     part = groups[numbers] % PARTS
     used = torch.unique(part).tolist()
@@ -123,7 +123,7 @@ def _jackknife(
 
 
 def _radius(law: Law, t: Float[Tensor, ""], centre: Float[Tensor, " dim"]) -> float:
-    """Of the Jacobian of the mean of one step."""
+    """Spectral radius of the Jacobian of the mean of one step."""
     if isinstance(law, KernelSDE) and isinstance(law.mean, AdditiveMean):
         return float(torch.linalg.eigvals(law.mean.matrix.double()).abs().max())
     if not isinstance(law, SDE):

@@ -1,8 +1,8 @@
-r"""One linear map for each step through the depth of a model, in closed form.
+r"""One linear map per step through the depth of a model, in closed form.
 
-From moments at each depth, :math:`E[x_{t+1}|x_t] = A_t x_t + c_t` by ridge regression of the
-increment on the state, so that what the data do not tell is the identity of a residual stream.
-The polar decomposition :math:`A_t = Q_t P_t` splits a map into a stretch P and a rotation Q
+:math:`E[x_{t+1}|x_t] = A_t x_t + c_t` is fitted by ridge regression of the increment on the state,
+so that unidentified directions keep the identity map of the residual stream. The polar
+decomposition :math:`A_t = Q_t P_t` splits a map into a stretch P and a rotation Q
 (Sarfati, Liu, Boulle and Earls, "Lines of Thought in Large Language Models", ICLR 2025, who take
 Q from the states' singular vectors at both depths).
 """
@@ -20,9 +20,9 @@ from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 
 PARTS = 10
-"""Training documents are dealt to so many parts, each left out once for the jackknife."""
+"""Parts of the training documents for the jackknife."""
 MOST = 2**30
-"""Bytes of moments; there are fewer parts where states are wide."""
+"""Maximum bytes of moments; wide states get fewer parts."""
 
 
 def metric(basis: Basis) -> Float[Tensor, "latent latent"]:
@@ -40,15 +40,15 @@ def lengthwise(basis: Basis, block: Trajectories) -> Float[Tensor, "path time la
 
 @dataclass(frozen=True, eq=False)
 class DepthMoments:
-    """Counts, sums and sums of products of the states at each depth, and of each with the next."""
+    """Counts, sums and sums of products of states at each depth and with the next depth."""
 
     count: Float[Tensor, "*part"]
     first: Float[Tensor, "*part depth dim"]
     second: Float[Tensor, "*part depth dim dim"]
     cross: Float[Tensor, "*part step dim dim"]
-    """Of the next state with the state."""
+    """Sums of products of the next state with the state."""
     swapped: Float[Tensor, "*part step dim dim"]
-    """Of the state plus another path's increment with the state: a random walk with drift."""
+    """The same for a random walk with drift: the state plus the increment of another path."""
 
     @classmethod
     def of(
@@ -59,7 +59,7 @@ class DepthMoments:
         *,
         seed: int,
     ) -> "DepthMoments":
-        """By part of the training documents, in one pass; all paths have the same times."""
+        """Sums for each part of the training documents, in one pass; all paths share times."""
         sums: list[Tensor] = []
         random = generator(seed, "swap")
         for block in paths:
@@ -76,15 +76,15 @@ class DepthMoments:
 
     @property
     def parts(self) -> int:
-        """How many parts hold documents."""
+        """Number of parts that contain documents."""
         return int((self.count > 0).sum())
 
     def total(self) -> "DepthMoments":
-        """Over all parts."""
+        """Sums over all parts."""
         return DepthMoments(*(getattr(self, field.name).sum(0) for field in fields(self)))
 
     def without(self, part: int) -> "DepthMoments":
-        """Over all parts but one."""
+        """Sums over all parts except one."""
         sums = (getattr(self, field.name) for field in fields(self))
         return DepthMoments(*(each.sum(0) - each[part] for each in sums))
 
@@ -98,7 +98,7 @@ def _zeros(parts: int, depths: int, dim: int, like: Tensor) -> list[Tensor]:
 def _products(
     y: Float[Tensor, "path depth dim"], random: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Count, sums, products; another path's increment is that of the next in a random cycle."""
+    """Count, sums and products; the other path is the next one in a random cycle."""
     order = torch.randperm(len(y), generator=random).to(y.device)
     other = torch.empty_like(order)
     other[order] = order.roll(1)
@@ -116,7 +116,7 @@ def _products(
 
 @dataclass(frozen=True, eq=False)
 class DepthMaps:
-    """The maps, and the spread of the states that they act on."""
+    """The linear maps, and the covariance of the states they act on."""
 
     matrix: Float[Tensor, "step dim dim"]
     offset: Float[Tensor, "step dim"]
@@ -141,7 +141,7 @@ class DepthMaps:
         return cls(matrix, offset, spread)
 
     def predict(self, y: Float[Tensor, "path depth dim"]) -> Float[Tensor, "path step dim"]:
-        """The expected state at every depth but the first, each from the one before."""
+        """The predicted state at every depth except the first, from the state before it."""
         return torch.einsum("tij,ptj->pti", self.matrix, y[:, :-1]) + self.offset
 
     def polar(self) -> tuple[Float[Tensor, "step dim dim"], Float[Tensor, "step dim dim"]]:
@@ -157,7 +157,7 @@ class DepthMaps:
 
     @property
     def stretch(self) -> Float[Tensor, " step"]:
-        """The factor by which states grow about their mean, by root mean square."""
+        """Root mean square growth factor of states about their mean."""
         _, pull = self.polar()
         return self._shared(pull @ pull).clamp(min=0).sqrt()
 
@@ -177,9 +177,9 @@ class DepthMaps:
 def jackknifed(
     moments: DepthMoments, *, ridge: float
 ) -> tuple[Float[Tensor, "step 2"], Float[Tensor, "step 2"]]:
-    """Stretch and rotation of each step with standard errors, a part of the documents left out.
+    """Stretch and rotation of each step with jackknife standard errors over documents.
 
-    NaN where there are fewer than five parts. With G parts the variance is
+    The errors are NaN with fewer than five parts. With G parts the variance is
     (G - 1)/G times the sum of squares about the mean (Quenouille; Tukey 1958).
     """
     value = _summary(DepthMaps.of(moments.total(), ridge=ridge))

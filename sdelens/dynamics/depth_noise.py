@@ -1,14 +1,13 @@
-r"""How the noise of a step through the depth grows, and by which law.
+r"""Growth of the noise with depth, and the law that describes it.
 
-The variance per coordinate :math:`v_\tau` of what arrives at depth :math:`\tau` off its
-prediction is taken to be
+The residual variance per coordinate :math:`v_\tau` at depth of arrival :math:`\tau` is modelled as
 
 - exponential, :math:`\log v = a + \lambda\tau` (Sarfati et al. 2025: 0.18 per block for GPT-2),
 - a power law, :math:`\log v = a + \lambda\log\tau`,
 - constant, or free at every depth,
 
-each fitted by the likelihood of isotropic Gaussian residuals, which is convex in its parameters,
-on training documents, and compared by that of held-out ones.
+Each law maximises the likelihood of isotropic Gaussian residuals of training documents, which is a
+convex problem, and the laws are compared by the likelihood of held-out documents.
 """
 
 from collections.abc import Iterable
@@ -29,21 +28,21 @@ from sdelens.seeds import generator
 
 LAWS = ("exponential", "power", "constant", "free")
 STEPS = 30
-"""Newton steps; from the least squares of log variances a few are enough."""
+"""Newton steps, starting from least squares on log variances."""
 
 
 @dataclass(frozen=True, eq=False)
 class DepthSquares:
-    """Sums of squares over the tokens of each document, at each depth of arrival."""
+    """Sums of squares over the tokens of each document at each depth of arrival."""
 
     dim: int
     count: Float[Tensor, " document"]
     residual: Float[Tensor, "document step"]
-    """Of the next state about its map's prediction."""
+    """Squared residuals of the depth maps."""
     fitted: Float[Tensor, "document step"]
-    """About the prediction of the run's own fit."""
+    """Squared residuals of the run's fit."""
     motion: Float[Tensor, "document step"]
-    """Of the increments."""
+    """Squared increments."""
 
     @classmethod
     @torch.no_grad()
@@ -55,7 +54,7 @@ class DepthSquares:
         paths: Iterable[Trajectories],
         groups: Int[Tensor, " document"],
     ) -> "DepthSquares":
-        """In one pass, in the lengths of the model's own coordinates."""
+        """Compute in one pass, in the model's own coordinates."""
         units, steps = int(groups.max()) + 1, len(maps.matrix)
         sums = torch.zeros(3, steps, units, dtype=torch.float64)
         count = torch.zeros(units, dtype=torch.float64)
@@ -72,43 +71,43 @@ class DepthSquares:
         return cls(maps.matrix.shape[-1], count, *parts)
 
     def variance(self, bootstrap: Bootstrap) -> Interval:
-        """Per coordinate, at each depth of arrival."""
+        """Mean square per coordinate at each depth of arrival."""
         return bootstrap.ratio(self.residual.mT, self.dim * self.count)
 
     def r2(self, bootstrap: Bootstrap, *, of: str = "residual") -> Interval:
-        """The share of the squared increments that the maps, or the run's fit, explain."""
+        """Share of the squared increments explained by the maps or by the run's fit."""
         return 1.0 - bootstrap.ratio(getattr(self, of).mT, self.motion.mT)
 
     def since(self, first: int) -> "DepthSquares":
-        """Those that arrive at depth `first` or deeper."""
+        """Select depths of arrival from `first` on."""
         parts = (each[:, first - 1 :] for each in (self.residual, self.fitted, self.motion))
         return DepthSquares(self.dim, self.count, *parts)
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseLaws:
-    """The laws fitted to training documents, and how much better each is on held-out ones."""
+    """Noise laws fitted to training documents, with their gains on held-out documents."""
 
     slope: Interval
     """The exponent of the exponential law, per block."""
     power: Interval
-    """That of the power law."""
+    """The exponent of the power law."""
     log_variance: Float[Tensor, "law step"]
     gain: Interval
-    """Nats per dimension over the exponential law, in the order of `LAWS`."""
+    """Gain over the exponential law in nats per dimension, in the order of `LAWS`."""
     chance: float
-    """The share of random orders of the depths with an exponent as far from zero."""
+    """Permutation p-value: share of random orders of the depths with an exponent as large."""
 
     @classmethod
     def of(
         cls, train: DepthSquares, test: DepthSquares, *, first: int = 1, seed: int
     ) -> "NoiseLaws":
-        """Of the noise that arrives at depth `first` or deeper.
+        """Fit the laws to the noise at depths of arrival from `first` on.
 
-        Errors are over documents; the maps are held, which matters little with many tokens.
+        Errors are over documents and ignore the error of the maps, which is small for many tokens.
         """
         train, test = train.since(first), test.since(first)
-        # each coordinate of a map has dim + 1 coefficients, which training residuals lack
+        # each coordinate of a map has dim + 1 coefficients, which shrink training residuals
         total = float(train.count.sum())
         spent = total / max(total - train.dim - 1, 1.0)
         above, below = train.residual * spent, train.dim * train.count
@@ -129,14 +128,14 @@ class NoiseLaws:
 
 
 def depths(steps: int) -> Float[Tensor, " step"]:
-    """The depth at which each step arrives: 1 after the first block."""
+    """Depths of arrival: 1 after the first block."""
     return torch.arange(1, steps + 1, dtype=torch.float64)
 
 
 def fit_slope(
     x: Float[Tensor, " step"], variance: Float[Tensor, "*batch step"]
 ) -> Float[Tensor, "*batch 2"]:
-    r"""Intercept and slope of :math:`\log v = a + \lambda x`, most likely given mean squares.
+    r"""Maximum-likelihood intercept and slope of :math:`\log v = a + \lambda x` for mean squares.
 
     Newton's method on the convex :math:`\sum_t (v_t e^{-\eta_t} + \eta_t)`, from least squares.
     """
@@ -159,7 +158,7 @@ def _line(x: Float[Tensor, " step"], variance: Float[Tensor, " step"]) -> Float[
 def _nats(
     squares: DepthSquares, log_variance: Float[Tensor, "law step"]
 ) -> Float[Tensor, "law document"]:
-    """Minus the log likelihood of each document's residuals under each law, in nats."""
+    """Negative log likelihood of each document's residuals under each law, in nats."""
     scaled: Tensor = squares.residual @ (-log_variance).exp().mT
     level: Tensor = (log_variance + LOG_2PI).sum(-1)
     nats: Tensor = (scaled.mT + squares.dim * level[:, None] * squares.count) / 2
@@ -169,7 +168,7 @@ def _nats(
 def _chance(
     x: Float[Tensor, " step"], variance: Float[Tensor, " step"], seed: int, draws: int = 2000
 ) -> float:
-    """How often depths in random order have an exponent as far from zero, these included."""
+    """Share of random orders of the depths with an exponent at least as far from zero."""
     random = generator(seed, "orders")
     keys = torch.rand(draws, len(x), generator=random, dtype=torch.float64)
     drawn = fit_slope(x, variance[keys.argsort(-1)])[:, 1].abs()

@@ -1,9 +1,9 @@
-r"""Lyapunov exponents: how fast two paths under the same noise part, or meet.
+r"""Lyapunov exponents: the rate at which two paths under the same noise diverge or converge.
 
 The leading k exponents are time averages of the logarithms of the diagonal of R, where
 :math:`Q_{n+1}R_{n+1} = DF_n Q_n` and F is the random map :math:`x \mapsto m(x) + \sigma(x)\xi_n`
-(Benettin et al. 1980; for random maps Arnold, "Random Dynamical Systems", 1998). With noise that
-depends on the state they depend on the root :math:`\sigma` of the covariance, not on it alone.
+(Benettin et al. 1980; for random maps Arnold, "Random Dynamical Systems", 1998). For
+state-dependent noise they depend on the choice of the root :math:`\sigma` of the covariance.
 """
 
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from sdelens.laws.jets import pushed
 from sdelens.seeds import generator
 
 FAR = 1e3
-"""Radii of the data from their mean, from where on a path has escaped."""
+"""Distance from the mean, in radii of the data, beyond which a path has escaped."""
 BATCHES = 10
-"""Of each path, for the errors."""
+"""Batches per path for the standard errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Exponents:
-    """Per unit of time, largest first, with Monte Carlo errors by batch means."""
+    """Exponents per unit of time, largest first, with batch-means standard errors."""
 
     value: Float[Tensor, " exponent"]
     stderr: Float[Tensor, " exponent"]
     total: float
-    """Their sum: with all exponents, the mean logarithm of the volume's growth."""
+    """Sum of the exponents; with all of them, the mean log growth of volume."""
     restarted: int
-    """How often a path escaped and was put back to where it started."""
+    """Number of times a path escaped and was restarted."""
 
 
 def exponents(
@@ -45,7 +45,7 @@ def exponents(
     steps: int,
     seed: int,
 ) -> Exponents:
-    """The `count` leading exponents over paths of `steps` steps, after a third for burn-in."""
+    """The `count` leading exponents over paths of `steps` steps; the first third is burn-in."""
     random = generator(seed, "exponents")
     kind, (paths, dim) = starts.dtype, starts.shape
     start: Tensor = torch.linalg.qr(
@@ -70,7 +70,7 @@ def exponents(
 
 
 def _pushed(step: StepMap, x: Tensor, noise: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
-    """The next states under this noise, and the frame carried along."""
+    """The next states for given noise, and the propagated frame."""
 
     def shared(y: Tensor) -> Tensor:
         return step.draw(y, noise)
@@ -80,7 +80,7 @@ def _pushed(step: StepMap, x: Tensor, noise: Tensor, frame: Tensor) -> tuple[Ten
 
 
 def _averaged(grown: Float[Tensor, "time path exponent"], restarted: int) -> Exponents:
-    """Means over time and paths; batches of one path are taken as independent."""
+    """Means over time and paths; batches of a path are treated as independent."""
     count = min(BATCHES, len(grown))
     length = len(grown) // count
     batches = grown[: count * length].reshape(count, length, *grown.shape[1:])

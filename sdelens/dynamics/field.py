@@ -2,7 +2,7 @@ r"""Drift in a plane: its value, divergence and curl at the nodes of a grid.
 
 For a field :math:`f = (f_1, f_2)` in the coordinates :math:`(a, b)` of the plane, the divergence
 is :math:`\partial_a f_1 + \partial_b f_2` and the curl :math:`\partial_a f_2 - \partial_b f_1`.
-Both are of the field that is shown, not of the drift in all coordinates.
+Both refer to the field in the plane, not to the drift in all coordinates.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.laws.jets import jacobian
 
 ROWS = 512
-"""States that are averaged at once: what bounds the memory."""
+"""States per batch, to limit memory."""
 REPLICATES = 200
 RIDGE = 1e-6
-"""Of each sum of squares: nodes with states along one line still have a slope."""
+"""Relative ridge, so that nodes with collinear states have a slope."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneField:
-    """A field and its matrix of derivatives at nodes, with errors over documents if it has any."""
+    """A field and its derivatives at nodes, with bootstrap errors over documents if available."""
 
     nodes: Float[Tensor, "node 2"]
     value: Float[Tensor, "node 2"]
@@ -36,33 +36,33 @@ class PlaneField:
 
     @property
     def divergence(self) -> Float[Tensor, " node"]:
-        """The trace of the slope."""
+        """Divergence: the trace of the derivative."""
         return divergence(self.slope)
 
     @property
     def curl(self) -> Float[Tensor, " node"]:
-        """How fast the field turns, counterclockwise."""
+        """Curl: the counterclockwise rotation of the field."""
         return curl(self.slope)
 
     @property
     def magnitude(self) -> Float[Tensor, " node"]:
-        """The length of the arrows."""
+        """Length of the field vectors."""
         length: Tensor = self.value.norm(dim=-1)
         return length
 
 
 def divergence(slope: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch"]:
-    """The trace."""
+    """Trace of a derivative matrix."""
     return slope[..., 0, 0] + slope[..., 1, 1]
 
 
 def curl(slope: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch"]:
-    """Twice the antisymmetric part."""
+    """Curl of a derivative matrix, twice its antisymmetric part."""
     return slope[..., 1, 0] - slope[..., 0, 1]
 
 
 def sliced(field: Callable[[Tensor], Tensor], nodes: Float[Tensor, "node 2"]) -> PlaneField:
-    """A field that is a function of the plane alone; derivatives are exact (forward mode)."""
+    """A field that depends only on the plane; derivatives by forward-mode differentiation."""
     return PlaneField(nodes, field(nodes).double(), jacobian(field, nodes).double())
 
 
@@ -77,9 +77,9 @@ def averaged(
 ) -> PlaneField:
     """The conditional expectation of the values given the plane, by local linear regression.
 
-    At each node the values are regressed on the distance to it, with Gaussian weights of standard
-    deviation `width`: the intercept is the field there, the slope its derivative, and a linear
-    field is met without bias (Fan 1993). Errors are by bootstrap over documents.
+    At each node, values are regressed on the displacement from it with Gaussian weights of
+    standard deviation `width`. The intercept estimates the field and the slope its derivative;
+    linear fields are recovered without bias (Fan 1993). Errors are bootstrapped over documents.
     """
     sums = _sums(nodes, points, values, document, width)
     draws = Bootstrap.of(torch.ones(len(sums)), seed=seed, replicates=REPLICATES).weights
@@ -94,7 +94,7 @@ def averaged(
 def _sums(
     nodes: Tensor, points: Tensor, values: Tensor, document: Tensor, width: Tensor
 ) -> Float[Tensor, "document node 15"]:
-    """Weighted sums of squares and products by document: all that the regressions need."""
+    """Weighted sums of squares and products by document, sufficient for the regressions."""
     total = torch.zeros(int(document.max()) + 1, len(nodes), 15, dtype=torch.float64)
     for rows in torch.arange(len(points)).chunk(-(-len(points) // ROWS)):
         away = (points[rows, None].double() - nodes.double()) / width
@@ -108,7 +108,7 @@ def _sums(
 
 
 def _solved(sums: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    """Intercept and slope at each node."""
+    """Solve for intercept and slope at each node."""
     gram = sums[..., :9].reshape(*sums.shape[:-1], 3, 3)
     cross = sums[..., 9:].reshape(*sums.shape[:-1], 3, 2)
     ridge = (RIDGE * gram.diagonal(dim1=-2, dim2=-1) + 1e-300).diag_embed()

@@ -1,7 +1,7 @@
-r"""Where a step's mean leaves a state: :math:`m(x^*) = x^*`, and whether nearby states approach.
+r"""Fixed points of the mean step, :math:`m(x^*) = x^*`, and their stability.
 
-Roots are found from many starting states at once by Levenberg and Marquardt's method. A fixed
-point is stable if all eigenvalues of :math:`\partial m/\partial x` there are below 1 in modulus.
+Roots are found from many starting states in parallel by the Levenberg-Marquardt method. A fixed
+point is stable if all eigenvalues of :math:`\partial m/\partial x` are below 1 in modulus.
 """
 
 from dataclasses import dataclass
@@ -15,38 +15,38 @@ from sdelens.dynamics.step_map import StepMap
 
 ROUNDS = 40
 CLOSE = 1e-4
-"""A root: the mean moves the state by less than this, in standard deviations per coordinate."""
+"""Largest residual of a root, in standard deviations per coordinate."""
 SAME = 0.02
-"""Roots nearer to each other than this, in the same unit, are one."""
+"""Roots closer than this, in the same unit, are merged."""
 
 
 @dataclass(frozen=True, eq=False)
 class FixedPoints:
-    """Fixed points inside the region, those that most starts lead to first."""
+    """Fixed points inside the region, ordered by the number of starts that reach them."""
 
     points: Float[Tensor, "point dim"]
     eigenvalues: Complex[Tensor, "point dim"]
-    """Of the step's Jacobian, largest modulus first."""
+    """Eigenvalues of the step's Jacobian, largest modulus first."""
     starts: Int[Tensor, " point"]
-    """How many of the starting states ended there."""
+    """Number of starting states that reach each fixed point."""
     outside: int
-    """How many ended in a root outside of the data's region."""
+    """Number of starts that reach a root outside the data's region."""
     lost: int
-    """How many ended in no root."""
+    """Number of starts that reach no root."""
 
     @property
     def modulus(self) -> Float[Tensor, " point"]:
-        """The largest modulus of an eigenvalue at each."""
+        """Largest modulus of an eigenvalue at each fixed point."""
         return self.eigenvalues.abs().amax(-1)
 
     @property
     def stable(self) -> Bool[Tensor, " point"]:
-        """Which attract."""
+        """Whether each fixed point is stable."""
         return self.modulus < 1
 
 
 def fixed_points(step: StepMap, starts: Float[Tensor, "start dim"], region: Region) -> FixedPoints:
-    """Roots of ``m(x) - x`` reached from the starting states."""
+    """Find the roots of ``m(x) - x`` reached from the starting states."""
     ends, error = roots(step, starts, region)
     found = error < CLOSE
     inside = found & region.holds(ends)
@@ -63,7 +63,7 @@ def fixed_points(step: StepMap, starts: Float[Tensor, "start dim"], region: Regi
 def roots(
     step: StepMap, starts: Float[Tensor, "start dim"], region: Region
 ) -> tuple[Float[Tensor, "start dim"], Float[Tensor, " start"]]:
-    """Where each start ended, and by how much the mean still moves it."""
+    """The end point of each start, and its residual."""
     scale = region.std.to(starts)
     x, damping = starts.clone(), starts.new_full((len(starts),), 1e-3)
     off = _moved(step, x, scale)
@@ -80,7 +80,7 @@ def roots(
 
 
 def _moved(step: StepMap, x: Tensor, scale: Tensor) -> Tensor:
-    """The residual, standardised."""
+    """The standardised residual."""
     return (step.mean(x) - x) / scale
 
 
@@ -89,7 +89,7 @@ def _size(off: Tensor) -> Tensor:
 
 
 def _advance(step: StepMap, x: Tensor, off: Tensor, scale: Tensor, damping: Tensor) -> Tensor:
-    """The damped Newton step, in float64: the normal equations square the condition."""
+    """The damped Newton step, in float64 because the normal equations square the condition."""
     dim = x.shape[-1]
     identity = torch.eye(dim, dtype=torch.float64, device=x.device)
     slope = step.jacobian(x).double() * scale.double() / scale.double()[:, None] - identity
@@ -103,7 +103,7 @@ def _advance(step: StepMap, x: Tensor, off: Tensor, scale: Tensor, damping: Tens
 def distinct_points(
     points: Float[Tensor, "start dim"], region: Region
 ) -> tuple[Float[Tensor, "point dim"], Int[Tensor, " point"]]:
-    """One of each group of points that are the same, and the size of each group."""
+    """One representative of each group of equal points, and the group sizes."""
     scaled = (points.double() - region.centre) / region.std
     apart = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
     near = apart / max(points.shape[-1], 1) ** 0.5 < SAME
@@ -114,7 +114,7 @@ def distinct_points(
 
 
 def eigenvalues(step: StepMap, points: Float[Tensor, "point dim"]) -> Complex[Tensor, "point dim"]:
-    """Of the step's Jacobian at each point, largest modulus first."""
+    """Eigenvalues of the step's Jacobian at each point, largest modulus first."""
     if len(points) == 0:
         return torch.zeros(0, points.shape[-1], dtype=torch.complex128)
     values: Tensor = torch.linalg.eigvals(step.jacobian(points).double())

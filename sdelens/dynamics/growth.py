@@ -1,11 +1,10 @@
-r"""By how much a step of a fit stretches a small deviation of the state that it starts from.
+r"""Growth of a small deviation of the state over one step of a fit.
 
 .. math:: g(x) = \tfrac12 \log\left(\|J(x)\|_F^2 / d\right),
 
-with J the derivative of the step's mean: the logarithm of the root mean square over directions.
-Below 0 a deviation shrinks. A random walk has 0 everywhere, and a linear kernel one number for
-all states. It is local: deviations that are carried along turn towards directions that grow, which
-`sdelens.dynamics.exponents` follows.
+with J the derivative of the step's mean, is the logarithm of the root mean square over directions.
+Negative values mean contraction. It is 0 everywhere for a random walk and constant for a linear
+kernel. It is a local measure; `sdelens.dynamics.exponents` follows deviations over many steps.
 """
 
 from collections.abc import Iterable
@@ -21,14 +20,14 @@ from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 
 DIRECTIONS = 8
-"""Random directions, the same at every state: E|Jv|² is the squared norm for a normal v."""
+"""Number of random directions: E|Jv|² is the squared Frobenius norm of J for a normal v."""
 STATES = 4096
-"""So many states are taken together."""
+"""States per batch."""
 
 
 @torch.no_grad()
 def growth(sde: SDE, paths: Iterable[Trajectories], *, seed: int) -> Float[Tensor, " step"]:
-    """Of every transition of paths in the law's coordinates, in order."""
+    """Growth at every transition of latent paths, in order."""
     found = []
     for block in paths:
         steps = block.flat()

@@ -1,8 +1,8 @@
-r"""Lipschitz constants of drift and noise: sampled from below, bounded from above by the weights.
+r"""Upper bounds of the Lipschitz constants of drift and noise, from the weights.
 
 For a perceptron with weights :math:`W_1 \ldots W_n` between SiLUs, whose slope is at most
 :math:`1.09984`, the product :math:`1.09984^{n-1}\prod_i \|W_i\|_2` bounds the slope everywhere
-(Szegedy et al. 2014). It is often far too large; what was sampled may be too small.
+(Szegedy et al. 2014). The bound is often far too large, whereas sampled slopes may be too small.
 """
 
 import math
@@ -37,11 +37,11 @@ class Perceptron(Protocol):
 
 @dataclass(frozen=True)
 class Bound:
-    """A Lipschitz constant that holds everywhere; None where nothing is known."""
+    """A global Lipschitz constant; None if no bound is known."""
 
     value: float | None
     exact: bool = False
-    """Whether it is attained: the sampled maximum is then the same."""
+    """Whether the bound is attained, so that it equals the sampled maximum."""
 
 
 def norm(matrix: Float[Tensor, "out into"]) -> float:
@@ -54,9 +54,9 @@ def network_bound(
     into: Float[Tensor, " into"],
     out: Float[Tensor, " out"],
 ) -> float:
-    """Of a network whose leading inputs are scaled by `into`, its outputs by `out`.
+    """Bound of a network with leading inputs scaled by `into` and outputs scaled by `out`.
 
-    Further inputs, an encoding of time, are held still.
+    The remaining inputs, an encoding of time, are constant.
     """
     weights = [weight.double() for weight in network.weights]
     weights[0] = weights[0][: len(into)] * into.double()[:, None]
@@ -65,7 +65,7 @@ def network_bound(
 
 
 def drift_bound(sde: SDE) -> Bound:
-    """Of the drift, per unit of time."""
+    """Lipschitz bound of the drift, per unit of time."""
     if isinstance(sde, LinearSDE):
         return Bound(norm(sde.matrix), exact=True)
     kernel = sde.euler if isinstance(sde, CoefficientSDE) else sde
@@ -73,7 +73,7 @@ def drift_bound(sde: SDE) -> Bound:
 
 
 def _of_mean(mean: Mean, dt: float) -> Bound:
-    """Of ``(m(x) - x)/dt``."""
+    """Lipschitz bound of ``(m(x) - x)/dt``."""
     if isinstance(mean, AdditiveMean):
         return Bound(norm(mean.matrix - torch.eye(len(mean.matrix)).to(mean.matrix)) / dt, True)
     if not isinstance(mean, Perceptron):
@@ -85,7 +85,7 @@ def _of_mean(mean: Mean, dt: float) -> Bound:
 
 
 def noise_bound(sde: SDE) -> Bound:
-    r"""Of :math:`\sigma` in Frobenius' norm, per root of a unit of time."""
+    r"""Lipschitz bound of :math:`\sigma` in the Frobenius norm, per square root of time."""
     if isinstance(sde, LinearSDE):
         return Bound(0.0, exact=True)
     kernel = sde.euler if isinstance(sde, CoefficientSDE) else sde

@@ -1,4 +1,4 @@
-"""A fitted kernel run for a long time: whether it stays where the data are."""
+"""Long simulations of a fitted kernel: whether paths stay near the data."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class LongRun:
 
     size: Float[Tensor, "time path"]
     escape: Int[Tensor, " path"]
-    """The step at which a path was further out than `FAR` radii; -1 if it never was."""
+    """The step at which a path exceeded `FAR` radii; -1 if it never did."""
 
     @classmethod
     def of(
@@ -30,7 +30,7 @@ class LongRun:
         steps: int,
         seed: int,
     ) -> "LongRun":
-        """Paths of so many steps; one that has escaped is not carried on."""
+        """Simulate paths; escaped paths are stopped."""
         random = generator(seed, "long run")
         channels, x = step.channels(starts), starts
         escape = torch.full((len(starts),), -1)
@@ -47,20 +47,20 @@ class LongRun:
 
     @property
     def steps(self) -> int:
-        """How many were taken."""
+        """Number of steps."""
         return len(self.size) - 1
 
     @property
     def escaped(self) -> int:
-        """How many paths did not stay."""
+        """Number of escaped paths."""
         return int((self.escape >= 0).sum())
 
     @property
     def furthest(self) -> float:
-        """The largest distance of a path that stayed; NaN if none did."""
+        """Largest distance of a path that did not escape; NaN if all escaped."""
         kept = self.size[:, self.escape < 0]
         return float(kept.max()) if kept.numel() else float("nan")
 
     def later(self) -> Float[Tensor, " path"]:
-        """Each staying path's mean distance over its second half."""
+        """Mean distance over the second half of each path that did not escape."""
         return self.size[len(self.size) // 2 :, self.escape < 0].mean(0)

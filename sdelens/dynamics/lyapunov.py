@@ -1,13 +1,14 @@
-r"""Lyapunov's criterion for a kernel: whether a function falls on average in one step.
+r"""Lyapunov drift conditions: whether a function of the state decreases on average in one step.
 
 For :math:`V(x) = (x-c)^\top P (x-c)` and a step with mean m and covariance S,
 
 .. math:: KV(x) = E[V(X')\mid x] = V(m(x)) + \mathrm{tr}(P\,S(x)).
 
-A drift condition :math:`KV \le (1-a)V + b` with :math:`0 < a \le 1` keeps V bounded on average,
-and wherever :math:`V > b/a` it falls (Meyn and Tweedie, "Markov Chains and Stochastic Stability",
-15). Continuous time's :math:`LV = 2(x-c)^\top P\mu + \mathrm{tr}(P\sigma\sigma^\top)` lacks the
-term :math:`\mu^\top P\mu\,dt`: x' = -1.1 x + noise has LV < 0 far out, and diverges.
+A drift condition :math:`KV \le (1-a)V + b` with :math:`0 < a \le 1` bounds V on average, and V
+decreases wherever :math:`V > b/a` (Meyn and Tweedie, "Markov Chains and Stochastic Stability",
+chapter 15). The continuous-time generator
+:math:`LV = 2(x-c)^\top P\mu + \mathrm{tr}(P\sigma\sigma^\top)` lacks the term
+:math:`\mu^\top P\mu\,dt`: for the diverging x' = -1.1 x + noise, LV < 0 far from the origin.
 """
 
 import math
@@ -20,7 +21,7 @@ from torch import Tensor
 from sdelens.dynamics.step_map import StepMap
 
 ROUNDING = 1e-5
-"""Of float32 states, as a share of V."""
+"""Relative rounding error of V for float32 states."""
 DOUBLINGS = 64
 
 
@@ -54,11 +55,11 @@ class Quadratic:
         return ((away @ self.matrix) * away).sum(-1)
 
     def after(self, step: StepMap, x: Float[Tensor, "state dim"]) -> Float[Tensor, " state"]:
-        """KV: its expectation one step later."""
+        """KV, the expectation of V one step later."""
         return self(step.mean(x)) + step.scale(x).trace(self.matrix)
 
     def generator(self, step: StepMap, x: Float[Tensor, "state dim"]) -> Float[Tensor, " state"]:
-        """LV per unit of time, of the drift and covariance that the step has in that unit."""
+        """LV per unit of time, from the drift and covariance of the step per unit of time."""
         away, moved = x.double() - self.centre, (step.mean(x) - x).double()
         pull = 2 * ((away @ self.matrix) * moved).sum(-1)
         return (pull + step.scale(x).trace(self.matrix)) / step.dt
@@ -66,7 +67,7 @@ class Quadratic:
     def contraction(
         self, step: StepMap, x: Float[Tensor, "pair dim"], y: Float[Tensor, "pair dim"]
     ) -> tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]]:
-        """Expected squared distance after a step under the same noise, and before, in V's norm."""
+        """Expected squared distance of two states after and before a step with the same noise."""
         here = Quadratic(torch.zeros_like(self.centre), self.matrix)
         noise = step.scale(x).gap(step.scale(y), self.matrix)
         return here(step.mean(x) - step.mean(y)) + noise, here(x - y)
@@ -81,15 +82,15 @@ class DriftCondition:
 
     @property
     def level(self) -> float:
-        """b/a: above it V falls on average; infinite where there is no rate."""
+        """b/a, above which V decreases on average; infinite if the rate is zero."""
         return self.offset / self.rate if self.rate > 0 else math.inf
 
     @classmethod
     def of(cls, now: Float[Tensor, " state"], after: Float[Tensor, " state"]) -> "DriftCondition":
-        """Fitted to V and KV of some states, at all of which it holds.
+        """A condition that holds at all given states, from their V and KV.
 
-        The rate is half of that of the least-squares line of KV on V, so that there is room for
-        scatter about the line; 0 where its slope is 1 or more, and KV <= V + b says little.
+        The rate is half that of the least-squares line of KV on V, which leaves room for scatter
+        about the line; it is 0 if the slope is 1 or more.
         """
         away = now - now.mean()
         slope = float((away * after).sum() / away.square().sum().clamp(min=1e-300))
@@ -99,7 +100,7 @@ class DriftCondition:
     def broken(
         self, now: Float[Tensor, " state"], after: Float[Tensor, " state"]
     ) -> Float[Tensor, " state"]:
-        """1 where it does not hold, by more than rounding."""
+        """1 where the condition is violated by more than rounding."""
         return (after > (1 + ROUNDING) * ((1 - self.rate) * now + self.offset)).double()
 
     def beyond(self, now: Float[Tensor, " state"]) -> Float[Tensor, " state"]:

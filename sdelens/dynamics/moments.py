@@ -1,13 +1,14 @@
-r"""Moments of a law over time: from samples, by closed recursions, by Gaussian closure.
+r"""Moments of a law over time: from samples, closed recursions, or Gaussian closure.
 
-All are of the mixture over the starting states, component by component: the mean and the central
-moments of order 2, 3 and 4. For a linear step :math:`X' = AX + c_t + \varepsilon` the recursions
+Moments are those of the mixture over the starting states, for each component: the mean and the
+central moments of order 2, 3 and 4. For a linear step :math:`X' = AX + c_t + \varepsilon`, the
+recursions
 
 .. math:: m' = Am + c_t, \qquad C' = ACA^\top + S
 
-are closed, and exact; with the exact law of a linear SDE they solve :math:`\dot m = Am + b` and
-:math:`\dot C = AC + CA^\top + \sigma\sigma^\top`. For a nonlinear step the Gaussian closure takes
-the state to be normal at every time, and its mean and covariance from :math:`E\,m(X)` and
+are exact; for the exact law of a linear SDE they solve :math:`\dot m = Am + b` and
+:math:`\dot C = AC + CA^\top + \sigma\sigma^\top`. For a nonlinear step, the Gaussian closure
+assumes a normal state at every time, with mean :math:`E\,m(X)` and covariance
 :math:`\mathrm{Cov}\,m(X) + E\,S(X)` by cubature (Arasaratnam and Haykin 2009).
 """
 
@@ -24,7 +25,7 @@ from sdelens.seeds import derive
 
 ORDERS = ("mean", "variance", "third moment", "fourth moment")
 ENTRIES = 2**22
-"""Of the covariances of cubature points that are held at once."""
+"""Maximum number of covariance entries of cubature points per batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +38,14 @@ class Projection:
     def __call__(
         self, step: int, x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch component"]:
-        """The components at the time of that number."""
+        """The components at the k-th time."""
         return x.double() @ self.direction + self.offset[step]
 
 
 def central(
     values: Float[Tensor, "*batch sample component"],
 ) -> Float[Tensor, "*batch component 4"]:
-    """Mean, variance, third and fourth central moment over the samples, each divided by n."""
+    """Mean, variance, third and fourth central moments over the samples, divided by n."""
     mean = values.mean(-2)
     away = values - mean[..., None, :]
     return torch.stack([mean, *(away.pow(k).mean(-2) for k in (2, 3, 4))], dim=-1)
@@ -56,7 +57,7 @@ def linear_moments(
     times: Float[Tensor, " time"],
     projection: Projection,
 ) -> Float[Tensor, "time component 4"]:
-    """Exact moments: the starts are carried along, and Gaussian noise gathers around them."""
+    """Exact moments: propagated starts plus accumulated Gaussian noise."""
     x = starts.double()
     noise = torch.zeros_like(affine.covariance)
     found = []
@@ -72,7 +73,7 @@ def linear_moments(
 def _widened(
     moments: Float[Tensor, "component 4"], variance: Float[Tensor, " component"]
 ) -> Float[Tensor, "component 4"]:
-    """With independent Gaussian noise added."""
+    """Moments after adding independent Gaussian noise."""
     mean, second, third, fourth = moments.unbind(-1)
     tail = fourth + 6 * second * variance + 3 * variance.square()
     return torch.stack([mean, second + variance, third, tail], dim=-1)
@@ -104,7 +105,7 @@ def closure_moments(
 def _closed(
     step: StepMap, mean: Tensor, covariance: Tensor, kind: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Mean and covariance one step later, at the 2d points of cubature."""
+    """Mean and covariance one step later, from the 2d cubature points."""
     values, vectors = torch.linalg.eigh(covariance)
     root = vectors * (values.clamp(min=0) * len(mean)).sqrt()
     points = torch.cat([mean + root.mT, mean - root.mT]).to(kind)

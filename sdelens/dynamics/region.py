@@ -1,4 +1,4 @@
-"""Where the data are: an ellipsoid around their mean that holds most of them."""
+"""The region of the data: an ellipsoid around their mean that contains most of them."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 LEVEL = 0.99
-"""The share of training states that the region holds."""
+"""Share of training states inside the region."""
 FLOOR = 1e-6
-"""Principal variances are taken to be no smaller share of the largest: below is rounding."""
+"""Smallest principal variance relative to the largest; smaller ones are rounding errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Region:
         return found
 
     def shell(self, x: Float[Tensor, "state dim"], times: float) -> Float[Tensor, "state dim"]:
-        """The states moved along their own direction to `times` the radius."""
+        """The states scaled along their direction from the mean to `times` the radius."""
         away = x.double() - self.centre
         size = self.size(x)[:, None].clamp(min=1e-12)
         return (self.centre + away * (times / size)).to(x)

@@ -1,6 +1,6 @@
-r"""Local slopes of drift and noise, and their growth, at given states.
+r"""Local Lipschitz constants and linear growth of drift and noise at given states.
 
-A Lipschitz constant is at least the largest norm of the Jacobian that was seen. Linear growth is
+The largest norm of a sampled Jacobian is a lower bound of the Lipschitz constant. Linear growth is
 :math:`|\mu(x)|^2 + \|\sigma(x)\|_F^2 \le K^2(1 + |x-c|^2)`.
 """
 
@@ -15,21 +15,21 @@ from sdelens.laws.jets import jacobian, spectral_norms
 from sdelens.laws.sde import SDE
 
 ITERATIONS = 16
-"""Of power iteration, which approaches a norm from below."""
+"""Steps of power iteration, which converges to the norm from below."""
 EXACT = 4
-"""States with the largest norms, at which it is then computed exactly."""
+"""Number of states with the largest norms at which the norm is computed exactly."""
 
 
 @dataclass(frozen=True, eq=False)
 class Regularity:
-    """At each state."""
+    """Norms and growth at each state."""
 
     drift: Float[Tensor, " state"]
-    """The spectral norm of the drift's Jacobian, per unit of time."""
+    """Spectral norm of the drift's Jacobian, per unit of time."""
     noise: Float[Tensor, " state"]
-    """That of sigma's, as entries of the matrix, per root of a unit of time."""
+    """Spectral norm of the Jacobian of sigma's entries, per square root of time."""
     growth: Float[Tensor, " state"]
-    """The K that linear growth needs there."""
+    """The constant K of linear growth."""
 
     @classmethod
     def of(
@@ -39,7 +39,7 @@ class Regularity:
         x: Float[Tensor, "state dim"],
         centre: Float[Tensor, " dim"],
     ) -> "Regularity":
-        """Of a law at states, each at its own time."""
+        """Evaluate a law at states, each at its own time."""
 
         def drift(index: Tensor) -> Callable[[Tensor], Tensor]:
             return lambda y: sde.drift(t[index], y)
@@ -61,7 +61,7 @@ class Regularity:
 def _norms(
     function: Callable[[Tensor], Callable[[Tensor], Tensor]], x: Float[Tensor, "state dim"]
 ) -> Float[Tensor, " state"]:
-    """Norms of the Jacobian at each state, exact where they are largest."""
+    """Norms of the Jacobian at each state, exact for the largest ones."""
     every = torch.arange(len(x))
     found = spectral_norms(function(every), x, ITERATIONS).double()
     top = found.argsort(descending=True)[:EXACT]

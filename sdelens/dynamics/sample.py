@@ -1,4 +1,4 @@
-"""Some observed transitions of a view, spread evenly over its documents."""
+"""A sample of observed transitions, spread evenly over the documents of a view."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,17 @@ from sdelens.paths.trajectories import Paths, require_finite
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """States, the times and documents that they are from, and the states that followed."""
+    """States with their times and documents, and the next states."""
 
     t: Float[Tensor, " state"]
     x: Float[Tensor, "state dim"]
     following: Float[Tensor, "state dim"]
     document: Int[Tensor, " state"]
-    """Numbered from 0 without gaps."""
+    """Documents numbered from 0 without gaps."""
 
     @classmethod
     def of(cls, paths: Paths, most: int = 4096) -> "Sample":
-        """All transitions, or every k-th of them so that there are no more than `most`."""
+        """All transitions, or every k-th so that there are at most `most`."""
         total = sum(int(block.steps.sum()) for block in paths)
         if total == 0:
             raise UsageError(
@@ -44,7 +44,7 @@ class Sample:
 
     @property
     def documents(self) -> int:
-        """How many documents there are: the sample size."""
+        """Number of documents, the sample size."""
         return int(self.document.max()) + 1
 
     def middle(self) -> float:
@@ -52,5 +52,5 @@ class Sample:
         return float(self.t.median())
 
     def last(self) -> float:
-        """The last time from which a transition was observed."""
+        """The last start time of an observed transition."""
         return float(self.t.max())

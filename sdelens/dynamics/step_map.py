@@ -1,4 +1,4 @@
-r"""One step of a fitted law with time held still: :math:`x' = m(x) + \sigma(x)\,\xi`."""
+r"""One step of a fitted law at a fixed time: :math:`x' = m(x) + \sigma(x)\,\xi`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from sdelens.laws.scale import Scale
 from sdelens.laws.sde import SDE
 
 INSTANT = ("kessler", "ozaki", "strang")
-"""Densities whose coefficients hold at every instant, so that a step has to be integrated."""
+"""Densities with instantaneous coefficients, whose steps have to be integrated."""
 SUBSTEPS = 4
-"""Of Runge and Kutta's method in a step of a law whose coefficients hold at every instant."""
+"""Runge-Kutta substeps per step for instantaneous coefficients."""
 
 
 @dataclass(frozen=True, eq=False)
 class StepMap:
-    """The mean of one step and its noise, as functions of the state alone.
+    """Mean and noise of one step as functions of the state only.
 
-    A ``discrete``, ``euler`` or ``exact`` law says both itself. For the other densities the mean
-    is the flow of the drift over dt, and the noise that of dt at the state where it starts.
+    ``discrete``, ``euler`` and ``exact`` laws provide both. For the other densities the mean is
+    the flow of the drift over dt, and the noise is evaluated at the initial state.
     """
 
     mean: Callable[[Tensor], Tensor]
@@ -33,7 +33,7 @@ class StepMap:
 
     @classmethod
     def of(cls, sde: SDE, t: float | Float[Tensor, " state"]) -> "StepMap":
-        """The law's own step at time `t`, or at a time for each of the states that it is given."""
+        """The step of a law at time `t`, or at one time per state."""
 
         def now(x: Tensor) -> Tensor:
             return torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1])
@@ -51,7 +51,7 @@ class StepMap:
             return cls(
                 lambda x: law(now(x), x).mean, lambda x: law(now(x), x).covariance(), sde.dt
             )
-        # not by the transition, which would compute the noise for the sake of the mean
+        # not from the transition, which would also compute the noise
         return cls(lambda x: x + drift(x) * sde.dt, lambda x: diffusion(x).times(sde.dt), sde.dt)
 
     @classmethod
@@ -62,7 +62,7 @@ class StepMap:
         dt: float,
         substeps: int = SUBSTEPS,
     ) -> "StepMap":
-        """A step of a continuous process, by Runge and Kutta's method of order 4."""
+        """The flow of the drift over one step, by the fourth-order Runge-Kutta method."""
         h = dt / substeps
 
         def mean(x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class StepMap:
     def draw(
         self, x: Float[Tensor, "*batch dim"], noise: Float[Tensor, "*batch noise"]
     ) -> Float[Tensor, "*batch dim"]:
-        """The next states under a given standard normal noise."""
+        """The next states for given standard normal noise."""
         return self.mean(x) + self.scale(x).apply(noise)
 
     def jacobian(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim dim"]:
@@ -86,5 +86,5 @@ class StepMap:
         return jacobian(self.mean, x)
 
     def channels(self, x: Float[Tensor, "*batch dim"]) -> int:
-        """How many independent noises a step has."""
+        """Dimension of the noise."""
         return self.scale(x).channels
