@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from sdelens.estimation.noise import FLOOR
+from sdelens.interfaces import load
 from sdelens.paths.trajectories import Trajectories
-from sdelens.registry import load
 
 DIM, PATHS, LENGTH, BATCH, WIDTH, NOISE_WIDTH, WAVES = 128, 200, 206, 512, 384, 256, 4
 EPOCHS = 4

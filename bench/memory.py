@@ -41,10 +41,10 @@ def work(tokens: int) -> dict[str, int]:
     import torch
 
     from sdelens.fitting.fit import fit_view
+    from sdelens.interfaces import load
     from sdelens.models import language_model
     from sdelens.paths.documents import Document, Documents
     from sdelens.paths.split import split
-    from sdelens.registry import load
     from sdelens.states.capturing import record, sites_of
 
     model = language_model("tiny")

@@ -10,9 +10,9 @@ from statistics import median
 import numpy as np
 import torch
 
+from sdelens.interfaces import load
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import ignore_epoch
-from sdelens.registry import load
 from sdelens.testing import ornstein_uhlenbeck
 
 

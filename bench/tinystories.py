@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sdelens.fitting.comparison import Progress, comparisons
 from sdelens.fitting.options import FitOptions
+from sdelens.interfaces import load
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import first_new, split
 from sdelens.protocols import FitTask
-from sdelens.registry import load
 from sdelens.states.capturing import capture
 from sdelens.states.recording import trimmed
 from sdelens.states.sampling import Sampler, sample

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
-from sdelens.errors import UsageError
-from sdelens.protocols import LanguageModel
-from sdelens.registry import Plugin, load, plugins
+from sdelens.declarations import problems
+from sdelens.errors import BrokenPlugin, UsageError
+from sdelens.interfaces import checked, load
+from sdelens.protocols import LanguageModel, ModelAdapter, ModelLoader
+from sdelens.registry import Plugin, plugins
 
 LOADER = "transformer_lens"
 """The adapter that loads models by name."""
@@ -22,19 +24,29 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
     and `hook`, the name of the submodule whose output is the one layer.
     """
     if isinstance(model, str | PathLike):
-        loaded: LanguageModel = load("model", LOADER).load(fspath(model), **settings)
-        return loaded
+        loader: ModelLoader = load("model", LOADER)
+        return loader.load(fspath(model), **settings)
     if isinstance(model, LanguageModel):
         return model
     known = plugins("model")
     for root in _roots(model, settings):
         if root in known:
-            adapted: LanguageModel = known[root].load().adapt(model, **settings)
-            return adapted
+            adapter: ModelAdapter = checked(known[root])
+            return _complete(adapter.adapt(model, **settings))
+    if hasattr(model, "card"):
+        return _complete(model)
     raise UsageError(
         f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a name, "
         f"a folder, or a model of {', '.join(known)}"
     )
+
+
+def _complete(model: Any) -> LanguageModel:
+    """The model; an error that says what to write where it is not as `LanguageModel` declares."""
+    for problem in problems(model, LanguageModel):
+        raise BrokenPlugin(f"the language model {type(model).__name__} {problem}")
+    found: LanguageModel = model
+    return found
 
 
 def _roots(model: Any, settings: Mapping[str, Any]) -> list[str]:
@@ -45,5 +57,5 @@ def _roots(model: Any, settings: Mapping[str, Any]) -> list[str]:
 
 
 def adapter_of(model: LanguageModel) -> Plugin | None:
-    """The plugin that a model came through; None for a stranger's own."""
-    return plugins("model").get(getattr(model, "library", ""))
+    """The plugin that a model came through; None for a model of its user's own making."""
+    return plugins("model").get(model.library)

@@ -1,23 +1,34 @@
-"""The whole surface that plugins implement, on one screen. None of them needs a base class.
+"""Everything that sdelens reads of a plugin or of a model. No plugin needs a base class.
 
-A class attribute `api`, an integer, says which version of it a plugin was written for: 1 if there
-is none. `sdelens.testing` has what each kind promises, as checks.
+| group               | required         | optional                             |
+|---------------------|------------------|--------------------------------------|
+| `sdelens.models`    | `ModelAdapter`   | `ModelLoader`                        |
+| what adapters give  | `LanguageModel`  | see `sdelens.model_protocols`        |
+| `sdelens.sources`   | `Source`         | `SizedSource`, `TruncatedSource`     |
+| `sdelens.probes`    | `Probe`          | `MatchedProbe`, `StackedProbe`       |
+| `sdelens.analyzers` | `Analyzer`       |                                      |
+| `sdelens.reporters` | `Reporter`       |                                      |
+
+All members of a required protocol must be there; the values that class attributes have here are
+examples, not defaults. A plugin implements an optional protocol by having its members. Any plugin
+may be `Versioned`. `sdelens.interfaces` checks all of it when a plugin is loaded, and
+`sdelens.testing` what each kind promises beyond.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path as Folder
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
-from jaxtyping import Bool, Float, Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.laws.law import Law
 from sdelens.origin import ModelCard
 from sdelens.paths.documents import Document
 from sdelens.paths.trajectories import Paths
-from sdelens.report import Report
+from sdelens.report import Finding, Report
 
 
 @dataclass(frozen=True, order=True)
@@ -52,12 +63,30 @@ Edit = Callable[[Tensor], Tensor]
 
 
 @runtime_checkable
+class Versioned(Protocol):
+    """A plugin that says which version of these protocols it was written for; others are for 1."""
+
+    api: ClassVar[int] = 1
+
+
+@runtime_checkable
 class LanguageModel(Protocol):
-    """Group ``sdelens.models``: one adapter for each library that holds models."""
+    """A language model through its adapter, or any object with these members."""
 
     @property
     def card(self) -> ModelCard:
         """What a run must know of the model."""
+
+    @property
+    def library(self) -> str:
+        """The name of the adapter's plugin, for the manifest of a run; empty without one."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where fits are computed."""
+
+    def hooked(self) -> bool:
+        """Whether hooks of its user may change what is computed: such states are not cached."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""
@@ -85,60 +114,22 @@ class LanguageModel(Protocol):
         """The same architecture with freshly drawn weights."""
 
 
-@dataclass(frozen=True, eq=False)
-class ForwardRecord:
-    """One forward pass that a user ran: what went in, and the states that it passed through."""
+@runtime_checkable
+class ModelAdapter(Protocol):
+    """Group ``sdelens.models``, one class for each library: named as the library's root module."""
 
-    tokens: Int[Tensor, "batch time"]
-    real: Bool[Tensor, "batch time"]
-    """Which of them are no padding."""
-    reads: Mapping[Site, Tensor]
-    before: int = 0
-    """Columns that the key-value cache held already."""
-    went_in: Any = None
-    """The cache that the pass was given, and the one that came out."""
-    came_out: Any = None
+    @classmethod
+    def adapt(cls, model: Any, **settings: Any) -> LanguageModel:
+        """A model that its user holds, as it stands."""
 
 
 @runtime_checkable
-class Listener(Protocol):
-    """A `LanguageModel` that can also be listened to while its user runs it."""
+class ModelLoader(ModelAdapter, Protocol):
+    """An adapter that also loads models by name."""
 
-    @property
-    def card(self) -> ModelCard:
-        """What a run must know of the model."""
-
-    @property
-    def pad(self) -> int | None:
-        """What rows that have ended are filled up with."""
-
-    def listen(
-        self,
-        sites: Sequence[Site],
-        heard: Callable[[ForwardRecord], None],
-        left_out: Callable[[str], None],
-    ) -> AbstractContextManager[None]:
-        """Call `heard` after each pass; `left_out` says why where a pass cannot be told."""
-
-
-@runtime_checkable
-class BranchingModel(LanguageModel, Protocol):
-    """A model that tries many next tokens after the prefixes of cached texts in one pass."""
-
-    def branch(
-        self,
-        tokens: Int[Tensor, "batch position branch"],
-        *,
-        past: Any,
-        after: Int[Tensor, " position"],
-        read: Sequence[Site],
-    ) -> Pass:
-        """What is read of token ``[i, j, k]`` after the first ``after[j]`` tokens of text i.
-
-        `past` is what a pass over the texts kept; it is shared by all of their prefixes and stays
-        as it is. A token sees its prefix and itself, none of the others. Values read are ``[batch,
-        position, branch, …]``. Raises `UsageError` where the cache cannot be shared so.
-        """
+    @classmethod
+    def load(cls, name: str, **settings: Any) -> LanguageModel:
+        """The model in a folder, or of that name on the hub."""
 
 
 @runtime_checkable
@@ -147,6 +138,24 @@ class Source(Protocol):
 
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
         """Documents as the model reads them, BOS included where it has one."""
+
+
+@runtime_checkable
+class SizedSource(Source, Protocol):
+    """A source that knows how many documents it gives at most; the plan of a run shows it."""
+
+    @property
+    def documents_wanted(self) -> int:
+        """A setting, as a rule: ``--documents``."""
+
+
+@runtime_checkable
+class TruncatedSource(Source, Protocol):
+    """A source that cuts documents off; those of others may be as long as the model's context."""
+
+    @property
+    def length(self) -> int:
+        """The most tokens after BOS. A setting, as a rule: ``--length``."""
 
 
 @dataclass(frozen=True)
@@ -195,22 +204,28 @@ class Fit:
 
 @runtime_checkable
 class Probe(Protocol):
-    """Group ``sdelens.probes``: a frozen dataclass whose fields are its settings.
+    """Group ``sdelens.probes``: a frozen dataclass whose fields are its settings."""
 
-    `densities` names what it can fit, the default for tokens first and for continuous data last. A
-    probe may have a method ``effort(dim)``, a `sdelens.fitting.baselines.Effort`: how the noise of
-    what it must beat is made. One whose laws look further back than one state says so by an
-    attribute ``looks_back = True``.
-    """
-
-    densities: ClassVar[tuple[str, ...]]
-    density: str
+    densities: ClassVar[tuple[str, ...]] = ("discrete",)
+    """What it can fit, the default for tokens first and for continuous data last."""
+    looks_back: ClassVar[bool] = False
+    """Whether its laws look further back than one state."""
+    density: str = "discrete"
+    """A setting: the one of `densities` that is fitted."""
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         """A new law; the probe stays as it is."""
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Law:
         """The law that was saved with these tensors and this configuration."""
+
+
+@runtime_checkable
+class MatchedProbe(Probe, Protocol):
+    """A probe that says how the noise of its baselines is made, so that they match it."""
+
+    def effort(self, dim: int) -> Any:
+        """A `sdelens.fitting.baselines.Effort` for states of that many dimensions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +243,29 @@ class StackedProbe(Probe, Protocol):
 
     def fit_stack(self, tasks: Sequence[FitTask], *, watch: Watch) -> list[Fit]:
         """A new law for each task, each as if it were fitted alone; all of the same shape."""
+
+
+NEEDS = ("sde", "ensemble", "prompt", "model", "attention")
+"""What an analyzer may need; `sdelens.runs.needs` says how each is satisfied."""
+SCOPES = ("view", "run")
+"""Whether an analyzer is asked about each layer by itself, or once about all of them."""
+Study = TypeVar("Study", contravariant=True)
+"""A `sdelens.fitting.study.Study`."""
+
+
+@runtime_checkable
+class Analyzer(Protocol[Study]):
+    """Group ``sdelens.analyzers``: a frozen dataclass that asks one question of a fitted run."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Those of `NEEDS` without which there is no answer."""
+    wants: ClassVar[frozenset[str]] = frozenset()
+    """Those of `NEEDS` that it uses where they are there."""
+    scope: ClassVar[str] = "view"
+    """One of `SCOPES`."""
+
+    def analyze(self, study: Study, *, seed: int) -> Finding:
+        """The answer, with its error, its figures and their data."""
 
 
 @runtime_checkable

@@ -59,30 +59,19 @@ class Plugin:
         )
 
     def load(self) -> Any:
-        """The class; an error that keeps the cause where it does not import or is of another api.
+        """Import the class; an error that keeps the cause where it does not import.
 
-        Raises `UsageError` where two distributions claim the name.
+        `sdelens.interfaces` also checks what it declares. Raises `UsageError` where two
+        distributions claim the name.
         """
         if self.problem:
             raise UsageError(self.problem)
         try:
-            found = self.get()
+            return self.get()
         except SdelensError:
             raise
         except (Exception, SystemExit) as error:
             raise BrokenPlugin(f"{self} does not load: {type(error).__name__}: {error}") from error
-        self._require_api(getattr(found, "api", 1))
-        return found
-
-    def _require_api(self, written: object) -> None:
-        if written == API:
-            return
-        newer = isinstance(written, int) and written > API
-        remedy = OURS if newer else self.distribution
-        raise BrokenPlugin(
-            f"{self} was written for plugin api {written}, but this sdelens has api {API}: "
-            f"upgrade {remedy}"
-        )
 
 
 @cache
@@ -160,8 +149,3 @@ def plugin(kind: str, name: str) -> Plugin:
     if found.problem:
         raise UsageError(found.problem)
     return found
-
-
-def load(kind: str, name: str) -> Any:
-    """The class of that name."""
-    return plugin(kind, name).load()

@@ -100,9 +100,9 @@ class Figure:
 
     def svg(self) -> str:
         """The figure as SVG, drawn by the reporter of figures."""
-        from sdelens.registry import load
+        from sdelens.registry import plugin
 
-        drawn: str = load("reporter", "figures")().svg(self)
+        drawn: str = plugin("reporter", "figures").load()().svg(self)
         return drawn
 
 
@@ -122,7 +122,6 @@ class Strip:
 class Finding:
     """What an analyzer found in one view of a run."""
 
-    analyzer: str
     view: str
     headline: str
     reading: str
@@ -133,15 +132,20 @@ class Finding:
     strips: tuple[Strip, ...] = ()
     prompt: str | None = None
     settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    """Those of the analyzer; a run sets them when it asks."""
+    """Those of the analyzer; set by who asks it, as is `analyzer`, its name."""
+    analyzer: str = ""
 
     def __repr__(self) -> str:
-        return f"<{self.analyzer} {self.view}: {self.headline}>"
+        return f"<{self.title}: {self.headline}>"
+
+    @property
+    def title(self) -> str:
+        """The analyzer's name, where it is known, and the view."""
+        return f"{self.analyzer} {self.view}".strip()
 
     def _repr_html_(self) -> str:
         """In a notebook: the finding's part of a report, in a frame of its own."""
-        title = f"{self.analyzer} {self.view}"
-        return Report(title=title, verdict=(), findings=(self,))._repr_html_()
+        return Report(title=self.title, verdict=(), findings=(self,))._repr_html_()
 
     def to_pandas(self, what: Literal["estimates", "tokens"] = "estimates") -> "DataFrame":
         """Its estimates as a table, or its values token by token; arrays are tensors anyway.
@@ -156,7 +160,7 @@ class Finding:
             columns = [each.name for each in fields(Estimate)]
             return DataFrame([asdict(each) for each in self.estimates], columns=columns)
         if not self.strips:
-            raise UsageError(f"{self.analyzer} gives no values token by token here")
+            raise UsageError(f"{self.title} has no values token by token")
         first = self.strips[0].tokens
         shared = {strip.name: strip.values for strip in self.strips if strip.tokens == first}
         return DataFrame({"token": first, **shared})
@@ -195,9 +199,9 @@ class Report:
 
     def _repr_html_(self) -> str:
         """In a notebook: the page, in a frame of its own."""
-        from sdelens.registry import load
+        from sdelens.registry import plugin
 
-        page = escape(load("reporter", "html")().page(self))
+        page = escape(plugin("reporter", "html").load()().page(self))
         return f'<iframe srcdoc="{page}" style="{FRAME}" onload="{GROWN}"></iframe>'
 
 

@@ -55,17 +55,11 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
     for name, value in settings.items():
         if name not in known:
             raise UnknownName.among(f"setting of {label}", name, known)
-        if not _fits(value, hints[name]):
+        if not fits(value, hints[name]):
             raise UsageError(f"{label}.{name} must be {named(hints[name])}, got {value!r}")
         fitting[name] = float(value) if hints[name] is float else value
     with blamed(label):
-        built = plugin(**fitting)
-    choices = getattr(plugin, "densities", None)  # those of a probe
-    density = getattr(built, "density", None)
-    if choices and density not in choices:
-        listed = " or ".join(map(repr, choices))
-        raise UsageError(f"{label}.density must be {listed}, got {density!r}")
-    return built
+        return plugin(**fitting)
 
 
 def named(hint: Any) -> str:
@@ -75,12 +69,15 @@ def named(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type: a class, a Literal, a union, a tuple or set of one type."""
     origin = get_origin(hint)
     if origin is Literal:
         return value in get_args(hint)
     if origin in (Union, UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
+        return any(fits(value, option) for option in get_args(hint))
+    if origin in (tuple, frozenset):
+        return isinstance(value, origin) and all(fits(v, get_args(hint)[0]) for v in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:

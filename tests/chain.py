@@ -31,6 +31,11 @@ class Chain:
     c: float = 0.2
     heat: float = 1.0
 
+    library, device = "", torch.device("cpu")
+
+    def hooked(self):
+        return False
+
     @property
     def card(self):
         return ModelCard(

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from sdelens.registry import load
+from sdelens.interfaces import load
 
 SHORT = {
     "exponents": 2,

@@ -36,6 +36,11 @@ class Loud(Noise):
 class Closed:
     """A model whose adapter reads no attention and runs without gradients."""
 
+    library, device = "", torch.device("cpu")
+
+    def hooked(self):
+        return False
+
     def __init__(self, model):
         self.model, self.card = model, model.card
         self.encode, self.decode, self.untrained = model.encode, model.decode, model.untrained

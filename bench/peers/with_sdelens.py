@@ -4,9 +4,9 @@ import torch
 from worker import work
 
 import sdelens
+from sdelens.interfaces import load
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import ignore_epoch
-from sdelens.registry import load
 
 PATHS = 100
 PROBES = {name: load("probe", name) for name in ("linear", "neural")}

@@ -28,11 +28,13 @@ def check(
     files: PluginFiles = None,
 ) -> None:
     """Check that a plugin keeps the promises of its kind; a broken one is exit 6, with a list."""
+    from sdelens.interfaces import checked
+
     use(files)
     found = chosen(target, kind)
     settings = parse_assignments(set_ or [])
     for plugin in found:
-        made = plugin.load()
+        made = checked(plugin)
         label = plugin.name if plugin.kind == "analyzer" else plugin.kind
         one = build(made, settings.pop(label, {}), plugin.name)
         verdict(plugin, one, {"recovers": False} if no_recovery else {})

@@ -31,8 +31,9 @@ from sdelens_cli.validate import validate
 
 INTERRUPTED = 130
 OURS = re.compile(
-    r"importlib|sdelens.(errors|registry|registering|settings|runs.(reporting|engine|run)"
-    r"|fitting.(fitting|contest)|estimation.ensemble|testing.(validation|recovery))\.py$"
+    r"importlib|sdelens.(errors|registry|registering|interfaces|settings"
+    r"|runs.(reporting|left_out|engine|run)|fitting.(fit|comparison)|estimation.ensemble"
+    r"|testing.(validation|recovery))\.py$"
 )
 """Files whose steps say nothing about a plugin."""
 # the root of usage errors in the click that typer uses, which some versions bring themselves

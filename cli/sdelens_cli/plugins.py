@@ -76,14 +76,16 @@ def info(
 
 def about(plugin: Plugin) -> dict[str, Any]:
     """What an imported plugin says of itself."""
-    kept = plugin.load()
+    from sdelens.declarations import class_attributes
+    from sdelens.interfaces import REQUIRED, api_of, checked
+
+    kept = checked(plugin)
     said = {
         name: sorted(value) if isinstance(value, frozenset) else value
-        for name in ("needs", "wants", "scope", "densities")
-        if isinstance(value := getattr(kept, name, None), str | tuple | frozenset)
+        for name, value in class_attributes(kept, REQUIRED[plugin.kind]).items()
     }
     return row(plugin) | {
-        "api": getattr(kept, "api", 1),
+        "api": api_of(kept),
         "file": getfile(kept),
         "about": getdoc(kept) or "",
         **said,

@@ -50,7 +50,7 @@ def reproduce(
     chosen = TextOptions(texts, column=column, documents=documents, length=length)
     job = Job.of({"model": absolute(model), "layers": layer, "seed": seed} | chosen.source())
 
-    from sdelens.registry import load
+    from sdelens.interfaces import load
     from sdelens.runs.engine import execute
     from sdelens.runs.reproduction import reproduce as remake
     from sdelens_cli.screen import Screen

@@ -61,6 +61,7 @@ COLUMNS = (
     TimeRemainingColumn(compact=True),
     TextColumn("[dim]{task.fields[remark]}"),
 )
+UNKNOWN = "unknown"
 SHORT = (SpinnerColumn(), TextColumn("{task.description}"))
 
 
@@ -176,16 +177,17 @@ class Screen:
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """What the plan panel says, line by line."""
     model, free = plan.model, size(plan.disk_free_bytes)
+    states = UNKNOWN if plan.disk_bytes is None else f"at most {size(plan.disk_bytes)} of states"
     return [
         ("model", f"{model.name} @ {model.revision[:12]}, {model.blocks} blocks, d {model.width}"),
         ("weights", f"{model.fingerprint[:12]} ({model.weights}, {model.dtype}) on {plan.device}"),
         ("layers", ", ".join(plan.layers)),
         *([("time", "depth, one path per token")] if plan.axis == "layer" else []),
         ("texts", plan.texts),
-        ("tokens", f"at most {plan.tokens:,}"),
+        ("tokens", UNKNOWN if plan.tokens is None else f"at most {plan.tokens:,}"),
         ("probe", f"{plan.probe}, basis {plan.basis}"),
         ("memory", f"about {size(plan.memory_bytes)}"),
-        ("disk", f"at most {size(plan.disk_bytes)} of states, {free} free"),
+        ("disk", f"{states}, {free} free"),
         ("run", str(plan.folder)),
     ]
 

@@ -16,6 +16,8 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.typing import ExtensionMetadata
 
+from sdelens.declarations import class_attributes
+from sdelens.interfaces import REQUIRED
 from sdelens.registry import KINDS, OURS, Plugin, plugins
 from sdelens.settings import named
 
@@ -29,7 +31,6 @@ ASKED = {
     "analyzer": 'sdelens analyze RUN {name}\nstudy.analyze("{name}")',
     "reporter": "sdelens report RUN --reporter {name}",
 }
-SAID = ("scope", "needs", "wants", "densities")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def missing(plugin: Plugin, section: Section | None) -> list[str]:
 def page(plugin: Plugin, section: Section) -> str:
     """The page of a plugin."""
     kept = plugin.load()
-    listed = [(word, getattr(kept, word, None)) for word in SAID]
+    listed = class_attributes(kept, REQUIRED[plugin.kind]).items()
     parts = [
         f"# {plugin.name}",
         f"```{{eval-rst}}\n{docstring(kept)}\n```",
@@ -142,7 +143,7 @@ def page(plugin: Plugin, section: Section) -> str:
 
 def words(value: Any) -> str:
     """One word or several, as code."""
-    each = [value] if isinstance(value, str) else value
+    each = [str(value)] if isinstance(value, str | bool) else value
     ordered = sorted(each) if isinstance(each, frozenset) else each
     return ", ".join(f"`{word}`" for word in ordered)
 

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError, ran_out
-from sdelens.protocols import BranchingModel, LanguageModel, Site
+from sdelens.model_protocols import BranchingModel
+from sdelens.protocols import LanguageModel, Site
 from sdelens.states.passes import BATCH_TOKENS
 
 States = dict[Site, Float[Tensor, "document position branch dim"]]

@@ -21,7 +21,7 @@ from sdelens.estimation.timed import noise_around, timed_noise
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Gaussian, Kernel, Law, Noise, prefixed
 from sdelens.paths.trajectories import Paths, Trajectories
-from sdelens.protocols import Probe, Watch, ignore_epoch
+from sdelens.protocols import MatchedProbe, Probe, Watch, ignore_epoch
 
 TERMS = {
     "iid": Terms(),
@@ -40,7 +40,7 @@ DOUBT = 16
 class Effort:
     """The noise of the baselines: of the same structure as the fit's, and made with as much work.
 
-    A probe says it by a method ``effort(dim)``; without one the baselines get the defaults.
+    A `MatchedProbe` says it; for others the baselines get the defaults.
     """
 
     noise: NoiseSpec = NoiseSpec()  # noqa: RUF009 (frozen)
@@ -51,8 +51,8 @@ class Effort:
 
 def effort_of(probe: Probe, dim: int) -> Effort:
     """What a probe says of it, or the defaults."""
-    said = getattr(probe, "effort", None)
-    return Effort() if said is None else said(dim)
+    found: Effort = probe.effort(dim) if isinstance(probe, MatchedProbe) else Effort()
+    return found
 
 
 def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMean]:
@@ -174,6 +174,10 @@ class WithConstantNoise(Law):
     def predict(self, past: Trajectories) -> Gaussian:
         t = past.times.expand(past.mask.shape)
         return Gaussian(self.law.predict(past).mean, self.noise(t, past.states))
+
+    @property
+    def constant_noise(self) -> bool:
+        return self.noise.constant
 
     def tensors(self) -> dict[str, Tensor]:
         return prefixed(law=self.law.tensors(), noise=self.noise.tensors())

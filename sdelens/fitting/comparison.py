@@ -21,11 +21,19 @@ from sdelens.fitting.options import FitOptions
 from sdelens.fitting.scores import sink_norm, tally
 from sdelens.laws.law import Law
 from sdelens.laws.resolution import resolution_notes
-from sdelens.laws.sde import SDE, LinearSDE
-from sdelens.laws.timed_noise import StatelessNoise
+from sdelens.laws.sde import SDE
 from sdelens.paths.basis import Basis, BasisSpec, fit_basis
 from sdelens.paths.trajectories import Paths
-from sdelens.protocols import Fit, FitTask, Probe, Tell, Watch, ignore_epoch, ignore_message
+from sdelens.protocols import (
+    Fit,
+    FitTask,
+    MatchedProbe,
+    Probe,
+    Tell,
+    Watch,
+    ignore_epoch,
+    ignore_message,
+)
 from sdelens.seeds import derive
 
 
@@ -126,7 +134,7 @@ def comparisons(
             entry.seen, entry.held, groups, members=options.ensemble, seed=seed
         )
         members = fit_all(alike(probe, fit.law), resamples, watch=progress.epoch)
-        equal = hasattr(probe, "effort") and not _constant(fit.law)
+        equal = isinstance(probe, MatchedProbe) and not fit.law.constant_noise
         rivals = _baselines(
             probe,
             fit.law,
@@ -134,7 +142,7 @@ def comparisons(
             state_dependent=state_dependent and equal,
             watch=progress.baseline_epoch,
         )
-        variants = getattr(fit.law, "variants", {})
+        variants = fit.law.variants
         made.append(
             Comparison(
                 entry.basis,
@@ -156,9 +164,14 @@ def resolution_notes_of(law: Law, paths: Paths) -> tuple[str, ...]:
     return tuple(resolution_notes(law, paths)) if isinstance(law, SDE) else ()
 
 
+def density_of(law: Law, probe: Probe) -> str:
+    """The density of a fit: of an SDE its own, which its probe may have chosen."""
+    return law.density if isinstance(law, SDE) else probe.density
+
+
 def alike(probe: Probe, law: Law) -> Probe:
     """The probe with the density that it chose for a law, so that all members are of one kind."""
-    chosen = getattr(law, "density", probe.density)
+    chosen = density_of(law, probe)
     if chosen == probe.density or chosen not in probe.densities:
         return probe
     return replace(probe, density=chosen)  # type: ignore[type-var]
@@ -167,12 +180,6 @@ def alike(probe: Probe, law: Law) -> Probe:
 def finite(value: float) -> float | None:
     """None where JSON has no number."""
     return value if math.isfinite(value) else None
-
-
-def _constant(law: Law) -> bool:
-    """Whether the noise of a law is known to be the same in all states."""
-    noise = getattr(law, "noise", None)
-    return isinstance(law, LinearSDE) or isinstance(noise, StatelessNoise)
 
 
 def _baselines(

@@ -10,16 +10,16 @@ from numpy import ndarray
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.fitting.comparison import UNOBSERVED, Progress, comparisons
+from sdelens.fitting.comparison import UNOBSERVED, Progress, comparisons, density_of
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.metrics import CONSTANT as CONSTANT
 from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
 from sdelens.fitting.options import FitKeywords, FitOptions, sorted_out, with_options
+from sdelens.interfaces import build_plugin, load, require_declared
 from sdelens.origin import Origin
 from sdelens.paths.split import Split, split
 from sdelens.paths.trajectories import Paths, Trajectories, dt_of, require_transitions
 from sdelens.protocols import FitTask, Probe
-from sdelens.registry import load
 from sdelens.settings import build, described
 
 DEFAULT = FitOptions()
@@ -51,15 +51,16 @@ def fit(
     options = build(FitOptions, sorted_out(fit, probe, keywords), "fit")
     paths = states if isinstance(states, Paths) else _paths(_tensor(states), dt)
     if isinstance(probe, str):
-        kind, chosen = probe, load("probe", probe)
-        density = getattr(chosen, "densities", ("discrete",))[0 if dt is None else -1]
-        built: Probe = build(chosen, {"density": density} | options.probe_settings, kind)
+        kind, densities = probe, load("probe", probe).densities
+        density = densities[0 if dt is None else -1]
+        built: Probe = build_plugin("probe", probe, {"density": density} | options.probe_settings)
     elif options.probe_settings:
         raise UsageError(
             f"settings belong to a probe by name, got {options.probe_settings} beside {probe!r}"
         )
     else:
         kind, built = type(probe).__name__, probe
+        require_declared(probe, "probe", f"the probe {kind}")
     documents = [number for block in paths for number in block.document.tolist()]
     sides = split(documents, seed=options.seed)
     return fit_view(
@@ -154,7 +155,7 @@ def fit_views(
         record = Record(
             probe=kind,
             settings=described(probe),
-            density=getattr(law, "density", probe.density),
+            density=density_of(law, probe),
             dt=dt_of(task.train),
             seed=view.seed,
             history=fought.found.history,

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, TypeVar, get_type_hints
 
 from sdelens.errors import UnknownName, UsageError
 from sdelens.paths.basis_spec import BasisSpec
-from sdelens.registry import load
+from sdelens.registry import plugin
 from sdelens.settings import option
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -78,7 +78,7 @@ def sorted_out(
     known = {name for name in signature(function).parameters if name != "settings"}
     options = {name: value for name, value in keywords.items() if name in known}
     settings = {name: value for name, value in keywords.items() if name not in known}
-    kind = load("probe", probe) if isinstance(probe, str) else probe
+    kind = plugin("probe", probe).load() if isinstance(probe, str) else probe
     if is_dataclass(kind):
         known |= {field.name for field in fields(kind) if field.init}
     for name in settings:

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
 
 from sdelens.fitting.fitted import Fitted
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import Split
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import LanguageModel
-from sdelens.report import Finding
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
 
@@ -58,18 +56,3 @@ class Study:
         """The one view that an analyzer of scope view is given."""
         ((view, viewed),) = self.views.items()
         return view, viewed
-
-
-@runtime_checkable
-class Analyzer(Protocol):
-    """Group ``sdelens.analyzers``: asks one question of a fitted run.
-
-    `needs` holds any of sde, model, attention, prompt, ensemble; `scope` is view, run or runs. An
-    attribute `wants`, a set like `needs`, names what it uses where it is there.
-    """
-
-    needs: ClassVar[frozenset[str]]
-    scope: ClassVar[str]
-
-    def analyze(self, study: Study, *, seed: int) -> Finding:
-        """The answer, with its error, its figures and their data."""

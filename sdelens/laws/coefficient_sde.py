@@ -43,6 +43,10 @@ class CoefficientSDE(SDE):
         return self.euler.noise
 
     @property
+    def constant_noise(self) -> bool:
+        return self.euler.constant_noise
+
+    @property
     def noise_type(self) -> str:
         return self.euler.noise_type
 

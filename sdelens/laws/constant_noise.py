@@ -53,6 +53,10 @@ class ConstantNoise(Noise):
     scale: Scale
 
     @property
+    def constant(self) -> bool:
+        return True
+
+    @property
     def diagonal(self) -> bool:
         """Whether coordinates are independent."""
         return self.scale.independent

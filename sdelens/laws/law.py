@@ -76,6 +76,16 @@ class Law(ABC):
     def tensors(self) -> dict[str, Tensor]:
         """Everything that was fitted, by name: what is saved, and what `restore` is given."""
 
+    @property
+    def variants(self) -> dict[str, "Law"]:
+        """Further laws of the same fit, by name, that are scored beside it."""
+        return {}
+
+    @property
+    def constant_noise(self) -> bool:
+        """Whether its noise is known to be the same in every state."""
+        return False
+
 
 class Mean(ABC):
     """The expectation of the next state given time, state and token."""
@@ -97,6 +107,11 @@ class Mean(ABC):
 class Noise(ABC):
     """The noise of one step given time and state."""
 
+    @property
+    def constant(self) -> bool:
+        """Whether it is known to be the same in every state."""
+        return False
+
     @abstractmethod
     def __call__(self, t: Float[Tensor, "*batch"], x: Float[Tensor, "*batch dim"]) -> Scale:
         """A scale whose covariance is Cov[X'| t, x]."""
@@ -116,6 +131,10 @@ class Kernel(Law):
     def predict(self, past: Trajectories) -> Gaussian:
         t = past.times.expand(past.mask.shape)
         return Gaussian(self.mean(t, past.states, past.tokens), self.noise(t, past.states))
+
+    @property
+    def constant_noise(self) -> bool:
+        return self.noise.constant
 
     def tensors(self) -> dict[str, Tensor]:
         return prefixed(mean=self.mean.tensors(), noise=self.noise.tensors())

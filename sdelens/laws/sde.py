@@ -114,6 +114,10 @@ class KernelSDE(SDE):
         return self.mean(t, x, torch.full_like(t, NO_TOKEN, dtype=torch.long))
 
     @property
+    def constant_noise(self) -> bool:
+        return self.noise.constant
+
+    @property
     def noise_type(self) -> str:
         return "diagonal" if self.diagonal else "general"
 
@@ -141,6 +145,10 @@ class LinearSDE(SDE):
     step_root: Float[Tensor, "dim dim"]
     dt: float
     density: Density = field(default="exact", init=False)
+
+    @property
+    def constant_noise(self) -> bool:
+        return True
 
     @classmethod
     def from_step(

@@ -24,6 +24,10 @@ class TimedNoise(Noise):
     """R; None where coordinates are independent."""
 
     @property
+    def constant(self) -> bool:
+        return True
+
+    @property
     def diagonal(self) -> bool:
         """Whether coordinates are independent."""
         return self.shape is None

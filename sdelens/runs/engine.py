@@ -18,7 +18,7 @@ from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
-from sdelens.protocols import Epoch, LanguageModel, StackedProbe
+from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
 from sdelens.runs.counts import branched_words, counts, without_transition
 from sdelens.runs.folder import clear, require_free, sweep
 from sdelens.runs.in_memory import Given
@@ -145,11 +145,12 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
 
 
 def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
-    seed, wanted = task.job.seed, getattr(task.source, "documents_wanted", None)
+    seed, source = task.job.seed, task.source
+    wanted = source.documents_wanted if isinstance(source, SizedSource) else None
     collected = []
     reading = blamed(f"the source {task.job.source}")
     with watcher.stage("texts", wanted, "documents") as done, reading:
-        for document in task.source.documents(run.model, seed=derive(seed, "source")):
+        for document in source.documents(run.model, seed=derive(seed, "source")):
             collected.append(document)
             done(1)
     documents = Documents.of(collected)
@@ -225,7 +226,7 @@ def _fit(
     """Fit and score some views together, and write them."""
     clock = time.perf_counter()
     name = ", ".join(map(str, views))
-    with watcher.stage(f"fit {name}", getattr(task.probe, "epochs", None), "epochs") as done:
+    with watcher.stage(f"fit {name}", None, "epochs") as done:
 
         def watch(epoch: Epoch) -> None:
             loss = epoch.validation.get("diffusion", torch.nan)
@@ -259,7 +260,7 @@ def _fit(
 
 def _view_task(run: Run, view: View, steps: BranchedTransitions | None) -> ViewTask:
     """The paths of a view, where they are fitted, and its seed."""
-    device = getattr(run.model, "device", torch.device("cpu"))
+    device = run.model.device
     paths, test = (moved(p, device) for p in (run.recording.view(view), run.test_paths(view)))
     seed = derive(run.job.seed, "fit", view)
     learned = moved(steps.recording.view(view), device) if steps else None

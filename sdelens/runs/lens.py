@@ -9,9 +9,10 @@ from typing import Any, Unpack
 
 from sdelens.errors import UsageError
 from sdelens.fitting.options import FitKeywords, sorted_out, with_options
+from sdelens.model_protocols import Listener
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
-from sdelens.protocols import LanguageModel, Listener
+from sdelens.protocols import LanguageModel
 from sdelens.runs.engine import execute
 from sdelens.runs.in_memory import GIVEN, Given, Texts, documents_given
 from sdelens.runs.job import CHOICES, Job

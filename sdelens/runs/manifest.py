@@ -1,12 +1,9 @@
 """What a run's manifest.json says: how it came about, and nothing that its results depend on."""
 
-import inspect
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +15,7 @@ from sdelens.protocols import LanguageModel
 from sdelens.registry import Plugin, plugin, plugins
 from sdelens.runs.job import Job
 from sdelens.runs.run import SCHEMA, Run
+from sdelens.runs.source_digest import source_digest
 
 PACKAGES = ("sdelens", "torch", "transformers", "transformer-lens", "torchsde", "safetensors")
 
@@ -39,7 +37,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
         "versions": dict(_versions()),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": str(getattr(model, "device", "cpu")),
+        "device": str(model.device),
         "threads": torch.get_num_threads(),
         "plugins": [_described(found) for found in used if found],
         "timings": {},
@@ -51,21 +49,14 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def _described(found: Plugin) -> dict[str, str | None]:
-    """Whose a plugin is, and the hash of the file that it came from."""
+    """Whose a plugin is, and the hash of its source."""
     return {
         "kind": found.kind,
         "name": found.name,
         "distribution": found.distribution,
         "version": found.version,
-        "sha256": found.sha256 or _digest_of(found),
+        "sha256": source_digest(found),
     }
-
-
-def _digest_of(found: Plugin) -> str | None:
-    try:
-        return sha256(Path(inspect.getfile(found.load())).read_bytes()).hexdigest()
-    except (OSError, TypeError):  # a class without a file: of an interpreter's session
-        return None
 
 
 def note_plugins(run: Run, used: Iterable[tuple[str, str]]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
+from sdelens.interfaces import load
 from sdelens.protocols import LanguageModel
-from sdelens.registry import plugin
 from sdelens.report import Figure, Finding, Report
 from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run, require_free
 from sdelens.runs.hub import pushed
@@ -62,10 +62,10 @@ class OpenStudy(Study):
         model = self.held() if self.held else None
         if model is not None:
             self.run.require_same(model)
-        alone = getattr(plugin("analyzer", name).load(), "scope", None) == "view"
+        alone = load("analyzer", name).scope == "view"
         view = self._view(layer) if alone or layer is not None else None
         asked = {name: settings}
-        with own_random_state(getattr(model, "device", "cpu")):  # a hook of the model may draw
+        with own_random_state(model.device if model else "cpu"):  # a hook of the model may draw
             (finding,), _ = analyze(self.run, [name], prompt=prompt, settings=asked, view=view)
         return finding
 

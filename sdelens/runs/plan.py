@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sdelens.origin import ModelCard
-from sdelens.protocols import LanguageModel, Source
+from sdelens.protocols import LanguageModel, SizedSource, Source, TruncatedSource
 from sdelens.runs.in_memory import GIVEN
 from sdelens.runs.job import Job
 from sdelens.states.sites import resolve_layers
@@ -20,10 +20,11 @@ class Plan:
     device: str
     layers: tuple[str, ...]
     texts: str
-    tokens: int
+    tokens: int | None
+    """None where the source does not know how many documents it has."""
     memory_bytes: int
-    disk_bytes: int
-    """Captured states, in the cache or in a temporary folder."""
+    disk_bytes: int | None
+    """Captured states, in the cache or in a temporary folder; None as `tokens`."""
     disk_free_bytes: int
     folder: Path
     probe: str
@@ -35,18 +36,21 @@ def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache:
     """The plan of a job whose model is there already; `cache` is where its states will lie."""
     card = model.card
     layers = resolve_layers(job.recorded, card.blocks, card.name)
-    documents = int(getattr(source, "documents_wanted", 0))
-    length = min(int(getattr(source, "length", card.context)), card.context - 1)
+    documents = source.documents_wanted if isinstance(source, SizedSource) else None
+    length = source.length if isinstance(source, TruncatedSource) else card.context
+    length = min(length, card.context - 1)
+    tokens = None if documents is None else documents * length
+    each = 4 * card.width * len(layers) * job.kept
     weights = card.width * (12 * card.blocks * card.width + card.vocabulary)
     pool = 4 * 64 * length * card.width  # shards that are shuffled together
     return Plan(
         model=card,
-        device=str(getattr(model, "device", "cpu")),
+        device=str(model.device),
         layers=tuple(map(str, layers)),
         texts=described_texts(job, documents),
-        tokens=documents * length,
+        tokens=tokens,
         memory_bytes=600 * 2**20 + 4 * (weights + (3 + len(layers)) * pool),
-        disk_bytes=4 * documents * length * card.width * len(layers) * job.kept,
+        disk_bytes=None if tokens is None else tokens * each,
         disk_free_bytes=free_disk(cache),
         folder=folder,
         probe=described_probe(job),
@@ -62,7 +66,7 @@ def described_probe(job: Job) -> str:
     return f"{job.probe}{ensemble}{branches}"
 
 
-def described_texts(job: Job, documents: int) -> str:
+def described_texts(job: Job, documents: int | None) -> str:
     """Where the texts come from, in words."""
     settings: dict[str, Any] = dict(job.source_settings)
     if job.source == "sampled":
@@ -71,7 +75,7 @@ def described_texts(job: Job, documents: int) -> str:
     if job.source == GIVEN:
         return f"{documents} given in Python"
     whence = settings.get("path") or settings.get("name") or job.source
-    return f"up to {documents} of {whence}" if documents else f"all of {whence}"
+    return f"all of {whence}" if documents is None else f"up to {documents} of {whence}"
 
 
 def free_disk(folder: Path) -> int:

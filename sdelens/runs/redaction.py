@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from sdelens.runs.folder import MANIFEST
+from sdelens.runs.left_out import TRACEBACK
 from sdelens.store import read_json, write_json, write_text
 
 
 def redact(copy: Path, run: Path) -> None:
     """Reduce files and folders of the machine to their names in the copy of a run's files.
 
-    The report, which is made from them, and the version of the operating system are left out.
+    The report, which is made from them, tracebacks of analyzers, and the version of the operating
+    system are left out.
     """
-    (copy / "report.html").unlink(missing_ok=True)
+    for file in (copy / "report.html", *copy.rglob(TRACEBACK)):
+        file.unlink(missing_ok=True)
     manifest = read_json(copy / MANIFEST)
     system = str(manifest["platform"]).partition("-")[0]
     write_json(copy / MANIFEST, manifest | {"platform": system})

@@ -1,41 +1,34 @@
 """From a run to its analyses and its report."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sdelens.errors import (
-    BrokenPlugin,
-    OutOfMemory,
-    SdelensError,
-    UsageError,
-    blamed,
-    disk_is_full,
-)
+from sdelens.errors import BrokenPlugin, blamed
 from sdelens.evidence.verdict import verdict
-from sdelens.fitting.study import Analyzer, Study
-from sdelens.laws.sde import SDE
-from sdelens.protocols import Reporter
-from sdelens.registry import load, plugin, plugins
+from sdelens.fitting.study import Study
+from sdelens.interfaces import build_plugin, load
+from sdelens.protocols import NEEDS, Analyzer, Reporter
+from sdelens.registry import plugins
 from sdelens.report import Finding, Report, Table
 from sdelens.runs.findings import load_finding, save_finding
+from sdelens.runs.left_out import TRACEBACK, LeftOut
 from sdelens.runs.manifest import note_plugins
+from sdelens.runs.needs import MODEL, require_needs
 from sdelens.runs.provenance import law_words, layer_words, provenance
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import score_table
 from sdelens.seeds import derive
-from sdelens.settings import build, described
+from sdelens.settings import described
 from sdelens.states.recording import View
 from sdelens.store import read_json, write_json
 
 Watch = Callable[[str, str], None]
-MODEL = {"model", "attention", "prompt"}
-"""Needs that take the model itself."""
-SCOPES = ("view", "run", "runs")
+USES_MODEL = {"model", "attention", "prompt"}
+"""Needs for which the model is loaded."""
 FAILURES = "analysis/left_out.json"
 FIGURES = ("reporter", "figures")
 """The plugin that draws the figures beside each finding."""
@@ -57,43 +50,78 @@ def analyze(
     With a `view` they are asked about that one only.
 
     An analyzer that was named, or given settings, and cannot answer is an error; another one is
-    left out, and the reason given back beside the findings.
+    left out, and the reason given back beside the findings. One that fails stops no other.
     """
-    asked_for = {*names, *(settings or {})}
-    left_out: dict[str, str] = {}
-    chosen: dict[str, Analyzer] = {}
+    own, left_out = settings or {}, LeftOut(frozenset((*names, *(settings or {}))))
+    chosen: dict[str, Analyzer[Study]] = {}
     for name in names or plugins("analyzer"):
-        with _tolerant(name, left_out, named=name in asked_for):
-            chosen[name] = _analyzer(name, settings or {})
-    needing = {name for name, a in chosen.items() if MODEL & set(a.needs)}
-    wanted = needing or any(MODEL & set(getattr(a, "wants", ())) for a in chosen.values())
-    study = run.study(None)
-    with _tolerant("the model", left_out, named=bool(prompt or needing & asked_for)):
-        study = run.study(prompt, with_model=bool(wanted))
-    study = study if view is None else study.only(view)
-    asked: list[tuple[str, Study]] = []
-    for name, analyzer in chosen.items():
-        for part in _parts(analyzer, study):
-            with _tolerant(_label(name, part), left_out, named=name in asked_for):
-                require_needs(analyzer, name, part)
-                asked.append((name, part))
+        with left_out.unless(name, named=name in left_out.named), blamed(f"the analyzer {name}"):
+            chosen[name] = build_plugin("analyzer", name, own.get(name, {}))
     findings: list[Finding] = []
-    used: dict[tuple[str, str], None] = {}
-    for name, part in asked:
+    for name, part in _ready(run, chosen, left_out, prompt, view):
         watch(name, _where(part))
-        with _tolerant(_label(name, part), left_out, named=name in asked_for):
+        folder = analysis_folder(run, name, _where(part), part.prompt)
+        named = name in left_out.named
+        with left_out.unless(_label(name, part), named=named, folder=folder):
             seed = derive(run.job.seed, "analyze", name, _where(part))
-            found = chosen[name].analyze(part, seed=seed)
-            require_own(found, name)
-            finding = replace(found, settings=described(chosen[name]))
+            finding = finding_of(chosen[name], name, part, seed=seed)
             write_finding(run, finding)
+            (folder / TRACEBACK).unlink(missing_ok=True)
             findings.append(finding)
-            used["analyzer", name] = None
     if not names:
-        write_json(run.folder / FAILURES, left_out)
-    if used:
+        write_json(run.folder / FAILURES, left_out.reasons)
+    if used := dict.fromkeys(("analyzer", finding.analyzer) for finding in findings):
         note_plugins(run, [*used, FIGURES])
-    return tuple(findings), left_out
+    left_out.raise_broken()
+    return tuple(findings), left_out.reasons
+
+
+def _ready(
+    run: Run,
+    chosen: Mapping[str, Analyzer[Study]],
+    left_out: LeftOut,
+    prompt: str | None,
+    view: View | None,
+) -> list[tuple[str, Study]]:
+    """Who can be asked about what: needs are checked, those of the model once it is loaded."""
+    study = replace(run.study(), prompt=prompt)
+    study = study if view is None else study.only(view)
+    every = [(name, part) for name, one in chosen.items() for part in _parts(one, study)]
+    asked = _meeting(every, chosen, left_out, [need for need in NEEDS if need not in MODEL])
+    needing = [name for name, _ in asked if chosen[name].needs & USES_MODEL]
+    model = study.model
+    if prompt or needing or any(chosen[name].wants & USES_MODEL for name, _ in asked):
+        required = bool(prompt or left_out.named.intersection(needing))
+        with left_out.unless("the model", named=required), blamed("the model"):
+            model = run.model
+    return _meeting(
+        [(n, replace(part, model=model)) for n, part in asked], chosen, left_out, MODEL
+    )
+
+
+def _meeting(
+    parts: Iterable[tuple[str, Study]],
+    chosen: Mapping[str, Analyzer[Study]],
+    left_out: LeftOut,
+    needs: Collection[str],
+) -> list[tuple[str, Study]]:
+    """Those whose needs are met."""
+    ready = []
+    for name, part in parts:
+        with left_out.unless(_label(name, part), named=name in left_out.named):
+            require_needs(chosen[name], name, part, needs)
+            ready.append((name, part))
+    return ready
+
+
+def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int) -> Finding:
+    """What an analyzer finds, with its name and its settings."""
+    found = analyzer.analyze(study, seed=seed)
+    if not isinstance(found, Finding):
+        raise BrokenPlugin(
+            f"the analyzer {name} must give a Finding, it gave {type(found).__name__}"
+        )
+    return replace(found, analyzer=name, settings=described(analyzer))
 
 
 def write_report(run: Run, reporter: str = "html") -> Path:
@@ -111,20 +139,7 @@ def render(report: Report, folder: Path, reporter: str) -> Path:
         return chosen.render(report, folder)
 
 
-@contextmanager
-def _tolerant(label: str, left_out: dict[str, str], *, named: bool) -> Iterator[None]:
-    """What goes wrong is an error for an analyzer that was named, else noted with its reason."""
-    try:
-        with blamed(f"the analyzer {label}") if named else nullcontext():
-            yield
-    except Exception as error:
-        if named or isinstance(error, OutOfMemory) or disk_is_full(error):
-            raise
-        known = isinstance(error, SdelensError)
-        left_out[label] = str(error) if known else f"{type(error).__name__}: {error}"
-
-
-def _parts(analyzer: Analyzer, study: Study) -> list[Study]:
+def _parts(analyzer: Analyzer[Study], study: Study) -> list[Study]:
     """What an analyzer is asked about, one after the other."""
     return [study.only(view) for view in study.views] if analyzer.scope == "view" else [study]
 
@@ -137,49 +152,15 @@ def _label(name: str, study: Study) -> str:
     return f"{name} {_where(study)}"
 
 
-def _analyzer(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Analyzer:
-    """One that can be asked; what is read of it outside of its own work is checked here."""
-    built = build(plugin("analyzer", name).load(), settings.get(name, {}), name)
-    if not isinstance(built, Analyzer) or built.scope not in SCOPES:
-        raise BrokenPlugin(
-            f"the analyzer {name} must have needs, analyze, and a scope of {', '.join(SCOPES)}; "
-            f"its scope is {getattr(built, 'scope', None)!r}"
-        )
-    frozenset(built.needs), frozenset(getattr(built, "wants", ()))  # raises for what is no set
-    return built
-
-
-def require_needs(analyzer: Analyzer, name: str, study: Study) -> None:
-    """An error where the study has not what the analyzer needs; before any work."""
-    if "prompt" in analyzer.needs and not study.prompt:
-        raise UsageError(f'the analyzer {name} needs a prompt: add --prompt "…"')
-    if "model" in analyzer.needs and study.model is None:
-        raise UsageError(f"the analyzer {name} needs the model of the run, which is not here")
-    for view, viewed in study.views.items():
-        if "sde" in analyzer.needs and not isinstance(viewed.fitted.law, SDE):
-            raise UsageError(
-                f"the analyzer {name} needs an SDE, but the fit of {view} by "
-                f"{viewed.fitted.record.probe!r} is no SDE"
-            )
-
-
-def require_own(finding: Finding, name: str) -> None:
-    """An error where there is no finding, or it would be kept as another analyzer's."""
-    if not isinstance(finding, Finding):
-        raise BrokenPlugin(
-            f"the analyzer {name} must give a Finding, it gave {type(finding).__name__}"
-        )
-    if finding.analyzer != name:
-        raise BrokenPlugin(
-            f"the analyzer {name} calls itself {finding.analyzer!r} in its finding, "
-            f"which would be kept as that one's: give Finding({name!r}, …)"
-        )
-
-
 def finding_folder(run: Run, finding: Finding) -> Path:
+    """Where a finding lies."""
+    return analysis_folder(run, finding.analyzer, finding.view, finding.prompt)
+
+
+def analysis_folder(run: Run, analyzer: str, view: str, prompt: str | None) -> Path:
     """analysis/<analyzer>/<view>, with a hash of the prompt where there was one."""
-    suffix = f"-{sha256(finding.prompt.encode()).hexdigest()[:8]}" if finding.prompt else ""
-    return run.folder / "analysis" / finding.analyzer / f"{finding.view}{suffix}"
+    suffix = f"-{sha256(prompt.encode()).hexdigest()[:8]}" if prompt else ""
+    return run.folder / "analysis" / analyzer / f"{view}{suffix}"
 
 
 def write_finding(run: Run, finding: Finding) -> None:

@@ -7,9 +7,9 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
+from sdelens.interfaces import load
 from sdelens.language.prompt import QUESTION
 from sdelens.protocols import Reporter
-from sdelens.registry import load
 from sdelens.report import Finding, Report
 from sdelens.runs.findings import load_finding
 from sdelens.runs.reporting import analyze, finding_folder, report_of

@@ -10,13 +10,13 @@ import torch
 from sdelens.errors import UnknownName, UsageError
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study, Viewed
+from sdelens.interfaces import load as load_plugin
 from sdelens.models import language_model
 from sdelens.origin import ModelCard
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import Split, first_new
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import LanguageModel, Site
-from sdelens.registry import load as load_plugin
 from sdelens.registry import plugins as known_plugins
 from sdelens.runs.folder import MANIFEST, holds_run
 from sdelens.runs.job import Job

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 
 from sdelens.errors import UsageError
+from sdelens.interfaces import build_plugin
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import LEAST
-from sdelens.protocols import Probe, Source
-from sdelens.registry import plugin
+from sdelens.protocols import Probe, SizedSource, Source
 from sdelens.runs.in_memory import GIVEN, GivenSource
 from sdelens.runs.job import Job
-from sdelens.settings import build, described
+from sdelens.settings import described
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,16 @@ class Task:
     def of(cls, job: Job, documents: Documents | None = None) -> "Task":
         """All that can be checked without a model: names, settings, forms."""
         source = source_of(job, documents)
-        probe = build(plugin("probe", job.probe).load(), job.probe_settings, job.probe)
-        if job.target == "branched" and getattr(probe, "looks_back", False):
+        probe: Probe = build_plugin("probe", job.probe, job.probe_settings)
+        if job.target == "branched" and probe.looks_back:
             raise UsageError(
                 f"--target branched gives single steps, but the probe {job.probe} looks further "
                 "back: choose another --probe, or leave --target out"
             )
-        wanted = getattr(source, "documents_wanted", LEAST)
-        if wanted < LEAST:
+        if isinstance(source, SizedSource) and source.documents_wanted < LEAST:
             raise UsageError(
                 f"at least {LEAST} documents are needed, so that some can be held out, got "
-                f"{wanted}: give a larger --documents"
+                f"{source.documents_wanted}: give a larger --documents"
             )
         if documents is None:
             job = replace(job, source_settings=described(source))
@@ -51,5 +50,5 @@ def source_of(job: Job, documents: Documents | None) -> Source:
             "the texts of this job were given in Python, where it can be fitted again: name "
             "others with --texts or --dataset"
         )
-    source: Source = build(plugin("source", job.source).load(), job.source_settings, job.source)
+    source: Source = build_plugin("source", job.source, job.source_settings)
     return source

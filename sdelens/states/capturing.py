@@ -66,9 +66,8 @@ def origin_of(
 ) -> Origin:
     """Everything that determines the states of these documents at these sites."""
     bos = model.card.bos
-    hooked = getattr(model, "hooked", False)
     return Origin(
-        model=live(model.card) if hooked else model.card,
+        model=live(model.card) if model.hooked() else model.card,
         hook=" ".join(map(str, sites)),
         skip_first=skip_first,
         bos_prepended=bos is not None and bool((documents.padded()[:, 0] == bos).all()),
@@ -108,7 +107,7 @@ def record(
     folder = temporary.folder if temporary else place.with_name(f".{key}-{uuid4().hex}.tmp")
     states = _shards(model, documents, sites, skip_first, batch_tokens, watch)
     try:
-        with own_random_state(getattr(model, "device", "cpu")):  # a user's hook may draw
+        with own_random_state(model.device):  # a user's hook may draw
             shards = _write_shards(states, folder)
         recording = Recording(folder, origin, tuple(sites), shards, temporary)
         recording.write_index()

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sdelens.errors import UsageError
+from sdelens.model_protocols import ForwardRecord, Listener
 from sdelens.origin import Origin, live
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
-from sdelens.protocols import ForwardRecord, Listener, Site
+from sdelens.protocols import Site
 from sdelens.states.recording import Recording, Shard, Temporary, shard_file
 
 SHARD = 64

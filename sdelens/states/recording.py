@@ -134,7 +134,8 @@ class Recording:
         """The paths of one site, or through all of them; an int is the output of that block."""
         if isinstance(view, View) and view.axis == "layer":
             return self.depth()
-        site = Site("block", view) if isinstance(view, int) else getattr(view, "site", view)
+        site = Site("block", view) if isinstance(view, int) else view
+        site = site.site if isinstance(site, View) else site
         if site not in self.sites:
             known = ", ".join(map(str, self.sites))
             raise UsageError(f"{site} was not captured: this recording holds {known}")

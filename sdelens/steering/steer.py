@@ -45,7 +45,7 @@ def steer(
     skipped = 1 if fitted.origin is None else fitted.origin.skip_first
     writer = Writer(own, _site(fitted, own, layer), fitted.law, fitted.basis, skipped)
     writer = replace(writer, temperature=temperature)
-    with own_random_state(getattr(own, "device", "cpu")):  # a hook of the model may draw
+    with own_random_state(own.device):  # a hook of the model may draw
         return steered_text(writer, prompt, steering, tokens=tokens, seed=seed)
 
 

@@ -1,13 +1,13 @@
 """Conformance checks for built-in and third-party plugins.
 
->>> from sdelens.registry import load
+>>> from sdelens.interfaces import load
 >>> check_probe(load("probe", "linear")())
 """
 
 from typing import Any
 
-from sdelens.fitting.study import Analyzer
-from sdelens.protocols import Probe, Source
+from sdelens.fitting.study import Study
+from sdelens.protocols import Analyzer, Probe, Source
 from sdelens.testing.analyzer_promises import ANALYZER, Asked
 from sdelens.testing.probe_promises import PROBE, a_known_process_is_recovered
 from sdelens.testing.promises import require_kept
@@ -26,7 +26,7 @@ def check_probe(probe: Probe, *, recovers: bool = True) -> None:
     require_kept(probe, "a probe", promises, Trial.of(probe))
 
 
-def check_analyzer(analyzer: Analyzer) -> None:
+def check_analyzer(analyzer: Analyzer[Study]) -> None:
     """Raise an `AssertionError` that lists every violated requirement of `Analyzer`.
 
     The analyzer runs about six times on linear fits to 42 short texts of a two-block model.

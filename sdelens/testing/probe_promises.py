@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load, save
 
 from sdelens.errors import SdelensError
+from sdelens.fitting.comparison import density_of
 from sdelens.laws.law import Gaussian
 from sdelens.laws.scale import FullScale
 from sdelens.laws.sde import SDE
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Probe
 from sdelens.settings import described
 from sdelens.testing.promises import Untouched, random_state, require_settings
 from sdelens.testing.trial import Trial, alike, covariances, near, own
@@ -20,7 +20,7 @@ from sdelens.testing.trial import Trial, alike, covariances, near, own
 def settings_are_fields_of_a_frozen_dataclass(trial: Trial) -> None:
     """Settings are JSON scalars, and building from them gives the same probe."""
     probe = trial.probe
-    require_settings(probe, Probe, "densities, density, fit and restore")
+    require_settings(probe, "probe")
     assert probe.density in probe.densities, f"{probe.density!r} is none of {probe.densities}"
 
 
@@ -48,7 +48,7 @@ def laws_are_finite_tensors_without_gradients(trial: Trial) -> None:
 def saved_laws_predict_the_same(trial: Trial) -> None:
     """A restored law predicts bit-identically."""
     config = {
-        "density": getattr(trial.law, "density", trial.probe.density),
+        "density": density_of(trial.law, trial.probe),
         "settings": described(trial.probe),
         "dt": 0.1,
     }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module
 
 from sdelens.fitting.study import Study
+from sdelens.interfaces import api_of, problems_of
 from sdelens.protocols import LanguageModel
 from sdelens.registry import API
 from sdelens.settings import build, described
@@ -51,13 +52,14 @@ def _where(plugin: object, error: Exception) -> str:
     return f" ({file}, line {lines[-1]})" if file and lines else ""
 
 
-def require_settings(plugin: Any, protocol: type, needed: str) -> None:
-    """Require a frozen dataclass with JSON scalars as fields that survives a round trip."""
-    assert isinstance(plugin, protocol), f"{needed} are needed"
+def require_settings(plugin: Any, kind: str) -> None:
+    """Require all declared members, and a frozen dataclass whose fields survive JSON."""
+    lacking = list(problems_of(plugin, kind))
+    assert not lacking, f"it {'; it '.join(lacking)}"
     assert is_dataclass(plugin), "a dataclass is needed"
     parameters: Any = getattr(type(plugin), "__dataclass_params__", None)
     assert parameters.frozen, "frozen=True is needed"
-    assert getattr(plugin, "api", 1) == API, f"this sdelens has api {API}"
+    assert api_of(plugin) == API, f"this sdelens has api {API}"
     settings = described(plugin)
     for name, value in settings.items():
         assert isinstance(value, str | int | float | None), f"{name} is a {type(value).__name__}"

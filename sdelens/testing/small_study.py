@@ -10,6 +10,7 @@ from torch import Tensor
 from sdelens.fitting.fit import fit_view
 from sdelens.fitting.options import FitOptions
 from sdelens.fitting.study import Study, Viewed
+from sdelens.interfaces import load
 from sdelens.paths.split import Split
 from sdelens.paths.trajectories import (
     NO_TOKEN,
@@ -19,7 +20,6 @@ from sdelens.paths.trajectories import (
     dt_of,
     shuffled,
 )
-from sdelens.registry import load
 from sdelens.seeds import generator
 from sdelens.states.capturing import documents_of, record, sites_of
 from sdelens.states.recording import View

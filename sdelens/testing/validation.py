@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import Any
 
 from sdelens.errors import BrokenPlugin, SdelensError, UsageError, blamed
+from sdelens.interfaces import load
 from sdelens.protocols import Probe
-from sdelens.registry import load
 from sdelens.settings import build
 from sdelens.testing import systems as all_systems
 from sdelens.testing.efficient import Bound, efficient

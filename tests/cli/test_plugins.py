@@ -24,20 +24,21 @@ class SpeedAnalyzer:
     """How far states move."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     factor: float = 1.0
 
     def analyze(self, study, *, seed):
         view, viewed = study.single
         moved = [float(block.flat().following.norm()) for block in viewed.test]
-        return Finding("speed", str(view), "Fast.", "Or not.", (Estimate("speed", sum(moved)),))
+        return Finding(str(view), "Fast.", "Or not.", (Estimate("speed", sum(moved)),))
 '''
 WALK = '''
 from dataclasses import dataclass
 
 import sdelens
 from sdelens.paths.documents import Document
-from sdelens.states.capturing import opened
+from sdelens.states.capturing import encode_document
 from sdelens_plugins.probes.constant import ConstantProbe
 
 
@@ -56,7 +57,8 @@ class Counting:
 
     def documents(self, model, *, seed):
         for number in range(self.documents_wanted):
-            yield Document(tuple(opened(model, f"{number} and {number + 1} cats and a dog")))
+            text = f"{number} and {number + 1} cats and a dog"
+            yield Document(tuple(encode_document(model, text)))
 
 
 @sdelens.reporter("headline")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sdelens.registry import load
+from sdelens.interfaces import load
 from sdelens.runs import reproduction
 from sdelens.runs.reporting import analyze
 from sdelens.runs.reproduction import EXHIBITS, QUESTION, reproduce

@@ -13,7 +13,7 @@ import torch
 import sdelens
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.registering import load_file
-from sdelens.registry import forget, load, plugin, plugins, registered
+from sdelens.registry import forget, plugin, plugins, registered
 from sdelens_plugins.probes.linear import LinearProbe
 
 FILE = """
@@ -78,7 +78,7 @@ def test_a_cell_that_is_run_again_replaces_what_it_registered():
         class Speed:
             length: int = steps
 
-    assert load("analyzer", "speed")().length == 2
+    assert plugin("analyzer", "speed").load()().length == 2
     assert plugin("analyzer", "speed").sha256, "of this file"
 
 
@@ -99,7 +99,7 @@ def test_a_cell_is_known_by_its_own_text_whatever_decorates_its_methods():
 @pytest.mark.parametrize("kind", ["probe", "analyzer", "source", "reporter"])
 def test_every_kind_has_its_decorator(kind):
     made = getattr(sdelens, kind)("mine")(type("Mine", (), {}))
-    assert load(kind, "mine") is made
+    assert plugin(kind, "mine").load() is made
 
 
 def test_the_name_of_a_built_in_is_refused():
@@ -119,9 +119,9 @@ def test_a_file_gives_its_plugins_with_the_hash_of_what_was_executed(tmp_path):
     (found,) = load_file(file)
     assert (found.kind, found.name, found.distribution) == ("analyzer", "speed", "speed.py")
     assert found.sha256 == sha256(file.read_bytes()).hexdigest()
-    assert load("analyzer", "speed")().steps == 3
+    assert plugin("analyzer", "speed").load()().steps == 3
     load_file(write(tmp_path, FILE.format(steps=4)))
-    assert load("analyzer", "speed")().steps == 4, "a changed file replaces the old one"
+    assert plugin("analyzer", "speed").load()().steps == 4, "a changed file replaces the old one"
 
 
 def test_two_files_of_one_name_do_not_meet(tmp_path):
@@ -152,6 +152,7 @@ def test_a_file_that_will_not_do_says_why_and_leaves_nothing(tmp_path, text, kin
 
 
 def test_a_class_that_is_no_dataclass_is_told_so():
-    sdelens.probe("bare")(type("Bare", (), {"densities": ("discrete",)}))
+    names = ("densities", "looks_back", "density", "fit", "restore")
+    sdelens.probe("bare")(type("Bare", (), {name: getattr(LinearProbe, name) for name in names}))
     with pytest.raises(BrokenPlugin, match="bare is no dataclass: put @dataclass"):
         sdelens.fit(torch.zeros(20, 5, 1), probe="bare")

@@ -8,7 +8,8 @@ from importlib.metadata import entry_points
 import pytest
 
 from sdelens.errors import BrokenPlugin, UnknownName, UsageError
-from sdelens.registry import API, KINDS, forget, installed, load, plugin, plugins, registered
+from sdelens.interfaces import load
+from sdelens.registry import API, KINDS, forget, installed, plugin, plugins, registered
 
 
 def install(folder, distribution, entries):

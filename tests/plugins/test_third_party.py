@@ -123,7 +123,7 @@ def test_installed_plugins_are_listed_and_hidden_by_the_environment(python, envi
 EXERCISED = """
 import sys
 import pytest
-from sdelens.registry import load
+from sdelens.interfaces import load
 from sdelens.report import Estimate, Finding, Report, Table
 from sdelens.testing import check_analyzer, check_probe
 
@@ -152,7 +152,7 @@ def test_the_ridge_of_random_features():
 
 def test_the_appendix_holds_verdict_scores_and_findings(tmp_path):
     size = Estimate("a|b", 1.5, 0.1, "nats")
-    finding = Finding("size", "L00", "It is <big>.", "A mean.", (size,))
+    finding = Finding("L00", "It is <big>.", "A mean.", (size,), analyzer="size")
     table = Table("scores", ("mean", "nats"), (("linear", "1.0"),))
     report = Report("a *title*", ("Nothing is claimed.",), (table,), (finding,))
     text = load("reporter", "appendix")().render(report, tmp_path).read_text()

@@ -27,6 +27,7 @@ class CurvatureAnalyzer:
 
     api: ClassVar[int] = 1
     needs: ClassVar[frozenset[str]] = frozenset()
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     positions: int = 64
 
@@ -40,7 +41,7 @@ class CurvatureAnalyzer:
         caption = "Means over test documents and bands of two standard errors, by position."
         figure = Figure("positions", tuple(panels), caption)
         rows = {name.replace(" ", "_"): value for name, value in found.items()}
-        return Finding("curvature", str(view), says, READING, tuple(means), rows, (figure,))
+        return Finding(str(view), says, READING, tuple(means), rows, (figure,))
 
 
 def measured(paths: Paths) -> dict[str, Tensor]:

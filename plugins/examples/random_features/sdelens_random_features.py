@@ -30,6 +30,7 @@ class RandomFeaturesProbe:
 
     api: ClassVar[int] = 1
     densities: ClassVar[tuple[str, ...]] = ("discrete",)
+    looks_back: ClassVar[bool] = False
     density: str = "discrete"
     features: int = 64
     ridge: float = 1.0

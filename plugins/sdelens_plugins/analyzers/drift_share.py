@@ -65,7 +65,6 @@ class DriftShareAnalyzer:
         }
         documents = len(torch.unique(unit))
         return Finding(
-            analyzer="drift_share",
             view=str(view),
             headline=headline(whole, parts, documents),
             reading=" ".join([*([] if parts else [NO_MODEL]), READING]),

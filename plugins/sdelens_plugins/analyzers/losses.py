@@ -44,6 +44,7 @@ class LossesAnalyzer:
     """Training and validation losses by epoch, and the best epoch."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
@@ -52,14 +53,12 @@ class LossesAnalyzer:
         record = viewed.fitted.record
         if not record.history:
             return Finding(
-                analyzer="losses",
                 view=str(view),
                 headline=f"There are no losses by epoch: {record.probe} is solved in closed form.",
                 reading="A closed-form fit has no epochs; judge it by the held-out scores.",
             )
         curves = LearningCurves(record.history)
         return Finding(
-            analyzer="losses",
             view=str(view),
             headline=curves.headline(),
             reading=READING,

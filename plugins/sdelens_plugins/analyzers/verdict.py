@@ -40,6 +40,7 @@ class VerdictAnalyzer:
     """Each property with effect, interval and minimum detectable effect, and the class."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
@@ -48,7 +49,6 @@ class VerdictAnalyzer:
         verdict = classify(evidence)
         effects = evidence.effects
         return Finding(
-            analyzer="verdict",
             view=str(view),
             headline=f"{verdict.kind[0].upper()}{verdict.kind[1:]}: {verdict.because}.",
             reading=READING,

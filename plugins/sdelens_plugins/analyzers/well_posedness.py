@@ -40,6 +40,7 @@ class WellPosednessAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     states: int = 1024
@@ -55,7 +56,6 @@ class WellPosednessAnalyzer:
         members = [law for law in fitted.members if isinstance(law, SDE)]
         again = [Constants.of(fitted, law, held, region) for law in members]
         return Finding(
-            analyzer="well_posedness",
             view=str(view),
             headline=found.headline(),
             reading=f"{found.guarantee()} {READING}",

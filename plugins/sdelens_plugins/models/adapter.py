@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from sdelens.protocols import ForwardRecord, Site
+from sdelens.model_protocols import ForwardRecord
+from sdelens.protocols import Site
 from sdelens_plugins.models.pass_hooks import PassHooks
 from sdelens_plugins.models.words import Words
 

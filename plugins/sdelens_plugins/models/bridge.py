@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.utils import logging
 
 from sdelens.errors import UsageError
+from sdelens.model_protocols import ForwardRecord
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, ForwardRecord, LanguageModel, Pass, Site
+from sdelens.protocols import Edit, LanguageModel, Pass, Site
 from sdelens.seeds import own_random_state
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of
@@ -160,7 +161,7 @@ class BridgeModel(Adapter):
     def _plainly(self, taps: Taps) -> bool:
         """Whether the plain model will do."""
         known = self.plain is not None and self.plain.modules.keys() >= set(taps.sites)
-        return known and not self.hooked
+        return known and not self.hooked()
 
     def listen(
         self,
@@ -172,9 +173,7 @@ class BridgeModel(Adapter):
         ear = self.ear(reader, self.modules, sites, heard, left_out)
         return listening(self.bridge.original_model, ear)
 
-    @property
     def hooked(self) -> bool:
-        """Whether its user's hooks may change what is computed."""
         # around a model of ours, only hook points are there for a user to reach
         theirs = self.plain is None and hooked(self.bridge.original_model)
         return theirs or foreign(*EVERYWHERE) or any(p.fwd_hooks for p in self._points)

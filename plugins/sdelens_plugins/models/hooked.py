@@ -12,8 +12,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from sdelens.errors import UsageError
+from sdelens.model_protocols import ForwardRecord
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, ForwardRecord, Pass, Site
+from sdelens.protocols import Edit, Pass, Site
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import fingerprint_of
 from sdelens_plugins.models.pass_hooks import listening_inside
@@ -88,9 +89,7 @@ class HookedModel(Adapter):
         ear = self.ear(self.model.embed, self.modules, sites, heard, left_out, filling=self.pad)
         return listening_inside(list(self.model.blocks), ear)
 
-    @property
     def hooked(self) -> bool:
-        """Whether its user's hooks may change what is computed."""
         return hooked(self.model)
 
     @property

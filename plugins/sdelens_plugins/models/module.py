@@ -11,8 +11,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from sdelens.errors import UnknownName, UsageError
+from sdelens.model_protocols import ForwardRecord
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, ForwardRecord, Pass, Site
+from sdelens.protocols import Edit, Pass, Site
 from sdelens.seeds import own_random_state
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import architecture, fingerprint_of
@@ -99,9 +100,7 @@ class ModuleModel(Adapter):
     ) -> AbstractContextManager[None]:
         return listening(self.model, self.ear(self.model, self.modules, sites, heard, left_out))
 
-    @property
     def hooked(self) -> bool:
-        """Whether its user's hooks may change what is computed."""
         return hooked(self.model)
 
     def untrained(self, seed: int) -> "ModuleModel":

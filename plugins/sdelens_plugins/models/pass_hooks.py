@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sdelens.protocols import ForwardRecord, Site
+from sdelens.model_protocols import ForwardRecord
+from sdelens.protocols import Site
 
 CACHES = ("past_key_values", "past_kv_cache_entry", "cache_params")
 """What libraries call the key-value cache that a pass, or its first block, is given."""

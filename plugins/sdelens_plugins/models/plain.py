@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sdelens.errors import UsageError
+from sdelens.model_protocols import ForwardRecord
 from sdelens.origin import ModelCard
-from sdelens.protocols import Edit, ForwardRecord, Pass, Site
+from sdelens.protocols import Edit, Pass, Site
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of, name_of, revision_of
 from sdelens_plugins.models.pass_hooks import listening
@@ -107,9 +108,7 @@ class PlainModel(Adapter):
         owner: nn.Module = self.model.get_submodule(name.rpartition(".")[0].rpartition(".")[0])
         return owner
 
-    @property
     def hooked(self) -> bool:
-        """Whether its user's hooks may change what is computed."""
         return hooked(self.model)
 
     def untrained(self, seed: int) -> "PlainModel":

@@ -23,6 +23,7 @@ class ConstantProbe:
     """``X' = x + c dt + noise``: one drift and one noise for all states."""
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
+    looks_back: ClassVar[bool] = False
 
     density: Literal["discrete", "euler"] = "discrete"
     noise: str = "diagonal"

@@ -39,6 +39,7 @@ class DiagonalProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")
+    looks_back: ClassVar[bool] = False
 
     density: Literal["discrete", "exact"] = "discrete"
     ridge: float | None = None

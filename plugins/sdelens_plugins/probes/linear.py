@@ -38,6 +38,7 @@ class LinearProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")
+    looks_back: ClassVar[bool] = False
 
     density: Literal["discrete", "exact"] = "discrete"
     ridge: float | None = None

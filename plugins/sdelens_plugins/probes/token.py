@@ -32,6 +32,7 @@ class TokenProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete",)
+    looks_back: ClassVar[bool] = False
 
     density: Literal["discrete"] = "discrete"
     noise: str = "diagonal"

@@ -5,7 +5,7 @@ from sdelens.laws.noise_families.diagonal import Diagonal, Scalar
 from sdelens.laws.noise_families.family import NoiseFamily
 from sdelens.laws.noise_families.full import Full
 from sdelens.laws.noise_families.low_rank import Correlated
-from sdelens.registry import load, plugins
+from sdelens.registry import plugin, plugins
 
 BUILT_IN: dict[str, type[NoiseFamily]] = {
     "scalar": Scalar,
@@ -27,7 +27,7 @@ def noise_family(setting: str) -> NoiseFamily:
         raise UsageError(f"{name!r} is a built-in family of noise: give yours another name")
     kind: type[NoiseFamily] | None = BUILT_IN.get(name)
     if name in known:
-        kind = load("noise", name)
+        kind = plugin("noise", name).load()
     family = kind.parse(argument if colon else None) if kind else None
     if family is None:
         *usages, last = [*(each.usage for each in BUILT_IN.values()), *known]

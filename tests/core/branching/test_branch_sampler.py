@@ -13,8 +13,9 @@ from sdelens.branching.prefix_cache import PrefixCache
 from sdelens.branching.prefixes import Prefixes
 from sdelens.branching.token_choice import TokenChoice, WeightedTokens
 from sdelens.errors import UsageError
+from sdelens.model_protocols import BranchingModel
 from sdelens.paths.documents import Document, Documents
-from sdelens.protocols import BranchingModel, Pass, Site
+from sdelens.protocols import Pass, Site
 from sdelens.seeds import generator
 from sdelens.states.sampling import Sampler, sample
 from tests.chain import SITE, Chain

@@ -7,9 +7,9 @@ from torch.testing import assert_close
 import sdelens
 from sdelens.errors import UsageError
 from sdelens.estimation.ensemble import ensemble_tasks, resampled
+from sdelens.interfaces import load
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import FitTask, StackedProbe
-from sdelens.registry import load
 
 
 def randn(*shape, seed=0):

@@ -13,7 +13,7 @@ def randn(*shape, seed=0):
 
 def judged(block, probe_name="neural", **settings):
     """The verdict on a fit with both noises, as the command line makes it."""
-    from sdelens.registry import load
+    from sdelens.interfaces import load
 
     probe = load("probe", probe_name)(**settings)
     documents = block.document.tolist()

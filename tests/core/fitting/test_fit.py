@@ -9,9 +9,9 @@ import sdelens
 from sdelens.errors import BadNumbers, UnknownName, UsageError
 from sdelens.fitting.fit import ViewTask, fit, fit_view, fit_views
 from sdelens.fitting.options import FitOptions
+from sdelens.interfaces import load
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import Trajectories
-from sdelens.registry import load
 from sdelens.testing import double_well, ornstein_uhlenbeck
 
 

@@ -1,5 +1,5 @@
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -13,6 +13,7 @@ from sdelens.runs import reporting
 from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
 from sdelens.runs.reporting import analyze, failures_of, findings_of, report_of, score_table
+from sdelens.runs.run import Run
 from tests.small import small_model
 
 
@@ -21,11 +22,12 @@ class Counting:
     """How many views it is given."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "run"
 
     def analyze(self, study, *, seed):
         count = Estimate("views", float(len(study.views)))
-        return Finding("counting", "all", f"{len(study.views)} views", "", estimates=(count,))
+        return Finding("all", f"{len(study.views)} views", "", estimates=(count,))
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Failing:
     """Never answers."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     def analyze(self, study, *, seed):
@@ -66,7 +69,7 @@ def installed(monkeypatch):
     before = registered()
     for name, kind in kinds.items():
         register(name)(kind)
-    monkeypatch.setattr(reporting, "plugins", lambda kind: dict.fromkeys(kinds))
+    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(kinds))
     yield
     forget(before)
 
@@ -74,7 +77,8 @@ def installed(monkeypatch):
 def test_who_was_not_named_and_cannot_answer_is_left_out_with_its_reason(run, installed):
     findings, left_out = analyze(run)
     assert [finding.headline for finding in findings] == ["2 views"]
-    assert left_out["failing L00"] == left_out["failing L01"] == "ZeroDivisionError: by zero"
+    for label in ("failing L00", "failing L01"):
+        assert left_out[label].startswith("ZeroDivisionError: by zero (traceback: ")
     assert "--prompt" in left_out["asking L00+L01"]
     assert failures_of(run) == left_out
     report = report_of(run)
@@ -95,6 +99,7 @@ class Unscoped:
     """Does not say what it looks at."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    wants: ClassVar[frozenset[str]] = frozenset()
 
     def analyze(self, study, *, seed):
         raise AssertionError("never asked")
@@ -107,23 +112,90 @@ class Numbered(Counting):
     needs: ClassVar[int] = 3
 
 
-@pytest.mark.parametrize("kind", [Unscoped, Numbered])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Unscoped, "has no scope: write scope = 'view'$"),
+        (
+            Numbered,
+            r"needs = 3, which must be frozenset\[str\] out of sde, .*: write needs = ",
+        ),
+    ],
+)
 def test_an_analyzer_that_cannot_be_asked_stops_only_who_names_it(
-    run, installed, monkeypatch, kind
+    run, installed, monkeypatch, kind, said
 ):
     register("odd")(kind)
     monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(("odd", "counting")))
     findings, left_out = analyze(run)
     assert [finding.headline for finding in findings] == ["2 views"]
     assert list(left_out) == ["odd"]
-    with pytest.raises(BrokenPlugin, match="the analyzer odd"):
+    with pytest.raises(BrokenPlugin, match=f"the analyzer 'odd' of .* {said}"):
         analyze(run, ["odd"])
 
 
-def test_a_finding_in_anothers_name_is_refused(run, installed):
-    register("mine")(Counting)
-    with pytest.raises(BrokenPlugin, match="the analyzer mine calls itself 'counting'"):
+@dataclass(frozen=True)
+class Renamed(Counting):
+    """Says another analyzer's name."""
+
+    def analyze(self, study, *, seed):
+        return replace(super().analyze(study, seed=seed), analyzer="counting")
+
+
+@dataclass(frozen=True)
+class Speechless(Counting):
+    """Gives what is no finding."""
+
+    def analyze(self, study, *, seed):
+        return "two views"
+
+
+def test_a_finding_has_the_name_under_which_its_analyzer_was_asked(run, installed):
+    register("mine")(Renamed)
+    (finding,), _ = analyze(run, ["mine"])
+    assert finding.analyzer == "mine"
+    assert reporting.finding_folder(run, finding).parent.name == "mine"
+
+
+def test_what_is_no_finding_is_refused(run, installed):
+    register("mine")(Speechless)
+    with pytest.raises(BrokenPlugin, match="mine must give a Finding, it gave str"):
         analyze(run, ["mine"])
+
+
+def test_an_analyzer_that_fails_leaves_its_traceback_and_stops_no_other(run, installed):
+    with pytest.raises(BrokenPlugin, match="failing L00 failed: ZeroDivisionError") as raised:
+        analyze(run, ["failing", "counting"])
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    for view in ("L00", "L01"):
+        file = run.folder / "analysis" / "failing" / view / "traceback.txt"
+        assert str(file) in str(raised.value)
+        assert 'raise ZeroDivisionError("by zero")' in file.read_text()
+    assert findings_of(run)[0].analyzer == "counting"
+
+
+def test_the_traceback_is_gone_once_the_analyzer_answers(run, installed):
+    @dataclass(frozen=True)
+    class Mended(Failing):
+        def analyze(self, study, *, seed):
+            return Finding(str(study.single[0]), "It works.", "")
+
+    with pytest.raises(BrokenPlugin):
+        analyze(run, ["failing"])
+    register("failing")(Mended)
+    analyze(run, ["failing"])
+    assert not [*run.folder.rglob("traceback.txt")]
+
+
+def test_needs_of_the_fit_are_checked_before_the_model_is_loaded(run, installed, monkeypatch):
+    @dataclass(frozen=True)
+    class Both(Counting):
+        needs: ClassVar[frozenset[str]] = frozenset({"ensemble", "model"})
+
+    register("both")(Both)
+    monkeypatch.setattr(Run, "model", property(lambda _: pytest.fail("the model was loaded")))
+    with pytest.raises(UsageError, match="--ensemble 5"):
+        analyze(Run(run.folder), ["both"])
 
 
 def test_an_analyzer_with_settings_counts_as_named(run, installed):
@@ -163,14 +235,14 @@ def test_a_reporter_that_fails_is_blamed(run, installed):
 def test_a_finding_of_a_prompt_lies_beside_others(run, installed):
     (finding,), _ = analyze(run, ["counting"])
     assert reporting.finding_folder(run, finding).name == "all"
-    asked = Finding("counting", "all", "", "", prompt="a cat")
+    asked = Finding("all", "", "", prompt="a cat", analyzer="counting")
     assert reporting.finding_folder(run, asked).name.startswith("all-")
 
 
 def test_every_built_in_analyzer_names_its_needs():
     for plugin in plugins("analyzer").values():
         analyzer = plugin.load()
-        assert analyzer.scope in ("view", "run", "runs")
+        assert analyzer.scope in ("view", "run")
         assert analyzer.needs <= {"sde", "model", "attention", "prompt", "ensemble"}
 
 
@@ -188,7 +260,9 @@ def test_the_table_shows_every_mean_and_the_documents_still_going(run):
 
 def test_a_report_begins_with_the_class_of_each_view(run):
     for view in ("L00", "L01"):
-        reporting.write_finding(run, Finding("verdict", view, f"Of {view} one cannot tell.", ""))
+        reporting.write_finding(
+            run, Finding(view, f"Of {view} one cannot tell.", "", analyzer="verdict")
+        )
     report = report_of(run)
     said = ["L00: Of L00 one cannot tell.", "L01: Of L01 one cannot tell."]
     assert list(report.verdict[:2]) == said

@@ -28,6 +28,11 @@ class Wrapped:
     spoilt: int | None = None
     """The token after which states are not numbers."""
 
+    library, device = "", torch.device("cpu")
+
+    def hooked(self):
+        return False
+
     @property
     def card(self) -> ModelCard:
         return self.inner.card

@@ -29,7 +29,6 @@ def test_a_registered_analyzer_keeps_its_promises(name, capsys, monkeypatch):
     asked = Asked(quick(name))
     require_kept(asked.analyzer, "an analyzer", ANALYZER, asked)
     finding = asked.finding
-    assert finding.analyzer == name
     json.dumps(finding_json(finding), allow_nan=False)
     Screen().findings([(finding, Path("analysis"))])
     shown = " ".join(capsys.readouterr().err.split())
@@ -48,6 +47,7 @@ class Size:
     """The mean size of a state."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     factor = 1.0
 
@@ -59,7 +59,7 @@ class Size:
     def analyze(self, study, *, seed):
         view, _ = study.single
         size = Estimate("size", self.factor * self.value(study, seed))
-        return Finding("sound", str(view), f"Size {size}.", "A mean.", estimates=(size,))
+        return Finding(str(view), f"Size {size}.", "A mean.", estimates=(size,))
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Unsettled(Sound):
         return 0.0
 
     def analyze(self, study, *, seed):
-        return replace(Sound().analyze(study, seed=seed), analyzer="unsettled")
+        return Sound().analyze(study, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class First(Sound):
         block = next(iter(viewed.test))
         sizes = block.states.norm(dim=-1)[block.mask]
         size = Estimate("size", float(sizes.mean()), 10.0)
-        return Finding("sound", str(view), "Size.", "A mean.", estimates=(size,))
+        return Finding(str(view), "Size.", "A mean.", estimates=(size,))
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ class Elsewhere(Sound):
 WRONG = {
     Thawed: "frozen=True is needed",
     Unsettled: "factor is a tuple",
-    Needy: "needs holds .'modle'.",
+    Needy: "has needs = frozenset.*'modle'.*, which must be frozenset.str. out of sde, ensemble",
     Hooking: "the model's hooks changed",
     Training: "the model's weights changed",
     Moving: "the fit of L00 changed",

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from sdelens.errors import BadNumbers
+from sdelens.interfaces import load
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Gaussian, Kernel
 from sdelens.laws.scale import DiagonalScale, FullScale
 from sdelens.protocols import Fit
-from sdelens.registry import load, plugins
+from sdelens.registry import plugins
 from sdelens.testing import check_probe
 from sdelens.testing.probe_promises import a_known_process_is_recovered
 from sdelens.testing.trial import Trial

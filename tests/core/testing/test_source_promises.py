@@ -6,8 +6,9 @@ import pandas
 import pytest
 import torch
 
+from sdelens.interfaces import load
 from sdelens.paths.documents import Document
-from sdelens.registry import load, plugins
+from sdelens.registry import plugins
 from sdelens.testing import check_source
 from sdelens.testing.small_model import small_model
 

@@ -8,9 +8,9 @@ import torch
 from scipy.linalg import logm
 
 from sdelens.errors import UsageError
+from sdelens.interfaces import load
 from sdelens.laws.matrices import diffusion_from_step
 from sdelens.protocols import Fit
-from sdelens.registry import load
 from sdelens.testing import (
     discrete_markov,
     double_well,

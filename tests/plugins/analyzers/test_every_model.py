@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from sdelens.registry import load, plugins
+from sdelens.interfaces import load
+from sdelens.registry import plugins
 from sdelens.report import Report
 from sdelens.runs.engine import execute
 from sdelens.runs.job import Job

@@ -286,13 +286,13 @@ def test_a_hook_that_draws_leaves_the_users_random_state_alone(attached):
 
 def test_a_hook_on_every_module_is_a_hook_on_this_one(attached):
     lens, _, _ = attached
-    assert not lens.model.hooked
+    assert not lens.model.hooked()
     for add in (register_module_forward_hook, register_module_forward_pre_hook):
         handle = add(lambda *_: None)
-        told = lens.model.hooked
+        told = lens.model.hooked()
         handle.remove()
         assert told
-    assert not lens.model.hooked
+    assert not lens.model.hooked()
 
 
 def test_states_under_a_hook_are_kept_with_the_study_that_was_fitted_to_them(

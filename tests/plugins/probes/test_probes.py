@@ -6,9 +6,10 @@ from torch.testing import assert_close
 
 import sdelens
 from sdelens.errors import BadNumbers, UsageError
+from sdelens.interfaces import load
 from sdelens.laws.resolution import StepTooLong
 from sdelens.paths.trajectories import Trajectories
-from sdelens.registry import load, plugins
+from sdelens.registry import plugins
 from sdelens.runs.run import Run
 from sdelens.settings import build
 

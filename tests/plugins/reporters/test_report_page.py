@@ -90,7 +90,7 @@ def everything():
         ),
         prompt="What is the capital of France?",
     )
-    few = Finding("few", "L06", "Little.", "", estimates=(Estimate("one", 2.0),))
+    few = Finding("L06", "Little.", "", (Estimate("one", 2.0),), analyzer="few")
     scores = Table(
         "Scores",
         ("mean", "nats per dimension", "gain"),

@@ -180,7 +180,7 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path):
 
 
 def test_a_finding_shows_itself_in_a_notebook():
-    finding = Finding("losses", "L02", 'He said "<b>".', "", figures=(lines(),))
+    finding = Finding("L02", 'He said "<b>".', "", figures=(lines(),), analyzer="losses")
     shown = finding._repr_html_()
     read = Reader(shown)
     [frame] = [
@@ -203,7 +203,7 @@ def test_a_figure_shows_itself_and_its_caption_in_a_notebook():
 
 
 def test_a_finding_by_itself_has_its_headline_and_no_head_of_a_report():
-    finding = Finding("losses", "L02", "It fell.", "", figures=(lines(),))
+    finding = Finding("L02", "It fell.", "", figures=(lines(),), analyzer="losses")
     alone = Reader(page(Report("losses", (), findings=(finding,))))
     several = Reader(page(Report("losses", (), findings=(finding, finding))))
     assert "It fell." in alone.text
@@ -224,7 +224,7 @@ def test_the_page_has_landmarks_and_every_name_once():
 
 
 def test_numbers_come_with_errors_and_units():
-    finding = Finding("a", "L02", "h", "r", (Estimate("gain", 0.07123, 0.0123, "nats"),))
+    finding = Finding("L02", "h", "r", (Estimate("gain", 0.07123, 0.0123, "nats"),))
     read = Reader(page(Report("t", ("v",), findings=(finding,))))
     assert {"gain", "0.071 ± 0.012", "nats"} <= set(read.text)
 
@@ -285,7 +285,7 @@ def test_drawing_leaves_matplotlib_as_it_was():
 
 
 def test_every_figure_is_written_three_times(tmp_path):
-    finding = Finding("../up", "L02", "h", "r", figures=(drawn(), lines()), prompt="p")
+    finding = Finding("L02", "h", "r", figures=(drawn(), lines()), prompt="p", analyzer="../up")
     place = FiguresReporter().render(Report("t", (), findings=(finding,)), tmp_path)
     assert place == tmp_path / "figures"
     files = sorted(place.iterdir())

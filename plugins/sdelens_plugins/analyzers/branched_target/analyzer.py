@@ -13,9 +13,9 @@ from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import UsageError
 from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.fitting.study import Study
+from sdelens.interfaces import load
 from sdelens.paths.trajectories import began
 from sdelens.protocols import LanguageModel
-from sdelens.registry import load
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import build
@@ -45,6 +45,7 @@ class BranchedTargetAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     probe: str = "linear"
@@ -60,7 +61,7 @@ class BranchedTargetAnalyzer:
         self._branch_sampler(Sampler(), 2, self.every)
         if self.documents < 1:
             raise UsageError(f"documents must be at least 1, got {self.documents}")
-        if getattr(load("probe", self.probe), "looks_back", False):
+        if load("probe", self.probe).looks_back:
             raise UsageError(f"branches are single steps, but {self.probe} looks further back")
 
     def _branch_sampler(self, sampler: Sampler, branches: int, every: int) -> BranchSampler:
@@ -118,7 +119,6 @@ class BranchedTargetAnalyzer:
             seed=derive(seed, "savings"),
         )
         return Finding(
-            analyzer="branched_target",
             view=str(view),
             headline=results.headline(),
             reading=results.reading + sampler_note(study.sampler, measured.sampler_check),

@@ -27,6 +27,7 @@ class NextTokenAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "run"
 
     documents: int = 256

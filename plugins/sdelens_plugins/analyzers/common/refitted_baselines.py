@@ -10,10 +10,10 @@ from torch import Tensor
 from sdelens.fitting.baselines import baseline_means, constant_laws, effort_of, refitted
 from sdelens.fitting.fitted import Record
 from sdelens.fitting.study import Viewed
+from sdelens.interfaces import load
 from sdelens.laws.constant_noise import NoiseSpec
 from sdelens.laws.law import Law
 from sdelens.paths.moments import Moments, times_of
-from sdelens.registry import load
 from sdelens.settings import build
 
 

@@ -40,6 +40,7 @@ class ComplexityAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     documents: int = 512
 
@@ -57,7 +58,6 @@ class ComplexityAnalyzer:
         table = table.grouped(held.unit[held.numbers])
         found = Correlations.of(table, seed=seed)
         return Finding(
-            analyzer="complexity",
             view=str(view),
             headline=found.headline(),
             reading=READING,

@@ -5,11 +5,11 @@ from dataclasses import replace
 from sdelens.errors import UsageError
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.study import Study, Viewed
+from sdelens.interfaces import load
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Paths, began, dt_of
 from sdelens.protocols import Probe, ignore_epoch
-from sdelens.registry import load
 from sdelens.seeds import derive
 from sdelens.settings import described
 from sdelens.states.capturing import record, sites_of

@@ -66,7 +66,6 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
             measurement=measurement,
         )
         return Finding(
-            analyzer="decomposition",
             view=view_range(views),
             headline=results.headline(),
             reading=reading(measurement, larger, own=own, linear=self.fits == LINEAR) + note,

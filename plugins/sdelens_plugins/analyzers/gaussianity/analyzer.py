@@ -55,6 +55,7 @@ class GaussianityAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     documents: int = 64
@@ -93,7 +94,6 @@ class GaussianityAnalyzer:
             gain = MixtureGain.of(study, components=self.components, steps=self.steps, seed=seed)
         shown = GaussianityResults(fanning, held, found, gain, seed)
         return Finding(
-            analyzer="gaussianity",
             view=str(view),
             headline=shown.headline(),
             reading=READING

@@ -10,9 +10,9 @@ from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.scores import tally
 from sdelens.fitting.study import Study
+from sdelens.interfaces import load
 from sdelens.laws.law import Law
 from sdelens.protocols import ignore_epoch
-from sdelens.registry import load
 from sdelens.report import Estimate, Figure, Panel
 from sdelens.seeds import derive
 from sdelens.settings import build

@@ -62,6 +62,7 @@ class GenerateAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     tokens: int = 20
@@ -104,7 +105,6 @@ class GenerateAnalyzer:
         scores, decode = table(many), required_model(study).decode
         asked = joined(decode, shown.text.tokens) if cut else prompt
         return Finding(
-            analyzer="generate",
             view=str(view),
             headline=f"{on_prompt(decode, asked, shown)} {on_documents(scores)}",
             reading=" ".join([READING, *notes(whole, shown, many, viewed.fitted.basis.left)]),

@@ -77,7 +77,6 @@ class GoodnessOfFitAnalyzer:
         sentences = [section.sentence for section in others]
         notes = [section.note for section in sections]
         return Finding(
-            analyzer="goodness_of_fit",
             view=str(view),
             headline=first.sentence,
             reading=" ".join(filter(None, [*sentences, READING, *skipped, *notes])),

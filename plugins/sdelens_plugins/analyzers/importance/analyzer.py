@@ -85,7 +85,6 @@ class ImportanceAnalyzer:
         words = tuple(required_model(study).decode(text.ids.tolist()))
         first = int(text.at[0])
         return Finding(
-            analyzer="importance",
             view=str(view),
             headline=headline(many, agreed),
             reading=" ".join([READING, *complete(many), *dict.fromkeys([*many.notes, *looks])]),

@@ -43,7 +43,6 @@ class LayersAnalyzer:
         section, figures = self._section(study, views, seed)
         surprisal = SurprisalMap.of(study, tokens=self.tokens)
         return Finding(
-            analyzer="layers",
             view=str(views[0]) if len(views) == 1 else f"{views[0]}-{views[-1]}",
             headline=section.sentence,
             reading=section.note,

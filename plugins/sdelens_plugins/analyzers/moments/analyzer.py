@@ -25,6 +25,7 @@ class MomentsAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     components: int = 3
@@ -56,7 +57,6 @@ class MomentsAnalyzer:
             seed=seed,
         )
         return Finding(
-            analyzer="moments",
             view=str(view),
             headline=headline(result),
             reading=READING,

@@ -34,6 +34,7 @@ class ReadoutAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     tokens: int = 24
@@ -64,7 +65,6 @@ class ReadoutAnalyzer:
             overall = self._readout(study, places, derive(seed, "documents"))
         decode = required_model(study).decode
         return Finding(
-            analyzer="readout",
             view=str(view),
             headline=headline(decode, text, local, overall),
             reading=READING,

@@ -31,6 +31,7 @@ class StabilityAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     states: int = 2048
@@ -81,7 +82,6 @@ class StabilityAnalyzer:
             run=LongRun.of(step, starts, region, steps=self.long_run, seed=derive(seed, "long")),
         )
         return Finding(
-            analyzer="stability",
             view=str(view),
             headline=result.headline(),
             reading=result.reading(),

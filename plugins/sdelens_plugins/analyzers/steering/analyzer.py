@@ -50,6 +50,7 @@ class SteeringAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     documents: int = 32
@@ -97,7 +98,6 @@ class SteeringAnalyzer:
             seed=seed,
         )
         return Finding(
-            analyzer="steering",
             view=str(view),
             headline=headline(result),
             reading=reading(result),

@@ -28,6 +28,7 @@ class SurpriseAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     tokens: int = 200
     documents: int = 64
@@ -55,7 +56,6 @@ class SurpriseAnalyzer:
             PathSurprise.of(study, study.model, held, self.tokens),
         )
         return Finding(
-            analyzer="surprise",
             view=str(view),
             headline=result.headline(),
             reading=READING,

@@ -25,6 +25,7 @@ class TrajectoryAnalyzer:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
+    wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
 
     tokens: int = 40
@@ -56,7 +57,6 @@ class TrajectoryAnalyzer:
         )
         result = TrajectoryResults(fitted, prediction, horizons)
         return Finding(
-            analyzer="trajectory",
             view=str(view),
             headline=result.headline(),
             reading=result.reading(),

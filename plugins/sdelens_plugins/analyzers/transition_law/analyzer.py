@@ -57,7 +57,6 @@ class TransitionLawAnalyzer(NextTokenAnalyzer):
         tried = self.sampling_note(study, found.sampler_check)
         shown = LawResults(tuple(views), held, found, seed)
         return Finding(
-            analyzer="transition_law",
             view=view_range(views),
             headline=shown.headline(),
             reading=READING + tried,

@@ -74,7 +74,6 @@ class UncertaintyAnalyzer:
         along_path = UncertaintyAlongPath.of(viewed.fitted, path, words, constant=constant)
         heat = self._heat(viewed.fitted, viewed.train, along_path, found)
         return Finding(
-            analyzer="uncertainty",
             view=str(view),
             headline=found.headline(),
             reading=" ".join([*found.notes(), READING]),

@@ -96,7 +96,6 @@ class VectorFieldAnalyzer:
         ]
         rest = Resting.of(viewed, train, t, self.starts)
         return Finding(
-            analyzer="vector_field",
             view=str(view),
             headline=f"{shown.headline()} {rest.headline()}",
             reading=READING,

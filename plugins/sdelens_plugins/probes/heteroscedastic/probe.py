@@ -47,6 +47,7 @@ class HeteroscedasticProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
+    looks_back: ClassVar[bool] = False
 
     density: Literal["discrete", "euler"] = "discrete"
     ridge: float | None = None

@@ -34,6 +34,7 @@ class KernelProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
+    looks_back: ClassVar[bool] = False
 
     density: Literal["discrete", "euler"] = "discrete"
     bandwidth: float | None = None

@@ -51,6 +51,7 @@ class LowRankProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")
+    looks_back: ClassVar[bool] = False
 
     density: Literal["discrete", "exact"] = "discrete"
     rank: int | None = None

@@ -72,6 +72,7 @@ class MixtureProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete",)
+    looks_back: ClassVar[bool] = False
 
     density: Literal["discrete"] = "discrete"
     components: int = 8

@@ -47,6 +47,7 @@ class NeuralProbe:
     """
 
     densities: ClassVar[tuple[str, ...]] = get_args(Choice)
+    looks_back: ClassVar[bool] = False
 
     density: Choice = "discrete"
     noise: str | None = None

@@ -13,8 +13,8 @@ from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
+from sdelens.interfaces import load
 from sdelens.protocols import ignore_epoch
-from sdelens.registry import load
 from sdelens.seeds import generator
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.branched_target.analyzer import BranchedTargetAnalyzer

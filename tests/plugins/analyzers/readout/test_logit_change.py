@@ -35,6 +35,11 @@ def places(model, site, tokens, at):
 class Lookup:
     """A model of one block whose logits are the products of the state with rows of a matrix."""
 
+    library, device = "", torch.device("cpu")
+
+    def hooked(self):
+        return False
+
     def __init__(self, matrix):
         self.matrix = matrix
         self.card = ModelCard(

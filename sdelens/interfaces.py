@@ -1,0 +1,81 @@
+"""Plugins loaded by name, and checked against the protocols of their kind."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sdelens import protocols
+from sdelens.declarations import has, members, problems
+from sdelens.errors import BrokenPlugin, UsageError
+from sdelens.registry import API, OURS, Plugin, plugin
+from sdelens.settings import build
+
+REQUIRED: Mapping[str, Any] = {
+    "model": protocols.ModelAdapter,
+    "source": protocols.Source,
+    "probe": protocols.Probe,
+    "analyzer": protocols.Analyzer,
+    "reporter": protocols.Reporter,
+}
+"""The protocol of each kind."""
+OPTIONAL: Mapping[str, tuple[Any, ...]] = {
+    "model": (protocols.ModelLoader,),
+    "source": (protocols.SizedSource, protocols.TruncatedSource),
+    "probe": (protocols.MatchedProbe, protocols.StackedProbe),
+}
+"""Those that a plugin may implement besides."""
+
+
+def load(kind: str, name: str) -> Any:
+    """The class of that name; an error that says what it lacks and what to write."""
+    return checked(plugin(kind, name))
+
+
+def checked(found: Plugin) -> Any:
+    """The class of a plugin; `BrokenPlugin` where it is of another api, or lacks something."""
+    loaded = found.load()
+    _require_api(found, loaded)
+    require_declared(loaded, found.kind, str(found))
+    return loaded
+
+
+def build_plugin(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
+    """The plugin of that name with these settings."""
+    built = build(load(kind, name), settings, name)
+    require_declared(built, kind, f"the {kind} {name!r}")
+    if isinstance(built, protocols.Probe) and built.density not in built.densities:
+        listed = " or ".join(map(repr, built.densities))
+        raise UsageError(f"{name}.density must be {listed}, got {built.density!r}")
+    return built
+
+
+def require_declared(found: Any, kind: str, label: str) -> None:
+    """An error where a class, or an instance, is not as the protocols of its kind declare."""
+    for problem in problems_of(found, kind):
+        raise BrokenPlugin(f"{label} {problem}")
+
+
+def problems_of(found: Any, kind: str) -> Iterator[str]:
+    """What a class or an instance lacks, of the required protocol and those that it implements."""
+    required = REQUIRED[kind]
+    yield from problems(found, required)
+    for protocol in OPTIONAL.get(kind, ()):
+        own = members(protocol).keys() - members(required).keys()
+        if all(has(found, name) for name in own):
+            yield from problems(found, protocol)
+
+
+def api_of(found: Any) -> Any:
+    """The version of the protocols that a class was written for."""
+    return found.api if isinstance(found, protocols.Versioned) else 1
+
+
+def _require_api(found: Plugin, loaded: Any) -> None:
+    written = api_of(loaded)
+    if written == API:
+        return
+    newer = isinstance(written, int) and written > API
+    remedy = OURS if newer else found.distribution
+    raise BrokenPlugin(
+        f"{found} was written for plugin api {written}, but this sdelens has api {API}: "
+        f"upgrade {remedy}"
+    )

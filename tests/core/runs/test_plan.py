@@ -1,0 +1,58 @@
+"""What a run is planned to take, for sources that know their size and others."""
+
+from dataclasses import asdict, dataclass
+
+import pytest
+
+from sdelens.runs.job import Job
+from sdelens.runs.plan import plan_of
+from sdelens.testing.small_model import small_model
+from sdelens_cli.screen import plan_rows
+
+
+@dataclass(frozen=True)
+class Endless:
+    """As many documents as anyone takes."""
+
+    def documents(self, model, *, seed):
+        yield from ()
+
+
+@dataclass(frozen=True)
+class Sized(Endless):
+    """Knows how many documents it has, and not how long they are."""
+
+    documents_wanted: int = 20
+
+
+@dataclass(frozen=True)
+class Short(Sized):
+    """Knows both."""
+
+    length: int = 12
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """A plan by source."""
+    job = Job(source="mine", layers="0,1")
+    return lambda source: plan_of(job, small_model(), source, tmp_path / "run", tmp_path)
+
+
+def test_a_source_of_unknown_size_is_planned_as_unknown(planned):
+    plan = planned(Endless())
+    assert (plan.tokens, plan.disk_bytes) == (None, None)
+    assert plan.texts == "all of mine"
+    assert asdict(plan)["tokens"] is None, "null in JSON"
+    rows = dict(plan_rows(plan))
+    assert rows["tokens"] == "unknown"
+    assert rows["disk"].startswith("unknown, ")
+    assert plan.memory_bytes > 0
+
+
+def test_a_source_that_knows_its_size_is_planned_by_it(planned):
+    plan, model = planned(Short()), small_model()
+    assert plan.tokens == 20 * 12
+    assert plan.disk_bytes == 4 * plan.tokens * model.card.width * 2
+    assert dict(plan_rows(plan))["tokens"] == "at most 240"
+    assert planned(Sized()).tokens == 20 * (model.card.context - 1), "as long as the context"
