@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from scipy.linalg import solve_discrete_lyapunov
 from torch import Tensor
 
 from sdelens.laws.matrices import cholesky
@@ -37,12 +38,10 @@ class Flow:
         return cls(matrix, (covariance + covariance.mT) / 2)
 
     def stationary(self) -> Float[Tensor, "dim dim"]:
-        """Solve P = F P F' + S by doubling: each round doubles the number of summed steps."""
-        matrix, total = self.matrix, self.covariance
-        for _ in range(64):
-            total = total + matrix @ total @ matrix.mT
-            matrix = matrix @ matrix
-        return total
+        """The stationary covariance P = F P F' + S."""
+        return torch.from_numpy(
+            solve_discrete_lyapunov(self.matrix.numpy(), self.covariance.numpy())
+        )
 
     def paths(self, count: int, length: int, random: torch.Generator) -> Tensor:
         """Stationary paths [path, time, dim] around zero."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from scipy.stats import ncx2
 from torch import Tensor
 
 from sdelens.seeds import generator
@@ -55,34 +56,11 @@ class CoxIngersollRoss(System):
     ) -> Float[Tensor, "*batch"]:
         noncentral = self._noncentrality(x[..., 0].double())
         scaled = self.precision * following[..., 0].double()
-        density = noncentral_chi_square(scaled, self.freedom, noncentral)
-        return density + math.log(self.precision)
+        density = ncx2.logpdf(scaled.numpy(), self.freedom, noncentral.numpy())
+        return torch.as_tensor(density) + math.log(self.precision)
 
     def _noncentrality(self, x: Tensor) -> Tensor:
         return self.precision * math.exp(-self.reversion * self.dt) * x
-
-
-def noncentral_chi_square(
-    x: Float[Tensor, "*batch"], freedom: float, noncentral: Float[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
-    r"""Its log density, a Poisson mixture of chi-squares.
-
-    The terms :math:`q^j / j!\,\Gamma(h + j)`, with :math:`q = \lambda x/4` and h = k/2, are summed
-    relative to their mode, by products of their ratios, twelve standard deviations to both sides.
-    """
-    half, q = freedom / 2, noncentral * x / 4
-    mode = ((((half - 1) ** 2 + 4 * q).sqrt() - half + 1) / 2).floor().clamp(min=0)
-    variance = mode * (half + mode) / (half + 2 * mode) + 1
-    up = torch.arange(1, 12 * math.ceil(math.sqrt(float(variance.max()))) + 20).to(x)
-    j = mode[..., None]
-    above = q[..., None] / ((j + up) * (half + j + up - 1))
-    left = (j - up + 1).clamp(min=0)  # the ratio into j = -1 is zero, and so are all products on
-    below = left * (half + left - 1).clamp(min=0) / q[..., None]
-    total = 1 + above.cumprod(-1).sum(-1) + below.cumprod(-1).sum(-1)
-    peak = torch.special.xlogy(mode, q) - torch.lgamma(mode + 1) - torch.lgamma(half + mode)
-    rest = (half - 1) * (x / 2).log() - (noncentral + x) / 2 - math.log(2)
-    log: Tensor = peak + total.log() + rest
-    return log
 
 
 def _chi_square(freedom: Tensor, random: torch.Generator) -> Tensor:

@@ -4,19 +4,10 @@ import math
 
 import pytest
 import torch
-from scipy import stats
 
 from sdelens.estimation.ratio import Ratio, summed
 from sdelens.evidence.effects import POWER, Effect, paired_gain
-from sdelens.evidence.student import student
 from sdelens.seeds import generator
-
-
-@pytest.mark.parametrize("groups", [1, 2, 3, 4, 6, 7, 31, 100, 101, 102, 500])
-@pytest.mark.parametrize("probability", [0.6, 0.9, 0.975, 0.9992, 0.99999])
-def test_student_is_the_exact_quantile(groups, probability):
-    exact = stats.t.ppf(probability, max(1, groups - 1))
-    assert student(probability, groups) == pytest.approx(exact, rel=1e-5)
 
 
 def test_the_error_of_a_ratio_is_its_spread_over_replications():

@@ -118,15 +118,6 @@ def test_simulated_transitions_have_the_density(name):
     assert stats.kstest(levels, "uniform").pvalue > 1e-3
 
 
-def test_the_square_root_process_has_scipys_noncentral_chi_square():
-    system = cox_ingersoll_ross()
-    x, following = system.simulate(50, 2, 0).double().unbind(1)
-    c = system.precision
-    noncentral = c * math.exp(-system.dt) * x
-    expected = stats.ncx2.logpdf(c * following, system.freedom, noncentral) + math.log(c)
-    torch.testing.assert_close(system.log_density(x, following), torch.tensor(expected)[:, 0])
-
-
 def test_the_square_root_process_is_stationary():
     system = cox_ingersoll_ross()
     last = system.simulate(20_000, 5, 0)[:, -1, 0]
