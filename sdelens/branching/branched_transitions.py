@@ -17,6 +17,7 @@ from shutil import disk_usage
 from tempfile import gettempdir
 
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -106,7 +107,8 @@ def _steps(
 
     def both(now: Tensor, then: Tensor) -> Tensor:
         before = now[:, None].expand(then.shape)
-        return torch.stack([before, then], 2).flatten(0, 1)
+        pairs = torch.stack([before, then], 2)
+        return rearrange(pairs, "prefix branch pair ... -> (prefix branch) pair ...")
 
     states = {
         site: both(text.cache.states[site][row, time], following[row, place])
@@ -118,7 +120,7 @@ def _steps(
         torch.ones(len(row) * count, 2, dtype=torch.bool),
         both(time, (time + 1)[:, None].expand(-1, count)),
         both(tokens, chosen),
-        prefixes.numbers[document].repeat_interleave(count),
+        repeat(prefixes.numbers[document], "prefix -> (prefix branch)", branch=count),
     )
 
 

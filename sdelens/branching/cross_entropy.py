@@ -9,6 +9,7 @@ without bias.
 from collections.abc import Mapping
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -71,8 +72,9 @@ class CrossEntropy:
     ) -> None:
         """Keep the states after the next tokens of some prefixes."""
         count = following.shape[1]
-        self.following[:count, row, time] = following.transpose(0, 1).to(self.following)
-        self.weights[:count, row, time] = weights.T.double()
+        states = rearrange(following, "prefix branch latent -> branch prefix latent")
+        self.following[:count, row, time] = states.to(self.following)
+        self.weights[:count, row, time] = weights.mT.double()
 
     def add(self, unit: Int[Tensor, " path"]) -> None:
         """Add the sums of the current batch to their units."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -78,7 +79,7 @@ class NextStateLaws:
     def by(self, values: Float[Tensor, "*series prefix"], cells: int, units: int) -> Tensor:
         """Sums by cell and unit."""
         sums = by_unit(values, self.cell * units + self.unit, cells * units)
-        return sums.reshape(*values.shape[:-1], cells, units)
+        return rearrange(sums, "... (cell unit) -> ... cell unit", unit=units)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ the divisor B - 1.
 
 from dataclasses import dataclass
 
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -82,5 +83,5 @@ def scatter(
     rows: Float[Tensor, "*batch branch latent"], share: Float[Tensor, "*batch branch"]
 ) -> Float[Tensor, "latent latent"]:
     """The weighted sum of outer products of the rows."""
-    flat = rows.flatten(0, -2).double()
-    return (share.flatten()[:, None] * flat).mT @ flat
+    flat = rearrange(rows, "... latent -> (...) latent").double()
+    return (rearrange(share, "... branch -> (... branch) 1") * flat).mT @ flat

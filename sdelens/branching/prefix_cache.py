@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -68,13 +69,18 @@ class PrefixCache:
         documents, _, branches = tokens.shape
         found: dict[Site, list[Tensor]] = {site: [] for site in self.sites}
         for place, end in enumerate((at + 1).tolist()):
-            prefix = self.tokens[:documents, :end].repeat_interleave(branches, 0)
-            rows = torch.cat([prefix, tokens[:, place].reshape(-1, 1)], 1)
+            prefix = self.tokens[:documents, :end]
+            prefix = repeat(prefix, "document token -> (document branch) token", branch=branches)
+            next_token = rearrange(tokens[:, place], "document branch -> (document branch) 1")
+            rows = torch.cat([prefix, next_token], 1)
             parts = torch.split(rows, max(1, BATCH_TOKENS // rows.shape[1]))
             reads = [self.model.run(part, read=self.sites).reads for part in parts]
             for site in self.sites:
                 last = torch.cat([read[site][:, -1].float().cpu() for read in reads])
-                found[site].append(last.reshape(documents, branches, -1))
+                last = rearrange(
+                    last, "(document branch) dim -> document branch dim", branch=branches
+                )
+                found[site].append(last)
         return {site: torch.stack(values, 1) for site, values in found.items()}
 
     def without(self) -> "PrefixCache":

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -102,7 +103,7 @@ def _products(
     order = torch.randperm(len(y), generator=random).to(y.device)
     other = torch.empty_like(order)
     other[order] = order.roll(1)
-    by_depth = y.transpose(0, 1)
+    by_depth = rearrange(y, "path depth dim -> depth path dim")
     before = by_depth[:-1]
     walked = before + by_depth.diff(dim=0)[:, other]
     return (

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -67,7 +68,7 @@ class DepthSquares:
             squares = torch.stack([error.square().sum(-1).mT for error in errors])
             sums += by_unit(squares, unit, units)
             count += torch.bincount(unit, minlength=units)
-        parts = sums.transpose(1, 2).unbind(0)
+        parts = rearrange(sums, "part step document -> part document step").unbind(0)
         return cls(maps.matrix.shape[-1], count, *parts)
 
     def variance(self, bootstrap: Bootstrap) -> Interval:

@@ -9,6 +9,7 @@ state-dependent noise they depend on the choice of the root :math:`\sigma` of th
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
@@ -51,7 +52,8 @@ def exponents(
     start: Tensor = torch.linalg.qr(
         torch.randn(paths, dim, count, generator=random, dtype=torch.float64)
     )[0]
-    x, frame, restarted, grown = starts, start.permute(2, 0, 1).to(kind), 0, []
+    first = rearrange(start, "path dim exponent -> exponent path dim").to(kind)
+    x, frame, restarted, grown = starts, first, 0, []
     channels = step.channels(starts)
     burn = steps // 3  # a frame turns towards the leading directions as slowly as they differ
     for number in range(burn + steps):
@@ -61,7 +63,7 @@ def exponents(
         frame = q.permute(2, 0, 1).to(kind)
         far = ~(region.size(moved) < FAR)
         x = torch.where(far[:, None], starts, moved)
-        frame = torch.where(far[:, None], start.permute(2, 0, 1).to(kind), frame)
+        frame = torch.where(far[:, None], first, frame)
         if number >= burn:
             restarted += int(far.sum())
             growth = r.diagonal(dim1=-2, dim2=-1).abs().clamp(min=1e-300).log() / step.dt
@@ -83,8 +85,12 @@ def _averaged(grown: Float[Tensor, "time path exponent"], restarted: int) -> Exp
     """Means over time and paths; batches of a path are treated as independent."""
     count = min(BATCHES, len(grown))
     length = len(grown) // count
-    batches = grown[: count * length].reshape(count, length, *grown.shape[1:])
-    means = batches.mean(1).flatten(0, 1)
+    batches = rearrange(
+        grown[: count * length],
+        "(batch time) path exponent -> batch time path exponent",
+        batch=count,
+    )
+    means = rearrange(batches.mean(1), "batch path exponent -> (batch path) exponent")
     value, error = means.mean(0), means.std(0) / len(means) ** 0.5
     order = value.argsort(descending=True)
     return Exponents(value[order], error[order], float(value.sum()), restarted)

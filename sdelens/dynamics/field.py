@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -101,16 +102,22 @@ def _sums(
         weight = torch.exp(-away.square().sum(-1) / 2)[..., None]
         seen = torch.cat([torch.ones_like(weight), away], dim=-1)
         told = values[rows, None].double().expand(*away.shape)
-        gram = (seen[..., :, None] * seen[..., None, :]).flatten(-2)
-        cross = (seen[..., :, None] * told[..., None, :]).flatten(-2)
+        gram, cross = (
+            rearrange(
+                seen[..., :, None] * each[..., None, :], "... row column -> ... (row column)"
+            )
+            for each in (seen, told)
+        )
         total.index_add_(0, document[rows], weight * torch.cat([gram, cross], dim=-1))
     return total
 
 
 def _solved(sums: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """Solve for intercept and slope at each node."""
-    gram = sums[..., :9].reshape(*sums.shape[:-1], 3, 3)
-    cross = sums[..., 9:].reshape(*sums.shape[:-1], 3, 2)
+    gram, cross = (
+        rearrange(part, "... (row column) -> ... row column", row=3)
+        for part in (sums[..., :9], sums[..., 9:])
+    )
     ridge = (RIDGE * gram.diagonal(dim1=-2, dim2=-1) + 1e-300).diag_embed()
     solution: Tensor = torch.linalg.solve(gram + ridge, cross)
     return solution[..., 0, :], solution[..., 1:, :].mT / width

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -33,8 +34,8 @@ class Grid:
         ]
         inside = torch.stack([(p >= 0) & (p < cells) for p in place]).all(0)
         index = (place[1] * cells + place[0])[inside]
-        count = torch.bincount(index, minlength=cells**2).double().view(cells, cells)
-        return cls(axes[0], axes[1], count)
+        count = torch.bincount(index, minlength=cells**2).double()
+        return cls(axes[0], axes[1], rearrange(count, "(row column) -> row column", row=cells))
 
     @property
     def nodes(self) -> Float[Tensor, "node 2"]:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -48,7 +49,8 @@ class Bootstrap:
         Only documents that have a row count; replicates that draw none of them give nothing.
         """
         ordered, order = values.sort(dim=-1)
-        heights = self.weights[:, unit][:, order].movedim(0, -2).cumsum(-1)
+        drawn_rows = self.weights[:, unit][:, order]
+        heights = rearrange(drawn_rows, "replicate ... row -> ... replicate row").cumsum(-1)
         drawn = _inverted(ordered[..., None, :].expand(heights.shape), heights, share)
         every = torch.ones_like(ordered).cumsum(-1)[..., None, :]
         value = _inverted(ordered[..., None, :], every, share)[..., 0]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -21,17 +22,17 @@ def thinned(paths: Paths, every: int) -> MappedPaths:
         column = index.clamp(max=time - 1)  # the last phases may end one step earlier
 
         def phases(values: Tensor) -> Tensor:
-            rest = values.shape[2:]
-            apart = values[:, column].reshape(count, -1, every, *rest)
-            return apart.transpose(1, 2).reshape(count * every, -1, *rest)
+            return rearrange(
+                values[:, column], "path (step phase) ... -> (path phase) step ...", phase=every
+            )
 
-        inside = (index < time).expand(count, -1).reshape(count, -1, every)
+        inside = repeat(index < time, "(step phase) -> (path phase) step", path=count, phase=every)
         return Trajectories(
             states=phases(block.states),
-            mask=phases(block.mask) & inside.transpose(1, 2).reshape(count * every, -1),
+            mask=phases(block.mask) & inside,
             times=phases(block.times.expand(count, time)),
             tokens=phases(block.tokens),
-            document=block.document.repeat_interleave(every),
+            document=repeat(block.document, "path -> (path phase)", phase=every),
         )
 
     return MappedPaths(paths, thin)
@@ -99,11 +100,12 @@ def iterated(
 
     The law must be memoryless: it is told the last state and the time, no token.
     """
-    state, now = x.repeat_interleave(draws, dim=0), t.repeat_interleave(draws)
+    state = repeat(x, "start dim -> (start draw) dim", draw=draws)
+    now = repeat(t, "start -> (start draw)", draw=draws)
     for step in range(steps):
         predicted = law.predict(alone(now + step * dt, state))
         state = predicted.sample(derive(seed, "step", step))[:, 0]
-        yield state.reshape(len(x), draws, -1)
+        yield rearrange(state, "(start draw) dim -> start draw dim", draw=draws)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, product
 
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -158,10 +159,12 @@ def _simulated(
     sde: SDE, block: Trajectories, path: Tensor, time: Tensor, axes: Axes, seed: int
 ) -> Iterator[Float[Tensor, "2 start kept"]]:
     """Means over the draws of both functions, at each lag in turn."""
-    t = block.times.expand(block.mask.shape)[path, time].repeat(DRAWS)
-    x = block.states[path, time].repeat(DRAWS, 1)
+    times = block.times.expand(block.mask.shape)
+    t = repeat(times[path, time], "start -> (draw start)", draw=DRAWS)
+    x = repeat(block.states[path, time], "start dim -> (draw start) dim", draw=DRAWS)
     for step in range(1, LAGS[-1] + 1):
         x = sde.transition(t, x).sample(derive(seed, step))
         t = t + sde.dt
         if step in LAGS:
-            yield _functions(axes(x).reshape(DRAWS, len(path), axes.encoder.shape[1])).mean(1)
+            z = rearrange(axes(x), "(draw start) kept -> draw start kept", draw=DRAWS)
+            yield _functions(z).mean(1)

@@ -12,6 +12,7 @@ effect counts as absent only if it is so with that added.
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -56,12 +57,14 @@ class MarkovFeatures:
     def for_mean(self, rows: Lagged) -> Float[Tensor, "row feature"]:
         """Cubic in the state; the way that led to it, from which the lagged states follow."""
         way = (rows.x[:, None] - rows.before) / self.spread
-        return torch.cat([self.current(rows, 3), way.flatten(1)], dim=1)
+        way = rearrange(way, "row lag dim -> row (lag dim)")
+        return torch.cat([self.current(rows, 3), way], dim=1)
 
     def for_scale(self, rows: Lagged) -> Float[Tensor, "row feature"]:
         """Quadratic in the state; the squares of the residuals before."""
         squares = rows.earlier.clamp(-FARTHEST, FARTHEST).square()
-        return torch.cat([self.current(rows, 2), squares.flatten(1)], dim=1)
+        squares = rearrange(squares, "row lag dim -> row (lag dim)")
+        return torch.cat([self.current(rows, 2), squares], dim=1)
 
 
 @dataclass(frozen=True, eq=False)

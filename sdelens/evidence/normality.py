@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,7 +30,7 @@ class NormalScores:
         rows = torch.arange(self.series, device=scores.device) * BINS
         index = place.floor().long().clamp(0, BINS - 1) + rows
         found = torch.bincount(index.flatten(), minlength=self.counts.numel())
-        self.counts += found.reshape(self.counts.shape).cpu()
+        self.counts += rearrange(found, "(series bin) -> series bin", bin=BINS).cpu()
 
     @property
     def count(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -88,8 +89,8 @@ def scorecard(
             sums[:, law] += by_unit(found[:, steps], unit[steps], units * bins)
     return Scorecard(
         tuple(laws),
-        sums.reshape(len(SCORES), len(laws), units, bins),
-        count.reshape(units, bins),
+        rearrange(sums, "score law (unit bin) -> score law unit bin", bin=bins),
+        rearrange(count, "(unit bin) -> unit bin", bin=bins),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -92,8 +93,10 @@ class Shares:
         units = int(unit.max()) + 1
         columns = (motion.motion, motion.residual, motion.noise, motion.distance)
         rows = torch.stack([torch.ones_like(motion.motion), *columns])
-        sums = by_unit(rows, kind * units + unit, kinds * units).reshape(5, kinds, units)
-        count, total, residual, noise, distance = sums
+        sums = by_unit(rows, kind * units + unit, kinds * units)
+        count, total, residual, noise, distance = rearrange(
+            sums, "column (kind unit) -> column kind unit", unit=units
+        )
         bootstrap = Bootstrap.of(count.sum(0), seed=seed)
         return cls(
             drift=bootstrap.ratio(total - residual, total),

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
@@ -21,17 +22,19 @@ def tried(
     after: Int[Tensor, " position"],
 ) -> Pass:
     """One pass of many next tokens, each behind its own prefix, with hooks in place."""
-    rows, positions, branches = tokens.shape
+    rows, _, branches = tokens.shape
     with suppress(Stop):
         model(
-            input_ids=tokens.reshape(rows, -1),
+            input_ids=rearrange(tokens, "row position branch -> row (position branch)"),
             past_key_values=beginning(past, rows, int(after.max())),
             use_cache=True,
-            position_ids=after.repeat_interleave(branches).expand(rows, -1),
+            position_ids=repeat(
+                after, "position -> row (position branch)", row=rows, branch=branches
+            ),
             attention_mask=seen(after, branches).expand(rows, -1, -1, -1),
         )
-    shape = (rows, positions, branches, -1)
-    return Pass({site: value.reshape(shape) for site, value in taps.reads.items()})
+    apart = "row (position branch) dim -> row position branch dim"
+    return Pass({s: rearrange(value, apart, branch=branches) for s, value in taps.reads.items()})
 
 
 def beginning(past: Any, rows: int, length: int) -> DynamicCache:
@@ -55,7 +58,7 @@ def beginning(past: Any, rows: int, length: int) -> DynamicCache:
 def seen(after: Int[Tensor, " position"], branches: int) -> Bool[Tensor, "1 1 query key"]:
     """The prefix of each tried token, and itself."""
     longest = int(after.max())
-    ends = after.repeat_interleave(branches)
+    ends = repeat(after, "position -> (position branch)", branch=branches)
     prefix = torch.arange(longest, device=after.device) < ends[:, None]
     own = torch.eye(len(ends), dtype=torch.bool, device=after.device)
     return torch.cat([prefix, own], dim=1)[None, None]

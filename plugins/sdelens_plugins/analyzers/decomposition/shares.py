@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -73,12 +74,13 @@ class Products:
         """The sums with more prefixes."""
         increments = torch.stack([moments.mean - x, following - x])
         vectors = torch.cat([predicted, increments]).double() * (weights / len(weights)).sqrt()
-        gram = torch.einsum("vrl,wrl->vwr", vectors, vectors).flatten(0, 1)
+        gram = rearrange(torch.einsum("vrl,wrl->vwr", vectors, vectors), "v w row -> (v w) row")
         scalars = (moments.error(weights), moments.noise(weights), torch.ones(len(x)))
         columns = torch.cat([gram, torch.stack([part.double() for part in scalars])])
         cells, units = self.count.shape
-        sums = by_unit(columns, cell * units + unit, cells * units).reshape(-1, cells, units)
-        squares = sums[:-3].movedim(0, -1).reshape(self.gram.shape)
+        sums = by_unit(columns, cell * units + unit, cells * units)
+        sums = rearrange(sums, "product (cell unit) -> product cell unit", unit=units)
+        squares = rearrange(sums[:-3], "(v w) cell unit -> cell unit v w", v=len(vectors))
         totals = zip((self.error, self.noise, self.count), sums[-3:], strict=True)
         return Products(self.gram + squares, *(old + new for old, new in totals))
 

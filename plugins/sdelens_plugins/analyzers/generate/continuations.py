@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from einops import rearrange, reduce, repeat
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from sdelens.estimation.additive import random_walk
@@ -134,7 +135,7 @@ class Group:
         """How each goes on, from its state at time `at`."""
         paths, words = self._by_processes(model, site, writers, start, at)
         words |= self._by_model(model)
-        ids = self.ids.repeat_interleave(self.rows, 0)
+        ids = self._repeated(self.ids)
         surprise = {
             name: nats(model, self.ids if name == OWN else ids, said)
             for name, said in words.items()
@@ -148,7 +149,7 @@ class Group:
                 name: scored(model.decode, said, own_nats[name], own_words[OWN][0])
                 for name, said in own_words.items()
             }
-            finite = own_paths[FIT].isfinite().flatten(1).all(-1)
+            finite = reduce(own_paths[FIT].isfinite(), "row time dim -> row", "all")
             lost = 1 - float(finite.double().mean())
             yield GeneratedTexts(text, own_paths, own_words, own_nats, scores, lost)
 
@@ -159,13 +160,17 @@ class Group:
 
     def _own(self, rows: Tensor, number: int) -> Tensor:
         """The rows of one text."""
-        return rows.reshape(len(self.texts), -1, *rows.shape[1:])[number]
+        return rearrange(rows, "(text row) ... -> text row ...", text=len(self.texts))[number]
+
+    def _repeated(self, values: Shaped[Tensor, "text ..."]) -> Shaped[Tensor, "row ..."]:
+        """A row for each continuation, those of one text together."""
+        return repeat(values, "text ... -> (text row) ...", row=self.rows)
 
     def _by_processes(
         self, model: LanguageModel, site: Site, writers: Generators, start: str, at: float
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Simulated states, and what they say in both ways."""
-        ids = self.ids.repeat_interleave(self.rows, 0)
+        ids = self._repeated(self.ids)
         paths, words = {}, {}
         for name, process in writers.processes.items():
             own = derive(self.seed, name)
@@ -181,7 +186,7 @@ class Group:
 
     def _by_model(self, model: LanguageModel) -> dict[str, Int[Tensor, "row step"]]:
         """Its likeliest words, one row for each text, and words drawn from it."""
-        ids, seed = self.ids.repeat_interleave(self.rows, 0), derive(self.seed, SAMPLED)
+        ids, seed = self._repeated(self.ids), derive(self.seed, SAMPLED)
         return {
             OWN: continued(model, self.ids, steps=self.steps),
             SAMPLED: continued(model, ids, steps=self.steps, temperature=1.0, seed=seed),
@@ -193,10 +198,11 @@ class Group:
         """Paths of all texts, those of one text together, each with its start."""
         last = start == "last"
         first = torch.stack([t.states[-1] if last else t.states.mean(0) for t in self.texts])
-        first = first.repeat_interleave(self.rows, 0)
+        first = self._repeated(first)
         states = simulate(process, first, steps=self.steps, t=at, seed=seed)
         # the start as it is: a basis may leave directions of it out
-        return torch.cat([first[None].to(states), states[1:]]).transpose(0, 1)
+        whole = torch.cat([first[None].to(states), states[1:]])
+        return rearrange(whole, "time row dim -> row time dim")
 
 
 def table(many: list[GeneratedTexts]) -> dict[str, Float[Tensor, "text metric"]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -48,7 +49,7 @@ def _chosen(
     """The likeliest word of each law, or one drawn."""
     if temperature == 0:
         return law.argmax(-1)
-    flat = (law / temperature).softmax(-1).flatten(0, -2)
+    flat = rearrange((law / temperature).softmax(-1), "... word -> (...) word")
     return torch.multinomial(flat, 1, generator=random).reshape(law.shape[:-1])
 
 
@@ -117,6 +118,6 @@ def nearest_words(
     tokens: Int[Tensor, " state"],
 ) -> Int[Tensor, "*batch"]:
     """The token of the nearest training state, by distance in latent coordinates."""
-    flat = z.flatten(0, -2)
+    flat = rearrange(z, "... latent -> (...) latent")
     found = [tokens[torch.cdist(part, known).argmin(-1)] for part in torch.split(flat, 256)]
     return torch.cat(found).reshape(z.shape[:-1])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -184,10 +185,11 @@ def occlusion(
     """The change when one token's embedding takes the baseline's place."""
     rows, length, _ = embeddings.shape
     whole = response(embeddings)
-    row, token = torch.arange(rows).repeat_interleave(length), torch.arange(length).repeat(rows)
+    row = repeat(torch.arange(rows), "row -> (row time)", time=length)
+    token = repeat(torch.arange(length), "time -> (row time)", row=rows)
     parts = []
     for index in torch.split(torch.arange(rows * length), max(1, BATCH_TOKENS // length)):
         changed, place = embeddings[row[index]].clone(), torch.arange(len(index))
         changed[place, token[index]] = baseline[row[index], token[index]]
         parts.append(whole[row[index]] - response.rows(row[index])(changed))
-    return torch.cat(parts).reshape(rows, length)
+    return rearrange(torch.cat(parts), "(row time) -> row time", row=rows)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -58,7 +59,7 @@ def _attention(
     x = torch.arange(length).double()
     first = ("sink", *signs[1:])
     by_layer = received(weights.mean(1))
-    by_head = weights[:, :, -1].flatten(0, 1).clone()
+    by_head = rearrange(weights[:, :, -1], "layer head time -> (layer head) time").clone()
     by_layer[:, 0] = by_head[:, 0] = torch.nan
     rows = torch.arange(layers * heads).double() / heads
     parts = (

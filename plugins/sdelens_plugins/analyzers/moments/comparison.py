@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from einops import rearrange
+from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
 
@@ -74,7 +74,7 @@ class MomentComparison:
     @cached_property
     def replicates(self) -> Float[Tensor, "replicate time component 4"]:
         """The moments of each replicate over its documents."""
-        return central(self.simulated).transpose(0, 1)
+        return rearrange(central(self.simulated), "time replicate ... -> replicate time ...")
 
     @cached_property
     def monte_carlo(
@@ -127,7 +127,7 @@ def _pooled(
 
 def _require_finite(draws: Float[Tensor, "time replicate document component"]) -> None:
     """An error where the law cannot be simulated from some state."""
-    failed = (~draws.isfinite()).flatten(2).any(-1).any(0)
+    failed = reduce(~draws.isfinite(), "time replicate document component -> replicate", "any")
     if failed.any():
         raise BadNumbers(
             f"{int(failed.sum())} of {len(failed)} simulated replicates are not finite: the fit "

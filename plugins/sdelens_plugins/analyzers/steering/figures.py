@@ -149,7 +149,7 @@ def _error_bars(
     gap = torch.full_like(x, torch.nan)
     return {
         "x": rearrange([x, x, gap], "point dose -> (dose point)"),
-        "y": torch.cat([ends, gap[:, None]], dim=1).flatten(),
+        "y": rearrange(torch.cat([ends, gap[:, None]], dim=1), "dose point -> (dose point)"),
     }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -232,13 +233,14 @@ def by_magnitude(of: "Association") -> tuple[Figure, ...]:
     bin_ = torch.bucketize(size, edges[1:-1].contiguous())
     cell = of.unit * BINS + bin_
     count, total = (
-        by_unit(values, cell, units * BINS).reshape(units, BINS).mT
+        rearrange(by_unit(values, cell, units * BINS), "(unit bin) -> bin unit", bin=BINS)
         for values in (torch.ones_like(size), size)
     )
     bootstrap = Bootstrap.of(count.sum(0), seed=0, replicates=1000)
     layers: list[Layer] = []
     for series, name in enumerate(names):
-        sums = by_unit(of.targets[name], cell, units * BINS).reshape(units, BINS).mT
+        sums = by_unit(of.targets[name], cell, units * BINS)
+        sums = rearrange(sums, "(unit bin) -> bin unit", bin=BINS)
         layers += line_with_band(
             total.sum(1) / count.sum(1), bootstrap.ratio(sums, count), name, series
         )
