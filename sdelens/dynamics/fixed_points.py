@@ -64,6 +64,7 @@ def roots(
     step: StepMap, starts: Float[Tensor, "start dim"], region: Region
 ) -> tuple[Float[Tensor, "start dim"], Float[Tensor, " start"]]:
     """The end point of each start, and its residual."""
+    # scipy.optimize.root solves from one start at a time; here each round moves all of them
     scale = region.std.to(starts)
     x, damping = starts.clone(), starts.new_full((len(starts),), 1e-3)
     off = _moved(step, x, scale)

@@ -33,6 +33,7 @@ def auroc(usual: Scores, unlike: Scores) -> Float[Tensor, " replicate"]:
 
     Put `as_they_are` over the weights for that.
     """
+    # scipy.stats.mannwhitneyu counts each document once, where replicates weight them
     above = (unlike.values[:, None] > usual.values).double()
     above += (unlike.values[:, None] == usual.values).double() / 2
     pairs = unlike.weights.sum(1) * usual.weights.sum(1)

@@ -26,6 +26,7 @@ class Bootstrap:
         cls, counts: Float[Tensor, " document"], *, seed: int, replicates: int = 2000
     ) -> "Bootstrap":
         """Draws, with replacement, from the documents that have something to count."""
+        # scipy.stats.bootstrap keeps its draws to itself; here all estimates share them
         seen = counts.nonzero()[:, 0]
         random = generator(seed, "bootstrap")
         drawn = torch.randint(len(seen), (replicates, len(seen)), generator=random)
@@ -84,6 +85,7 @@ def _inverted(
     share: float,
 ) -> Float[Tensor, "*series replicate"]:
     """The first value up to which there is so much of all weight."""
+    # numpy.quantile takes weights, but not other ones for each replicate of the same values
     place = (heights < share * heights[..., -1:] - 1e-9).sum(-1, keepdim=True)
     return ordered.gather(-1, place)[..., 0]
 

@@ -45,6 +45,7 @@ class NormalScores:
 
     def distance(self) -> Float[Tensor, " series"]:
         r"""Kolmogorov's distance :math:`\sup_z|F_n(z)-\Phi(z)|`, between 0 and 1."""
+        # scipy.stats.kstest needs all numbers at once; here only their counts are kept
         normal: Tensor = torch.special.ndtr(_edges())
         return (self.below - normal)[:, 1:-1].abs().amax(-1)
 

@@ -22,6 +22,7 @@ def gaussian_crps(
     For :math:`N(m, s^2)` and :math:`z = (y-m)/s` it is
     :math:`s\,(z(2\Phi(z)-1) + 2\varphi(z) - 1/\sqrt\pi)` (Gneiting et al. 2005, equation 5).
     """
+    # scoringrules.crps_normal is the same formula, but its constants lose digits in float64
     z = (following - mean) / std
     inside: Tensor = z * torch.special.erf(z / math.sqrt(2))
     density = math.sqrt(2 / math.pi) * torch.exp(-z.square() / 2)
@@ -36,6 +37,8 @@ def energy_score(
     In one dimension it is the continuous ranked probability score. The unit is that of states.
     """
     count = draws.shape[-2]
+    # scoringrules.es_ensemble(estimator="fair") is the same, but holds all differences of draws,
+    # draw x draw x dim: five times slower and hundreds of megabytes where states are wide
     off: Tensor = (draws - following[..., None, :]).norm(dim=-1).mean(-1)
     # by products of matrices, nearby draws would lose their distance to rounding
     apart = torch.cdist(draws, draws, compute_mode="donot_use_mm_for_euclid_dist")

@@ -101,6 +101,7 @@ def weighted_ranks(
     values: Float[Tensor, " row"], weights: Float[Tensor, "replicate row"]
 ) -> Float[Tensor, "replicate row"]:
     """Midranks, up to a shift, of rows that occur as often as their weights say."""
+    # scipy.stats.rankdata takes no weights; repeating rows for it is ten times slower
     distinct, place = torch.unique(values, return_inverse=True)
     mass = weights.new_zeros(len(weights), len(distinct)).index_add_(1, place, weights)
     return (mass.cumsum(1) - mass / 2)[:, place]
@@ -128,6 +129,7 @@ def chance(
     out (Freedman and Lane 1983). The observed order counts as one of the permutations, so that the
     p-value is valid for any number of them (Phipson and Smyth 2010).
     """
+    # scipy.stats.permutation_test permutes the observations, not what is left of them
     columns = [column.double().cpu() for column in (x, y, *([] if held is None else [held]))]
     seen = torch.stack(columns).isfinite().all(0)
     one = torch.ones(1, int(seen.sum()), dtype=torch.float64)
@@ -164,6 +166,7 @@ def holm(chances: list[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
+    # scipy.stats.false_discovery_control corrects for Benjamini and Hochberg's rate alone
     known = sorted((p, i) for i, p in enumerate(chances) if math.isfinite(p))
     found, least = [math.nan] * len(chances), 0.0
     for place, (p, i) in enumerate(known):
@@ -186,6 +189,7 @@ def kendall(
     The number of pairs in the same order less that of pairs in opposite order, over
     :math:`\sqrt{n_1 n_2}`, the pairs that are no ties in each.
     """
+    # scipy.stats.kendalltau takes one pair of rankings at a time: six times slower for a batch
     one, other = _orders(first, seen), _orders(second, seen)
     pairs = (one != 0).sum((-2, -1)) * (other != 0).sum((-2, -1))
     agreed: Tensor = (one * other).sum((-2, -1)) / pairs.double().sqrt()

@@ -14,6 +14,8 @@ from sdelens.seeds import generator
 
 def real_logarithm(step: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
     """The principal logarithm of a one-step matrix; an error where it is not real."""
+    # scipy.linalg.logm agrees to 1e-14 but gives no eigenvalues, which the check needs, and runs
+    # on the CPU alone; it is no better for defective matrices
     values, vectors = eigenbasis(step)
     negative = (values.imag == 0) & (values.real <= 0)
     if negative.any():
@@ -65,6 +67,8 @@ def diffusion_from_step(
     The covariance S solves :math:`AS + SA^\top = e^{A dt} a\, e^{A^\top dt} - a`, linear in a: in
     A's eigenbasis S is a times :math:`(e^{(\lambda_i+\lambda_j)dt}-1)/(\lambda_i+\lambda_j)`.
     """
+    # scipy.linalg.solve_discrete_lyapunov has no solution where two eigenvalues of A sum to zero,
+    # as in a random walk; the limit of the gain, dt, is the answer there
     values, vectors = eigenbasis(matrix)
     sums = values[:, None] + values
     none = sums == 0

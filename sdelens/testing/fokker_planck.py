@@ -89,6 +89,7 @@ def log_kernel(
     doublings = max(0, math.ceil(math.log2(leaving * dt)))
     short = dt / 2**doublings
     one = torch.eye(len(potential)).to(generator)
+    # scipy.linalg.expm of the generator itself rounds small densities of short steps to zero
     kernel: Tensor = torch.linalg.matrix_exp((generator + leaving * one) * short)
     kernel = kernel * math.exp(-leaving * short)
     for _ in range(doublings):

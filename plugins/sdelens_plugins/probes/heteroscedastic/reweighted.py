@@ -72,6 +72,8 @@ def conjugate_gradients(
     preconditioner: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, "feature dim"]:
     """The solutions of one symmetric positive definite system for each column."""
+    # scipy.sparse.linalg.cg solves for one column; each product with the matrix is a pass over the
+    # data, which all columns share here
     solution, rest = torch.zeros_like(right), right
     direction = white = preconditioner(rest)
     squares = (rest * white).sum(0)

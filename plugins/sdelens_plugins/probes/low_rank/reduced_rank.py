@@ -125,6 +125,8 @@ def minimum(
     It starts with half the inverse of `curvature`; Nocedal and Wright, "Numerical optimization"
     (2006), equation 6.17. The steps end where the next is not expected to gain what counts.
     """
+    # scipy.optimize.minimize(method="BFGS") needs twice the evaluations: it stops by the size of
+    # the slope, not by the gain expected of the next step
     inverse = torch.cholesky_inverse(cholesky(curvature)) / 2
     here, (value, slope) = start, function(start)
     for _ in range(STEPS):
