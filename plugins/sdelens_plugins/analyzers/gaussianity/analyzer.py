@@ -1,4 +1,4 @@
-"""Is the next state normally distributed? What its own law is like, and what a mixture gains."""
+"""Whether the next state is normally distributed, and the gain of a mixture over one Gaussian."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,44 +14,17 @@ from sdelens_plugins.analyzers.gaussianity.figures import figures
 from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain
 from sdelens_plugins.analyzers.gaussianity.next_states import next_states
 from sdelens_plugins.analyzers.gaussianity.prefix_sample import PrefixSampling
+from sdelens_plugins.analyzers.gaussianity.prefix_statistics import PrefixStatistics
 from sdelens_plugins.analyzers.gaussianity.results import GaussianityResults
-
-READING = (
-    "After a prefix the next state is one of as many points as there are tokens, each with the "
-    "probability of its token: that law is known, and at other temperatures the same points have "
-    "other weights. Coordinates are standardised on training. Excess kurtosis is of the "
-    "projection on the first eigenvector of S*, the law's covariance: 0 for a Gaussian, -2 for "
-    "two equally likely points, -1.2 for a flat law, large where one token is nearly certain and "
-    "others are far off; hence medians and quartiles over prefixes. Few heavy points often have "
-    "negative kurtosis along the direction of most variance whatever they are: beside each figure "
-    "stands that of the same states with the weights of tokens permuted, and the difference, "
-    "paired by prefix; where there is no difference, chance is enough to explain the shape. That "
-    "a law has the kurtosis of a Gaussian does not make it one, and of its other directions "
-    "little is said. The largest gap of distribution functions is 0 for a Gaussian and at least "
-    "half of the likeliest token's probability, unless other tokens lead to the same state. The "
-    "Kullback-Leibler divergence is between Gaussians, one with the law's mean and covariance and "
-    "the fit's, and of the eigenvectors of each prefix's S* that hold 95% of its trace; in all "
-    "directions, and from the points themselves, it is infinite. A Markov fit that is right in "
-    "the mean and in the noise of all prefixes with one state is above 0 still, since it cannot "
-    "tell them apart. A fit whose noise is diagonal can be further off than the Gaussian of all "
-    "training states, which knows how coordinates correlate. "
-)
-GAINED = (
-    "Mixture and Gaussian are fitted to the texts with the same network, of diagonal noise, in "
-    "few steps: with more components and steps a mixture may gain more, and lose nothing. That "
-    "part of its gain which a Gaussian with correlations has too is no sign of a law that is not "
-    "Gaussian. Intervals are over documents, of one training: they do not say how another one "
-    "would come out. "
-)
 
 
 @dataclass(frozen=True)
 class GaussianityAnalyzer:
     """The next-state law after `prefixes` prefixes of `documents` test documents, by temperature.
 
-    Of a vocabulary of more than `listed` + `drawn` tokens the `listed` likeliest are enumerated
-    and `drawn` more stand for the rest. A mixture of `components` and one Gaussian are trained for
-    at least `steps` steps; 0 leaves that out.
+    With a vocabulary of more than `listed` + `drawn` tokens, the `listed` most likely tokens are
+    enumerated and `drawn` samples represent the rest. A mixture of `components` Gaussians and one
+    Gaussian are trained for at least `steps` steps; 0 leaves this out.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
@@ -74,33 +47,32 @@ class GaussianityAnalyzer:
                 "a mixture needs 2 components or more, and steps of at least 0, got "
                 f"components={self.components} and steps={self.steps}"
             )
-        self.fanning(None)  # errors before any work
+        self.prefix_sampling(None)  # validates the settings before any work
 
-    def fanning(self, sampler: Sampler | None) -> PrefixSampling:
-        """The temperature of the texts is one of those asked for; of other texts it is 1."""
+    def prefix_sampling(self, sampler: Sampler | None) -> PrefixSampling:
+        """The sampling of prefixes, with the temperature of the texts (1 without a sampler)."""
         own = sampler or Sampler()
-        asked = {*number_list(self.temperatures, "temperatures", "0.5,1"), own.temperature}
-        return PrefixSampling(own, tuple(sorted(asked)), self.prefixes, self.listed, self.drawn)
+        settings = number_list(self.temperatures, "temperatures", "0.5,1")
+        temperatures = tuple(sorted({*settings, own.temperature}))
+        return PrefixSampling(own, temperatures, self.prefixes, self.listed, self.drawn)
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
         held = HeldOutPrefixes.of(study, documents=self.documents)
-        fanning = self.fanning(study.sampler)
-        found = next_states(held.model, view.site, viewed, fanning, held.prefixes, seed=seed)
+        sampling = self.prefix_sampling(study.sampler)
+        states = next_states(held.model, view.site, viewed, sampling, held.prefixes, seed=seed)
         if study.sampler is not None:
-            found.agreement.require(study.sampler)
+            states.agreement.require(study.sampler)
         gain = None
         if self.steps:
             gain = MixtureGain.of(study, components=self.components, steps=self.steps, seed=seed)
-        shown = GaussianityResults(fanning, held, found, gain, seed)
+        statistics = PrefixStatistics(sampling, held.prefixes.units, states, seed)
+        results = GaussianityResults(statistics, held, gain)
         return Finding(
             view=str(view),
-            headline=shown.headline(),
-            reading=READING
-            + (GAINED if gain else "")
-            + sampler_note(study.sampler, found.agreement)
-            + shown.covered(),
-            estimates=shown.estimates(),
-            arrays=shown.arrays(),
-            figures=figures(shown),
+            headline=results.headline(),
+            reading=results.reading(sampler_note(study.sampler, states.agreement)),
+            estimates=results.estimates(),
+            arrays=results.arrays(),
+            figures=figures(results),
         )

@@ -1,10 +1,10 @@
-r"""A Gaussian with the means and deviations of a law, and one correlation for all states.
+r"""A Gaussian with the mean and deviations of a law, and one correlation for all states.
 
-Laws with diagonal noise leave the correlation of coordinates out, of which a mixture of several
-such has some: what a mixture gains over one Gaussian need not be owed to a law that is not
-normal. Of residuals r in the deviations s(x, t) of a law, this has the correlation
-:math:`(1-a)\,E\,uu^\top+aI`, where :math:`u=r/s` over its root mean square on training, so that
-the diagonal is 1 and the law's own variances stay; a is the share that predicts validation best.
+Laws with diagonal noise ignore the correlation of coordinates, while a mixture of them has some:
+a gain of the mixture over one Gaussian need not mean that the law is not normal. With residuals r
+and the deviations s(x, t) of a law, the correlation is :math:`(1-a)\,E\,uu^\top+aI`, where
+:math:`u=r/s` over its root mean square on training, so that the diagonal is 1 and the variances of
+the law do not change; a is the share that predicts the validation documents best.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SHARES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Correlated(Law):
-    """The mean of a law, under its deviations times a constant scale."""
+    """The mean and deviations of a law, with one correlation for all states."""
 
     law: Law
     root: Float[Tensor, "dim dim"]
@@ -33,21 +33,24 @@ class Correlated(Law):
     @classmethod
     @torch.no_grad()
     def of(cls, law: Law, train: Paths, validation: Paths) -> "Correlated":
-        """By training paths; validation chooses how much."""
-        own, held = (residual_moment(law, paths, own=True)[0] for paths in (train, validation))
-        scale = own.diagonal().clamp(min=torch.finfo(own.dtype).tiny).rsqrt()
-        own, held = (scale[:, None] * each * scale for each in (own, held))
-        values, vectors = torch.linalg.eigh(own)
-        there = (vectors * (held @ vectors)).sum(0)
+        """The correlation of training residuals, shrunk by the share that suits validation."""
+        train_moment, held_moment = (
+            residual_moment(law, paths, own=True)[0] for paths in (train, validation)
+        )
+        tiny = torch.finfo(train_moment.dtype).tiny
+        scale = train_moment.diagonal().clamp(min=tiny).rsqrt()
+        correlation, held_out = (scale[:, None] * m * scale for m in (train_moment, held_moment))
+        values, vectors = torch.linalg.eigh(correlation)
+        variances = (vectors * (held_out @ vectors)).sum(0)
         shares = torch.tensor(SHARES, dtype=torch.float64)[:, None]
         mixed = (1 - shares) * values.clamp(min=0) + shares
-        best = mixed[int((mixed.log() + there / mixed).sum(-1).argmin())]
+        best = mixed[int((mixed.log() + variances / mixed).sum(-1).argmin())]
         return cls(law, cholesky((vectors * best) @ vectors.mT).float())
 
     def predict(self, past: Trajectories) -> Gaussian:
-        found = self.law.predict(past)
-        std = found.covariance().variance().sqrt().expand(found.mean.shape)
-        return Gaussian(found.mean, ScaledCorrelation(std, FullScale(self.root)))
+        predicted = self.law.predict(past)
+        std = predicted.covariance().variance().sqrt().expand(predicted.mean.shape)
+        return Gaussian(predicted.mean, ScaledCorrelation(std, FullScale(self.root)))
 
     def tensors(self) -> dict[str, Tensor]:
         return prefixed(law=self.law.tensors()) | {"root": self.root}

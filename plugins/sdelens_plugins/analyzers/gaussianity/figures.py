@@ -1,127 +1,155 @@
-"""How normal the next state is, as figures."""
+"""Figures of the shape of the next-state law, and of the gain of a mixture."""
 
 from dataclasses import replace
 
 import torch
+from einops import rearrange
 
 from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.report import Figure, Layer, Panel, counted
-from sdelens_plugins.analyzers.common.intervals import line_with_band
-from sdelens_plugins.analyzers.gaussianity.next_states import FIRST
+from sdelens_plugins.analyzers.common.intervals import bars, line_with_band
+from sdelens_plugins.analyzers.common.units import NATS
+from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain
+from sdelens_plugins.analyzers.gaussianity.next_states import EIGENVECTORS
+from sdelens_plugins.analyzers.gaussianity.prefix_statistics import PrefixStatistics
 from sdelens_plugins.analyzers.gaussianity.results import GaussianityResults
 
 BINS = 24
 REACH = 4.0
-"""Standard deviations that the histogram spans on either side."""
-NAMED = 8
-"""Tokens of the example that are named."""
+"""The standard deviations that the histogram spans on either side."""
+LABELLED = 8
+"""The number of tokens of the example with a label."""
 CEILING = 3.0
-"""Kurtosis above is drawn there: in the cold it has no limit."""
-TEMPERATURE, ALONG = "temperature", "first direction, standard deviations"
+"""Larger kurtosis is drawn at this value; it is unbounded at low temperatures."""
+TEMPERATURE, PROJECTION = "temperature", "first direction, standard deviations"
 
 
-def figures(shown: GaussianityResults) -> tuple[Figure, ...]:
-    """By temperature, an example, and what a mixture gains if that was asked."""
-    gained = (shown.gain.figure(),) if shown.gain else ()
-    return (_temperatures(shown), _example(shown), *gained)
+def figures(results: GaussianityResults) -> tuple[Figure, ...]:
+    """Shapes by temperature, an example, and the gain of a mixture if it was measured."""
+    gain = (_mixture(results.gain),) if results.gain else ()
+    return (_temperatures(results.statistics), _example(results), *gain)
 
 
-def _temperatures(shown: GaussianityResults) -> Figure:
+def _temperatures(statistics: PrefixStatistics) -> Figure:
     panels = (
-        Panel(TEMPERATURE, "log₂ of effective branches", _branches(shown), "Points"),
-        Panel(TEMPERATURE, "excess kurtosis", _kurtosis(shown), "First direction"),
-        Panel(TEMPERATURE, "share of the trace of S*", _shares(shown), "Directions"),
+        Panel(TEMPERATURE, "log₂ of effective branches", _branches(statistics), "Points"),
+        Panel(TEMPERATURE, "excess kurtosis", _kurtosis(statistics), "First direction"),
+        Panel(TEMPERATURE, "share of the trace of S*", _shares(statistics), "Directions"),
     )
     caption = (
-        "The law of the next state by the temperature at which its token is drawn: how many "
-        "equally likely points it is like, the excess kurtosis along its first direction (0 "
-        "for a Gaussian, -2 for two equal points; above 3 it is drawn at 3), and the share of its "
-        "variance in the first directions. Dashed: the same states, the weights of their tokens "
-        "permuted; only what differs from it is of which states go with which probabilities. "
-        f"Means and medians over {len(shown.found.unit):,} prefixes, with 95% "
-        f"intervals over {counted(shown.bootstrap.documents, 'document')}; quartiles and dashed "
-        "lines without."
+        "The law of the next state by the sampling temperature of its token: the effective number "
+        "of points, the excess kurtosis along the first direction (0 for a Gaussian, -2 for two "
+        "equal points; values above 3 are drawn at 3), and the share of variance in the first "
+        "directions. Dashed: the same states with the weights of their tokens permuted; only the "
+        "difference depends on which states have which probabilities. Means and medians over "
+        f"{len(statistics.states.unit):,} prefixes, with 95% intervals over "
+        f"{counted(statistics.bootstrap.documents, 'document')}; quartiles and dashed lines have "
+        "no intervals."
     )
     return Figure("temperatures", panels, caption)
 
 
 def _solid(
-    shown: GaussianityResults, interval: Interval, label: str, series: int
+    statistics: PrefixStatistics, interval: Interval, label: str, series: int
 ) -> tuple[Layer, Layer]:
-    """A line in its band; dashes are for permuted weights alone."""
-    band, line = line_with_band(shown.temperatures, interval, label, series)
+    """A solid line with its band; dashed lines are those of permuted weights."""
+    band, line = line_with_band(statistics.temperatures, interval, label, series)
     return band, replace(line, dashed=False)
 
 
-def _branches(shown: GaussianityResults) -> tuple[Layer, ...]:
+def _branches(statistics: PrefixStatistics) -> tuple[Layer, ...]:
     labels = {"exponential": "exp of the entropy", "collision": "1 / Σp²"}
-    found: tuple[Layer, ...] = ()
+    layers: tuple[Layer, ...] = ()
     for series, (name, label) in enumerate(labels.items()):
-        found += _solid(shown, shown.means[name].map(torch.log2), label, series)
-    return found
+        layers += _solid(statistics, statistics.means[name].map(torch.log2), label, series)
+    return layers
 
 
-def _kurtosis(shown: GaussianityResults) -> tuple[Layer, ...]:
-    x = shown.temperatures
-    low, median, high, chance = (
+def _kurtosis(statistics: PrefixStatistics) -> tuple[Layer, ...]:
+    x = statistics.temperatures
+    low, median, high, permuted = (
         interval.map(lambda end: end.clamp(max=CEILING))
-        for interval in (*(shown.kurtosis[q] for q in (0.25, 0.5, 0.75)), shown.chance["kurtosis"])
+        for interval in (
+            *(statistics.kurtosis[q] for q in (0.25, 0.5, 0.75)),
+            statistics.permuted["kurtosis"],
+        )
     )
     quartiles = [Layer("line", {"x": x, "y": q.value}, "quartiles", 5) for q in (low, high)]
-    permuted = {"x": x, "y": chance.value}
+    dashed = {"x": x, "y": permuted.value}
     return (
-        *_solid(shown, median, "median", 2),
-        Layer("line", permuted, "median, permuted", 2, dashed=True),
+        *_solid(statistics, median, "median", 2),
+        Layer("line", dashed, "median, permuted", 2, dashed=True),
         *quartiles,
     )
 
 
-def _shares(shown: GaussianityResults) -> tuple[Layer, ...]:
-    permuted = {"x": shown.temperatures, "y": shown.chance["share1"].value}
+def _shares(statistics: PrefixStatistics) -> tuple[Layer, ...]:
+    permuted = {"x": statistics.temperatures, "y": statistics.permuted["share1"].value}
     return (
-        *_solid(shown, shown.means["share1"], "first eigenvector", 3),
+        *_solid(statistics, statistics.means["share1"], "first eigenvector", 3),
         Layer("line", permuted, "first, permuted", 3, dashed=True),
-        *_solid(shown, shown.means[f"share{FIRST[-1]}"], f"first {FIRST[-1]}", 4),
+        *_solid(
+            statistics,
+            statistics.means[f"share{EIGENVECTORS[-1]}"],
+            f"first {EIGENVECTORS[-1]}",
+            4,
+        ),
     )
 
 
-def _example(shown: GaussianityResults) -> Figure:
-    place, found = shown.example, shown.found
+def _example(results: GaussianityResults) -> Figure:
+    statistics = results.statistics
+    states, prefix = statistics.states, statistics.example
     panels = (
-        Panel(ALONG, "density", _histogram(shown), "Law of the next state"),
-        Panel(ALONG, "probability of the token", _points(shown), "Its points"),
+        Panel(PROJECTION, "density", _histogram(statistics), "Law of the next state"),
+        Panel(PROJECTION, "probability of the token", _points(results), "Its points"),
     )
-    kurtosis = float(found.of("kurtosis")[shown.own, place])
+    kurtosis = float(states.of("kurtosis")[statistics.own, prefix])
     caption = (
-        f"After “…{shown.prefix(place)}” (test document {int(found.document[place])}), a prefix "
-        f"of median kurtosis ({kurtosis:.2f}): where the next states lie along the direction of "
-        "most variance, against the normal density of the same mean and variance; and the "
-        "likeliest tokens there. One prefix, one direction; its sign is without meaning."
+        f"After “…{results.example_text()}” (test document {int(states.document[prefix])}), a "
+        f"prefix of median kurtosis ({kurtosis:.2f}). Left: the next states along the direction "
+        "of most variance, with the normal density of the same mean and variance. Right: the most "
+        "likely tokens. This is one prefix and one direction, whose sign is arbitrary."
     )
     return Figure("example", panels, caption)
 
 
-def _histogram(shown: GaussianityResults) -> tuple[Layer, ...]:
-    atoms, width = shown.found.atoms, 2 * REACH / BINS
-    x = atoms.projection[shown.example].clamp(-REACH, REACH - 1e-9)
-    inside = ((x + REACH) / width).long()
-    heights = by_unit(atoms.weights[shown.example], inside, BINS) / width
-    middles = width * (torch.arange(BINS).double() + 0.5) - REACH
-    fine = torch.linspace(-REACH, REACH, 201, dtype=torch.float64)
-    density = (-fine.square() / 2).exp() / (2 * torch.pi) ** 0.5
+def _histogram(statistics: PrefixStatistics) -> tuple[Layer, ...]:
+    atoms, width = statistics.states.atoms, 2 * REACH / BINS
+    x = atoms.projection[statistics.example].clamp(-REACH, REACH - 1e-9)
+    bins = ((x + REACH) / width).long()
+    heights = by_unit(atoms.weights[statistics.example], bins, BINS) / width
+    centres = width * (torch.arange(BINS).double() + 0.5) - REACH
+    grid = torch.linspace(-REACH, REACH, 201, dtype=torch.float64)
+    density = (-grid.square() / 2).exp() / (2 * torch.pi) ** 0.5
     return (
-        Layer("bars", {"x": middles, "y": heights}, "next states"),
-        Layer("line", {"x": fine, "y": density}, "normal, same mean and variance", 1),
+        Layer("bars", {"x": centres, "y": heights}, "next states"),
+        Layer("line", {"x": grid, "y": density}, "normal, same mean and variance", 1),
     )
 
 
-def _points(shown: GaussianityResults) -> tuple[Layer, ...]:
-    atoms, place = shown.found.atoms, shown.example
-    x, weights = atoms.projection[place], atoms.weights[place]
-    few = weights.topk(min(NAMED, int((weights > 0).sum()))).indices
-    words = tuple(shown.held.model.decode(atoms.tokens[place, few].tolist()))
+def _points(results: GaussianityResults) -> tuple[Layer, ...]:
+    atoms, prefix = results.statistics.states.atoms, results.statistics.example
+    x, weights = atoms.projection[prefix], atoms.weights[prefix]
+    largest = weights.topk(min(LABELLED, int((weights > 0).sum()))).indices
+    words = tuple(results.held.model.decode(atoms.tokens[prefix, largest].tolist()))
     return (
         Layer("scatter", {"x": x, "y": weights}, "a next token"),
-        Layer("words", {"x": x[few], "y": weights[few]}, words=words),
+        Layer("words", {"x": x[largest], "y": weights[largest]}, words=words),
     )
+
+
+def _mixture(gain: MixtureGain) -> Figure:
+    names = ("diagonal", "correlated")
+    words = [f"{name}, floor {floor:g}" for name in names for floor in gain.floors]
+    intervals = gain.gains.map(lambda end: rearrange(end, "floor gaussian -> (gaussian floor)"))
+    caption = (
+        f"Gain of a mixture of {gain.components} Gaussians on held-out steps, at two floors of "
+        "its variances, over one Gaussian with the same network and floor (diagonal), and over "
+        "one that also has a full correlation (correlated), with 95% intervals over documents for "
+        "one training run. A gain that grows as the floor falls indicates states that are nearly "
+        "discrete."
+    )
+    panel = Panel("", f"gain, {NATS}", (bars(intervals, words),))
+    return Figure("mixture", (panel,), caption)

@@ -1,4 +1,4 @@
-"""What a mixture of Gaussians says of held-out steps that one Gaussian does not."""
+"""Gain of a mixture of Gaussians over one Gaussian on held-out steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,32 +13,30 @@ from sdelens.fitting.study import Study
 from sdelens.interfaces import load
 from sdelens.laws.law import Law
 from sdelens.protocols import ignore_epoch
-from sdelens.report import Estimate, Figure, Panel
 from sdelens.seeds import derive
 from sdelens.settings import build
-from sdelens_plugins.analyzers.common.intervals import bars, estimate, with_interval
+from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
 from sdelens_plugins.analyzers.gaussianity.correlated import Correlated
 
-RIVALS = ("one", "correlated")
+GAUSSIANS = ("one", "correlated")
 LOWER = ", lower"
-NAMES = ("over one Gaussian", "over one with correlations")
 
 
 @dataclass(frozen=True, eq=False)
 class MixtureGain:
-    """Gains of the mixture in nats per dimension, at each floor over each Gaussian."""
+    """Gains of the mixture in nats per dimension, by variance floor and by Gaussian."""
 
     components: int
     floors: tuple[float, float]
     gains: Interval
-    """``[floor, rival]``."""
+    """``[floor, gaussian]``."""
 
     @classmethod
     def of(cls, study: Study, *, components: int, steps: int, seed: int) -> "MixtureGain":
-        """The `mixture` probe and the same with one component, fitted to training documents.
+        """Fits the `mixture` probe with several components and with one to training documents.
 
-        Both by the same network, schedule and floors, in at least so many steps; the second rival
-        has the means and deviations of the latter, and a full correlation.
+        Both use the same network, schedule and floors, and at least `steps` steps. The second
+        Gaussian has the mean and deviations of the first, and a full correlation.
         """
         _, viewed = study.single
         sides = tuple(map(viewed.fitted.encoded, (viewed.train, viewed.validation)))
@@ -52,61 +50,17 @@ class MixtureGain:
             laws[f"correlated{floor}"] = Correlated.of(laws[f"one{floor}"], *sides)
         return cls(components, (probe.floor, probe.lower_floor), gains(laws, study, seed))
 
-    def estimates(self) -> list[Estimate]:
-        """Every gain."""
-        return [
-            estimate(
-                f"mixture of {self.components} {name}, floor {floor:g}",
-                self.gains[row, column],
-                "nats per dimension",
-            )
-            for column, name in enumerate(NAMES)
-            for row, floor in enumerate(self.floors)
-        ]
-
-    def sentence(self) -> str:
-        """For the headline."""
-        rivals = ("one", "one that knows how coordinates correlate")
-        said = [_told(self.gains[0, k], rival) for k, rival in enumerate(rivals)]
-        return (
-            f" On held-out steps a mixture of {self.components} Gaussians, by one short training, "
-            f"{said[0]}, and {said[1]}, in nats per dimension."
-        )
-
-    def figure(self) -> Figure:
-        """A bar for each."""
-        rivals = ("diagonal", "correlated")
-        words = [f"{name}, floor {floor:g}" for name in rivals for floor in self.floors]
-        flat = self.gains.map(lambda end: end.mT.flatten())
-        caption = (
-            f"What a mixture of {self.components} Gaussians gains on held-out steps, at two "
-            "floors of its variances, over one Gaussian with the same network and floor "
-            "(diagonal), and over one that has a full correlation as well (correlated); with 95% "
-            "intervals over documents, of one training. A gain that grows as the floor falls "
-            "would be of states that are nearly atoms."
-        )
-        panel = Panel("", "gain, nats per dimension", (bars(flat, words),))
-        return Figure("mixture", (panel,), caption)
-
-
-def _told(gain: Interval, rival: str) -> str:
-    """A negative gain is a loss."""
-    if float(gain.value) >= 0:
-        return f"gains {with_interval(gain)} over {rival}"
-    return f"loses {with_interval(-gain)} against {rival}"
-
 
 def gains(laws: Mapping[str, Law], study: Study, seed: int) -> Interval:
-    """On test documents, ``[floor, rival]``."""
+    """The gains on test documents, ``[floor, gaussian]``."""
     _, viewed = study.single
-    groups = torch.unique(study.documents.group, return_inverse=True)[1]
-    numbered = dict(enumerate(groups.tolist()))
-    found, _ = tally(laws, viewed.fitted.basis, viewed.test, numbered)
-    if not found.transitions:
-        raise UsageError("a mixture's gain needs a held-out transition, but there is none")
-    nats = dict(zip(found.names, found.nats / found.dim, strict=True))
+    groups = dict(enumerate(group_numbers(study.documents.group).tolist()))
+    scores, _ = tally(laws, viewed.fitted.basis, viewed.test, groups)
+    if not scores.transitions:
+        raise UsageError("the gain of a mixture needs a held-out transition, but there is none")
+    nats = dict(zip(scores.names, scores.nats / scores.dim, strict=True))
     pairs = [
-        torch.stack([nats[f"{rival}{floor}"] - nats[f"mixture{floor}"] for rival in RIVALS])
+        torch.stack([nats[f"{name}{floor}"] - nats[f"mixture{floor}"] for name in GAUSSIANS])
         for floor in ("", LOWER)
     ]
-    return Bootstrap.of(found.count, seed=seed).ratio(torch.stack(pairs), found.count)
+    return Bootstrap.of(scores.count, seed=seed).ratio(torch.stack(pairs), scores.count)

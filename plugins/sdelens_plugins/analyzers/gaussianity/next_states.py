@@ -1,4 +1,4 @@
-"""The law of the next state after many prefixes: its shape by temperature, and a fit beside it."""
+"""Shapes of the next-state law after many prefixes by temperature, and the divergence of a fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,51 +23,51 @@ from sdelens_plugins.analyzers.gaussianity.gaussian_divergence import (
 from sdelens_plugins.analyzers.gaussianity.prefix_sample import PrefixSample, PrefixSampling
 from sdelens_plugins.analyzers.gaussianity.spectrum import Spectrum
 
-FIRST = (1, 2, 4, 8)
-"""Of so many first eigenvectors the share of the trace is told."""
-WORDS = ("exponential", "collision", "listed")
-FORMS = ("variance", "kurtosis", "gap", "participation", "rank")
-SERIES = (*WORDS, *FORMS, *(f"share{k}" for k in FIRST))
-"""What is told of each prefix at each temperature."""
+EIGENVECTORS = (1, 2, 4, 8)
+"""Numbers of leading eigenvectors whose share of the trace is reported."""
+TOKENS = ("exponential", "collision", "listed")
+SHAPES = ("variance", "kurtosis", "gap", "participation", "rank")
+SERIES = (*TOKENS, *SHAPES, *(f"share{k}" for k in EIGENVECTORS))
+"""What is measured after each prefix at each temperature."""
 PERMUTED = ("kurtosis", "gap", "share1")
-"""What is told as well of the same states with the weights of tokens permuted."""
+"""What is also measured on the same states with the weights of tokens permuted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
-    """The next states of each prefix along its first direction, at the run's own temperature."""
+    """Next states of each prefix along its first direction, at the temperature of the texts."""
 
     tokens: Int[Tensor, "prefix branch"]
     weights: Float[Tensor, "prefix branch"]
     projection: Float[Tensor, "prefix branch"]
-    """From the mean, in standard deviations."""
+    """The projection from the mean, in standard deviations."""
 
 
 @dataclass(frozen=True, eq=False)
 class NextStates:
-    """Of all prefixes, in the same order."""
+    """The next-state laws of all prefixes, in the same order."""
 
     series: Float[Tensor, "series temperature prefix"]
-    """By the names of `SERIES`; variances are training variances per dimension."""
+    """Rows by the names of `SERIES`; variances are training variances per dimension."""
     permuted: Float[Tensor, "permuted temperature prefix"]
-    """By the names of `PERMUTED`: as many states, as unevenly weighed, but by chance."""
-    gaussian_divergence: GaussianDivergence
-    """Of the fit, at the run's own temperature."""
-    ignorance: GaussianDivergence
-    """Of mean and covariance of all training states, which know nothing of the prefix."""
+    """Rows by the names of `PERMUTED`: the same states and weights, paired at random."""
+    fit_divergence: GaussianDivergence
+    """The divergence of the fit, at the temperature of the texts."""
+    marginal_divergence: GaussianDivergence
+    """The divergence of the Gaussian of all training states, whatever the prefix."""
     atoms: Atoms
     unit: Int[Tensor, " prefix"]
     document: Int[Tensor, " prefix"]
     position: Int[Tensor, " prefix"]
     agreement: SamplerCheck
     fed: int
-    """Next tokens that were fed."""
+    """The number of next tokens that were fed to the model."""
 
     def of(self, name: str) -> Float[Tensor, "temperature prefix"]:
         """One of the `SERIES`."""
         return self.series[SERIES.index(name)]
 
-    def by_chance(self, name: str) -> Float[Tensor, "temperature prefix"]:
+    def permuted_series(self, name: str) -> Float[Tensor, "temperature prefix"]:
         """One of the `PERMUTED`."""
         return self.permuted[PERMUTED.index(name)]
 
@@ -77,90 +77,92 @@ def next_states(
     model: LanguageModel,
     site: Site,
     viewed: Viewed,
-    fanning: PrefixSampling,
+    sampling: PrefixSampling,
     prefixes: Prefixes,
     *,
     seed: int,
 ) -> NextStates:
-    """In coordinates standardised on training, of those that the fit's basis keeps."""
-    fitted, every = viewed.fitted, _moments(viewed)
-    own = fanning.temperatures.index(fanning.sampler.temperature)
+    """Measures the laws in standardised coordinates of the directions that the fit's basis keeps.
+
+    Raises `UsageError` if no prefix has a next token.
+    """
+    fitted, marginal = viewed.fitted, _moments(viewed)
+    own = sampling.temperatures.index(sampling.sampler.temperature)
     series: list[Tensor] = []
     permuted: list[Tensor] = []
     atoms: list[tuple[Tensor, ...]] = []
-    fits: list[GaussianDivergence] = []
-    alone: list[GaussianDivergence] = []
+    fit_divergences: list[GaussianDivergence] = []
+    marginal_divergences: list[GaussianDivergence] = []
     places: list[Tensor] = []
     excess, fed = torch.zeros(3, prefixes.units, dtype=torch.float64), 0
-    for fan in fanning(model, prefixes, site, seed=seed):
-        points = _standard(fitted, fan)
-        forms = [Spectrum.of(points, each) for each in fan.at_temperature.weights]
-        series.append(_series(fan, forms))
-        random = generator(seed, "permuted", int(prefixes.numbers[fan.row]))
-        chance = [Spectrum.of(points, each) for each in fan.at_temperature.permuted(random)]
-        permuted.append(torch.stack([_told(chance, name) for name in PERMUTED]))
-        fits.append(gaussian_divergence(forms[own], *_foretold(fitted, fan, prefixes)))
-        alone.append(
-            gaussian_divergence(
-                forms[own], *(part.expand(len(fan.at), *part.shape) for part in every)
-            )
-        )
-        weights = fan.at_temperature.weights[own]
-        atoms.append((fan.at_temperature.tokens, weights, forms[own].projection))
-        row = torch.full_like(fan.at, fan.row)
-        places.append(torch.stack([prefixes.unit[row], prefixes.numbers[row], fan.at]))
-        excess += fan.excess
-        fed += fan.at_temperature.tokens.numel()
+    for sample in sampling(model, prefixes, site, seed=seed):
+        points, tokens = _standardised(fitted, sample), sample.at_temperature
+        spectra = [Spectrum.of(points, weights) for weights in tokens.weights]
+        series.append(_series(sample, spectra))
+        random = generator(seed, "permuted", int(prefixes.numbers[sample.row]))
+        by_chance = [Spectrum.of(points, weights) for weights in tokens.permuted(random)]
+        permuted.append(torch.stack([_shape(by_chance, name) for name in PERMUTED]))
+        prediction = _prediction(fitted, sample, prefixes)
+        fit_divergences.append(gaussian_divergence(spectra[own], *prediction))
+        expanded = (moment.expand(len(sample.at), *moment.shape) for moment in marginal)
+        marginal_divergences.append(gaussian_divergence(spectra[own], *expanded))
+        atoms.append((tokens.tokens, tokens.weights[own], spectra[own].projection))
+        row = torch.full_like(sample.at, sample.row)
+        places.append(torch.stack([prefixes.unit[row], prefixes.numbers[row], sample.at]))
+        excess += sample.excess
+        fed += tokens.tokens.numel()
     if not series:
         raise UsageError("no held-out prefix has a next token: fit to more or longer texts")
     unit, document, position = torch.cat(places, 1)
     return NextStates(
         torch.cat(series, -1),
         torch.cat(permuted, -1),
-        GaussianDivergence.joined(fits),
-        GaussianDivergence.joined(alone),
-        Atoms(*(_rows(parts) for parts in zip(*atoms, strict=True))),
+        GaussianDivergence.concatenated(fit_divergences),
+        GaussianDivergence.concatenated(marginal_divergences),
+        Atoms(*(_padded(parts) for parts in zip(*atoms, strict=True))),
         unit,
         document,
         position,
-        SamplerCheck.of(excess, at_the_edge(fanning.sampler, model.card.dtype)),
+        SamplerCheck.of(excess, at_the_edge(sampling.sampler, model.card.dtype)),
         fed,
     )
 
 
-def _standard(fitted: Fitted, fan: PrefixSample) -> Float[Tensor, "prefix branch latent"]:
-    """The next states: latent coordinates, scaled to training deviations."""
-    z = fitted.basis.encode((fan.at + 1.0)[:, None], fan.following)
+def _standardised(fitted: Fitted, sample: PrefixSample) -> Float[Tensor, "prefix branch latent"]:
+    """The next states in latent coordinates, scaled to training deviations."""
+    z = fitted.basis.encode((sample.at + 1.0)[:, None], sample.following)
     return z.double() * standard_weights(fitted.basis).sqrt()
 
 
 def _series(
-    fan: PrefixSample, forms: list[Spectrum]
+    sample: PrefixSample, spectra: list[Spectrum]
 ) -> Float[Tensor, "series temperature prefix"]:
-    words = [getattr(fan.at_temperature, name) for name in WORDS]
-    told = [_told(forms, name) for name in (*FORMS, *(f"share{k}" for k in FIRST))]
-    return torch.stack([part.double() for part in (*words, *told)])
+    tokens = [getattr(sample.at_temperature, name) for name in TOKENS]
+    shapes = [_shape(spectra, name) for name in SERIES[len(TOKENS) :]]
+    return torch.stack([part.double() for part in (*tokens, *shapes)])
 
 
-def _told(forms: list[Spectrum], name: str) -> Shaped[Tensor, "temperature prefix"]:
+def _shape(spectra: list[Spectrum], name: str) -> Shaped[Tensor, "temperature prefix"]:
     if name.startswith("share"):
-        return torch.stack([form.share(int(name.removeprefix("share"))) for form in forms])
-    return torch.stack([getattr(form, name) for form in forms])
+        first = int(name.removeprefix("share"))
+        return torch.stack([spectrum.share(first) for spectrum in spectra])
+    return torch.stack([getattr(spectrum, name) for spectrum in spectra])
 
 
-def _foretold(
-    fitted: Fitted, fan: PrefixSample, prefixes: Prefixes
+def _prediction(
+    fitted: Fitted, sample: PrefixSample, prefixes: Prefixes
 ) -> tuple[Float[Tensor, "prefix latent"], Float[Tensor, "prefix latent latent"]]:
     """Mean and covariance of the fit after each prefix, in the same coordinates."""
-    block = prefixes.path(torch.tensor([fan.row]), fan.block, fitted)
-    if isinstance(fitted.law, SDE):  # of other laws more than the last state may count
-        law = fitted.law.transition(block.times[0, fan.at], block.states[0, fan.at])
+    block = prefixes.path(torch.tensor([sample.row]), sample.block, fitted)
+    if isinstance(fitted.law, SDE):  # other laws may depend on more than the last state
+        law = fitted.law.transition(block.times[0, sample.at], block.states[0, sample.at])
         mean, covariance = law.mean, law.covariance().covariance()
     else:
         law = fitted.law.predict(block)
-        each = law.covariance().covariance()
-        covariance = each if each.ndim == 2 else each.expand(1, *each.shape[-3:])[0, fan.at]
-        mean = law.mean[0, fan.at]
+        covariance = law.covariance().covariance()
+        if covariance.ndim > 2:
+            covariance = covariance.expand(1, *covariance.shape[-3:])[0, sample.at]
+        mean = law.mean[0, sample.at]
     root = standard_weights(fitted.basis).sqrt()
     wide = covariance.expand(len(mean), *covariance.shape[-2:]).double()
     return mean.double() * root, root[:, None] * wide * root
@@ -177,8 +179,8 @@ def _moments(viewed: Viewed) -> tuple[Float[Tensor, " latent"], Float[Tensor, "l
     return mean, second / count - mean[:, None] * mean
 
 
-def _rows(parts: Sequence[Shaped[Tensor, "_ _"]]) -> Shaped[Tensor, "prefix branch"]:
-    """Of several texts, as wide as the widest: what is added has no weight."""
+def _padded(parts: Sequence[Shaped[Tensor, "_ _"]]) -> Shaped[Tensor, "prefix branch"]:
+    """The rows of several texts, padded with zeros to the widest."""
     width = max(part.shape[-1] for part in parts)
     pad = torch.nn.functional.pad
     return torch.cat([pad(part, (0, width - part.shape[-1])) for part in parts])

@@ -1,4 +1,4 @@
-"""A few prefixes of each text, with the states after many next tokens, for several samplers."""
+"""Prefixes of each text with the states after many next tokens, at several temperatures."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,40 +23,40 @@ from sdelens_plugins.analyzers.gaussianity.temperatures import (
     widest,
 )
 
-NEARLY = 1 - 1e-9
-"""Enumerated up to this probability; what is left can be drawn."""
+ENUMERATED = 1 - 1e-9
+"""Tokens are enumerated up to this probability; the rest can be sampled."""
 
 
-def token_choice_of(vocabulary: int, listed: int, drawn: int) -> TokenChoice:
-    """All next tokens where they are few, else so many of the likeliest and draws of the rest."""
+def token_choice(vocabulary: int, listed: int, drawn: int) -> TokenChoice:
+    """All next tokens if there are few, else the `listed` most likely and `drawn` samples."""
     if vocabulary <= listed + drawn:
         return TokenChoice(coverage=1.0)
-    return TokenChoice(drawn, NEARLY, most=listed)
+    return TokenChoice(drawn, ENUMERATED, most=listed)
 
 
 @dataclass(frozen=True, eq=False)
 class PrefixSample:
-    """Of one text."""
+    """Some prefixes of one text and their next states."""
 
     row: int
-    """Which of the documents."""
+    """The row of the document."""
     at: Int[Tensor, " prefix"]
     """The last position of each prefix."""
     at_temperature: AtTemperature
     following: Float[Tensor, "prefix branch dim"]
-    """States after the next tokens."""
+    """The states after the next tokens."""
     block: Float[Tensor, "1 time dim"]
-    """States of the text itself."""
+    """The states of the text itself."""
     excess: Float[Tensor, "3 unit"]
-    """Whether the text is drawn so, from all its prefixes (`agreement`)."""
+    """Sums of surprisal minus entropy over all prefixes of the text (`SamplerCheck`)."""
 
 
 @dataclass(frozen=True)
 class PrefixSampling:
-    """`prefixes` in all, equally many of each text, after which tokens are tried."""
+    """Samples `prefixes` prefixes in total, equally many of each text, and their next tokens."""
 
     sampler: Sampler
-    """How the texts were drawn; only the temperature is replaced."""
+    """The sampler of the texts; only its temperature is replaced."""
     temperatures: tuple[float, ...]
     prefixes: int
     listed: int
@@ -77,37 +77,37 @@ class PrefixSampling:
     def __call__(
         self, model: LanguageModel, prefixes: Prefixes, site: Site, *, seed: int
     ) -> Iterator[PrefixSample]:
-        """All texts that have a prefix.
+        """Yields a sample for each text that has a prefix.
 
-        Positions and draws depend on the seed and the document's number alone.
+        Positions and draws depend only on the seed and the number of the document.
         """
         require_context(model, prefixes.documents)
         padded = prefixes.documents.padded().clamp(min=0)
-        cached: bool | None = None  # not tried yet
-        for row, at in self._places(prefixes, seed):
+        cached: bool | None = None  # not tested yet
+        for row, at in self._positions(prefixes, seed):
             tokens = padded[row : row + 1, : int(prefixes.documents.lengths[row])]
-            feeder = PrefixCache.of(model, tokens, [site], cached=cached is not False)
+            cache = PrefixCache.of(model, tokens, [site], cached=cached is not False)
             laws, excess = self._laws(model, tokens[0], at, prefixes, row)
-            choice = token_choice_of(laws.shape[-1], self.listed, self.drawn)
+            choice = token_choice(laws.shape[-1], self.listed, self.drawn)
             number, longest = prefixes.numbers[row : row + 1], int(at[-1]) + 1
             uniform = uniforms(number, (longest, choice.draws), seed, DRAWS)[0, at]
-            found = at_temperature(laws, widest(self.temperatures), choice, uniform)
+            sample = at_temperature(laws, widest(self.temperatures), choice, uniform)
             if cached is None:
-                cached = feeder.agrees(found.tokens[None], at)
-            feeder = feeder if cached else feeder.without()
-            ahead = feeder.feed(found.tokens[None], at)[site][0]
-            yield PrefixSample(row, at, found, ahead, feeder.states[site], excess)
+                cached = cache.agrees(sample.tokens[None], at)
+            cache = cache if cached else cache.without()
+            following = cache.feed(sample.tokens[None], at)[site][0]
+            yield PrefixSample(row, at, sample, following, cache.states[site], excess)
 
-    def _places(
+    def _positions(
         self, prefixes: Prefixes, seed: int
     ) -> Iterator[tuple[int, Int[Tensor, " prefix"]]]:
-        """Of each text some positions, evenly drawn from those that have a next token."""
-        each, more = divmod(self.prefixes, len(prefixes.documents))
+        """Some positions of each text, sampled uniformly from those that have a next token."""
+        per_text, remainder = divmod(self.prefixes, len(prefixes.documents))
         last = prefixes.documents.lengths - 1
         for row, number in enumerate(prefixes.numbers.tolist()):
-            first, found = int(prefixes.first[row]), int(last[row] - prefixes.first[row])
+            first, count = int(prefixes.first[row]), int(last[row] - prefixes.first[row])
             random = generator(seed, "prefixes", number)
-            drawn = torch.randperm(max(0, found), generator=random)[: each + (row < more)]
+            drawn = torch.randperm(max(0, count), generator=random)[: per_text + (row < remainder)]
             if len(drawn):
                 yield row, first + drawn.sort().values
 
@@ -119,7 +119,7 @@ class PrefixSampling:
         prefixes: Prefixes,
         row: int,
     ) -> tuple[Float[Tensor, "law prefix vocabulary"], Float[Tensor, "3 unit"]]:
-        """Of the next token by temperature; and what the text says of its own sampler."""
+        """The laws of the next token by temperature, and sums for the check of the sampler."""
         logits = model.run(tokens[None], logits=True).required_logits
         require_finite_law(logits, model)
         eos, first = model.card.eos, int(prefixes.first[row])
@@ -128,5 +128,5 @@ class PrefixSampling:
         unit = prefixes.unit[row].expand(len(own))
         excess = excesses(surprisal, torch.special.entr(own).sum(-1), unit, prefixes.units)
         samplers = [replace(self.sampler, temperature=t) for t in self.temperatures]
-        laws = torch.stack([each.probabilities(logits[0, at], eos).cpu() for each in samplers])
+        laws = torch.stack([s.probabilities(logits[0, at], eos).cpu() for s in samplers])
         return laws, excess

@@ -1,250 +1,218 @@
-"""How normal the next state is, in numbers and figures."""
+"""Headline, reading, estimates and arrays of the test of Gaussianity."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
-import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sdelens.errors import UsageError
-from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
-from sdelens_plugins.analyzers.gaussianity.gaussian_divergence import GaussianDivergence
+from sdelens_plugins.analyzers.common.units import NATS
 from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain
-from sdelens_plugins.analyzers.gaussianity.next_states import FIRST, PERMUTED, SERIES, NextStates
-from sdelens_plugins.analyzers.gaussianity.prefix_sample import PrefixSampling
+from sdelens_plugins.analyzers.gaussianity.next_states import EIGENVECTORS, PERMUTED, SERIES
+from sdelens_plugins.analyzers.gaussianity.prefix_statistics import (
+    PERMUTED_MEANS,
+    PrefixStatistics,
+)
 
-LEAST = 1e-6
-"""Training variances per dimension: a law with less is one token, and has no shape."""
-MEANS = {
+LABELS = {
     "exponential": ("effective branches, exp of the entropy", "tokens"),
     "collision": ("effective branches, 1 / sum p²", "tokens"),
     "variance": ("trace of S*", "training variances per dimension"),
-    **{f"share{k}": (f"share of S* in its first {k}", "of the trace") for k in FIRST},
+    **{f"share{k}": (f"share of S* in its first {k}", "of the trace") for k in EIGENVECTORS},
     "participation": ("effective directions, (tr S*)² / tr S*²", ""),
     "rank": ("directions that hold 95% of S*", ""),
     "gap": ("largest gap to the normal distribution function", ""),
 }
-"""What is told of by its mean over prefixes."""
-EVERY = ("listed", "exponential", "collision", "variance")
-"""What every prefix has, also one with one next token alone."""
-CHANCE = {"share1": MEANS["share1"], "gap": MEANS["gap"]}
-"""What is told beside the same of permuted weights, by its mean."""
 QUARTILES = {0.5: "median", 0.25: "lower quartile", 0.75: "upper quartile"}
-BEFORE = 12
-"""Tokens of its prefix that are shown."""
+WINDOW = 12
+"""The number of last tokens of the example's prefix that are quoted."""
+READING = (
+    "After a prefix the next state is one of as many points as there are tokens, each with the "
+    "probability of its token. This law is known, and at other temperatures the same points have "
+    "other weights. Coordinates are standardised on training. Excess kurtosis is that of the "
+    "projection on the first eigenvector of S*, the covariance of the law: 0 for a Gaussian, -2 "
+    "for two equally likely points, -1.2 for a uniform law, and large if one token is nearly "
+    "certain and others are far away; hence medians and quartiles over prefixes. A few heavy "
+    "points often have negative kurtosis along the direction of most variance, wherever they lie. "
+    "Each figure therefore also has the same states with the weights of tokens permuted, and the "
+    "difference, paired by prefix. Without a difference, chance explains the shape. A law with "
+    "the kurtosis of a Gaussian need not be one, and its other directions are not tested. The "
+    "largest gap of distribution functions is 0 for a Gaussian, and at least half the probability "
+    "of the most likely token, unless other tokens lead to the same state. The Kullback-Leibler "
+    "divergence is between Gaussians, one with the mean and covariance of the law and that of the "
+    "fit, on the eigenvectors of each S* that have 95% of its trace. In all directions, and from "
+    "the points themselves, it is infinite. A Markov fit with the right mean and noise for all "
+    "prefixes that share a state still has a divergence above 0, since it cannot distinguish "
+    "them. A fit with diagonal noise can have a larger divergence than the Gaussian of all "
+    "training states, which includes the correlations of coordinates. "
+)
+MIXTURE_READING = (
+    "Mixture and Gaussian are fitted to the texts with the same network, with diagonal noise, in "
+    "few steps; with more components and steps a mixture may gain more, and loses nothing. The "
+    "part of its gain that a Gaussian with correlations also has is no sign of a law that is not "
+    "Gaussian. Intervals are over documents, for one training run; they do not include the "
+    "variation between runs. "
+)
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianityResults:
-    """What is shown of one layer."""
+    """The statistics of one layer, and the gain of a mixture if it was measured."""
 
-    fanning: PrefixSampling
+    statistics: PrefixStatistics
     held: HeldOutPrefixes
-    found: NextStates
     gain: MixtureGain | None
-    seed: int
-
-    @cached_property
-    def shaped(self) -> Bool[Tensor, "temperature prefix"]:
-        """Which laws have more than one next state."""
-        seen: Tensor = self.found.of("variance") >= LEAST
-        if not seen[self.own].any():
-            raise UsageError(
-                "a law of the next state with variance is needed, but after all prefixes one "
-                "token is certain: give more prefixes"
-            )
-        return seen
-
-    @cached_property
-    def bootstrap(self) -> Bootstrap:
-        """The same draws of documents for everything."""
-        return Bootstrap.of(self._sums(torch.ones(len(self.found.unit))), seed=self.seed)
-
-    def _sums(self, values: Float[Tensor, "*series prefix"]) -> Float[Tensor, "*series unit"]:
-        return by_unit(values, self.found.unit, self.held.prefixes.units)
-
-    def _mean(
-        self, above: Tensor, seen: Bool[Tensor, "*series prefix"], below: Tensor | None = None
-    ) -> Interval:
-        """Over the prefixes that are seen; or the ratio of two sums over them."""
-        count = torch.ones_like(above) if below is None else below
-        parts = (self._sums(each.double().where(seen, 0.0)) for each in (above, count))
-        return self.bootstrap.ratio(*parts)
-
-    @cached_property
-    def means(self) -> dict[str, Interval]:
-        """Over prefixes by temperature; of what is of a shape, over those that have one."""
-        every = torch.ones_like(self.shaped)
-        return {
-            name: self._mean(self.found.of(name), every if name in EVERY else self.shaped)
-            for name in ("listed", *MEANS)
-        }
-
-    @cached_property
-    def kurtosis(self) -> dict[float, Interval]:
-        """Quartiles over prefixes by temperature."""
-        laws = list(zip(self.found.of("kurtosis"), self.shaped, strict=True))
-        return {q: Interval.stack([self._quantile(*law, q) for law in laws]) for q in QUARTILES}
-
-    @cached_property
-    def chance(self) -> dict[str, Interval]:
-        """By temperature, of weights permuted: means of `CHANCE`, and the median of kurtosis."""
-        named = {name: self._mean(self.found.by_chance(name), self.shaped) for name in CHANCE}
-        return named | {"kurtosis": self._median(self.found.by_chance("kurtosis"))}
-
-    @cached_property
-    def apart(self) -> dict[str, Interval]:
-        """What the own values are above those of permuted weights, paired by prefix."""
-        away = {name: self.found.of(name) - self.found.by_chance(name) for name in PERMUTED}
-        named = {name: self._mean(away[name], self.shaped) for name in CHANCE}
-        return named | {"kurtosis": self._median(away["kurtosis"])}
-
-    def _median(self, values: Float[Tensor, "temperature prefix"]) -> Interval:
-        laws = zip(values, self.shaped, strict=True)
-        return Interval.stack([self._quantile(*law, 0.5) for law in laws])
-
-    def _quantile(
-        self, values: Float[Tensor, " prefix"], seen: Bool[Tensor, " prefix"], share: float
-    ) -> Interval:
-        """NaN where no prefix is seen."""
-        if not seen.any():
-            return Interval.unknown(values.new_full((), torch.nan))
-        return self.bootstrap.quantile(values[seen], self.found.unit[seen], share)
-
-    @property
-    def temperatures(self) -> Float[Tensor, " temperature"]:
-        """Those that were asked for, and the run's own."""
-        return torch.tensor(self.fanning.temperatures, dtype=torch.float64)
-
-    @property
-    def own(self) -> int:
-        """Which temperature is the run's own."""
-        return self.fanning.temperatures.index(self.fanning.sampler.temperature)
-
-    def _divergence(
-        self, name: str, *, of: str = "gaussian_divergence", per_rank: bool = False
-    ) -> Interval:
-        """At the run's own temperature."""
-        found: GaussianDivergence = getattr(self.found, of)
-        below = found.rank if per_rank else None
-        return self._mean(getattr(found, name), self.shaped[self.own], below)
 
     def headline(self) -> str:
-        branches, first = (self.means[name][self.own] for name in ("exponential", "share1"))
-        kurtosis, chance = self.kurtosis[0.5][self.own], self.apart["kurtosis"][self.own]
-        away, rank = self._divergence("nats", per_rank=True), self._divergence("rank")
-        alone = self._divergence("nats", of="ignorance", per_rank=True)
-        said = (
-            f"After {len(self.found.unit)} held-out prefixes the next state is a mixture of "
-            f"{with_interval(branches, 1)} effective points, with {with_interval(first, 2)} of "
-            "its "
-            f"variance along one direction, whose excess kurtosis is {with_interval(kurtosis, 2)} "
-            "by "
-            "the median (0 for a Gaussian, -2 for two equal points); it differs by "
-            f"{with_interval(chance, 2)} from that of the same weights on other tokens of the "
-            "prefix. "
-            "The fit's Gaussian is "
-            f"{with_interval(away, 2)} nats per direction from one with the right moments, in the "
-            f"{with_interval(rank, 0)} directions that hold 95% of the variance; one of all "
-            "training "
-            f"states is {with_interval(alone, 2)} away."
+        """The divergence of the fit, and the kurtosis of the law."""
+        statistics = self.statistics
+        divergence = statistics.divergence_mean(
+            "nats", statistics.states.fit_divergence, per_rank=True
         )
-        return said + (self.gain.sentence() if self.gain else "")
+        kurtosis = statistics.kurtosis[0.5][statistics.own]
+        return (
+            f"The fit's Gaussian diverges by {with_interval(divergence, 2)} nats per direction "
+            "from one with the moments of the model's next-state law, whose median excess "
+            f"kurtosis along its first direction is {with_interval(kurtosis, 2)} (0 if Gaussian)."
+        )
 
-    def covered(self) -> str:
-        """How much of the law is enumerated, for the reading."""
-        share, most = float(self.means["listed"].value[-1]), self.fanning.temperatures[-1]
-        lost, prefixes = int((~self.shaped).any(0).sum()), len(self.found.unit)
-        said = (
-            f" Tokens that were tried for certain hold {share:.1%} of the law at temperature "
-            f"{most:g}, more at lower ones; draws stand for the rest, with its weight."
+    def reading(self, sampler_note: str) -> str:
+        """How to read the numbers, with what was enumerated and what the mixture gains."""
+        mixture = MIXTURE_READING + mixture_sentence(self.gain) if self.gain else ""
+        return READING + mixture + sampler_note + self._enumerated()
+
+    def _enumerated(self) -> str:
+        statistics = self.statistics
+        share = float(statistics.means["listed"].value[-1])
+        temperature = statistics.sampling.temperatures[-1]
+        single = int((~statistics.has_shape).any(0).sum())
+        note = (
+            " Every next token was enumerated."
+            if share > 1 - 1e-9
+            else f" Enumerated tokens have {share:.1%} of the law at temperature {temperature:g}, "
+            "and more at lower ones; samples represent the rest, with its weight."
         )
-        alone = (
-            f" {lost} of {prefixes} prefixes have one next token alone at some temperature, and "
-            "no shape there."
-        )
-        every = " Every next token was tried."
-        return (every if share > 1 - 1e-9 else said) + (alone if lost else "")
+        if single:
+            note += (
+                f" {single} of {len(statistics.states.unit)} prefixes have a single next token at "
+                "some temperature, and no shape there."
+            )
+        return note
 
     def estimates(self) -> tuple[Estimate, ...]:
-        excess = self.found.agreement
+        """Divergences at the temperature of the texts, shapes by temperature, and gains."""
+        states = self.statistics.states
         return (
-            Estimate("next tokens tried", float(self.found.fed)),
+            Estimate("next tokens tried", float(states.fed)),
             Estimate(
                 "surprisal less entropy of the texts",
-                excess.excess,
-                excess.stderr,
+                states.agreement.excess,
+                states.agreement.stderr,
                 "nats per token (0 if the model wrote them with these settings)",
             ),
             *self._divergences(),
-            *(one for k in range(len(self.fanning.temperatures)) for one in self._warm(k)),
-            *(self.gain.estimates() if self.gain else ()),
+            *(row for k in range(len(states.series[0])) for row in self._at_temperature(k)),
+            *(_gain_estimates(self.gain) if self.gain else ()),
         )
 
     def _divergences(self) -> Iterator[Estimate]:
-        """At the run's own temperature."""
-        yield estimate("divergence of the fit", self._divergence("nats"), "nats")
+        statistics, fit = self.statistics, self.statistics.states.fit_divergence
+        mean = statistics.divergence_mean
+        yield estimate("divergence of the fit", mean("nats", fit), "nats")
         for name in ("noise", "mean"):
-            yield estimate(f"divergence of the fit, by its {name}", self._divergence(name), "nats")
-        for name, of in (("the fit", "gaussian_divergence"), ("all training states", "ignorance")):
-            each = self._divergence("nats", of=of, per_rank=True)
-            yield estimate(f"divergence of {name}, per direction", each, "nats")
-        yield estimate("directions of the divergence", self._divergence("rank"), "")
-        floor = self.found.gaussian_divergence.floor[self.shaped[self.own]]
+            yield estimate(f"divergence of the fit, by its {name}", mean(name, fit), "nats")
+        for name, divergence in (
+            ("the fit", fit),
+            ("all training states", statistics.states.marginal_divergence),
+        ):
+            nats = mean("nats", divergence, per_rank=True)
+            yield estimate(f"divergence of {name}, per direction", nats, "nats")
+        yield estimate("directions of the divergence", mean("rank", fit), "")
+        floor = fit.floor[statistics.has_shape[statistics.own]]
         unit = "training variances"
         yield Estimate("smallest variance in them", float(floor.min()), unit=unit)
         yield Estimate("median of the smallest", float(floor.median()), unit=unit)
 
-    def _warm(self, k: int) -> Iterator[Estimate]:
-        """At one temperature."""
-        label = f"temperature {self.fanning.temperatures[k]:g}"
-        listed, lost = float(self.means["listed"].value[k]), float((~self.shaped[k]).sum())
-        yield Estimate(f"{label}: enumerated", listed, unit="of the law")
-        yield Estimate(f"{label}: prefixes with one next token alone", lost)
-        named = [(said, unit, self.means[name][k]) for name, (said, unit) in MEANS.items()]
-        named += [(f"excess kurtosis, {q}", "", self.kurtosis[s][k]) for s, q in QUARTILES.items()]
-        for what, found in (("weights permuted", self.chance), ("own less permuted", self.apart)):
-            told = [(f"{said}, {what}", unit, found[s][k]) for s, (said, unit) in CHANCE.items()]
-            named += [*told, (f"excess kurtosis, median, {what}", "", found["kurtosis"][k])]
-        for said, unit, interval in named:
-            if not interval.value.isnan():  # where all prefixes have one next token alone
-                yield estimate(f"{label}: {said}", interval, unit)
+    def _at_temperature(self, k: int) -> Iterator[Estimate]:
+        """The estimates at one temperature."""
+        statistics = self.statistics
+        prefix = f"temperature {statistics.sampling.temperatures[k]:g}"
+        listed = float(statistics.means["listed"].value[k])
+        single = float((~statistics.has_shape[k]).sum())
+        yield Estimate(f"{prefix}: enumerated", listed, unit="of the law")
+        yield Estimate(f"{prefix}: prefixes with a single next token", single)
+        rows = [(label, unit, statistics.means[n][k]) for n, (label, unit) in LABELS.items()]
+        rows += [
+            (f"excess kurtosis, {label}", "", statistics.kurtosis[q][k])
+            for q, label in QUARTILES.items()
+        ]
+        for suffix, intervals in (
+            ("weights permuted", statistics.permuted),
+            ("difference from permuted", statistics.difference),
+        ):
+            for name in PERMUTED_MEANS:
+                label, unit = LABELS[name]
+                rows.append((f"{label}, {suffix}", unit, intervals[name][k]))
+            rows.append((f"excess kurtosis, median, {suffix}", "", intervals["kurtosis"][k]))
+        for label, unit, interval in rows:
+            if not interval.value.isnan():  # NaN if all prefixes have a single next token
+                yield estimate(f"{prefix}: {label}", interval, unit)
 
     def arrays(self) -> dict[str, Tensor]:
-        """By temperature and prefix what is known of each; divergences; the example's points."""
-        named: dict[str, Tensor] = {
-            "temperature": self.temperatures,
-            "document": self.found.document,
-            "position": self.found.position,
-            "shaped": self.shaped,
-            **{name: self.found.of(name).contiguous() for name in SERIES},
-            **{f"permuted.{n}": self.found.by_chance(n).contiguous() for n in PERMUTED},
-            **{
-                f"divergence.{name}": t for name, t in vars(self.found.gaussian_divergence).items()
-            },
-            **{f"ignorance.{name}": t for name, t in vars(self.found.ignorance).items()},
+        """Series by temperature and prefix, divergences, and the points of the example."""
+        statistics, states = self.statistics, self.statistics.states
+        arrays: dict[str, Tensor] = {
+            "temperature": statistics.temperatures,
+            "document": states.document,
+            "position": states.position,
+            "has_shape": statistics.has_shape,
+            **{name: states.of(name).contiguous() for name in SERIES},
+            **{f"permuted.{n}": states.permuted_series(n).contiguous() for n in PERMUTED},
         }
-        atoms = vars(self.found.atoms).items()
-        named |= {f"example.{name}": each[self.example].clone() for name, each in atoms}
-        return named | prefixed(mixture=self.gain.gains.tensors() if self.gain else {})
+        example = {k: rows[statistics.example].clone() for k, rows in vars(states.atoms).items()}
+        return arrays | prefixed(
+            divergence=vars(states.fit_divergence),
+            marginal=vars(states.marginal_divergence),
+            example=example,
+            mixture=self.gain.gains.tensors() if self.gain else {},
+        )
 
-    @cached_property
-    def example(self) -> int:
-        """The prefix whose kurtosis at the run's own temperature is the median."""
-        middle = self.kurtosis[0.5].value[self.own]
-        away = (self.found.of("kurtosis")[self.own] - middle).abs()
-        return int(away.masked_fill(~self.shaped[self.own], torch.inf).argmin())
-
-    def prefix(self, place: int) -> str:
-        """Its last words."""
-        row = int((self.held.prefixes.numbers == self.found.document[place]).nonzero()[0])
-        end = int(self.found.position[place]) + 1
-        tokens = list(self.held.prefixes.documents)[row].tokens[max(0, end - BEFORE) : end]
+    def example_text(self) -> str:
+        """The last words of the example's prefix."""
+        states, prefixes = self.statistics.states, self.held.prefixes
+        row = int((prefixes.numbers == states.document[self.statistics.example]).nonzero()[0])
+        end = int(states.position[self.statistics.example]) + 1
+        tokens = list(prefixes.documents)[row].tokens[max(0, end - WINDOW) : end]
         return " ".join("".join(self.held.model.decode(tokens)).split())
+
+
+def _gain_estimates(gain: MixtureGain) -> list[Estimate]:
+    return [
+        estimate(
+            f"mixture of {gain.components} {name}, floor {floor:g}", gain.gains[row, column], NATS
+        )
+        for column, name in enumerate(("over one Gaussian", "over one with correlations"))
+        for row, floor in enumerate(gain.floors)
+    ]
+
+
+def mixture_sentence(gain: MixtureGain) -> str:
+    """The gain of the mixture over both Gaussians, at the higher floor."""
+    one, correlated = (
+        _gain_or_loss(gain.gains[0, k], name)
+        for k, name in enumerate(("one Gaussian", "one with correlated coordinates"))
+    )
+    return (
+        f"On held-out steps a mixture of {gain.components} Gaussians, trained briefly once, "
+        f"{one}, and {correlated}, in {NATS}. "
+    )
+
+
+def _gain_or_loss(gain: Interval, name: str) -> str:
+    if float(gain.value) >= 0:
+        return f"gains {with_interval(gain)} over {name}"
+    return f"loses {with_interval(-gain)} against {name}"

@@ -1,10 +1,10 @@
-r"""The shape of a law over points: its spectrum, and how normal it is along its first direction.
+r"""The spectrum of a law over points, and its departure from normality along the first direction.
 
-Of points :math:`y_k` with weights :math:`w_k`, S is their covariance, :math:`\lambda_i` its
-eigenvalues, largest first, and :math:`p_k` the projections on the first eigenvector. Two points,
-the rarer of probability q, have the excess kurtosis :math:`1/(q(1-q))-6`, which is -2 at least; a
-normal law has 0. Few prefixes whose law is nearly one point have a kurtosis in the thousands; the
-largest gap between the distribution function of the projection and the normal one is 1 at most.
+Points :math:`y_k` with weights :math:`w_k` have the covariance S with eigenvalues
+:math:`\lambda_i`, largest first, and projections :math:`p_k` on the first eigenvector. Two points,
+the rarer of probability q, have the excess kurtosis :math:`1/(q(1-q))-6`, at least -2; a normal
+law has 0. Laws that are nearly one point can have a kurtosis in the thousands; the largest gap
+between the distribution function of the projection and the normal one is at most 1.
 """
 
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from torch import Tensor
 from sdelens.errors import BadNumbers
 
 KEPT = 0.95
-"""Of the trace of S, in the directions that are kept."""
+"""The share of the trace of S in the directions that are kept."""
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Of some laws, each over its own points."""
+    """The spectra of some laws, each over its own points."""
 
     mean: Float[Tensor, "*batch dim"]
     values: Float[Tensor, "*batch direction"]
     vectors: Float[Tensor, "*batch direction dim"]
-    """Unit rows; where there are fewer points than directions, some are zero."""
+    """Unit rows; some are zero if there are fewer points than directions."""
     projection: Float[Tensor, "*batch point"]
-    """On the first direction, from the mean, in its standard deviations."""
+    """The projection on the first direction, from the mean, in standard deviations."""
     kurtosis: Float[Tensor, "*batch"]
     """Excess kurtosis of the projection."""
     gap: Float[Tensor, "*batch"]
@@ -38,17 +38,20 @@ class Spectrum:
     def of(
         cls, points: Float[Tensor, "*batch point dim"], weights: Float[Tensor, "*batch point"]
     ) -> "Spectrum":
-        """By the smaller of the two matrices of products."""
+        """Computed from the smaller of the two Gram matrices.
+
+        Raises `BadNumbers` if points are not finite.
+        """
         points, weights = points.double(), weights.double()
         if not points.isfinite().all():
             raise BadNumbers("states after next tokens must be finite: use --dtype float32")
         mean = (weights[..., None] * points).sum(-2)
-        away = points - mean[..., None, :]
-        values, vectors = _principal(weights.sqrt()[..., None] * away)
-        along = (away @ vectors[..., :1, :].mT)[..., 0]
-        square = (weights * along.square()).sum(-1)
+        deviations = points - mean[..., None, :]
+        values, vectors = _principal(weights.sqrt()[..., None] * deviations)
+        along = (deviations @ vectors[..., :1, :].mT)[..., 0]
+        second = (weights * along.square()).sum(-1)
         fourth = (weights * along.pow(4)).sum(-1)
-        scale = square.clamp(min=torch.finfo(square.dtype).tiny)
+        scale = second.clamp(min=torch.finfo(second.dtype).tiny)
         projection = along / scale.sqrt()[..., None]
         kurtosis = fourth / scale / scale - 3
         return cls(mean, values, vectors, projection, kurtosis, _gap(projection, weights))
@@ -60,48 +63,48 @@ class Spectrum:
 
     @property
     def participation(self) -> Float[Tensor, "*batch"]:
-        r""":math:`(\mathrm{tr}\,S)^2/\mathrm{tr}\,S^2`: how many equal directions it would be."""
+        r""":math:`(\mathrm{tr}\,S)^2/\mathrm{tr}\,S^2`, the effective number of directions."""
         return self.values.sum(-1).square() / self.values.square().sum(-1)
 
     def share(self, first: int) -> Float[Tensor, "*batch"]:
-        """Of the trace in so many first directions."""
+        """The share of the trace in the first `first` directions."""
         return self.values[..., :first].sum(-1) / self.values.sum(-1)
 
     @property
     def kept(self) -> Bool[Tensor, "*batch direction"]:
-        """The fewest first directions that hold `KEPT` of the trace."""
+        """The fewest first directions with `KEPT` of the trace."""
         before = self.values.cumsum(-1) - self.values
-        found: Tensor = before < KEPT * self.values.sum(-1, keepdim=True)
-        return found
+        kept: Tensor = before < KEPT * self.values.sum(-1, keepdim=True)
+        return kept
 
     @property
     def rank(self) -> Int[Tensor, "*batch"]:
-        """How many are kept."""
+        """The number of directions that are kept."""
         return self.kept.sum(-1)
 
 
 def _gap(
     projection: Float[Tensor, "*batch point"], weights: Float[Tensor, "*batch point"]
 ) -> Float[Tensor, "*batch"]:
-    """Kolmogorov's distance, before and after each step of the distribution function."""
+    """The Kolmogorov distance, before and after each step of the distribution function."""
     ordered, order = projection.sort(-1)
-    own = weights.gather(-1, order)
-    above, normal = own.cumsum(-1), torch.special.ndtr(ordered)
-    found: Tensor = torch.maximum((above - normal).abs(), (normal - above + own).abs()).amax(-1)
-    return found
+    steps = weights.gather(-1, order)
+    above, normal = steps.cumsum(-1), torch.special.ndtr(ordered)
+    gap: Tensor = torch.maximum((above - normal).abs(), (normal - above + steps).abs()).amax(-1)
+    return gap
 
 
 def _principal(
     rows: Float[Tensor, "*batch point dim"],
 ) -> tuple[Float[Tensor, "*batch direction"], Float[Tensor, "*batch direction dim"]]:
-    """Eigenvalues of rows' rows, largest first, and unit eigenvectors as rows."""
+    """Eigenvalues of the Gram matrix of the rows, largest first, and unit eigenvectors as rows."""
     points, dim = rows.shape[-2:]
     if points >= dim:
         values, vectors = torch.linalg.eigh(rows.mT @ rows)
         return values.flip(-1).clamp(min=0), vectors.mT.flip(-2)
     values, vectors = torch.linalg.eigh(rows @ rows.mT)
-    values, turned = values.flip(-1).clamp(min=0), vectors.mT.flip(-2) @ rows
-    length = turned.norm(dim=-1, keepdim=True)
-    # a direction without variance is rounding
+    values, rotated = values.flip(-1).clamp(min=0), vectors.mT.flip(-2) @ rows
+    length = rotated.norm(dim=-1, keepdim=True)
+    # a direction without variance is rounding error
     real = length > 1e-9 * length[..., :1, :]
-    return values, (turned / length.clamp(min=torch.finfo(rows.dtype).tiny)).where(real, 0.0)
+    return values, (rotated / length.clamp(min=torch.finfo(rows.dtype).tiny)).where(real, 0.0)

@@ -20,8 +20,9 @@ from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.gaussianity.analyzer import GaussianityAnalyzer
 from sdelens_plugins.analyzers.gaussianity.correlated import Correlated
 from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain
-from sdelens_plugins.analyzers.gaussianity.next_states import FIRST, next_states
+from sdelens_plugins.analyzers.gaussianity.next_states import EIGENVECTORS, next_states
 from sdelens_plugins.analyzers.gaussianity.prefix_sample import PrefixSampling
+from sdelens_plugins.analyzers.gaussianity.results import mixture_sentence
 from tests.asked import value
 from tests.chain import Chain, chain_study
 from tests.language import kernel
@@ -87,7 +88,7 @@ def test_the_divergence_of_a_known_fit_is_its_closed_form(chain):
 
     # all states together have the variance 1 in these coordinates
     own_v = finding.arrays["variance"][own]
-    apart = finding.arrays["ignorance.noise"] - (own_v - 1 - own_v.log()) / 2
+    apart = finding.arrays["marginal.noise"] - (own_v - 1 - own_v.log()) / 2
     assert float(apart.abs().max()) < 1e-4
 
 
@@ -108,12 +109,14 @@ def test_points_spread_and_directions_multiply_with_temperature(study):
     }
     for values in means.values():
         assert values == sorted(values)
-    shares = [value(finding, f"temperature 1: share of S* in its first {k}").value for k in FIRST]
+    shares = [
+        value(finding, f"temperature 1: share of S* in its first {k}").value for k in EIGENVECTORS
+    ]
     assert shares == sorted(shares)
     assert shares[0] > 0
     assert shares[-1] <= 1
     assert value(finding, "temperature 1: enumerated").value == pytest.approx(1)
-    assert "Every next token was tried." in finding.reading
+    assert "Every next token was enumerated." in finding.reading
     assert "end of text banned" in finding.reading
 
 
@@ -123,14 +126,14 @@ def test_a_difference_from_permuted_weights_is_paired(study):
     name = "temperature 1: share of S* in its first 1"
     own, chance, apart = (
         value(finding, f"{name}{what}")
-        for what in ("", ", weights permuted", ", own less permuted")
+        for what in ("", ", weights permuted", ", difference from permuted")
     )
     assert apart.value == pytest.approx(own.value - chance.value)
     assert 0 < apart.stderr < (own.stderr**2 + chance.stderr**2) ** 0.5
     assert finding.arrays["permuted.kurtosis"].shape == finding.arrays["kurtosis"].shape
 
 
-def test_the_temperature_of_the_texts_is_told_whatever_is_asked(study):
+def test_the_temperature_of_the_texts_is_always_reported(study):
     finding = replace(SHORT, temperatures=2).analyze(study, seed=0)
     assert finding.arrays["temperature"].tolist() == [1.0, 2.0]
     again = SHORT.analyze(study, seed=0)
@@ -140,12 +143,12 @@ def test_the_temperature_of_the_texts_is_told_whatever_is_asked(study):
 
 def test_a_temperature_at_which_all_tokens_are_certain_has_no_shape(study):
     finding = replace(SHORT, temperatures=1e-4).analyze(study, seed=0)
-    alone = value(finding, "temperature 0.0001: prefixes with one next token alone")
+    alone = value(finding, "temperature 0.0001: prefixes with a single next token")
     assert alone.value == 40
     told = {one.name for one in finding.estimates}
     assert "temperature 1: excess kurtosis, median" in told
     assert "temperature 0.0001: excess kurtosis, median" not in told
-    assert "40 of 40 prefixes have one next token alone" in finding.reading
+    assert "40 of 40 prefixes have a single next token" in finding.reading
     for figure in finding.figures:
         assert figure.svg().lstrip().startswith("<")
 
@@ -155,10 +158,10 @@ def test_texts_whose_every_nucleus_is_one_token_have_no_direction(study):
     _, viewed = study.single
     held = HeldOutPrefixes.of(study, documents=4)
     for listed in (1024, 20):
-        fanning = PrefixSampling(Sampler(top_p=1e-3), (1.0, 1.5), 8, listed, 10)
-        found = next_states(held.model, Site("block", 2), viewed, fanning, held.prefixes, seed=0)
-        assert found.gaussian_divergence.rank.tolist() == [0] * 8
-        assert found.gaussian_divergence.floor.isinf().all()
+        sampling = PrefixSampling(Sampler(top_p=1e-3), (1.0, 1.5), 8, listed, 10)
+        found = next_states(held.model, Site("block", 2), viewed, sampling, held.prefixes, seed=0)
+        assert found.fit_divergence.rank.tolist() == [0] * 8
+        assert found.fit_divergence.floor.isinf().all()
         assert (found.of("variance") < 1e-12).all()
         assert torch.allclose(found.of("exponential"), torch.ones(2, 8, dtype=torch.float64))
 
@@ -166,7 +169,7 @@ def test_texts_whose_every_nucleus_is_one_token_have_no_direction(study):
 def test_a_part_that_is_drawn_is_said_to_be(study):
     exact = SHORT.analyze(study, seed=0)
     mixed = replace(SHORT, listed=40, drawn=60).analyze(study, seed=0)
-    assert "draws stand for the rest" in mixed.reading
+    assert "samples represent the rest" in mixed.reading
     for name in ("trace of S*", "share of S* in its first 1", "effective branches, exp"):
         one, other = (value(found, f"temperature 1: {name}") for found in (exact, mixed))
         assert abs(one.value - other.value) < max(one.stderr, 1e-9)
@@ -187,7 +190,7 @@ def test_a_mixture_gains_over_one_gaussian_where_there_are_two_peaks(chain):
     for floor, alone in gain.items():
         both = value(finding, f"mixture of 2 over one with correlations, floor {floor}")
         assert both.value == pytest.approx(alone.value, abs=0.05)
-    assert "gains" in finding.headline
+    assert "gains" in finding.reading
     assert [figure.name for figure in finding.figures] == ["temperatures", "example", "mixture"]
 
 
@@ -222,13 +225,13 @@ def test_a_correlation_does_not_mend_deviations_that_are_wrong(wrong):
     assert abs(float(gains.mean())) < 4 * stderr + 2e-3
 
 
-def test_a_negative_gain_is_told_as_a_loss():
+def test_a_negative_gain_is_reported_as_a_loss():
     ends = ([0.2, -0.066], [0.01, 0.01], [0.18, -0.086], [0.22, -0.046])
     each = Interval(*(torch.tensor([end, end], dtype=torch.float64) for end in ends))
-    said = MixtureGain(4, (0.01, 0.001), each).sentence()
-    assert "gains 0.200 [0.180, 0.220] over one," in said
-    assert "loses 0.066 [0.046, 0.086] against one that knows" in said
-    assert "one short training" in said
+    said = mixture_sentence(MixtureGain(4, (0.01, 0.001), each))
+    assert "gains 0.200 [0.180, 0.220] over one Gaussian," in said
+    assert "loses 0.066 [0.046, 0.086] against one with correlated" in said
+    assert "trained briefly once" in said
 
 
 def test_a_finding_is_the_same_again_and_saved_whole(study, tmp_path):

@@ -13,7 +13,7 @@ from sdelens.protocols import Site
 from sdelens.seeds import generator
 from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.analyzers.gaussianity.gaussian_divergence import gaussian_divergence
-from sdelens_plugins.analyzers.gaussianity.prefix_sample import PrefixSampling, token_choice_of
+from sdelens_plugins.analyzers.gaussianity.prefix_sample import PrefixSampling, token_choice
 from sdelens_plugins.analyzers.gaussianity.spectrum import Spectrum
 from sdelens_plugins.analyzers.gaussianity.temperatures import at_temperature
 from tests.spoken import small_bridge
@@ -215,7 +215,7 @@ def test_some_enumerated_and_some_drawn_agree_with_all_within_the_error_of_draws
     laws, values = laws_of(logits, 0.6, 1.0, 1.5), randn(60, seed=1)
     draws = 4000
     wide = laws.expand(3, draws, 60)
-    found = at_temperature(wide, 2, token_choice_of(60, 10, 20), uniform(draws, 20))
+    found = at_temperature(wide, 2, token_choice(60, 10, 20), uniform(draws, 20))
     assert torch.allclose(found.weights.sum(-1), torch.ones(3, draws, dtype=DOUBLE))
     sums = (found.weights[temperature] * values[found.tokens]).sum(-1)
     truth = float(laws[temperature, 0].double() @ values)
@@ -268,8 +268,8 @@ def test_permuted_weights_are_the_same_ones_on_other_tokens():
 
 
 def test_few_tokens_are_all_enumerated():
-    assert token_choice_of(65, 64, 8).coverage == 1
-    assert token_choice_of(100, 64, 8).most == 64
+    assert token_choice(65, 64, 8).coverage == 1
+    assert token_choice(100, 64, 8).most == 64
 
 
 # --- prefixes of a real model
@@ -280,7 +280,7 @@ def small(tmp_path_factory):
     return small_bridge(tmp_path_factory.mktemp("small"))
 
 
-def fans(model, prefixes=12, listed=1024, drawn=64, temperatures=(0.7, 1.0), documents=5):
+def samples_of(model, prefixes=12, listed=1024, drawn=64, temperatures=(0.7, 1.0), documents=5):
     texts = Prefixes.all_of(
         Documents.of(sample(model, Sampler(), documents=documents, length=20, seed=0))
     )
@@ -289,28 +289,28 @@ def fans(model, prefixes=12, listed=1024, drawn=64, temperatures=(0.7, 1.0), doc
 
 
 def test_as_many_prefixes_as_asked_for_are_spread_over_all_texts(small):
-    texts, found = fans(small)
-    assert [len(fan.at) for fan in found] == [3, 3, 2, 2, 2]
-    for fan in found:
-        assert (fan.at >= texts.first[fan.row]).all()
-        assert (fan.at < texts.documents.lengths[fan.row] - 1).all()
-        assert len(fan.at.unique()) == len(fan.at)
+    texts, found = samples_of(small)
+    assert [len(each.at) for each in found] == [3, 3, 2, 2, 2]
+    for each in found:
+        assert (each.at >= texts.first[each.row]).all()
+        assert (each.at < texts.documents.lengths[each.row] - 1).all()
+        assert len(each.at.unique()) == len(each.at)
 
 
 def test_states_after_tokens_are_those_of_whole_passes(small):
-    texts, (fan, *_) = fans(small)
-    end = int(fan.at[1])
-    prefix = texts.documents.padded()[fan.row, : end + 1]
-    tokens = fan.weighed.tokens[1, :9]
+    texts, (first, *_) = samples_of(small)
+    end = int(first.at[1])
+    prefix = texts.documents.padded()[first.row, : end + 1]
+    tokens = first.at_temperature.tokens[1, :9]
     rows = torch.cat([prefix.expand(9, -1), tokens[:, None]], 1)
     read = small.run(rows, read=[Site("block", 1)]).reads[Site("block", 1)][:, -1]
-    assert torch.allclose(fan.following[1, :9], read, atol=1e-4)
+    assert torch.allclose(first.following[1, :9], read, atol=1e-4)
 
 
 def test_the_mixed_choice_has_the_moments_of_full_enumeration(small):
     """tr S* over 60 prefixes, at each temperature, where a third of the tokens are enumerated."""
-    _, exact = fans(small, prefixes=60, documents=10)
-    _, mixed = fans(small, prefixes=60, listed=100, drawn=64, documents=10)
+    _, exact = samples_of(small, prefixes=60, documents=10)
+    _, mixed = samples_of(small, prefixes=60, listed=100, drawn=64, documents=10)
     assert all(torch.equal(a.at, b.at) for a, b in zip(exact, mixed, strict=True))
     for k in range(2):
         off = torch.cat([traces(b, k) - traces(a, k) for a, b in zip(exact, mixed, strict=True)])
@@ -319,8 +319,8 @@ def test_the_mixed_choice_has_the_moments_of_full_enumeration(small):
         assert abs(float(off.mean())) < 4 * float(off.std()) / len(off) ** 0.5 + float(size) / 64
 
 
-def traces(fan, law):
-    return Spectrum.of(fan.following, fan.weighed.weights[law]).variance
+def traces(of, law):
+    return Spectrum.of(of.following, of.at_temperature.weights[law]).variance
 
 
 @pytest.mark.parametrize(
