@@ -30,10 +30,10 @@ COLOURS = 64
 TOP = """\
 # Gallery
 
-Every figure of every built-in [analyzer](plugins.md#analyzers), drawn from fits of the embedded
-model on text sampled from it: what was found, what each figure shows, how to read it and what it
-does not show. `make gallery` makes this page again. In a run each figure lies as PNG and SVG, with
-its numbers as CSV.
+Every figure of every built-in [analyzer](plugins.md#analyzers), from fits of the embedded model
+to texts sampled from it: the result, what each figure shows, how to read it, and what it does not
+show. `make gallery` generates this page. A run stores each figure as PNG and SVG, and its numbers
+as CSV.
 """
 
 
