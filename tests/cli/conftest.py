@@ -1,9 +1,13 @@
-"""The command as a process of its own, and one finished run of a small model."""
+"""The command, in this process or in one of its own, and one finished run of a small model."""
 
 import json
 import os
+import signal
 import subprocess
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -36,8 +40,8 @@ def environment(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sdelens(environment, tmp_path_factory):
-    """Run the command and wait for it."""
+def process(environment, tmp_path_factory):
+    """Run the command as a process of its own and wait for it."""
     folder = tmp_path_factory.mktemp("cwd")
 
     def run(*arguments, **variables):
@@ -54,16 +58,53 @@ def sdelens(environment, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def sdelens(environment, tmp_path_factory):
+    """Run the command in this process, which has imported the heavy libraries already."""
+    folder = tmp_path_factory.mktemp("cwd")
+
+    def run(*arguments, **variables):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (environment | variables).items():
+                patch.setenv(name, value)
+            patch.chdir(folder)
+            patch.setattr("sys.argv", ["sdelens", *map(str, arguments)])
+            return outcome()
+
+    return run
+
+
+def outcome():
+    """What the command leaves: its exit code and what it printed."""
+    import torch
+
+    from sdelens.registry import forget, registered
+    from sdelens_cli.main import main
+
+    out, err = StringIO(), StringIO()
+    plugins, threads = dict(registered()), torch.get_num_threads()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        torch.set_num_threads(1)
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+            main()
+    finally:
+        torch.set_num_threads(threads)
+        signal.signal(signal.SIGTERM, before)
+        forget(plugins)
+    return CompletedProcess((), stop.value.code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
 def job(model):
     """The arguments of a quick fit of two layers."""
     return ("fit", "--model", model, "--layer", "0,2", "--documents", 40, "--length", 24, *QUICK)
 
 
 @pytest.fixture(scope="session")
-def finished(sdelens, job, tmp_path_factory):
+def finished(process, job, tmp_path_factory):
     """The folder of a finished run; what `--json` printed lies beside it."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
-    done = sdelens(*job, "--out", folder, "--json")
+    done = process(*job, "--out", folder, "--json")
     assert done.returncode == 0, done.stderr
     (folder.parent / "printed.json").write_text(done.stdout)
     (folder.parent / "stderr.txt").write_text(done.stderr)
@@ -74,3 +115,15 @@ def finished(sdelens, job, tmp_path_factory):
 def printed(finished):
     """The one JSON object that the finished run printed."""
     return json.loads(Path(finished.parent, "printed.json").read_text())
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """As if these analyzers were the ones that are installed."""
+    from sdelens.registry import plugins
+
+    def install(*names):
+        found = {name: plugins("analyzer")[name] for name in names}
+        monkeypatch.setattr("sdelens.runs.reporting.plugins", lambda kind: found)
+
+    return install

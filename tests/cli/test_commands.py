@@ -46,10 +46,10 @@ LIGHT = {
 
 
 @pytest.mark.parametrize("arguments", LIGHT)
-def test_it_answers_without_importing_torch(sdelens, environment, finished, texts, arguments):
+def test_it_answers_without_importing_torch(process, environment, finished, texts, arguments):
     code, said = LIGHT[arguments]
     words = arguments.format(texts=texts, run=finished).split()
-    answer = sdelens(*words, PYTHONPROFILEIMPORTTIME="1")
+    answer = process(*words, PYTHONPROFILEIMPORTTIME="1")
     imported = [line for line in answer.stderr.splitlines() if line.startswith("import time:")]
     modules = {line.rpartition("|")[2].strip() for line in imported}
     plain = "\n".join(line for line in answer.stderr.splitlines() if line not in imported)
@@ -85,7 +85,8 @@ def test_a_config_that_is_no_job_is_refused(sdelens, tmp_path):
         assert "Traceback" not in answer.stderr
 
 
-def test_report_makes_the_analyses_that_it_needs(sdelens, finished, tmp_path):
+def test_report_makes_the_analyses_that_it_needs(sdelens, finished, only, tmp_path):
+    only("losses", "trajectory", "verdict")
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     answer = sdelens("report", run)
@@ -93,7 +94,8 @@ def test_report_makes_the_analyses_that_it_needs(sdelens, finished, tmp_path):
     page = (run / "report.html").read_text()
     assert answer.stdout.strip() == str(run / "report.html")
     assert "Held-out scores" in page
-    assert any(run.glob("analysis/losses/*/finding.json"))
+    for analyzer in ("losses", "trajectory", "verdict"):
+        assert any(run.glob(f"analysis/{analyzer}/*/finding.json"))
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 

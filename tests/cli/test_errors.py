@@ -3,23 +3,23 @@
 import errno
 import json
 import shutil
-import signal
 import subprocess
 import time
 
 import pytest
 
+from sdelens.registry import installed
 from tests.small import COMMAND
 
 ALONE = {
-    "layer out of range": (2, ["3 blocks", "0 to 2", "got 7"], "--layer 7"),
-    "missing column": (2, ["'story'", "text"], "--texts {texts} --column story"),
     "broken plugin": (6, ["'broken'", "sdelens-broken", "no such library"], "--probe broken"),
     "diverging": (7, ["diverged"], "--set probe.rate=1e30 --documents 40 --length 20"),
-    "NaN weights": (7, ["finite"], "--model {folder}/nan --texts {texts}"),
 }
 """In a process of its own. Name: exit code, what the sentence holds, arguments."""
 TOGETHER = {
+    "layer out of range": (2, ["3 blocks", "0 to 2", "got 7"], "--layer 7"),
+    "missing column": (2, ["'story'", "text"], "--texts {texts} --column story"),
+    "NaN weights": (7, ["finite"], "--model {folder}/nan --texts {texts}"),
     "unknown setting": (3, ["'widht'", "'width'"], "--set probe.widht=3"),
     "wrong setting": (2, ["neural.width", "int"], "--set probe.width=wide"),
     "wrong density": (2, ["density"], "--density foo"),
@@ -80,53 +80,43 @@ def require_one_sentence(name, code, stdout, stderr):
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_a_process_ends_with_one_sentence_and_its_code(sdelens, folder, model, texts, name):
-    outcome = sdelens(
+def test_a_process_ends_with_one_sentence_and_its_code(process, folder, model, texts, name):
+    outcome = process(
         *words(ALONE[name][2], folder, model, texts), PYTHONPATH=str(folder / "path")
     )
     require_one_sentence(name, outcome.returncode, outcome.stdout, outcome.stderr)
 
 
-def in_process(monkeypatch, capsys, *arguments):
-    """The command in this process, where libraries are imported already."""
-    from sdelens_cli.main import main
-
-    monkeypatch.setattr("sys.argv", ["sdelens", *map(str, arguments)])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as stop:
-            main()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return stop.value.code, *capsys.readouterr()
-
-
 @pytest.mark.parametrize("name", TOGETHER)
-def test_it_ends_with_one_sentence_and_its_code(
-    monkeypatch, capsys, cache, folder, model, texts, name
-):
+def test_it_ends_with_one_sentence_and_its_code(sdelens, folder, model, texts, tmp_path, name):
     arguments = words(TOGETHER[name][2], folder, model, texts)
-    require_one_sentence(name, *in_process(monkeypatch, capsys, *arguments, "-q"))
+    answer = sdelens(*arguments, "-q", SDELENS_CACHE=str(tmp_path / "cache"))
+    require_one_sentence(name, answer.returncode, answer.stdout, answer.stderr)
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A cache of its own."""
-    monkeypatch.setenv("SDELENS_CACHE", str(tmp_path / "cache"))
+def in_process(sdelens, tmp_path):
+    """The command with a cache of its own: its code, what it printed, and what it said."""
+
+    def run(*arguments):
+        answer = sdelens(*arguments, SDELENS_CACHE=str(tmp_path / "cache"))
+        return answer.returncode, answer.stdout, answer.stderr
+
+    return run
 
 
 def test_a_full_disk_is_told_before_the_states_are_captured(
-    monkeypatch, capsys, cache, model, tmp_path
+    monkeypatch, in_process, model, tmp_path
 ):
     monkeypatch.setattr("sdelens.runs.engine.free_disk", lambda folder: 1000)
     arguments = words("", tmp_path, model, None)
-    code, _, said = in_process(monkeypatch, capsys, *arguments)
+    code, _, said = in_process(*arguments)
     assert code == 5
     assert "SDELENS_CACHE" in said.rpartition("Error: ")[2]
 
 
 def test_a_disk_that_fills_up_while_writing_leaves_a_run_that_can_be_resumed(
-    monkeypatch, capsys, cache, model, tmp_path
+    monkeypatch, in_process, model, tmp_path
 ):
     arguments = words("", tmp_path, model, None)
     with monkeypatch.context() as patch:
@@ -135,10 +125,10 @@ def test_a_disk_that_fills_up_while_writing_leaves_a_run_that_can_be_resumed(
             raise OSError(errno.ENOSPC, "No space left on device")
 
         patch.setattr("sdelens.store.save_file", full)
-        code, _, said = in_process(patch, capsys, *arguments)
+        code, _, said = in_process(*arguments)
     assert code == 5
     assert "no room is left on the disk" in said.replace("\n", " ")
-    code, _, said = in_process(monkeypatch, capsys, *arguments, "--resume")
+    code, _, said = in_process(*arguments, "--resume")
     assert code == 0, said
 
 
@@ -146,24 +136,22 @@ def test_a_disk_that_fills_up_while_writing_leaves_a_run_that_can_be_resumed(
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GB")]
 )
 def test_memory_that_runs_out_in_a_fit_is_one_sentence(
-    monkeypatch, capsys, cache, model, tmp_path, error
+    monkeypatch, in_process, model, tmp_path, error
 ):
     def fit_views(*_, **__):
         raise error
 
     monkeypatch.setattr("sdelens.runs.engine.fit_views", fit_views)
-    code, _, said = in_process(monkeypatch, capsys, *words("", tmp_path, model, None))
+    code, _, said = in_process(*words("", tmp_path, model, None))
     assert code == 5
     assert "memory ran out" in said
     assert "Traceback" not in said
 
 
-def test_overwrite_removes_nothing_from_a_folder_that_is_not_a_run(
-    monkeypatch, capsys, folder, model
-):
+def test_overwrite_removes_nothing_from_a_folder_that_is_not_a_run(in_process, folder, model):
     (folder / "manifest.json").write_text('{"name": "an app of somebody"}')
     arguments = words("--out {folder} --overwrite", folder, model, None)
-    assert in_process(monkeypatch, capsys, *arguments)[0] == 2
+    assert in_process(*arguments)[0] == 2
     assert (folder / "short.txt").exists()
     assert (folder / "nan" / "model.safetensors").exists()
 
@@ -175,9 +163,9 @@ def test_overwrite_with_a_wrong_layer_leaves_the_old_run_alone(sdelens, job, fin
     assert json.loads((finished / "manifest.json").read_text())["state"] == "done"
 
 
-def test_without_a_network_it_says_so_within_seconds(sdelens, tmp_path):
+def test_without_a_network_it_says_so_within_seconds(process, tmp_path):
     start = time.monotonic()
-    lost = sdelens(
+    lost = process(
         *("fit", "--model", "some-org/no-such-model", "--out", tmp_path / "run"),
         HF_ENDPOINT="http://127.0.0.1:9",
         HF_HUB_OFFLINE="0",
@@ -192,26 +180,30 @@ def test_without_a_network_it_says_so_within_seconds(sdelens, tmp_path):
 
 
 def test_a_broken_analyzer_that_nobody_asked_for_is_left_out_and_named(
-    sdelens, finished, folder, tmp_path
+    sdelens, finished, folder, monkeypatch, tmp_path, only
 ):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    path = str(folder / "path")
-    asked = sdelens("analyze", run, "--analyzer", "broken", PYTHONPATH=path)
+    monkeypatch.syspath_prepend(folder / "path")
+    installed.cache_clear()
+    only("broken", "losses")
+    asked = sdelens("analyze", run, "--analyzer", "broken")
     assert asked.returncode == 6
     shown = asked.stderr.partition("Traceback")[2]
     assert 'sdelens_broken.py", line 1' in shown
     assert "importlib" not in shown
     assert "registry.py" not in shown
-    all_ = sdelens("analyze", run, "--json", PYTHONPATH=path)
+    all_ = sdelens("analyze", run, "--json")
     assert all_.returncode == 0, all_.stderr
     answer = json.loads(all_.stdout)
     assert "no such library" in answer["left_out"]["broken"]
-    assert {finding["analyzer"] for finding in answer["findings"]} >= {"losses"}
+    assert {finding["analyzer"] for finding in answer["findings"]} == {"losses"}
     told = [line for line in all_.stderr.splitlines() if "broken" in line]
     assert len(told) == 1
     assert "Traceback" not in all_.stderr
     assert "broken" in json.loads((run / "analysis" / "left_out.json").read_text())
+    monkeypatch.undo()
+    installed.cache_clear()
 
 
 def test_verbose_shows_where_an_error_came_from(sdelens):
@@ -221,15 +213,15 @@ def test_verbose_shows_where_an_error_came_from(sdelens):
 
 
 def test_a_closed_pipe_is_no_error(environment):
-    process = subprocess.Popen(
+    started = subprocess.Popen(
         [*COMMAND, "plugins", "list"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    process.stdout.close()
-    said = process.stderr.read()
-    process.stderr.close()
-    process.wait(timeout=60)
+    started.stdout.close()
+    said = started.stderr.read()
+    started.stderr.close()
+    started.wait(timeout=60)
     assert said == ""

@@ -16,7 +16,7 @@ FILES = (
 
 def stopped(arguments, environment, ready, how):
     """Start the command, wait until something is there, and end it."""
-    process = subprocess.Popen(
+    started = subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         env=environment,
         stderr=subprocess.PIPE,
@@ -25,15 +25,15 @@ def stopped(arguments, environment, ready, how):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
-    while not ready() and process.poll() is None and time.monotonic() < deadline:
+    while not ready() and started.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
+    started.send_signal(how)
+    _, said = started.communicate(timeout=60)
+    return started.returncode, said
 
 
 def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one(
-    sdelens, model, environment, tmp_path
+    process, model, environment, tmp_path
 ):
     # thousands of tiny steps: a fit takes seconds, so that there is time to stop it
     small = ("--set", "probe.width=32", "--set", "probe.noise_width=32")
@@ -56,7 +56,7 @@ def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_o
     assert code == 130
     assert not any(broken.glob("fits/*/DONE"))
 
-    refused = sdelens(*fit, "--out", broken)
+    refused = process(*fit, "--out", broken)
     assert refused.returncode == 2
     assert "--resume" in refused.stderr
     assert "--overwrite" in refused.stderr
@@ -79,11 +79,11 @@ def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_o
     (broken / "config.json").unlink()
     (broken / ".config.json.99999.tmp").write_text("half")
 
-    done = sdelens(*go_on, "-q", SDELENS_CACHE=str(tmp_path / "cache"))
+    done = process(*go_on, "-q", SDELENS_CACHE=str(tmp_path / "cache"))
     assert (done.returncode, done.stdout) == (0, f"{broken}\n"), done.stderr
     assert (broken / "fits/L00/sde.safetensors").stat().st_mtime_ns == kept
     # another cache: its states are captured in one go
-    done = sdelens(*fit, "--out", straight, "-q", SDELENS_CACHE=str(tmp_path / "fresh"))
+    done = process(*fit, "--out", straight, "-q", SDELENS_CACHE=str(tmp_path / "fresh"))
     assert done.returncode == 0, done.stderr
     differing = [n for n in FILES if (straight / n).read_bytes() != (broken / n).read_bytes()]
     assert differing == []
