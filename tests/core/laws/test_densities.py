@@ -8,23 +8,13 @@ from torch.testing import assert_close
 
 from sdelens.errors import UsageError
 from sdelens.laws.densities import kessler, ozaki
-from sdelens.laws.expansion import EXACT, Coefficients, Expansion, Precision, training
-from sdelens.laws.jets import differences, jet
+from sdelens.laws.expansion import EXACT, Coefficients, Precision, training
+from sdelens.laws.jets import differences
 from sdelens.laws.law import Gaussian
-from sdelens.laws.scale import DiagonalScale, FullScale, ScaledCorrelation
+from sdelens.laws.scale import DiagonalScale, FullScale
 from sdelens.laws.splitting import Linear, strang
 from sdelens.testing import double_well
-
-
-def randn(*shape, seed=0):
-    random = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=random, dtype=torch.float64)
-
-
-MATRIX = 0.4 * randn(3, 3) - torch.eye(3).double()
-OFFSET = randn(3, seed=1)
-HALF = randn(3, 3, seed=2)
-UNIT = HALF @ HALF.mT + 0.1 * torch.eye(3).double()
+from tests.core.laws.processes import MATRIX, OFFSET, UNIT, correlated_process, randn
 
 
 def linear_process(dt, precision=EXACT):
@@ -85,9 +75,9 @@ def test_kesslers_mean_and_covariance_of_a_linear_process_are_wrong_by_third_ord
     assert (orders(of_covariances) > 2.8).all()
 
 
-# --- noise that depends on the state: X = sinh(Y), entry by entry, Y linear
-
 RATE = torch.tensor([[-1.0, 0.8], [-0.3, -0.7]]).double()
+
+
 LEVELS = torch.tensor([0.5, 0.9]).double()
 
 
@@ -129,8 +119,6 @@ def test_with_state_dependent_noise_mean_and_covariance_are_still_wrong_by_third
     assert (orders(of_means) > 2.6).all()
     assert (orders(of_covariances) > 2.6).all()
 
-
-# --- a nonlinear drift: the double well, whose law is known from its Fokker-Planck equation
 
 X = torch.linspace(-1.6, 1.6, 9).double()[:, None, None]
 
@@ -193,19 +181,6 @@ def test_the_moments_of_the_splitting_are_those_of_its_density():
     assert_close(law.covariance().variance()[:, 0], variance, rtol=5e-3, atol=0)
 
 
-# --- the parts of a law agree with each other
-
-
-def correlated_process(precision=EXACT):
-    """Three dimensions, nonlinear drift, state-dependent noise around a full correlation."""
-    root = FullScale(torch.linalg.cholesky(UNIT / 20))
-    return Coefficients(
-        lambda x: 0.1 * ((x @ MATRIX.mT).sin() + OFFSET),
-        lambda x: ScaledCorrelation((1 + 0.2 * x.tanh()), root),
-        precision=precision,
-    )
-
-
 def test_the_density_by_products_is_that_of_the_covariance_matrix():
     x, following = randn(5, 3), randn(5, 3, seed=1)
     law = kessler(correlated_process(), x)
@@ -231,47 +206,6 @@ def test_draws_have_the_laws_mean_and_covariance(density):
     assert ((draws.mean(0) - law.mean[0]).abs() < 4 * (spread / count).sqrt()).all()
     error = ((covariance.square() + spread[:, None] * spread) / count).sqrt()
     assert ((draws.mT.cov().reshape(covariance.shape) - covariance).abs() < 4 * error).all()
-
-
-def test_estimated_traces_are_right_within_their_error():
-    x = randn(50, 3)
-    rough = correlated_process(Precision(widest=2, estimates=400))
-    exact, guessed = (Expansion.at(c, x) for c in (correlated_process(), rough))
-    error = guessed.jacobian.trace_error()
-    assert (error > 0).any()
-    gap = (guessed.jacobian.trace() - exact.jacobian.trace()).abs()
-    assert (gap <= 5 * error + 1e-9).all()
-    v = randn(50, 3, seed=2)
-    assert_close(guessed.jacobian.times(v), exact.jacobian.times(v))
-    assert_close(guessed.jacobian.matrix(), exact.jacobian.matrix())
-    law = kessler(correlated_process(), x)
-    following = law.sample(0)
-    # half the trace's error, and what the mean's adds to |r|^2 / 2
-    found = kessler(rough, x).log_density(following)
-    assert ((found - law.log_density(following)).abs() < 0.02).all()
-
-
-def test_above_64_dimensions_no_matrix_is_formed_unless_it_is_asked_for():
-    dim = 70
-    ones = torch.ones(dim).double()
-    c = Coefficients(lambda x: -0.1 * x, lambda _: DiagonalScale(0.3 * ones), True)
-    x = randn(4, dim)
-    law = kessler(c, x)
-    # products are exact, and so is the trace of a multiple of the identity
-    truth = Gaussian(x * (1 - 0.1 + 0.005), DiagonalScale(0.3 * math.exp(-0.05) * ones))
-    assert_close(law.log_density(x), truth.log_density(x))
-    assert_close(law.covariance().variance(), truth.scale.variance().expand(4, dim))
-
-
-def test_differences_over_a_quarter_of_a_step_are_the_derivatives():
-    c = correlated_process()
-    x = randn(20, 3)
-    columns = c.noise(x).factor().movedim(-1, 0)
-    for exact, quick in zip(jet(c.both, x, columns), differences(c.both, x, columns), strict=True):
-        assert_close(quick, exact, rtol=0, atol=float(2e-2 * exact.abs().max()))
-
-
-# --- fitting: a wrong noise does not spoil the drift
 
 
 def fitted_matrix(precision):
@@ -303,9 +237,6 @@ def fitted_matrix(precision):
 def test_a_noise_of_the_wrong_form_spoils_the_drift_unless_they_are_fitted_apart():
     assert fitted_matrix(training(2)) < 4 * math.sqrt(2 / 0.36 / 2000)
     assert fitted_matrix(Precision(differences)) > 0.5
-
-
-# --- wrong use
 
 
 def test_a_density_of_whole_jacobians_in_too_many_dimensions_says_what_to_use():

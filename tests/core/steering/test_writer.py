@@ -5,63 +5,32 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
 import sdelens
 from sdelens.errors import UsageError
-from sdelens.estimation.additive import AdditiveMean
 from sdelens.fitting.fitted import Fitted, Record
-from sdelens.laws.constant_noise import ConstantNoise
-from sdelens.laws.law import Kernel
-from sdelens.laws.sde import KernelSDE
 from sdelens.models import language_model
-from sdelens.paths.basis import Basis
-from sdelens.protocols import Site
 from sdelens.seeds import generator
 from sdelens.states.recording import DEPTH, View
 from sdelens.states.sampling import uniforms
 from sdelens.steering.doses import Steering
 from sdelens.steering.steer import steer
 from sdelens.steering.steered_path import SteeredPath, length, rescaled
-from sdelens.steering.writer import STEERED, Here, Writer, add_to_last
-from sdelens_plugins.analyzers.steering.control_directions import (
-    STEPS_PER_DOCUMENT,
-    IncrementDraws,
-    OtherTokens,
-    ToMean,
-    TrainingIncrements,
-    sampled_steps,
+from sdelens.steering.writer import STEERED, add_to_last
+from tests.core.steering.written import (
+    DIFFUSION,
+    DRIFT,
+    IDS,
+    SITE,
+    STEPS,
+    Table,
+    affine,
+    draws,
+    identity_basis,
+    one_step,
+    writer,
 )
-from sdelens_plugins.analyzers.steering.model_mean_direction import ModelMeanDirection
-from tests.spoken import Closed, small_bridge, spoken_study
-
-SITE = Site("block", 1)
-IDS = torch.tensor([[0, 5, 17, 40, 3], [0, 9, 8, 21, 60]])
-STEPS = 8
-DRIFT, DIFFUSION = torch.tensor([0.7, -0.4]), torch.tensor([0.5, 1.8])
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return small_bridge(tmp_path_factory.mktemp("m"))
-
-
-@pytest.fixture(scope="module")
-def study(model):
-    return spoken_study(model, SITE)
-
-
-@pytest.fixture(scope="module")
-def fitted(study):
-    return study.single[1].fitted
-
-
-def writer(model, fitted, **changed):
-    return Writer(model, SITE, fitted.law, fitted.basis, **changed)
-
-
-def draws(rows, steps=STEPS):
-    return uniforms(torch.arange(rows), (steps,), 4, STEERED)
+from tests.spoken import Closed, spoken_study
 
 
 def plain(model, ids, uniform):
@@ -210,219 +179,11 @@ def test_projected_out_no_part_of_the_state_is_along_the_drift(model, fitted):
     assert not track.without(torch.zeros_like(drift)).any()
 
 
-def directions(study, model):
-    viewed = study.single[1]
-    steps = TrainingIncrements.of(viewed.fitted, viewed.train, seed=0)
-    return {
-        "others": OtherTokens(steps, 1),
-        "draws": IncrementDraws.of(steps, seed=2),
-        "mean": ToMean(viewed.fitted.basis),
-        "own": ModelMeanDirection.of(model, SITE, IDS, 4, 3),
-    }
-
-
-@pytest.mark.parametrize(
-    ("how", "name"),
-    [
-        *(("push", name) for name in ("others", "draws", "mean", "own")),
-        *(("remove", "own"), ("project", "others")),
-    ],
-)
-def test_other_directions_are_as_long_as_the_fits_own(model, study, fitted, name, how):
-    """At the first steered state, which is the same; later texts differ."""
-    direction = directions(study, model)[name]
-    for doses in ((DRIFT, torch.ones(2)), (torch.zeros(2), DIFFUSION)):
-        own, other = (
-            writer(model, fitted, how=how, direction=d).write(IDS, *doses, draws(2))
-            for d in (None, direction)
-        )
-        assert torch.equal(own.words[:, 0], other.words[:, 0])
-        assert torch.allclose(own.size[:, 1], other.size[:, 1], rtol=1e-4)
-        assert (own.size[:, 1] > 0).all()
-        assert not torch.allclose(own.kl[:, 1], other.kl[:, 1], rtol=1e-3)
-
-
-def test_rows_of_one_text_share_what_is_drawn(model, study, fitted):
-    ids, number = IDS[[0, 0]], torch.tensor([7, 7])
-    for direction in directions(study, model).values():
-        found = writer(model, fitted, direction=direction).write(
-            ids, torch.tensor([0.5, 0.5]), torch.ones(2), draws(1).expand(2, -1), number
-        )
-        assert torch.equal(found.words[0], found.words[1])
-        assert torch.allclose(found.kl[0], found.kl[1], atol=1e-6)
-
-
-def test_steps_are_drawn_from_all_training_documents(study, monkeypatch):
-    viewed = study.single[1]
-    first = TrainingIncrements.of(viewed.fitted, viewed.train, seed=0)
-    assert len(first.drift) == 10 * STEPS_PER_DOCUMENT, "so many of each of ten documents"
-    assert torch.equal(
-        first.drift, TrainingIncrements.of(viewed.fitted, viewed.train, seed=0).drift
-    )
-    monkeypatch.setattr("sdelens_plugins.analyzers.steering.control_directions.MAX_DOCUMENTS", 1)
-    several = [
-        TrainingIncrements.of(viewed.fitted, viewed.train, seed=k).drift[0] for k in range(8)
-    ]
-    assert len(torch.stack(several).unique(dim=0)) > 2, "not those of the first document alone"
-
-
-def test_each_step_of_a_path_is_as_likely_to_be_drawn():
-    steps = torch.arange(20).expand(4000, 20) < 16
-    share = sampled_steps(steps, generator(0)).double().mean(0)
-    assert not share[16:].any()
-    # 16 shares of a half: 4.5 standard errors are passed by chance once in ten thousand runs
-    assert (share[:16] - STEPS_PER_DOCUMENT / 16).abs().max() < 4.5 * (0.25 / 4000) ** 0.5
-    few = torch.arange(20)[None] < 3
-    assert torch.equal(sampled_steps(few, generator(0)), few)
-
-
-def test_draws_have_the_covariance_of_increments(study):
-    viewed = study.single[1]
-    steps = TrainingIncrements.of(viewed.fitted, viewed.train, seed=0)
-    increments, rows = steps.drift + steps.noise, 4000
-
-    tokens = torch.zeros(rows, 3, dtype=torch.long)
-    nothing = torch.zeros(rows, 1)
-    place = Here(study.model, SITE, torch.arange(rows), tokens, nothing, nothing, None)
-    drawn = IncrementDraws.of(steps, seed=0).drift(place)
-    wanted = increments.mT.cov()
-    variance = wanted.diagonal()
-    stderr = ((variance[:, None] * variance + wanted.square()) / rows).sqrt()
-    # 136 entries: 4.5 standard errors are passed by chance once in a thousand runs
-    assert ((drawn.mT.cov() - wanted) / stderr).abs().max() < 4.5
-
-
-@pytest.mark.parametrize("cached", [True, False])
-def test_the_models_own_expectation_is_that_of_all_next_tokens(model, study, fitted, cached):
-    """By as many branches as make the error small, within five of their standard errors."""
-    here, _ = writer(model, fitted)._after_prompts(IDS, torch.arange(2))
-    law = here.law.exp()
-    every = torch.arange(law.shape[1])
-    states = []
-    for row in range(2):
-        whole = torch.cat([IDS[row].expand(len(every), -1), every[:, None]], dim=1)
-        states.append(model.run(whole, read=[SITE]).reads[SITE][:, -1].double())
-    states = torch.stack(states)
-    mean = (law[..., None] * states).sum(1)
-    spread = (law[..., None] * (states - mean[:, None]).square()).sum(1).sqrt()
-    branches = 200
-    found = ModelMeanDirection(branches, seed=0, cached=cached).mean(here)
-    # independent draws would have this error; systematic ones less
-    assert ((found - mean).abs() < 5 * spread / math.sqrt(branches)).all()
-
-
-class Table(nn.Module):
-    """A torch module without a cache: a state for each token, then linear logits."""
-
-    def __init__(self, words=12, width=6):
-        super().__init__()
-        random = generator(0, "table")
-        self.words, self.inner = nn.Embedding(words, width), nn.Identity()
-        self.out = nn.Linear(width, words, bias=False)
-        self.words.weight.data = torch.randn(words, width, generator=random)
-        self.out.weight.data = torch.randn(words, width, generator=random)
-        self.requires_grad_(False)
-
-    def forward(self, ids):
-        return self.out(self.inner(self.words(ids)))
-
-
-def identity_basis(dim):
-    return Basis(
-        times=torch.zeros(1),
-        means=torch.zeros(1, dim),
-        encoder=torch.eye(dim),
-        decoder=torch.eye(dim),
-        spread=torch.ones(dim),
-        explained=torch.tensor(1.0),
-        left_encoder=torch.zeros(dim, 0),
-        left_decoder=torch.zeros(0, dim),
-        dropped=0,
-    )
-
-
-def affine(shift, by_token=None, sde=True):
-    """X' = X + shift, or what the token says."""
-    dim = len(shift)
-    known = torch.empty(0, dtype=torch.long) if by_token is None else torch.arange(len(by_token))
-    mean = AdditiveMean(
-        matrix=torch.eye(dim) if by_token is None else torch.zeros(dim, dim),
-        times=torch.zeros(1),
-        by_time=shift[None],
-        known=known,
-        by_token=torch.zeros(0, dim) if by_token is None else by_token,
-    )
-    return (KernelSDE if sde else Kernel)(mean, ConstantNoise.independent(torch.ones(dim)))
-
-
-@pytest.fixture(scope="module")
-def table():
-    module = Table()
-    return module, language_model(module, hook="inner")
-
-
-def one_step(module, model, law, ids, drift, **how):
-    pen = Writer(model, Site("block", 0), law, identity_basis(6), skip_first=0, **how)
-    doses = torch.full((len(ids),), drift)
-    found = pen.write(ids, doses, torch.ones(len(ids)), draws(len(ids), 2))
-    return found, module.words(found.words[:, 0])
-
-
-def test_a_drift_along_known_logits_changes_the_law_as_they_say(table):
-    """Where the rest of the network is linear, logits change by a W d."""
-    module, model = table
-    ids, shift = torch.tensor([[1, 2], [3, 4], [5, 6]]), torch.randn(6, generator=generator(1))
-    found, x = one_step(module, model, affine(shift), ids, 0.8)
-    before, after = module.out(x).log_softmax(-1), module.out(x + 0.8 * shift).log_softmax(-1)
-    expected = (before.exp() * (before - after)).sum(-1)
-    assert torch.allclose(found.kl[:, 1].float(), expected, atol=1e-5)
-    entropy = -(after.exp() * after).sum(-1)
-    assert torch.allclose(found.entropy[:, 1].float(), entropy, atol=1e-5)
-    assert torch.allclose(found.size[:, 1], (0.8 * shift).norm().expand(3))
-
-
-def test_the_divergence_of_a_small_dose_is_half_the_fisher_form(table):
-    r"""KL = d'Fd / 2 + O(a^3) with F = W'(diag p - pp')W, whichever way the dose points."""
-    module, model = table
-    ids, shift = torch.tensor([[1, 2], [3, 4], [5, 6]]), torch.randn(6, generator=generator(2))
-    for dose in (1e-2, -1e-2):
-        found, x = one_step(module, model, affine(shift), ids, dose)
-        p, change = module.out(x).softmax(-1).double(), module.out(dose * shift).double()
-        form = (p * change.square()).sum(-1) - (p * change).sum(-1).square()
-        # the next term is a third cumulant over 6: of the order of the dose's effect on logits
-        slack = float(change.abs().max())
-        assert torch.allclose(found.kl[:, 1], form / 2, rtol=2 * slack, atol=1e-9)
-
-
-def test_a_model_without_a_cache_keeps_its_steered_states():
-    edits = torch.arange(6.0).reshape(1, 3, 2)
-    change = add_to_last(edits)
-    assert torch.equal(change(torch.zeros(1, 1, 2)), edits[:, -1:])
-    whole = change(torch.zeros(1, 5, 2))
-    assert not whole[:, :2].any()
-    assert torch.equal(whole[:, 2:], edits)
-
-
-def test_a_law_that_reads_tokens_is_given_them(table):
-    """X' is what the last token says: with drift 1 the state becomes its entry in a table."""
-    module, model = table
-    entries = torch.randn(12, 6, generator=generator(3))
-    ids = torch.tensor([[1, 2], [3, 4]])
-    found, x = one_step(module, model, affine(torch.zeros(6), entries, sde=False), ids, 1.0)
-    before = module.out(x).log_softmax(-1)
-    after = module.out(entries[found.words[:, 0]]).log_softmax(-1)
-    expected = (before.exp() * (before - after)).sum(-1)
-    assert torch.allclose(found.kl[:, 1].float(), expected, atol=1e-5)
-
-
 def test_lengths_are_equal_and_within_the_basis(fitted):
     own, other = torch.randn(2, 5, 16, generator=generator(5)).unbind()
     turned = rescaled(fitted.basis, own, other)
     assert torch.allclose(length(fitted.basis, turned), length(fitted.basis, own), rtol=1e-4)
     assert rescaled(fitted.basis, own, torch.zeros(5, 16)).isfinite().all()
-
-
-# --- as a person uses it
 
 
 def test_a_fit_steers_its_model(model, fitted):
@@ -456,7 +217,7 @@ def test_what_cannot_be_steered_is_refused(model, fitted):
         steer(fitted, model, "the cat", drift=1.0, tokens=0)
     with pytest.raises(UsageError, match="give a longer prompt"):
         steer(fitted, model, "", drift=1.0)
-    with pytest.raises(UsageError, match=r"exceeds the context of m0 \(48 tokens\)"):
+    with pytest.raises(UsageError, match=r"exceeds the context of m\d \(48 tokens\)"):
         steer(fitted, model, "the cat", drift=1.0, tokens=60)
     with pytest.raises(UsageError, match="layer must be one layer"):
         steer(fitted, model, "the cat", drift=1.0, layer="0-1")

@@ -3,6 +3,7 @@
 import pytest
 
 from sdelens.protocols import Site
+from tests.plugins.analyzers.studied import autoregression
 from tests.spoken import small_bridge, spoken_study
 
 
@@ -16,3 +17,9 @@ def model(tmp_path_factory):
 def study(model):
     """A linear fit to the output of its second block."""
     return spoken_study(model, Site("block", 1))
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Training, validation and test paths whose law is known."""
+    return tuple(autoregression(n, 30, seed=n) for n in (100, 20, 64))

@@ -5,81 +5,28 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from sdelens.errors import UsageError
 from sdelens.estimation.additive import (
     AdditiveMean,
-    Terms,
-    second_moment,
 )
-from sdelens.estimation.selection import selected
-from sdelens.fitting.fitted import Fitted, Record
-from sdelens.fitting.study import Analyzer, Study, Viewed
-from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.fitting.study import Analyzer
+from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Gaussian, Kernel, Law
 from sdelens.laws.mixture import Mixture
 from sdelens.laws.noise_families.low_rank import LowRankScale
 from sdelens.laws.scale import DiagonalScale
-from sdelens.laws.sde import KernelSDE
-from sdelens.paths.basis import fit_basis
-from sdelens.paths.basis_spec import BasisSpec
-from sdelens.paths.documents import Document, Documents
-from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Site
-from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
-from sdelens.states.capturing import record, sites_of
-from sdelens.states.recording import View
-from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.analyzers.goodness_of_fit.analyzer import GoodnessOfFitAnalyzer
 from tests.asked import value
-
-BLOCK = View(Site("block", 0))
-DECAY, DIM, STEPS = 0.7, 4, 40
-QUICK = GoodnessOfFitAnalyzer(draws=4, paths=32, starts=600, projections=50, nulls=120)
-
-
-def autoregression(paths, *, seed, first=0, law=torch.randn):
-    """Paths of X' = .7 X + noise of unit variance, from the stationary law."""
-    noise = law(STEPS, paths, DIM, generator=generator(seed))
-    states = [noise[0] / (1 - DECAY**2) ** 0.5]
-    for step in noise[1:]:
-        states.append(DECAY * states[-1] + step)
-    block = Trajectories.from_states(torch.stack(states, dim=1), 1.0)
-    return replace(block, document=block.document + first)
-
-
-def kernel(decay=DECAY, std=1.0, noise=None):
-    blank = torch.empty(0, dtype=torch.long)
-    still = torch.zeros(1, DIM)
-    mean = AdditiveMean(
-        decay * torch.eye(DIM), torch.zeros(1), still, blank, blank.new_zeros(0, DIM).float()
-    )
-    return KernelSDE(mean, noise or ConstantNoise.independent(torch.full((DIM,), std)))
-
-
-def around(law, sides, scores=None, probe="neural"):
-    """A study of one view in the states' own coordinates; documents are numbered through."""
-    basis = fit_basis(BasisSpec("raw"), sides[0])
-    basis = replace(basis, means=torch.zeros_like(basis.means))
-    fitted = Fitted(law, basis, Record(probe, {}, "discrete", 1.0, 0, (), scores or {}))
-    count = sum(len(side.document) for side in sides)
-    documents = Documents.of([Document((0, 1))] * count)
-    return Study("s", {BLOCK: Viewed(fitted, *sides)}, documents)
-
-
-@pytest.fixture(scope="module")
-def sides():
-    """Training, validation and test paths whose law is known."""
-    return tuple(
-        autoregression(n, seed=n, first=first) for n, first in ((120, 0), (30, 120), (80, 150))
-    )
-
-
-@pytest.fixture(scope="module")
-def true(sides):
-    """The finding for the true law."""
-    return QUICK.analyze(around(kernel(), sides), seed=0)
+from tests.plugins.analyzers.goodness_of_fit.known import (
+    DECAY,
+    DIM,
+    QUICK,
+    STEPS,
+    around,
+    autoregression,
+    kernel,
+)
 
 
 def close(estimate, expected, slack=0.0):
@@ -290,62 +237,3 @@ def test_the_column_of_state_dependent_noise_is_shown_where_it_was_scored(sides)
     assert (gain.value, gain.stderr) == (pytest.approx(0.2), pytest.approx(0.01))
     assert [panel.title for panel in finding.figures[0].panels][1] == "State-dependent noise"
     assert "null" not in "".join(finding.arrays)
-
-
-@pytest.fixture(scope="module")
-def stories_study(stories):
-    """A linear fit to block 2 of a real model."""
-    texts = Documents.of(sample(stories, Sampler(), documents=60, length=40, seed=0))
-    captured = record(stories, texts, sites_of("2", stories), skip_first=1)
-    view = View(Site("block", 2))
-    parts = (range(40), range(40, 48), range(48, 60))
-    train, validation, test = (captured.view(view).select(list(side)) for side in parts)
-    basis = fit_basis(BasisSpec("pca:16"), train)
-    latent, held = basis.view(train), basis.view(validation)
-    times = times_of(latent)
-    moments = Moments.of(latent, times)
-    mean = selected(moments, Moments.of(held, times), Terms(state=True, position=True))
-    noise = ConstantNoise.of(NoiseSpec(), second_moment(mean, moments))
-    law = KernelSDE(mean.to(torch.float32), noise)
-    made = Record("linear", {}, "discrete", 1.0, 0)
-    viewed = Viewed(Fitted(law, basis, made, captured.origin), train, validation, test)
-    return Study("s", {view: viewed}, texts, stories)
-
-
-def test_nulls_of_a_real_model_are_an_untrained_copy_and_shuffled_words(stories_study):
-    finding = QUICK.analyze(stories_study, seed=0)
-    start = "linear over i.i.d. per position, "
-    names = [e.name.removeprefix(start) for e in finding.estimates if e.name.startswith(start)]
-    assert names == [
-        "these data",
-        "states permuted in time",
-        "tokens permuted",
-        "untrained model",
-    ]
-    here, mixed = value(finding, start + "these data"), value(finding, start + "tokens permuted")
-    assert here.value > mixed.value + 2 * (here.stderr + mixed.stderr)
-    assert "not here" not in finding.reading
-    assert "gain over linear," not in "".join(e.name for e in finding.estimates)
-    alone = QUICK.analyze(replace(stories_study, model=None), seed=0)
-    assert value(alone, start + "these data") == here
-
-
-def test_a_finding_depends_on_its_seed_alone(sides, true):
-    before = torch.get_rng_state()
-    again, other = (QUICK.analyze(around(kernel(), sides), seed=seed) for seed in (0, 1))
-    assert torch.equal(before, torch.get_rng_state())
-    assert again.estimates == true.estimates
-    assert other.estimates != true.estimates
-
-
-def test_findings_are_saved_and_loaded_whole(true, tmp_path):
-    save_finding(true, tmp_path)
-    loaded = load_finding(tmp_path)
-    assert loaded.headline == true.headline
-    assert loaded.estimates == true.estimates
-    assert loaded.arrays.keys() == true.arrays.keys()
-
-
-def test_settings_that_make_no_sense_are_refused():
-    with pytest.raises(UsageError, match="paths must be at least 4, got 2"):
-        GoodnessOfFitAnalyzer(paths=2)

@@ -6,11 +6,7 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.estimation.additive import (
-    AdditiveMean,
-    Terms,
-    second_moment,
-)
+from sdelens.estimation.additive import Terms, second_moment
 from sdelens.estimation.noise import ConstantNoise, NoiseSpec
 from sdelens.estimation.selection import selected
 from sdelens.fitting.fitted import Fitted, Record
@@ -20,10 +16,10 @@ from sdelens.laws.scale import FullScale
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
-from sdelens.paths.documents import Document, Documents
+from sdelens.paths.documents import Documents
 from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Epoch, Site
+from sdelens.protocols import Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.capturing import record, sites_of
@@ -32,53 +28,7 @@ from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.analyzers.losses import LossesAnalyzer
 from sdelens_plugins.analyzers.trajectory.analyzer import TrajectoryAnalyzer
 from tests.asked import value
-
-BLOCK = View(Site("block", 0))
-
-
-def epochs(validation, drift=1.0):
-    """A history with these validation totals; training falls by 0.1 each time."""
-    return tuple(
-        Epoch(
-            k + 1,
-            len(validation),
-            train={"drift": drift, "diffusion": 1 - 0.1 * k, "total": drift + 1 - 0.1 * k},
-            validation={"drift": drift, "diffusion": total - drift, "total": total},
-        )
-        for k, total in enumerate(validation)
-    )
-
-
-def kernel(matrix, std):
-    """X' = A x + noise."""
-    dim = len(matrix)
-    blank = torch.empty(0, dtype=torch.long)
-    mean = AdditiveMean(matrix, torch.zeros(1), torch.zeros(1, dim), blank, torch.zeros(0, dim))
-    return KernelSDE(mean, ConstantNoise.independent(torch.full((dim,), std)))
-
-
-def around(law, train, validation, test, history=(), settings=None, **more):
-    """A study of one view in the states' own coordinates."""
-    basis = fit_basis(BasisSpec("raw"), train)
-    basis = replace(basis, means=torch.zeros_like(basis.means))
-    fitted = Fitted(law, basis, Record("linear", settings or {}, "discrete", 1.0, 0, history))
-    nothing = Documents.of([Document((0, 1))])
-    return Study("s", {BLOCK: Viewed(fitted, train, validation, test)}, nothing, **more)
-
-
-def autoregression(paths, steps, *, seed, decay=0.9, dim=4):
-    """Paths of X' = decay x + N(0, 1), from the stationary law."""
-    noise = torch.randn(steps, paths, dim, generator=generator(seed))
-    states = [noise[0] / (1 - decay**2) ** 0.5]
-    for step in noise[1:]:
-        states.append(decay * states[-1] + step)
-    return Trajectories.from_states(torch.stack(states, dim=1), 1.0)
-
-
-@pytest.fixture(scope="module")
-def known():
-    """Training, validation and test paths whose law is known."""
-    return tuple(autoregression(n, 30, seed=n) for n in (100, 20, 64))
+from tests.plugins.analyzers.studied import around, epochs, kernel
 
 
 @pytest.fixture(scope="module")
@@ -116,62 +66,6 @@ def test_both_fulfil_the_analyzer_protocol():
         assert isinstance(analyzer, Analyzer)
         assert analyzer.scope == "view"
     assert "sde" in TrajectoryAnalyzer.needs
-
-
-def test_losses_name_the_best_epoch_and_the_rise_after_it(known):
-    history = epochs([2.0, 1.5, 1.4, 1.6, 1.9])
-    study = around(kernel(torch.eye(4), 1.0), *known, history=history)
-    finding = LossesAnalyzer().analyze(study, seed=0)
-    assert "epoch 3 of 5" in finding.headline
-    assert "whose weights are kept" in finding.headline
-    assert value(finding, "best epoch").value == 3
-    assert value(finding, "validation rise").value == pytest.approx(0.5)
-    assert finding.arrays["validation.total"].tolist() == [2.0, 1.5, 1.4, 1.6, 1.9]
-    assert [panel.title for panel in finding.figures[0].panels] == [
-        "Drift loss",
-        "Diffusion loss (minimised)",
-        "Total (not minimised)",
-    ]
-
-
-def test_a_best_epoch_that_is_the_last_planned_may_not_be_the_best(known):
-    study = around(kernel(torch.eye(4), 1.0), *known, history=epochs([2.0, 1.5, 1.4]))
-    headline = LossesAnalyzer().analyze(study, seed=0).headline
-    assert "epoch 3 of 3" in headline
-    assert "might lower it further" in headline
-
-
-def test_the_headline_says_when_training_was_cut_short_at_its_best(known):
-    history = epochs([2.0, 1.5, 1.4, 1.3])[:3]
-    study = around(kernel(torch.eye(4), 1.0), *known, history=history)
-    assert "although 4 were planned" in LossesAnalyzer().analyze(study, seed=0).headline
-
-
-def test_losses_headline_is_the_loss_that_is_minimised(known):
-    history = epochs([2.0, 1.5], drift=0.25)
-    study = around(kernel(torch.eye(4), 1.0), *known, history=history)
-    finding = LossesAnalyzer().analyze(study, seed=0)
-    assert "diffusion loss 1.25 nats" in finding.headline
-    assert "Only the diffusion loss" in finding.figures[0].caption
-
-
-def test_the_test_loss_stands_beside_with_its_error_over_documents(known):
-    study = around(kernel(torch.eye(4), 1.0), *known, history=epochs([2.0, 1.5]))
-    _, viewed = study.single
-    scores = {"held_out_nll_per_dim": 1.2, "held_out_nll_stderr": 0.1, "held_out_documents": 9}
-    record = replace(viewed.fitted.record, scores=scores)
-    scored = replace(viewed, fitted=replace(viewed.fitted, record=record))
-    finding = LossesAnalyzer().analyze(replace(study, views={BLOCK: scored}), seed=0)
-    found = value(finding, "test diffusion loss")
-    assert (found.value, found.stderr) == (1.2, 0.1)
-    assert "n = 9" in found.unit
-
-
-def test_a_closed_form_fit_has_no_losses(known):
-    finding = LossesAnalyzer().analyze(around(kernel(torch.eye(4), 1.0), *known), seed=0)
-    assert "no losses by epoch" in finding.headline
-    assert not finding.figures
-    assert not finding.estimates
 
 
 def test_the_random_walk_explains_no_increment_and_stays_where_it_started(known):

@@ -1,59 +1,21 @@
 """TransformerLens bridges, against plain forward hooks on the same Hugging Face model."""
 
 import copy
-import json
-import random
-import shutil
 
-import numpy as np
 import pytest
 import torch
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM
 
 import sdelens
-from sdelens.errors import UnknownName, Unreachable, UsageError
 from sdelens.models import language_model
-from sdelens.protocols import LanguageModel, Site
+from sdelens.protocols import Site
 from sdelens.states.capturing import sites_of
-from sdelens_plugins.models.bridge import BridgeModel, resolve_device
-from sdelens_plugins.models.catalogue import blocks_of, locate
-from tests.small import small_model
+from sdelens_plugins.models.bridge import BridgeModel
+from tests.plugins.models.bridge.boots import blocks_in, tokens_for
 
 # float32: what fused and spelt-out attention differ by, relative to the largest state
 CLOSE = 2e-6
-
-
-@pytest.fixture(scope="session")
-def random_gpt2(shared, tmp_path_factory):
-    """A GPT-2 of random weights with dropout in its configuration, saved as a folder."""
-    folder = tmp_path_factory.mktemp("models") / "random-gpt2"
-    sizes = {"n_layer": 3, "n_embd": 32, "n_head": 4, "n_positions": 32, "vocab_size": 65}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        GPT2LMHeadModel(GPT2Config(**sizes)).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(shared / "models" / "char-gpt2-shakespeare" / name, folder)
-    return folder
-
-
-@pytest.fixture(
-    scope="session",
-    params=["TinyStories-656K", "char-gpt2-shakespeare", "stories260K", "random-gpt2"],
-)
-def folder(request, shared, random_gpt2):
-    return random_gpt2 if request.param == "random-gpt2" else shared / "models" / request.param
-
-
-@pytest.fixture(scope="session")
-def plain(folder):
-    """The Hugging Face model, untouched."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-
-
-@pytest.fixture(scope="session")
-def loaded(folder):
-    return BridgeModel.load(str(folder), device="cpu")
 
 
 def boot(folder):
@@ -68,10 +30,6 @@ def boot(folder):
 @pytest.fixture(scope="session")
 def theirs(random_gpt2):
     return boot(random_gpt2)
-
-
-def blocks_in(model):
-    return model.transformer.h if hasattr(model, "transformer") else model.model.layers
 
 
 @torch.no_grad()
@@ -92,11 +50,6 @@ def by_hand(model, tokens):
 
 def plus_one(value, hook):
     return value + 1.0
-
-
-def tokens_for(model, rows=2, length=20):
-    random = torch.Generator().manual_seed(1)
-    return torch.randint(0, model.card.vocabulary, (rows, length), generator=random)
 
 
 def snapshot(bridge):
@@ -253,143 +206,3 @@ def test_logits_are_those_of_the_model(loaded, plain):
     with torch.no_grad():
         expected = plain(input_ids=tokens).logits
         assert torch.allclose(loaded.run(tokens, logits=True).logits, expected, atol=1e-4)
-
-
-def test_the_card_says_what_the_model_is(loaded, plain, folder):
-    card = loaded.card
-    config = plain.config
-    assert isinstance(loaded, LanguageModel)
-    assert (card.name, card.revision) == (folder.name, "local")
-    assert card.blocks == config.num_hidden_layers == len(blocks_in(plain))
-    assert card.blocks == blocks_of(locate(str(folder)).config)
-    assert (card.width, card.vocabulary) == (config.hidden_size, config.vocab_size)
-    assert card.context == config.max_position_embeddings
-    assert (card.weights, card.dtype) == ("raw", "float32")
-
-
-def test_the_fingerprint_tells_weights_and_types_apart(random_gpt2):
-    one = BridgeModel.load(str(random_gpt2), device="cpu").card.fingerprint
-    again = BridgeModel.load(str(random_gpt2), device="cpu")
-    assert again.card.fingerprint == one
-    assert again.untrained(5).card.fingerprint != one
-    half = BridgeModel.load(str(random_gpt2), device="cpu", dtype="bfloat16").card
-    assert half.fingerprint != one
-    assert half.dtype == "bfloat16"
-
-
-def test_an_untrained_model_has_the_shape_and_its_own_seeded_weights(char_gpt2):
-    before = torch.random.get_rng_state()
-    one, same, other = (char_gpt2.untrained(seed) for seed in (1, 1, 2))
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert one.card.fingerprint == same.card.fingerprint != other.card.fingerprint
-    assert one.card.revision == "untrained 1"
-    assert (one.card.blocks, one.card.width) == (4, 64)
-    site = Site("block", 3)
-    assert one.run(tokens_for(one), read=[site]).reads[site].isfinite().all()
-
-
-def test_loading_leaves_the_global_random_states_alone(random_gpt2):
-    before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    BridgeModel.load(str(random_gpt2), device="cpu")
-    after = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    assert torch.equal(after[0], before[0])
-    assert after[1:] == before[1:]
-
-
-def test_a_tokenizer_without_bos_is_not_given_one(random_gpt2, tmp_path):
-    # a bridge makes the EOS its tokenizer's BOS where there is none
-    folder = tmp_path / "no-bos"
-    shutil.copytree(random_gpt2, folder)
-    settings = (folder / "tokenizer_config.json").read_text()
-    changed = settings.replace('"bos_token": "\\n"', '"bos_token": null')
-    assert changed != settings
-    (folder / "tokenizer_config.json").write_text(changed)
-    model = BridgeModel.load(str(folder), device="cpu")
-    assert model.card.bos is None
-    assert model.card.eos == 0
-    assert language_model(model.bridge).card.bos is None
-    recording = sdelens.capture(model, ["ROMEO"], layers=0)
-    assert not recording.origin.bos_prepended
-
-
-def test_decoded_tokens_join_to_the_text(shared_model):
-    text = "Once upon a time there was a cat"
-    assert "".join(shared_model.decode(shared_model.encode(text))).strip() == text
-
-
-@pytest.mark.parametrize("name", ["./no/such/folder", "/no/such/folder"])
-def test_a_folder_that_is_not_there_is_an_unknown_model(name):
-    with pytest.raises(UnknownName, match="is not a folder"):
-        BridgeModel.load(name)
-
-
-def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path, random_gpt2):
-    with pytest.raises(UsageError, match=r"has no config\.json"):
-        BridgeModel.load(str(tmp_path))
-    for name in ("config.json", "tokenizer_config.json"):
-        shutil.copy(random_gpt2 / name, tmp_path)
-    with pytest.raises(UsageError, match=r"has no \*\.safetensors"):
-        BridgeModel.load(str(tmp_path))
-
-
-def test_a_model_that_does_not_load_is_one_clear_sentence(tmp_path, random_gpt2):
-    folder = tmp_path / "odd"
-    shutil.copytree(random_gpt2, folder)
-    (folder / "config.json").write_text('{"model_type": "no-such-architecture"}')
-    with pytest.raises(UsageError, match="odd does not load as a causal language model"):
-        BridgeModel.load(str(folder), device="cpu")
-
-
-def test_code_that_lies_with_a_model_is_not_run_nor_asked_about(tmp_path, monkeypatch):
-    folder, ran = small_model(tmp_path / "odd"), tmp_path / "ran"
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    own = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
-    config |= {"model_type": "odd", "auto_map": own}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "own.py").write_text(
-        f"open({str(ran)!r}, 'w')\n"
-        "from transformers import GPT2Config, GPT2LMHeadModel\n"
-        "class Config(GPT2Config): model_type = 'odd'\n"
-        "class Model(GPT2LMHeadModel): config_class = Config\n",
-        encoding="utf-8",
-    )
-    questions = []
-    monkeypatch.setattr("builtins.input", lambda said="": questions.append(said) or "y")
-    with pytest.raises(UsageError, match="does not load as a causal language model"):
-        BridgeModel.load(str(folder), device="cpu")
-    assert questions == []
-    assert not ran.exists()
-
-
-def test_wrong_types_and_devices_are_refused(random_gpt2):
-    with pytest.raises(UsageError, match="dtype must be float32"):
-        BridgeModel.load(str(random_gpt2), dtype="int8")
-    with pytest.raises(UsageError, match="device must be auto"):
-        resolve_device("tpu")
-    if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="no cuda device"):
-            resolve_device("cuda")
-
-
-def test_a_hub_name_with_no_network_is_unreachable():
-    with pytest.raises(Unreachable, match="not in the local cache"):
-        BridgeModel.load("someone/something-that-is-not-cached", offline=True)
-
-
-def test_a_path_will_do_for_a_name(random_gpt2):
-    assert language_model(random_gpt2, device="cpu").card.name == "random-gpt2"
-
-
-def test_another_config_with_the_same_weights_has_another_fingerprint(shared, tmp_path):
-    import json
-    import shutil
-
-    from sdelens_plugins.models.bridge import BridgeModel
-
-    source = shared / "models" / "stories260K"
-    copy = shutil.copytree(source, tmp_path / "stories260K")
-    config = json.loads((source / "config.json").read_text())
-    (copy / "config.json").chmod(0o644)
-    (copy / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
-    before, after = (BridgeModel.load(str(folder)).card.fingerprint for folder in (source, copy))
-    assert before != after
