@@ -1,4 +1,4 @@
-"""What uncertainty says of noise that is known, and of a real model."""
+"""Uncertainty of laws with known noise, and of a real model."""
 
 from dataclasses import replace
 
@@ -57,15 +57,15 @@ def test_a_null_of_permuted_states_holds_what_is_not_correlated_at_its_nominal_r
         held = HeldOutDocuments.of(study, documents=12)
         found = Association.of(study, held, permutations=permutations, seed=trial)
         low, high = found.null["error"].aminmax()
-        inside += bool(low <= found.found["aleatoric", "error"].value <= high)
+        inside += bool(low <= found.correlations["aleatoric", "error"].value <= high)
     # the observed order is one of ten that could as well be: it is neither the least nor the most
     # in eight of them
     share = (permutations - 1) / (permutations + 1)
     assert abs(inside / trials - share) < 4 * (share * (1 - share) / trials) ** 0.5
 
 
-def test_constant_noise_is_said_to_have_nothing_to_correlate():
-    law = kernel(0.7, 3, ConstantNoise.independent(torch.ones(3)))
+def test_constant_noise_has_nothing_to_correlate():
+    law = kernel(0.7, 3, ConstantNoise(torch.ones(3)))
     finding = QUICK.analyze(around(law, three_sides(law)), seed=0)
     assert "nothing to correlate" in finding.headline
     assert not any("correlation" in e.name for e in finding.estimates)
@@ -149,7 +149,7 @@ def test_one_test_document_has_values_and_no_intervals(growing):
     assert "[" not in finding.headline
 
 
-def test_settings_and_documents_that_cannot_be_are_refused(growing):
+def test_invalid_settings_and_documents_are_refused(growing):
     with pytest.raises(UsageError, match="shown must be at least 2"):
         UncertaintyAnalyzer(shown=1)
     (view,) = growing.views

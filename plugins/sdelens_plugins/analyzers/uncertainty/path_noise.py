@@ -1,0 +1,69 @@
+"""The noise and the drift uncertainty of the fit along one path."""
+
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.fitting.fitted import Fitted
+from sdelens.language.noise_magnitude import along, magnitude, uncertainty
+from sdelens.paths.basis import fit_basis
+from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.trajectories import Paths
+from sdelens_plugins.analyzers.common.observed_path import ObservedPath
+
+
+@dataclass(frozen=True, eq=False)
+class PathNoise:
+    """The noise at each state of one path, in standard deviations per step."""
+
+    path: ObservedPath
+    words: tuple[str, ...]
+    aleatoric: Float[Tensor, " time"]
+    """The noise of the fit."""
+    epistemic: Float[Tensor, " time"]
+    """The spread of the drift over the ensemble; NaN without one."""
+    constant: bool
+    """Whether the aleatoric part is the same everywhere, so that there is nothing to draw."""
+
+    @classmethod
+    def of(
+        cls, fitted: Fitted, path: ObservedPath, words: tuple[str, ...], *, constant: bool
+    ) -> "PathNoise":
+        """At every state of the path."""
+        z = fitted.basis.encode(path.times, path.states)
+        aleatoric, epistemic = (f(fitted, path.times.to(z), z) for f in (magnitude, uncertainty))
+        return cls(path, words, aleatoric.cpu(), epistemic.cpu(), constant)
+
+    def first(self, count: int) -> "PathNoise":
+        """The first states only."""
+        return replace(
+            self,
+            path=self.path.first(count),
+            words=self.words[:count],
+            aleatoric=self.aleatoric[:count],
+            epistemic=self.epistemic[:count],
+        )
+
+    @property
+    def has_words(self) -> bool:
+        """Whether tokens have a text."""
+        return any(self.words)
+
+    @property
+    def parts(self) -> dict[str, Float[Tensor, " time"]]:
+        """The parts that vary along the path, by name."""
+        parts = {} if self.constant else {"aleatoric": self.aleatoric}
+        parts["epistemic"] = self.epistemic
+        return {name: size for name, size in parts.items() if size.isfinite().all()}
+
+
+def component_noise(
+    fitted: Fitted, train: Paths, path: ObservedPath, components: int
+) -> Float[Tensor, "time component"]:
+    """The noise of each step along the leading principal components of the training states."""
+    plane = fit_basis(BasisSpec(f"pca:{min(components, path.states.shape[1])}"), train)
+    t, z = path.times, fitted.basis.encode(path.times, path.states)
+    axes = fitted.basis.decoder @ plane.encoder  # from latent to standardised components
+    scale = fitted.sde.diffusion(t.to(z), z).times(fitted.dt)
+    return along(scale, axes, len(t)).double().cpu()
