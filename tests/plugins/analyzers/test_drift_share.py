@@ -1,4 +1,4 @@
-"""What drift_share says of laws whose shares are known, and of a real model."""
+"""Shares of drift of known laws and of a real model."""
 
 from dataclasses import replace
 
@@ -45,12 +45,12 @@ def test_the_true_law_has_the_closed_form_share_and_no_gap(sides):
     share, gap = value(finding, "drift, all"), value(finding, "noise over squared")
     assert abs(share.value - (1 - DECAY) / 2) < 4 * share.stderr
     assert abs(gap.value) < 4 * gap.stderr
-    assert "noise is within its error" in finding.headline
-    assert "all are one class" in finding.reading
+    assert "consistent with the residuals" in finding.headline
+    assert "all transitions are one class" in finding.reading
 
 
 @pytest.mark.parametrize(("std", "word"), [(0.7, "too small"), (1.5, "too large")])
-def test_noise_of_the_wrong_size_is_said_to_be(sides, std, word):
+def test_noise_of_the_wrong_size_is_detected(sides, std, word):
     finding = DriftShareAnalyzer().analyze(around(off(std), sides), seed=0)
     gap = value(finding, "noise over squared")
     assert abs(gap.value - (std**2 - 1)) < 4 * gap.stderr
@@ -108,5 +108,5 @@ def test_no_documents_are_refused():
 def test_over_short_steps_the_comparison_is_with_the_random_walk():
     law = kernel(0.95, 3, ConstantNoise.independent(torch.full((3,), (1 - 0.95**2) ** 0.5)))
     finding = DriftShareAnalyzer().analyze(around(law, three_sides(law)), seed=0)
-    assert "the random walk has none" in finding.headline
+    assert "the mean state alone predicts none" in finding.headline
     assert len(finding.figures[0].panels[0].layers) == 1

@@ -1,4 +1,4 @@
-"""What is guaranteed of a law that is known, and of one of which nothing is."""
+"""Lipschitz constants of laws with and without known bounds."""
 
 from dataclasses import replace
 
@@ -63,23 +63,23 @@ def test_a_linear_kernel_has_its_exact_constant_and_needs_no_theorem():
     assert value(finding, "slope of the drift, largest").value == pytest.approx(0.7, rel=1e-4)
     assert value(finding, "slope of sigma, bound").value == 0
     assert "exactly 0.7" in finding.headline
-    assert "needs no such theorem" in finding.headline
+    assert "does not need one" in finding.headline
     assert "exp(1.4)" in finding.reading
 
 
 def test_an_exact_law_is_an_sde_to_which_the_theorem_applies():
     law = LinearSDE.from_step(0.5 * torch.eye(2), torch.zeros(2), torch.eye(2), 1.0)
     finding = WellPosednessAnalyzer().analyze(studied(law), seed=0)
-    assert "needs no such theorem" not in finding.headline
-    assert "one strong solution" in finding.headline
+    assert "does not need one" not in finding.headline
+    assert "has a unique strong solution" in finding.headline
 
 
-def test_of_an_unknown_law_nothing_is_promised_and_its_slope_grows_outwards():
+def test_a_law_without_a_bound_has_no_guarantee_and_its_slope_grows_outwards():
     finding = WellPosednessAnalyzer().analyze(
         studied(KernelSDE(Cubic(), ConstantNoise.independent(torch.ones(2)))), seed=0
     )
-    assert "no bound is known" in finding.headline
-    assert "not known" in finding.headline
+    assert "no known bound" in finding.headline
+    assert "not known whether" in finding.headline
     slopes = finding.arrays["drift"].amax(1)
     assert finding.arrays["radii"].tolist() == [1.0, 1.5, 2.0, 3.0]
     # 3 x^2 / 100 in one coordinate: with the square of the distance

@@ -1,230 +1,182 @@
-"""The model's own law of the next state in numbers and figures."""
+"""Sentences, estimates and arrays of the model's own law of the next state."""
 
-from dataclasses import dataclass
-from functools import cached_property
-
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.branching.next_state_law import WORDS, NextStateLaws, NoiseComparison
-from sdelens.evidence.bootstrap import Bootstrap
-from sdelens.evidence.interval import Interval
+from sdelens.branching.cross_entropy import CrossEntropy
+from sdelens.branching.next_state_law import WORDS
 from sdelens.laws.law import prefixed
-from sdelens.report import Estimate, Figure, Layer, Panel, counted
+from sdelens.report import Estimate
 from sdelens.states.recording import View
-from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
-from sdelens_plugins.analyzers.common.intervals import (
-    bars,
-    estimate,
-    line_with_band,
-    with_interval,
-)
-from sdelens_plugins.analyzers.common.layer_axis import layer_number
-from sdelens_plugins.analyzers.transition_law.comparison import LawComparison
-from sdelens_plugins.analyzers.transition_law.trace_agreement import TraceAgreement
+from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
+from sdelens_plugins.analyzers.common.units import NATS
+from sdelens_plugins.analyzers.transition_law.comparison import TRUTHS, LawComparison
+from sdelens_plugins.analyzers.transition_law.law_averages import LawAverages
 
-EIGENVECTORS = 8
 LABELS = {
     "entropy": ("entropy of the next token", "nats"),
     "exponential": ("effective branches, exp of the entropy", "tokens"),
     "collision": ("effective branches, 1 / sum p²", "tokens"),
 }
+READING = (
+    "For a prefix the law of the next state is known: the next token v has the probability that "
+    "the model gives it, and the next state is the layer's state after v. m* is its mean and S* "
+    "its covariance, here in training-standardised coordinates and averaged over prefixes; the "
+    "branches of a single prefix are too few for estimates of its own. Effective branches are exp "
+    "of the entropy of the next token, and 1 over the sum of its squared probabilities. A correct "
+    "Markov fit has the noise S* + (m* - m)(m* - m)', which exceeds S* wherever states do not "
+    "determine m*; agreement with it is computed over prefixes and corrected for the error of "
+    "their branches. The model's law is discrete, so its divergence from a density is infinite; "
+    "its cross-entropy is finite, and differences of cross-entropies are differences of "
+    "divergences. "
+)
 
 
-@dataclass(frozen=True, eq=False)
-class LawResults:
-    """What is shown of the law at all layers."""
+def headline(averages: LawAverages) -> str:
+    """Effective branches, and the fit against the best baseline at the last layer."""
+    last = averages.views[-1]
+    return (
+        f"Held-out prefixes have {with_interval(averages.words[1, 0], 1)} effective next tokens "
+        f"on average, and at {last} {_against_baselines(averages.comparisons[last])}."
+    )
 
-    views: tuple[View, ...]
-    held: HeldOutPrefixes
-    found: NextStateLaws
-    seed: int
 
-    @cached_property
-    def count(self) -> Float[Tensor, "group unit"]:
-        """Prefixes of each group and document."""
-        return self._grouped(torch.ones_like(self.found.words[:1]))[0]
-
-    @cached_property
-    def bootstrap(self) -> Bootstrap:
-        """The same draws of documents for everything."""
-        return Bootstrap.of(self.count[0], seed=self.seed)
-
-    @cached_property
-    def words(self) -> Interval:
-        """Entropy and effective branches by group, ``[word, group]``."""
-        return self.bootstrap.ratio(self._grouped(self.found.words), self.count)
-
-    @cached_property
-    def noise(self) -> Interval:
-        """Tr S* per dimension by layer and group."""
-        each = torch.stack([self._noise(view).sampler for view in self.views])
-        return self.bootstrap.ratio(self._grouped(each), self.count)
-
-    def _noise(self, view: View) -> NoiseComparison:
-        return self.found.sites[view.site].noise
-
-    def _grouped(self, values: Float[Tensor, "series prefix"]) -> Tensor:
-        sums = self.found.by(values, self.held.cells, self.held.prefixes.units)
-        return torch.einsum("gc,scu->sgu", self.held.groups, sums)
-
-    @cached_property
-    def spectra(self) -> dict[View, tuple[Float[Tensor, " latent"], Float[Tensor, "latent few"]]]:
-        """Of each view: eigenvalues of S*, largest first, and the leading eigenvectors."""
-        found = {}
-        for view, one in self.compared.items():
-            values, vectors = torch.linalg.eigh(one.spread.mean("sampler"))
-            found[view] = values.flip(0), vectors.flip(1)[:, :EIGENVECTORS]
-        return found
-
-    def traces(self, view: View) -> TraceAgreement:
-        """The noise of the fit against the model's own."""
-        return TraceAgreement(self._noise(view), self.found.unit, self.bootstrap)
-
-    @cached_property
-    def compared(self) -> dict[View, LawComparison]:
-        """The fit of each view and its rivals against the model's own law."""
-        return {
-            view: LawComparison(view, self.found.sites[view.site], self.count[0], self.bootstrap)
-            for view in self.views
-        }
-
-    def headline(self) -> str:
-        entropy, tokens = self.words[0, 0], self.words[1, 0]
-        last = self.views[-1]
-        values, _ = self.spectra[last]
-        top = float(values[:EIGENVECTORS].clamp(min=0).sum() / values.sum())
+def _against_baselines(comparison: LawComparison) -> str:
+    """The fit against the best baseline by cross-entropy, or else by its noise directions."""
+    if comparison.excess is None:
+        overlap = with_interval(comparison.overlaps["total"], 2)
+        return f"the leading noise directions of the fit overlap with the model's by {overlap}"
+    name, gap = comparison.best_baseline(comparison.excess)
+    fit = "the fit's cross-entropy with the model's own next-state law is"
+    if float(gap.high) < 0:
+        return f"{fit} higher than that of the baseline “{name}”, by {with_interval(-gap)} {NATS}"
+    if float(gap.low) > 0:
         return (
-            f"After {len(self.found.cell):,} held-out prefixes the next token has "
-            f"{with_interval(entropy, 2)} nats, and on average {with_interval(tokens, 1)} "
-            "effective "
-            f"branches; at {last} it gives each coordinate of the next state a variance of "
-            f"{with_interval(self.noise[len(self.views) - 1, 0], 2)} training variances, "
-            f"{top:.0%} "
-            f"of it along {min(EIGENVECTORS, len(values))} of {len(values)} directions. "
-            f"{self.compared[last].headline()}"
+            f"{fit} lower than that of every baseline, by at least {with_interval(gap)} {NATS} "
+            f"(“{name}”)"
         )
+    return (
+        f"{fit} not significantly lower than that of the baseline “{name}” "
+        f"({with_interval(gap)} {NATS})"
+    )
 
-    def estimates(self) -> tuple[Estimate, ...]:
-        excess = self.found.sampler_check
-        found = [
-            Estimate("next tokens tried", float(self.found.tokens)),
-            Estimate(
-                "surprisal less entropy of the texts",
-                excess.excess,
-                excess.stderr,
-                "nats per token (0 if the model wrote them with these settings)",
-            ),
-        ]
-        classes, bins = self.held.common_groups(self.count.sum(1))
-        for group in (0, *classes, *bins):
-            for k, name in enumerate(WORDS if group == 0 else WORDS[:2]):
-                label, unit = LABELS[name]
-                label = f"{label}, {self.held.names[group]}"
-                found.append(estimate(label, self.words[k, group], unit))
-        for k, view in enumerate(self.views):
-            found += self._of(view, self.noise[k, 0])
-        return tuple(found)
 
-    def _of(self, view: View, noise: Interval) -> list[Estimate]:
-        values, _ = self.spectra[view]
-        own = self._noise(view)
-        trace = "training variances per dimension"
-        found = [
-            estimate(f"{view}: trace of S*", noise, trace),
-            Estimate(f"{view}: first eigenvalue", float(values[0] / values.sum()), unit="of S*"),
-            Estimate(f"{view}: trace of S* + (m* - m)²", float(own.total.mean()), unit=trace),
-            Estimate(f"{view}: trace of the fit's noise", float(own.fitted.mean()), unit=trace),
-        ]
-        return [*found, *self._following(view), *self.compared[view].estimates()]
+def estimates(averages: LawAverages) -> tuple[Estimate, ...]:
+    """Next tokens by group of prefixes, then noise, agreement and cross-entropies by layer."""
+    check = averages.laws.sampler_check
+    rows = [
+        Estimate("next tokens tried", float(averages.laws.tokens)),
+        Estimate(
+            "surprisal less entropy of the texts",
+            check.excess,
+            check.stderr,
+            "nats per token (0 if the model wrote them with these settings)",
+        ),
+    ]
+    classes, bins = averages.held.common_groups(averages.count.sum(1))
+    for group in (0, *classes, *bins):
+        for k, name in enumerate(WORDS if group == 0 else WORDS[:2]):
+            label, unit = LABELS[name]
+            label = f"{label}, {averages.held.names[group]}"
+            rows.append(estimate(label, averages.words[k, group], unit))
+    for k, view in enumerate(averages.views):
+        rows += _noise(averages, k, view)
+        rows += _agreement(averages, view)
+        rows += _directions(averages.comparisons[view])
+        if nats := averages.comparisons[view].law.nats:
+            rows += _cross_entropies(averages.comparisons[view], nats)
+    return tuple(rows)
 
-    def _following(self, view: View) -> list[Estimate]:
-        """How the fit's noise follows the truth: what is not known is left out."""
-        traces, both = self.traces(view), "S* + (m* - m)²"
-        right = "(1 if the noise is right)"
-        found = [(f"trace of the fit's noise over {both}", traces.ratio(), right)]
-        if not traces.constant:
-            found.append((f"trace correlation with {both}", traces.correlation(), ""))
-            for truth, words in (("total", both), ("sampler", "S*")):
-                line = traces.line(truth)
-                found.append((f"log variance slope with {words}", line[0], ""))
-                found.append((f"log variance intercept with {words}", line[1], ""))
-        return [
-            estimate(f"{view}: {name}", interval, unit)
-            for name, interval, unit in found
-            if not interval.value.isnan()
-        ]
 
-    def arrays(self) -> dict[str, Tensor]:
-        """By view: S*, its spectrum, m* of the first prefixes; by prefix what is known of each."""
-        named: dict[str, Tensor] = {
-            "document": self.found.document,
-            "position": self.found.position,
-            **dict(zip(WORDS, self.found.words, strict=True)),
+def _noise(averages: LawAverages, k: int, view: View) -> list[Estimate]:
+    """Traces of the model's and the fit's noise."""
+    values, _ = averages.spectra[view]
+    noise, trace = averages.laws.sites[view.site].noise, "training variances per dimension"
+    return [
+        estimate(f"{view}: trace of S*", averages.noise[k, 0], trace),
+        Estimate(f"{view}: first eigenvalue", float(values[0] / values.sum()), unit="of S*"),
+        Estimate(f"{view}: trace of S* + (m* - m)²", float(noise.total.mean()), unit=trace),
+        Estimate(f"{view}: trace of the fit's noise", float(noise.fitted.mean()), unit=trace),
+    ]
+
+
+def _agreement(averages: LawAverages, view: View) -> list[Estimate]:
+    """How the size of the fit's noise follows the truth; unknown values are left out."""
+    traces, total = averages.traces(view), TRUTHS["total"]
+    rows = [
+        (f"trace of the fit's noise over {total}", traces.ratio(), "(1 if the noise is right)")
+    ]
+    if not traces.constant:
+        rows.append((f"trace correlation with {total}", traces.correlation(), ""))
+        for kind, truth in TRUTHS.items():
+            line = traces.line(kind)
+            rows.append((f"log variance slope with {truth}", line[0], ""))
+            rows.append((f"log variance intercept with {truth}", line[1], ""))
+    return [
+        estimate(f"{view}: {name}", interval, unit)
+        for name, interval, unit in rows
+        if not interval.value.isnan()
+    ]
+
+
+def _directions(comparison: LawComparison) -> list[Estimate]:
+    """Overlaps of leading subspaces."""
+    view, rank, rows = comparison.view, comparison.rank, []
+    for kind, truth in TRUTHS.items():
+        angles = comparison.angles(kind)
+        unit = (
+            f"(1: the same, by chance {comparison.chance:.2f}; principal "
+            f"angles {float(angles.min()):.0f}° to {float(angles.max()):.0f}°)"
+        )
+        name = f"{view}: overlap of the leading {rank} directions with {truth}"
+        rows.append(estimate(name, comparison.overlaps[kind], unit))
+    halves = comparison.directions.halves("total", rank)
+    name = f"{view}: the same between halves of the documents, {TRUTHS['total']}"
+    return [*rows, Estimate(name, halves, unit="(the reliability of the directions)")]
+
+
+def _cross_entropies(comparison: LawComparison, nats: CrossEntropy) -> list[Estimate]:
+    """The fit's cross-entropy, the texts' log density less it, and the baselines' excess."""
+    view, bootstrap, count = comparison.view, comparison.bootstrap, comparison.count
+    fit = bootstrap.ratio(nats.branched[0], count)
+    occurred = bootstrap.ratio(nats.occurred[0] - nats.branched[0], count)
+    rows = [
+        estimate(f"{view}: cross-entropy of the model's law under the fit", fit, NATS),
+        estimate(
+            f"{view}: minus log density of what occurred, less that",
+            occurred,
+            f"{NATS} (0 if the texts are the model's own)",
+        ),
+    ]
+    if (excess := comparison.excess) is not None:
+        for k, name in enumerate(comparison.baselines):
+            label = f"{view}: cross-entropy under {name}, less the fit's"
+            rows.append(estimate(label, excess[k], NATS))
+    return rows
+
+
+def arrays(averages: LawAverages) -> dict[str, Tensor]:
+    """By prefix its next-token law; by view S*, its spectrum, traces, m* and the comparison."""
+    laws = averages.laws
+    named: dict[str, Tensor] = {
+        "document": laws.document,
+        "position": laws.position,
+        **dict(zip(WORDS, laws.words, strict=True)),
+    }
+    named |= prefixed(words=averages.words.tensors(), noise=averages.noise.tensors())
+    for view, comparison in averages.comparisons.items():
+        law, (values, vectors) = laws.sites[view.site], averages.spectra[view]
+        variance = comparison.directions.mean("sampler").diagonal().contiguous()
+        named |= {
+            f"{view}.variance": variance,
+            f"{view}.eigenvalues": values,
+            f"{view}.eigenvectors": vectors.contiguous(),
+            f"{view}.mean": law.mean,
+            f"{view}.sampler": law.noise.sampler,
+            f"{view}.total": law.noise.total,
+            f"{view}.fitted": law.noise.fitted,
+            **{f"{view}.angles.{kind}": comparison.angles(kind) for kind in TRUTHS},
         }
-        named |= prefixed(words=self.words.tensors(), noise=self.noise.tensors())
-        for view in self.views:
-            one, (values, vectors) = self.found.sites[view.site], self.spectra[view]
-            named |= {
-                f"{view}.variance": self.compared[view]
-                .spread.mean("sampler")
-                .diagonal()
-                .contiguous(),
-                f"{view}.eigenvalues": values,
-                f"{view}.eigenvectors": vectors.contiguous(),
-                f"{view}.mean": one.mean,
-                f"{view}.sampler": one.noise.sampler,
-                f"{view}.total": one.noise.total,
-                f"{view}.fitted": one.noise.fitted,
-                **self.compared[view].arrays(),
-            }
-        return named
-
-    def figures(self) -> tuple[Figure, ...]:
-        """Effective branches where a class or bin is common, and the noise by layer."""
-        found = (self._branches(), self._spread(), self.compared[self.views[-1]].figure())
-        return tuple(figure for figure in found if figure.panels)
-
-    def _branches(self) -> Figure:
-        titles = ("By the last token", "By position")
-        panels = tuple(
-            Panel(
-                "",
-                "effective branches",
-                (bars(self.words[1][few], [self._short(k) for k in few]),),
-                title,
-            )
-            for few, title in zip(self.held.common_groups(self.count.sum(1)), titles, strict=True)
-            if few
-        )
-        caption = (
-            "How many equally likely next tokens a prefix has (exp of the entropy), by the class "
-            "of its last token and by its position, averaged over prefixes, with 95% intervals "
-            f"over {counted(self.bootstrap.documents, 'held-out document')}."
-        )
-        return Figure("branches", panels, caption)
-
-    def _short(self, group: int) -> str:
-        return self.held.names[group].removeprefix("positions ")
-
-    def _spread(self) -> Figure:
-        x = torch.tensor([layer_number(view) for view in self.views]).double()
-        last = self.views[-1]
-        values, _ = self.spectra[last]
-        shares = values.clamp(min=0).cumsum(0) / values.sum()
-        lines = Layer("line", {"x": torch.arange(1, len(values) + 1).double(), "y": shares})
-        trace = Panel(
-            "layer",
-            "variance per dimension, training variances",
-            line_with_band(x, self.noise[:, 0], "", 4),
-            "Trace of S* by layer",
-        )
-        along = Panel("directions", "share of the trace", (lines,), f"Spectrum of S* at {last}")
-        many = len(self.views) > 1
-        caption = (
-            "What the draw of the next token adds to the next state: its variance by layer, with "
-            "95% intervals over documents, and the share of it in the leading directions. "
-            "Eigenvalues are of the average over prefixes; single prefixes have fewer directions."
-        )
-        return Figure("noise", (trace, along) if many else (along,), caption)
+        if law.nats is not None:
+            named[f"{view}.cross_entropy"] = law.nats.branched
+            named[f"{view}.occurred"] = law.nats.occurred
+    return named

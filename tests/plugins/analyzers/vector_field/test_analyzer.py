@@ -1,4 +1,4 @@
-"""The field of a law that is known, and what cannot be shown."""
+"""The drift field of a known law, and planes that do not exist."""
 
 from dataclasses import replace
 
@@ -110,10 +110,10 @@ def test_the_one_fixed_point_of_a_linear_law_is_found_and_attracts(study):
     assert value(finding, "fixed points inside").value == 1
     assert value(finding, "largest |eigenvalue|").value == pytest.approx(0.9, rel=1e-4)
     assert torch.allclose(finding.arrays["fixed.states"], torch.zeros(1, 3), atol=1e-3)
-    assert "it attracts" in finding.headline
+    assert "one fixed point, which attracts" in finding.headline
 
 
-def test_any_plane_of_components_can_be_asked_for(study):
+def test_any_plane_of_components_can_be_drawn(study):
     finding = VectorFieldAnalyzer(components="3,1", **SMALL).analyze(study, seed=0)
     panel = finding.figures[0].panels[0]
     assert panel.x.startswith("PC 3 (")
@@ -121,10 +121,10 @@ def test_any_plane_of_components_can_be_asked_for(study):
     assert len(finding.figures[-1].panels) == 3
 
 
-@pytest.mark.parametrize("asked", ["1", "1,1", "0,1", "1,9", "a,b"])
-def test_a_plane_that_is_none_is_refused(study, asked):
+@pytest.mark.parametrize("components", ["1", "1,1", "0,1", "1,9", "a,b"])
+def test_an_invalid_plane_is_refused(study, components):
     with pytest.raises(UsageError, match="components"):
-        VectorFieldAnalyzer(components=asked, **SMALL).analyze(study, seed=0)
+        VectorFieldAnalyzer(components=components, **SMALL).analyze(study, seed=0)
 
 
 def test_states_of_one_dimension_have_no_plane():
@@ -143,8 +143,8 @@ def test_a_fit_in_fewer_coordinates_and_one_short_document_are_enough():
 
 
 def test_a_finding_depends_on_its_seed_alone_and_is_saved_whole(study, tmp_path):
-    asked = VectorFieldAnalyzer(field="expectation", **SMALL)
-    first, again = (asked.analyze(study, seed=3) for _ in range(2))
+    analyzer = VectorFieldAnalyzer(field="expectation", **SMALL)
+    first, again = (analyzer.analyze(study, seed=3) for _ in range(2))
     assert all(torch.equal(first.arrays[name], again.arrays[name]) for name in first.arrays)
     save_finding(first, tmp_path / "finding")
     assert load_finding(tmp_path / "finding").estimates == first.estimates
