@@ -46,7 +46,7 @@ class UncertaintyAnalyzer:
         path = observed_path(study, tokens=self.tokens)
         held = HeldOutDocuments.of(study, documents=self.documents)
         association = Association.of(study, held, permutations=self.permutations, seed=seed)
-        constant = association.magnitudes.constant
+        constant = association.noise_magnitudes.constant
         noise = PathNoise.of(viewed.fitted, path, words_of(study, path.tokens), constant=constant)
         components = None
         if not constant:
@@ -55,7 +55,6 @@ class UncertaintyAnalyzer:
             )
         result = UncertaintyResults(association, noise, components)
         return Finding(
-            analyzer="uncertainty",
             view=str(view),
             headline=result.headline(),
             reading=result.reading(),

@@ -13,8 +13,8 @@ from sdelens.evidence.interval import Interval
 from sdelens.evidence.nulls import permuted_states
 from sdelens.evidence.rank_correlation import Correlation, rank_correlation, weighted_spearman
 from sdelens.fitting.study import Study
-from sdelens.language.next_token import next_tokens
-from sdelens.language.noise_magnitude import Magnitudes, magnitudes
+from sdelens.language.next_token import predict_next_tokens
+from sdelens.language.noise_magnitude import NoiseMagnitudes, noise_magnitudes
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 
@@ -25,7 +25,7 @@ REPLICATES = 1000
 class Association:
     """Rank correlations of noise and drift uncertainty with what makes a step hard to predict."""
 
-    magnitudes: Magnitudes
+    noise_magnitudes: NoiseMagnitudes
     unit: Int[Tensor, " row"]
     """The resampling unit of each transition."""
     targets: dict[str, Float[Tensor, " row"]]
@@ -44,7 +44,7 @@ class Association:
         """Over all transitions of held-out documents."""
         _, viewed = study.single
         fitted = viewed.fitted
-        sizes = Magnitudes.of(fitted, fitted.encoded(held.paths))
+        sizes = NoiseMagnitudes.of(fitted, fitted.encoded(held.paths))
         targets = {"error": sizes.error} if study.model is None else _targets(study, held, sizes)
         unit = held.unit[sizes.document]
         parts = {} if sizes.constant else {"aleatoric": sizes.aleatoric}
@@ -67,11 +67,9 @@ class Association:
                 )
                 for name, target in targets.items()
             }
-            permuted = [
-                magnitudes(fitted, fitted.encoded(permuted_states(held.paths, derive(seed, k))))
-                for k in range(permutations)
-            ]
-            null = {name: _spearman(permuted, target) for name, target in targets.items()}
+            permuted = (permuted_states(held.paths, derive(seed, k)) for k in range(permutations))
+            null_sizes = [noise_magnitudes(fitted, fitted.encoded(paths)) for paths in permuted]
+            null = {name: _spearman(null_sizes, target) for name, target in targets.items()}
         return cls(sizes, unit, targets, correlations, partial, null)
 
     @property
@@ -86,7 +84,7 @@ class Association:
     @property
     def mean_squares(self) -> tuple[list[str], Interval]:
         """Mean squares of both parts and of the error over documents, as far as they are known."""
-        sizes = self.magnitudes
+        sizes = self.noise_magnitudes
         parts = {"aleatoric": sizes.aleatoric, "epistemic": sizes.epistemic, "error": sizes.error}
         known = {name: part for name, part in parts.items() if part.isfinite().all()}
         squares = torch.stack([part.square() for part in known.values()])
@@ -98,7 +96,7 @@ class Association:
         self, names: Sequence[str], bins: int
     ) -> tuple[Float[Tensor, " bin"], dict[str, Interval]]:
         """The mean noise of equal bins of the noise, and the mean of each target there."""
-        size = self.magnitudes.aleatoric
+        size = self.noise_magnitudes.aleatoric
         edges = size.quantile(torch.linspace(0, 1, bins + 1, dtype=size.dtype))
         index = torch.bucketize(size, edges[1:-1].contiguous())
 
@@ -112,11 +110,11 @@ class Association:
         return sums(size).sum(1) / count.sum(1), means
 
 
-def _targets(study: Study, held: HeldOutDocuments, sizes: Magnitudes) -> dict[str, Tensor]:
+def _targets(study: Study, held: HeldOutDocuments, sizes: NoiseMagnitudes) -> dict[str, Tensor]:
     """The model's uncertainty at the state that each step starts from, and the fit's error."""
     if study.model is None or held.documents is None:
         raise ValueError("a model is needed")
-    next_token = next_tokens(study.model, held.documents)
+    next_token = predict_next_tokens(study.model, held.documents)
     entropy, surprisal = next_token.at(held.row(sizes.document), sizes.position.long())
     return {"entropy": entropy, "surprisal": surprisal, "error": sizes.error}
 

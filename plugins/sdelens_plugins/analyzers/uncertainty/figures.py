@@ -22,7 +22,7 @@ def figures(result: UncertaintyResults, tokens: int) -> tuple[Figure, ...]:
     path = result.path.first(tokens)
     components = () if result.components is None else (_components(path, result.components),)
     association: tuple[Figure, ...] = ()
-    if not result.association.magnitudes.constant:
+    if not result.association.noise_magnitudes.constant:
         association = _correlations(result.association), *_bins(result.association)
     return (*(_part(path, name) for name in path.parts), *components, *association)
 

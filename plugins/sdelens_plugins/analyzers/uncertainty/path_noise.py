@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.fitting.fitted import Fitted
-from sdelens.language.noise_magnitude import along, magnitude, uncertainty
+from sdelens.language.noise_magnitude import drift_uncertainty, noise_along, noise_magnitude
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Paths
@@ -32,7 +32,8 @@ class PathNoise:
     ) -> "PathNoise":
         """At every state of the path."""
         z = fitted.basis.encode(path.times, path.states)
-        aleatoric, epistemic = (f(fitted, path.times.to(z), z) for f in (magnitude, uncertainty))
+        t = path.times.to(z)
+        aleatoric, epistemic = noise_magnitude(fitted, t, z), drift_uncertainty(fitted, t, z)
         return cls(path, words, aleatoric.cpu(), epistemic.cpu(), constant)
 
     def first(self, count: int) -> "PathNoise":
@@ -66,4 +67,4 @@ def component_noise(
     t, z = path.times, fitted.basis.encode(path.times, path.states)
     axes = fitted.basis.decoder @ plane.encoder  # from latent to standardised components
     scale = fitted.sde.diffusion(t.to(z), z).times(fitted.dt)
-    return along(scale, axes, len(t)).double().cpu()
+    return noise_along(scale, axes, len(t)).double().cpu()

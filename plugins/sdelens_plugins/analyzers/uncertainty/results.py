@@ -53,8 +53,8 @@ class UncertaintyResults:
     def headline(self) -> str:
         """The rank correlation of the noise with the model's entropy, or with the fit's error."""
         association = self.association
-        if association.magnitudes.constant:
-            size = float(association.magnitudes.aleatoric[0])
+        if association.noise_magnitudes.constant:
+            size = float(association.noise_magnitudes.aleatoric[0])
             return (
                 f"The noise of the fit is the same at every state ({size:.3g} standard deviations "
                 "per step), so there is nothing to correlate."
@@ -71,9 +71,9 @@ class UncertaintyResults:
         """What is left out, and how to read the rest."""
         association = self.association
         notes = {
-            CONSTANT: association.magnitudes.constant,
+            CONSTANT: association.noise_magnitudes.constant,
             NO_MODEL: "entropy" not in association.targets,
-            NO_ENSEMBLE: not bool(association.magnitudes.epistemic.isfinite().all()),
+            NO_ENSEMBLE: not bool(association.noise_magnitudes.epistemic.isfinite().all()),
         }
         return " ".join([*(note for note, applies in notes.items() if applies), READING])
 
@@ -118,7 +118,7 @@ class UncertaintyResults:
         if self.components is not None:
             named["components.noise"] = self.components
             named["components.position"] = path.path.times[: len(self.components)]
-        sizes = association.magnitudes
+        sizes = association.noise_magnitudes
         named |= {f"test.{name}": getattr(sizes, name) for name in vars(sizes)}
         named |= {f"test.{name}": target for name, target in association.targets.items()}
         return named | {f"null.{name}": null for name, null in association.null.items()}
@@ -130,7 +130,7 @@ def _sizes(association: Association) -> list[Estimate]:
     root = ratio.value.sqrt()
     # by the delta method
     errors: list[float | None] = (ratio.stderr / (2 * root)).tolist()
-    if association.magnitudes.constant:
+    if association.noise_magnitudes.constant:
         errors[names.index("aleatoric")] = None  # only rounding
     return [
         Estimate(

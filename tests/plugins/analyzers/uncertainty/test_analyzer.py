@@ -65,7 +65,7 @@ def test_a_null_of_permuted_states_holds_what_is_not_correlated_at_its_nominal_r
 
 
 def test_constant_noise_has_nothing_to_correlate():
-    law = kernel(0.7, 3, ConstantNoise(torch.ones(3)))
+    law = kernel(0.7, 3, ConstantNoise.independent(torch.ones(3)))
     finding = QUICK.analyze(around(law, three_sides(law)), seed=0)
     assert "nothing to correlate" in finding.headline
     assert not any("correlation" in e.name for e in finding.estimates)
