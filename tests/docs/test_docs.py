@@ -114,7 +114,8 @@ def literals():
 def test_documented_messages_are_those_of_the_code():
     messages = re.findall(r"^\| `(.+?)` \|", (DOCS / "errors.md").read_text(), flags=re.MULTILINE)
     said = "\n".join(literals())
-    wanted = [piece.strip() for message in messages for piece in message.split("…")]
+    # what an analyzer needs is a sentence of its own
+    wanted = [piece.strip() for message in messages for piece in re.split("…|needs", message)]
     assert len(messages) > 30
     assert [piece for piece in wanted if len(piece) > 12 and piece not in said] == []
 
