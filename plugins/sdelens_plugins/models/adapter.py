@@ -1,4 +1,4 @@
-"""What all adapters have in common: words, and what is heard at the modules of the sites."""
+"""Base class of the adapters: tokenizer, and hooks on the modules of the sites."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from sdelens_plugins.models.words import Words
 
 
 class Adapter:
-    """A model with its words, whose sites are modules."""
+    """A model with its tokenizer, whose sites are modules."""
 
     words: Words
 
@@ -25,7 +25,7 @@ class Adapter:
 
     @property
     def pad(self) -> int | None:
-        """What rows that have ended are filled up with."""
+        """The token that fills finished rows."""
         return self.words.special("pad")
 
     def ear(
@@ -38,5 +38,5 @@ class Adapter:
         *,
         filling: int | None = None,
     ) -> PassHooks:
-        """Hooks at some of the sites' modules, for passes whose ids are given to `reader`."""
+        """Hooks on the modules of some sites, for passes whose token ids are given to `reader`."""
         return PassHooks(reader, {site: modules[site] for site in sites}, heard, left_out, filling)

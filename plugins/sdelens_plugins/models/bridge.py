@@ -1,4 +1,4 @@
-"""Models of TransformerLens: loaded by us, or as their user holds them."""
+"""TransformerLens models, loaded by sdelens or given by the user."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,11 +40,11 @@ DTYPES = {
 
 @dataclass(frozen=True, eq=False)
 class BridgeModel(Adapter):
-    """A `TransformerBridge`, with its user's own hooks active.
+    """A `TransformerBridge`, with the user's own hooks active.
 
-    Around a model that we loaded ourselves, `plain` is the same model with the same weights in
-    memory, as Hugging Face runs it: its fused attention is faster than the bridge's, which spells
-    attention out for its hooks. It runs wherever nobody looks into attention.
+    For a model loaded by sdelens, `plain` is the Hugging Face model that shares its weights. Its
+    fused attention is faster than the bridge's, which computes attention step by step for its
+    hooks. It is used unless attention is read.
     """
 
     library: ClassVar[str] = "transformer_lens"
@@ -63,7 +63,7 @@ class BridgeModel(Adapter):
         device: str = "auto",
         offline: bool = False,
     ) -> "BridgeModel":
-        """Load an embedded model, a folder or a name on the hub, and build a bridge around it."""
+        """Load an embedded model, a folder or a model of the hub, and build a bridge around it."""
         if dtype not in DTYPES:
             raise UsageError(f"dtype must be {', '.join(DTYPES)}; got {dtype!r}")
         place = resolve_device(device)
@@ -74,7 +74,7 @@ class BridgeModel(Adapter):
     @classmethod
     def _read(cls, located: Located, dtype: torch.dtype, device: torch.device) -> "BridgeModel":
         folder = str(located.folder)
-        # code that lies with a model is not run, nor is anyone asked whether it shall be
+        # never run code that comes with a model, and never prompt for it
         safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             with quiet():
@@ -93,7 +93,7 @@ class BridgeModel(Adapter):
     def _around(
         cls, inner: Any, tokenizer: PreTrainedTokenizerBase, name: str, revision: str
     ) -> "BridgeModel":
-        """A bridge around a model that is ours alone; building one rewrites what it is given."""
+        """A bridge around a model that sdelens owns; building a bridge rewrites the model."""
         from transformer_lens.model_bridge import TransformerBridge
 
         inner, words = inner.eval().requires_grad_(False), Words(tokenizer)
@@ -115,7 +115,7 @@ class BridgeModel(Adapter):
 
     @classmethod
     def adapt(cls, model: Any, *, tokenizer: Any = None) -> LanguageModel:
-        """Use a bridge, or a legacy hooked model, as it stands: no attribute is changed."""
+        """Use a bridge, or a legacy hooked model, without changing any attribute."""
         if not hasattr(model, "original_model"):
             return HookedModel.adapt(model, tokenizer=tokenizer)
         words = Words(tokenizer if tokenizer is not None else model.tokenizer)
@@ -159,7 +159,7 @@ class BridgeModel(Adapter):
             return tried(inner, taps, tokens.to(self.device), past, after.to(self.device))
 
     def _plainly(self, taps: Taps) -> bool:
-        """Whether the plain model will do."""
+        """Whether the plain model is sufficient."""
         known = self.plain is not None and self.plain.modules.keys() >= set(taps.sites)
         return known and not self.hooked()
 
@@ -191,7 +191,7 @@ class BridgeModel(Adapter):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         place: torch.device = next(self.bridge.original_model.parameters()).device
         return place
 
@@ -205,7 +205,7 @@ class BridgeModel(Adapter):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars of the library: the caller has its own."""
+    """Suppresses the library's progress bars."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
@@ -216,7 +216,7 @@ def quiet() -> Iterator[None]:
 
 
 def resolve_device(device: str) -> torch.device:
-    """``auto`` is CUDA where there is one, else the CPU; an error where the device is not here."""
+    """Resolve ``auto`` to CUDA if available, else the CPU; raises `UsageError` if unavailable."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}

@@ -1,4 +1,4 @@
-"""What a run must know of a model: who it is, its sizes, and a hash of its weights."""
+"""Model cards: name, sizes and a hash of the weights."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,9 @@ from sdelens.origin import ModelCard
 from sdelens_plugins.models.words import Words
 
 TOLD = {"transformers_version", "dtype", "torch_dtype", "attn_implementation"}
-"""What a config says that is not the computation: what wrote it, and how it is carried out."""
+"""Config entries that do not affect the computation."""
 SIDE = 1024
-"""Columns of the table in which numbers are added up."""
+"""Columns of the table of weights whose rows and columns are summed."""
 
 
 def card_of(
@@ -41,15 +41,15 @@ def card_of(
 
 
 def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config says of the computation; not where it lies or what wrote it."""
+    """The config entries that affect the computation."""
     return {k: v for k, v in config.items() if not k.startswith("_") and k not in TOLD}
 
 
 def fingerprint_of(model: nn.Module, config: Mapping[str, Any]) -> str:
-    """sha256 over the config and the names, shapes, types and bytes of all weights.
+    """sha256 of the config and the names, shapes, dtypes and bytes of all weights.
 
-    It takes seconds a GiB, and is asked for at each use of a model that its user may have changed:
-    where sums over all bits are what they were, it is that of the last time.
+    It takes seconds per GiB and is needed at each use of a model that the user may have changed.
+    It is therefore recomputed only if sums over all bits have changed.
     """
     told = json.dumps(config, sort_keys=True, default=str)
     quick = told, tuple(sums_of(model))
@@ -62,17 +62,16 @@ _KNOWN: WeakKeyDictionary[nn.Module, tuple[Any, str]] = WeakKeyDictionary()
 
 
 def sums_of(model: nn.Module) -> Iterator[tuple[str, str, str]]:
-    """Of each weight its name, shape and type, and a hash of sums over its bits."""
+    """Name, shape and dtype of each weight, with a hash of sums over its bits."""
     for name, weight in sorted(model.named_parameters()):
         held = in_memory(model, name, weight).detach()
         yield name, f"{held.shape} {held.dtype}", quick_hash(bits_of(held))
 
 
 def quick_hash(bits: torch.Tensor) -> str:
-    """sha256 over the sums of the rows and of the columns of a table of all numbers.
+    """sha256 of the row sums and column sums of a table of all values.
 
-    One sum would be the same after two words have changed places. Here a number that moves leaves
-    its row or its column.
+    A single sum would not detect two exchanged values; an exchange changes a row or a column.
     """
     whole = len(bits) // SIDE * SIDE
     table = bits[:whole].view(-1, SIDE)
@@ -82,7 +81,7 @@ def quick_hash(bits: torch.Tensor) -> str:
 
 
 def bits_of(weight: torch.Tensor) -> torch.Tensor:
-    """The weight's memory as whole numbers, of eight bytes where they fit."""
+    """The weight's memory as integers, of eight bytes if possible."""
     flat = weight.contiguous().view(-1)
     size, first = flat.element_size(), flat.storage_offset()
     whole = all(count * size % 8 == 0 for count in (flat.numel(), first))
@@ -101,7 +100,7 @@ def _hashed(model: nn.Module, told: str) -> str:
 
 
 def in_memory(model: nn.Module, name: str, weight: torch.Tensor) -> torch.Tensor:
-    """The weight's numbers, from where accelerate put them if they are not with the model."""
+    """The values of a weight, fetched from accelerate if it is offloaded."""
     if not weight.is_meta:
         return weight
     owner, _, own = name.rpartition(".")
@@ -112,23 +111,23 @@ def in_memory(model: nn.Module, name: str, weight: torch.Tensor) -> torch.Tensor
             found: torch.Tensor = places[own]
             return found
     raise UsageError(
-        f"the weight {name} has no numbers (it is on torch's meta device): load the model with "
-        "its weights before it is attached"
+        f"the weight {name} has no values (it is on torch's meta device): load the model with "
+        "its weights before attaching it"
     )
 
 
 def dtype_of(model: Any) -> str:
-    """The type in which states are computed, also where weights are quantised to another."""
+    """The dtype of the computation, which may differ from that of quantised weights."""
     kind = getattr(model, "dtype", None) or next(model.parameters()).dtype
     return str(kind).removeprefix("torch.")
 
 
 def name_of(model: Any) -> str:
-    """The model's name on the hub, or that of the folder that it was loaded from."""
+    """The name of the model on the hub, or of the folder it was loaded from."""
     name = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
     return Path(name).name if Path(name).is_dir() else name
 
 
 def revision_of(model: Any) -> str:
-    """The commit that the library loaded, where it knows one."""
+    """The loaded commit, if the library records it."""
     return str(getattr(model.config, "_commit_hash", None) or "in memory")

@@ -1,4 +1,4 @@
-"""Where a model lies: the embedded one, a local folder, or the hub. Imports no torch."""
+"""Locates models: embedded, in a local folder, or on the hub. Imports no torch."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from sdelens.hub import hub_errors
 
 EMBEDDED = Path(__file__).parents[1] / "assets"
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""What is fetched from the hub. No pickle: loading a model runs no code that it brings."""
+"""Files fetched from the hub. Pickles are excluded, so that loading a model runs no code."""
 LEFT_OUT = ("*/*", "consolidated*")
-"""Other formats of the same weights."""
+"""Other formats of the same weights, which are not fetched."""
 WELL_KNOWN = (
     "gpt2",
     "gpt2-medium",
@@ -27,12 +27,12 @@ WELL_KNOWN = (
     "google/gemma-2-2b",
     "HuggingFaceTB/SmolLM2-135M",
 )
-"""Offered when a name is misspelt."""
+"""Suggested for misspelt names."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """A folder in Hugging Face's format, and which version of which model it is."""
+    """A folder in Hugging Face format, with the name and revision of its model."""
 
     name: str
     folder: Path
@@ -40,24 +40,24 @@ class Located:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its config.json."""
+        """The parsed config.json."""
         found: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
         return found
 
 
 def embedded() -> dict[str, Path]:
-    """The models that come with the package."""
+    """Models included in the package."""
     return {file.parent.name: file.parent for file in EMBEDDED.glob("*/config.json")}
 
 
 def locate(name: str, *, revision: str | None = None, offline: bool = False) -> Located:
-    """Find a model: embedded, then a local folder, then the hub's cache or the hub itself."""
+    """Find a model: embedded, then a local folder, then the hub's cache, then the hub."""
     if name in embedded():
         return Located(name, embedded()[name], "embedded")
     if Path(name).is_dir():
         return _local(Path(name))
     if name.startswith((".", "/", "~")):
-        raise UnknownName(f"{name} is not a folder: give a folder in Hugging Face's format")
+        raise UnknownName(f"{name} is not a folder: give a folder in Hugging Face format")
     return _from_hub(name, revision, offline=offline)
 
 
@@ -77,7 +77,7 @@ def _local(folder: Path) -> Located:
 
 
 def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
-    """A snapshot of the repository, fetched or from the cache."""
+    """A snapshot of the repository, from the cache or fetched."""
     from huggingface_hub import snapshot_download
 
     def otherwise() -> str:
@@ -121,12 +121,12 @@ def cached_names() -> list[str]:
 
 
 def known_names() -> list[str]:
-    """Every name that can be offered for a misspelt one."""
+    """All names to suggest for a misspelt one."""
     return sorted({*embedded(), *WELL_KNOWN, *cached_names()})
 
 
 def blocks_of(config: Mapping[str, Any]) -> int | None:
-    """The number of blocks that a config names."""
+    """The number of blocks in a config."""
     inner = config.get("text_config", config)
     names = ("n_layer", "num_hidden_layers", "num_layers")
     return next((int(inner[name]) for name in names if inner.get(name)), None)

@@ -1,4 +1,4 @@
-"""A `HookedTransformer` of TransformerLens 2 or 3, told by what it can do."""
+"""`HookedTransformer` of TransformerLens 2 and 3, recognised by its methods."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +23,12 @@ from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked, point
 from sdelens_plugins.models.words import Words
 
 SIZES = ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "act_fn", "normalization_type")
-"""What of the configuration is the computation and not the names of things."""
+"""Entries of the configuration that affect the computation."""
 
 
 @dataclass(frozen=True, eq=False)
 class HookedModel(Adapter):
-    """A hooked model as it stands, with its user's own hooks active."""
+    """A hooked model, unchanged, with the user's own hooks active."""
 
     library: ClassVar[str] = "transformer_lens"
     model: Any
@@ -37,12 +37,12 @@ class HookedModel(Adapter):
 
     @classmethod
     def adapt(cls, model: Any, *, tokenizer: Any = None) -> "HookedModel":
-        """Use a model as it stands: no attribute of it is changed."""
+        """Use a model without changing any attribute."""
         known = hasattr(model, "run_with_hooks") and "hook_embed" in model.hook_dict
         if not known or getattr(model.cfg, "attention_dir", "causal") != "causal":
             raise UsageError(
-                f"a {type(model).__name__} is no model of TransformerLens that reads a text from "
-                "left to right: give a TransformerBridge or a HookedTransformer"
+                f"a {type(model).__name__} is not a causal model of TransformerLens: give a "
+                "TransformerBridge or a HookedTransformer"
             )
         words = Words(tokenizer if tokenizer is not None else model.tokenizer)
         return cls(model, words, hooked_card(model, words))
@@ -75,7 +75,7 @@ class HookedModel(Adapter):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         place: torch.device = next(self.model.parameters()).device
         return place
 
@@ -108,7 +108,7 @@ class HookedModel(Adapter):
 
 
 def hooked_card(model: Any, words: Words, revision: str = "in memory") -> ModelCard:
-    """What a run must know of a hooked model."""
+    """The card of a hooked model."""
     cfg = model.cfg
     return ModelCard(
         name=str(cfg.model_name),
@@ -126,9 +126,9 @@ def hooked_card(model: Any, words: Words, revision: str = "in memory") -> ModelC
 
 
 def processed(model: Any, *, folded: bool) -> str:
-    """What TransformerLens made of the weights when it loaded them.
+    """The weight processing that TransformerLens applied on loading.
 
-    Centred weights write nothing along the mean of a state's coordinates; the states are others.
+    Centred weights remove the mean over a state's coordinates, which changes the states.
     """
     embedding = model.W_E.detach().float()
     if float(embedding.mean(-1).abs().max()) < 1e-4 * float(embedding.std()):
@@ -137,7 +137,7 @@ def processed(model: Any, *, folded: bool) -> str:
 
 
 def empty_cache(model: Any, rows: int, device: torch.device) -> Any:
-    """A key-value cache by whichever name this version of the library has for it."""
+    """An empty key-value cache, under its name in the installed version of the library."""
     library = import_module("transformer_lens")
     names = ("TransformerLensKeyValueCache", "HookedTransformerKeyValueCache")
     kind = next(getattr(library, name) for name in names if hasattr(library, name))

@@ -1,4 +1,4 @@
-"""Any torch module that reads token ids, at the one layer that its user names."""
+"""Any torch module that reads token ids, at one layer named by the user."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +27,10 @@ BLOCK = Site("block", 0)
 
 @dataclass(frozen=True, eq=False)
 class ModuleModel(Adapter):
-    """A module called with ids ``[batch, time]``, causal, whose `hook` gives the states.
+    """A causal module called with ids ``[batch, time]``, whose submodule `hook` gives the states.
 
-    It is known by that one block. There is no cache of its own: what goes on from an earlier pass
-    reads the whole text again.
+    That submodule counts as its only block. There is no key-value cache: a continued pass reads
+    the whole text again.
     """
 
     library: ClassVar[str] = "torch"
@@ -42,13 +42,13 @@ class ModuleModel(Adapter):
     def adapt(
         cls, model: nn.Module, *, tokenizer: Any = None, hook: str | None = None
     ) -> "ModuleModel":
-        """Use a module as it stands; `hook` is the name of a submodule."""
+        """Use a module unchanged; `hook` is the name of a submodule."""
         known = dict(model.named_modules())
         if hook is None:
             raise UsageError(
                 f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected "
                 'a name, a folder, a model of a known library, or attach(model, hook="…") with '
-                "the name of the submodule whose output are the states"
+                "the name of the submodule whose output is the state"
             )
         if hook not in known or not hook:
             raise UnknownName.among("submodule", hook, [name for name in known if name][:50])
@@ -57,7 +57,7 @@ class ModuleModel(Adapter):
 
     @property
     def modules(self) -> dict[Site, nn.Module]:
-        """The one block."""
+        """The only block."""
         return {BLOCK: self.model.get_submodule(self.card.hook or "")}
 
     def run(
@@ -73,8 +73,8 @@ class ModuleModel(Adapter):
         taps = Taps(read, edit or {}, stop=not (keep or logits))
         if missing := [site for site in taps.sites if site != BLOCK]:
             raise UsageError(
-                f"{missing[0]} cannot be read: {self.card.name} was attached at "
-                f"{self.card.hook}, its one layer, 0"
+                f"{missing[0]} cannot be read: the only layer of {self.card.name} is 0, attached "
+                f"at {self.card.hook}"
             )
         whole = tokens if past is None else torch.cat([past, tokens], dim=1)
         with evaluating(self.model), taps.on_modules(self.modules):
@@ -89,7 +89,7 @@ class ModuleModel(Adapter):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return device_of(self.model)
 
     def listen(
@@ -112,14 +112,14 @@ class ModuleModel(Adapter):
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the first of the weights is."""
+    """The device of the first weight."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def module_card(
     model: nn.Module, words: Words, hook: str, revision: str = "in memory"
 ) -> ModelCard:
-    """What a run must know; the width is that of what the hook gives for one token."""
+    """The card of a module; the width is that of the hook's output for one token."""
     config: Any = getattr(model, "config", None)
     told = architecture(config.to_dict()) if hasattr(config, "to_dict") else {}
     tables = (m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding))
@@ -141,7 +141,7 @@ def module_card(
 
 
 def width_of(model: nn.Module, hook: str) -> int:
-    """How many coordinates a state has, from a pass over one token."""
+    """The dimension of a state, from a pass over one token."""
     taps = Taps((BLOCK,), {}, stop=True)
     token, device = torch.zeros(1, 1, dtype=torch.long), device_of(model)
     modules = {BLOCK: model.get_submodule(hook)}
@@ -161,7 +161,7 @@ def width_of(model: nn.Module, hook: str) -> int:
 
 
 def shaped(value: Any, tokens: Tensor) -> Tensor:
-    """A state for each token; an error where the hook gives something else."""
+    """One state per token; raises `UsageError` for other outputs of the hook."""
     if not isinstance(value, Tensor) or value.ndim != 3 or value.shape[:2] != tokens.shape:
         came = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise UsageError(
@@ -172,18 +172,18 @@ def shaped(value: Any, tokens: Tensor) -> Tensor:
 
 
 def logits_of(out: Any) -> Tensor:
-    """The logits of what a module gave."""
+    """The logits in a module's output."""
     found = getattr(out, "logits", out[0] if isinstance(out, tuple | list) else out)
     if not isinstance(found, Tensor) or found.ndim != 3:
         raise UsageError(
-            "logits [batch, time, vocabulary] are needed, but this module gives "
-            f"{type(out).__name__}: ask for what needs states alone"
+            "logits [batch, time, vocabulary] are needed, but this module returns "
+            f"{type(out).__name__}: use an analyzer that needs only states"
         )
     return found
 
 
 def redraw(model: nn.Module) -> None:
-    """Fresh weights where a module knows how to draw them, else small normal ones."""
+    """New random weights by the modules' own initialisation, or else small normal ones."""
     for module in model.modules():
         reset: Any = getattr(module, "reset_parameters", None)
         if callable(reset):

@@ -1,4 +1,4 @@
-"""Hearing the forward passes that a user runs, whatever runs them: a call, `generate`, a loop."""
+"""Records the forward passes of a user's model, from a call, `generate` or a loop."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from sdelens.model_protocols import ForwardRecord
 from sdelens.protocols import Site
 
 CACHES = ("past_key_values", "past_kv_cache_entry", "cache_params")
-"""What libraries call the key-value cache that a pass, or its first block, is given."""
+"""Parameter names of the key-value cache in different libraries."""
 FIRST = "the first"
-"""No name of a parameter."""
+"""Key of the first argument, which is not the name of a parameter."""
 
 
 @dataclass(eq=False)
 class PassListener:
-    """One pass while it runs."""
+    """A running forward pass."""
 
     ids: Tensor | None = None
     reads: dict[Site, Tensor] = field(default_factory=dict)
@@ -29,17 +29,17 @@ class PassListener:
     cache: Any = None
     before: int = 0
     known: bool = True
-    """Whether the cache says how much it holds."""
+    """Whether the cache reports its length."""
 
     def given(self, kwargs: Mapping[str, Any]) -> None:
-        """What the pass is told besides its ids."""
+        """The other arguments of the pass."""
         self.mask = kwargs.get("attention_mask")
         self.cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
-        found = columns_in(self.cache)  # now: the pass adds to it
+        found = columns_in(self.cache)  # read now, because the pass extends the cache
         self.before, self.known = found or 0, found is not None
 
     def told(self, sites: int, out: Any, filling: int | None) -> ForwardRecord | str:
-        """What was heard, or why that cannot be told."""
+        """The recorded pass, or the reason why it cannot be recorded."""
         if self.ids is None or self.ids.ndim != 2:
             return "it was given no token ids [batch, time]"
         if not self.known:
@@ -60,34 +60,34 @@ class PassListener:
 
 
 def real(ids: Tensor, mask: Tensor | None, filling: int | None) -> Tensor:
-    """Which ids are no padding: as the mask says, else all but what fills up the end."""
+    """Which ids are not padding: by the mask, or else all except trailing fill tokens."""
     if mask is not None:
         return mask[:, -ids.shape[1] :].bool().cpu()
     if filling is None:
         return torch.ones_like(ids, dtype=torch.bool)
     later = (ids != filling).flip(1).cummax(1).values.flip(1)
-    later[:, 0] = True  # one that is filled from its start is nothing but its first token
+    later[:, 0] = True  # a row of fill tokens only keeps its first token
     return later
 
 
 def columns_in(cache: Any) -> int | None:
-    """How many columns a key-value cache, or one block's, holds; None where it does not say."""
+    """Number of columns of a key-value cache, or of one block's; None if unknown."""
     if cache is None:
         return 0
-    if hasattr(cache, "past_keys"):  # of TransformerLens
+    if hasattr(cache, "past_keys"):  # TransformerLens
         return int(cache.past_keys.shape[1])
     try:
         return int(cache.get_seq_length())
-    except (AttributeError, ValueError, TypeError):  # of a state-space model, say
+    except (AttributeError, ValueError, TypeError):  # for example a state-space model
         return None
 
 
 @dataclass(eq=False)
 class PassHooks:
-    """Hooks that only look, set anew for each pass, so that they come after the user's own."""
+    """Read-only hooks, installed anew for each pass so that they run after the user's hooks."""
 
     reader: nn.Module
-    """The module inside that is given the token ids."""
+    """The submodule that receives the token ids."""
     modules: Mapping[Site, nn.Module]
     heard: Callable[[ForwardRecord], None]
     left_out: Callable[[str], None]
@@ -96,7 +96,7 @@ class PassHooks:
     handles: list[RemovableHandle] = field(default_factory=list)
 
     def begin(self) -> None:
-        """A pass begins; one that was interrupted is forgotten."""
+        """Start a pass; an interrupted one is discarded."""
         self.stop()
         self.now = PassListener()
         self.handles.append(self.reader.register_forward_pre_hook(self._read))
@@ -104,14 +104,14 @@ class PassHooks:
             self.handles.append(module.register_forward_hook(self._at(site)))
 
     def end(self, out: Any) -> None:
-        """A pass has ended, with nothing if it failed."""
+        """End a pass; its output is None if it failed."""
         if self.handles and out is not None:
             told = self.now.told(len(self.modules), out, self.filling)
             self.left_out(told) if isinstance(told, str) else self.heard(told)
         self.stop()
 
     def stop(self) -> None:
-        """Remove the hooks, and let go of what was read."""
+        """Remove the hooks and release the values."""
         while self.handles:
             self.handles.pop().remove()
         self.now = PassListener()
@@ -129,17 +129,17 @@ class PassHooks:
         def hook(module: nn.Module, args: Any, out: Any) -> None:
             del module, args
             value = out[0] if isinstance(out, tuple) else out
-            # a copy: what comes later may write into it
+            # a copy, because later modules may modify it in place
             self.now.reads[site] = value.detach().to("cpu", torch.float32, copy=True)
 
         return hook
 
 
 def by_name(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What a call gives, by the names of its parameters, and the first of it as `FIRST`."""
+    """Arguments of a call by parameter name, and the first one as `FIRST`."""
     try:
         names = list(signature(module.forward).parameters)
-    except (TypeError, ValueError):  # of compiled code, say
+    except (TypeError, ValueError):  # for example compiled code
         names = []
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     first = args[0] if args else given.get(names[0]) if names else None
@@ -148,13 +148,13 @@ def by_name(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> dict[str
 
 @contextmanager
 def listening(root: nn.Module, ear: PassHooks) -> Iterator[None]:
-    """Hear each call of `root`, which is given ids, mask and cache."""
+    """Record each call of `root`, which receives ids, mask and cache."""
 
     def begin(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
         named = by_name(module, args, kwargs)
         ear.begin()
         ear.now.given(named)
-        if module is ear.reader:  # whose own hooks of this pass have been called already
+        if module is ear.reader:  # the hooks of this pass have already run
             ear.read(named.get("input_ids", named.get(FIRST)))
 
     def end(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
@@ -169,7 +169,7 @@ def listening(root: nn.Module, ear: PassHooks) -> Iterator[None]:
 
 @contextmanager
 def listening_inside(blocks: Sequence[nn.Module], ear: PassHooks) -> Iterator[None]:
-    """Hear passes whose root is not called as a module: from the ids to the last block."""
+    """Record passes whose root is not called as a module, from the ids to the last block."""
 
     def begin(module: nn.Module, args: tuple[Any, ...]) -> None:
         del module
@@ -192,7 +192,7 @@ def listening_inside(blocks: Sequence[nn.Module], ear: PassHooks) -> Iterator[No
 
 @contextmanager
 def _hooks(ear: PassHooks) -> Iterator[list[RemovableHandle]]:
-    """Hooks for the time of a block, removed on any exit with those of a pass that goes on."""
+    """Hooks for the duration of a `with` block; all are removed on any exit."""
     handles: list[RemovableHandle] = []
     try:
         yield handles

@@ -1,4 +1,4 @@
-"""Causal language models of Hugging Face, as their user holds them: plain forward hooks."""
+"""Causal language models of Hugging Face, through plain forward hooks."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -26,21 +26,21 @@ from sdelens_plugins.models.words import Words
 
 @dataclass(frozen=True, eq=False)
 class PlainModel(Adapter):
-    """A model as Hugging Face runs it, with its user's own hooks active and nothing rewritten."""
+    """A Hugging Face model, unchanged, with the user's own hooks active."""
 
     library: ClassVar[str] = "transformers"
     model: Any
     words: Words
     card: ModelCard
     modules: Mapping[Site, nn.Module]
-    """Those whose outputs are the sites."""
+    """The modules whose outputs are the sites."""
 
     @classmethod
     def adapt(cls, model: Any, *, tokenizer: Any = None) -> "PlainModel":
-        """Use a model as it stands: no attribute of it is changed."""
+        """Use a model without changing any attribute."""
         if not causal(model):
             raise UsageError(
-                f"a {type(model).__name__} does not write from left to right: give a model that "
+                f"a {type(model).__name__} is not a causal language model: give a model that "
                 'AutoModelForCausalLM loads, or name a layer with attach(model, hook="…")'
             )
         modules = sites_in(model)
@@ -64,7 +64,7 @@ class PlainModel(Adapter):
         keep: bool = False,
         logits: bool = False,
     ) -> Pass:
-        # a stop would leave weights that accelerate fetches for a module where they are
+        # stopping early would leave weights that accelerate has fetched on the device
         taps = Taps(read, edit or {}, stop=not (keep or logits or offloaded(self.model)))
         if missing := [site for site in taps.sites if site not in self.modules]:
             raise UsageError(
@@ -88,7 +88,7 @@ class PlainModel(Adapter):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, those of the embedding where they are spread."""
+        """The device of the weights; that of the embedding if they are distributed."""
         return device_of(self.model)
 
     def listen(
@@ -102,7 +102,7 @@ class PlainModel(Adapter):
 
     @property
     def root(self) -> nn.Module:
-        """The module that holds the blocks, which every way of running the model calls."""
+        """The module that contains the blocks, which every way of running the model calls."""
         first = self.modules[Site("block", 0)]
         name = next(name for name, module in self.model.named_modules() if module is first)
         owner: nn.Module = self.model.get_submodule(name.rpartition(".")[0].rpartition(".")[0])
@@ -118,19 +118,19 @@ class PlainModel(Adapter):
 
 
 def causal(model: Any) -> bool:
-    """Whether it generates text by itself, as what only reads or translates does not."""
+    """Whether the model generates text, unlike encoders and translation models."""
     generates = getattr(model, "can_generate", lambda: False)
     return bool(generates()) and not getattr(model.config, "is_encoder_decoder", False)
 
 
 def passed(model: Any, taps: Taps, tokens: Tensor, past: Any, *, keep: bool, logits: bool) -> Pass:
-    """One forward pass with hooks in place."""
+    """Run one forward pass with hooks."""
     try:
         out = model(
             input_ids=tokens,
             past_key_values=past,
             use_cache=keep,
-            # the last position's logits are all that generation needs
+            # generation needs only the logits of the last position
             **({"logits_to_keep": 1} if keep and logits else {}),
         )
     except Stop:
@@ -139,14 +139,14 @@ def passed(model: Any, taps: Taps, tokens: Tensor, past: Any, *, keep: bool, log
 
 
 def sites_in(model: Any) -> dict[Site, nn.Module]:
-    """The embedding and the blocks; nothing where the blocks cannot be told for sure."""
+    """The embedding and the blocks; empty if the blocks cannot be identified with certainty."""
     count = int(model.config.get_text_config().num_hidden_layers)
     lists = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == count
     }
-    # experts and the like may be as many, but lie inside a block
+    # a list of experts may have the same length, but lies inside a block
     outer = [name for name in lists if not any(name.startswith(f"{n}.") for n in lists)]
     if len(outer) != 1:
         return {}
@@ -155,7 +155,7 @@ def sites_in(model: Any) -> dict[Site, nn.Module]:
 
 
 def drawn_again(model: Any, device: torch.device, seed: int) -> Any:
-    """The same architecture with fresh weights, ours alone."""
+    """The same architecture with new random weights."""
     config, dtype = copy.deepcopy(model.config), model.dtype
     with drawing(device, seed):
         fresh: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
@@ -163,22 +163,22 @@ def drawn_again(model: Any, device: torch.device, seed: int) -> Any:
 
 
 def device_of(model: Any) -> torch.device:
-    """Where the embedding is; the CPU where accelerate fetches it when it is needed."""
+    """The device of the embedding; the CPU if accelerate fetches it on demand."""
     place: torch.device = model.get_input_embeddings().weight.device
     return torch.device("cpu") if place.type == "meta" else place
 
 
 def offloaded(model: Any) -> bool:
-    """Whether accelerate fetches some weights for the time of their use."""
+    """Whether accelerate fetches some weights on demand."""
     places = getattr(model, "hf_device_map", None) or {}
     return any(str(place) in ("cpu", "disk") for place in places.values())
 
 
 def own_tokenizer(model: Any) -> Any:
-    """The tokenizer of the same name or folder, if it is on this machine."""
+    """The tokenizer of the same name or folder, if it is available locally."""
     name = getattr(model.config, "_name_or_path", "")
     try:
-        # code that lies with a tokenizer is not run, nor is anyone asked whether it shall be
+        # never run code that comes with a tokenizer, and never prompt for it
         safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         return AutoTokenizer.from_pretrained(name, **safe) if name else None
     except (OSError, ValueError, KeyError, ImportError):

@@ -1,4 +1,4 @@
-"""Fresh weights, drawn without anybody's random state noticing."""
+"""Random weights that leave the global random state unchanged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ from sdelens.seeds import own_random_state
 
 @contextmanager
 def drawing(device: torch.device, seed: int) -> Iterator[None]:
-    """What is drawn within, on the CPU or the device, depends on the seed alone."""
+    """Draws inside the block depend only on the seed, on the CPU and on the device."""
     with own_random_state(device):
-        # these generators alone: torch.manual_seed would seed every device
+        # only these generators: torch.manual_seed would seed every device
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
             with torch.cuda.device(device):

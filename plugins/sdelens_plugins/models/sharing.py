@@ -1,4 +1,4 @@
-"""One cache for all prefixes of a text: who sees what, where many next tokens are tried."""
+"""One key-value cache for all prefixes of a text: attention masks for many next tokens."""
 
 from contextlib import suppress
 from typing import Any
@@ -21,7 +21,7 @@ def tried(
     past: Any,
     after: Int[Tensor, " position"],
 ) -> Pass:
-    """One pass of many next tokens, each behind its own prefix, with hooks in place."""
+    """Run many next tokens in one pass, each after its own prefix, with hooks."""
     rows, _, branches = tokens.shape
     with suppress(Stop):
         model(
@@ -38,10 +38,10 @@ def tried(
 
 
 def beginning(past: Any, rows: int, length: int) -> DynamicCache:
-    """The first tokens of the first texts of a cache, whose tensors are shared, not written to."""
+    """The first tokens of the first texts of a cache, as views of its tensors."""
     shared = DynamicCache()
     for layer in past.layers:
-        # a window that slides has lost what earlier prefixes saw
+        # a sliding window has dropped the tokens of earlier prefixes
         if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
             raise UsageError(
                 f"prefixes cannot share a {type(layer).__name__}: only a cache of all keys and "
@@ -56,7 +56,7 @@ def beginning(past: Any, rows: int, length: int) -> DynamicCache:
 
 
 def seen(after: Int[Tensor, " position"], branches: int) -> Bool[Tensor, "1 1 query key"]:
-    """The prefix of each tried token, and itself."""
+    """The attention mask: each next token sees its prefix and itself."""
     longest = int(after.max())
     ends = repeat(after, "position -> (position branch)", branch=branches)
     prefix = torch.arange(longest, device=after.device) < ends[:, None]

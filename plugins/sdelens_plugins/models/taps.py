@@ -1,4 +1,4 @@
-"""What forward passes do at some sites: those that we run, and those that a user runs."""
+"""Hooks that read and edit values at sites during a forward pass."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from sdelens.protocols import Edit, Site
 
 
 class Stop(Exception):
-    """Raised at the deepest site: nothing after it is needed."""
+    """Raised at the deepest site to end the pass early."""
 
 
 @dataclass(frozen=True, eq=False)
 class Taps:
-    """Values to read and to edit at some sites, and whether the pass ends at the deepest."""
+    """Sites to read and to edit, and whether the pass ends at the deepest."""
 
     read: Sequence[Site]
     edit: Mapping[Site, Edit]
@@ -28,11 +28,11 @@ class Taps:
 
     @property
     def sites(self) -> list[Site]:
-        """In the order in which a pass reaches them."""
+        """The sites in the order of the forward pass."""
         return sorted({*self.read, *self.edit}, key=_depth)
 
     def at(self, site: Site, value: Tensor) -> Tensor | None:
-        """The value that takes the place of this one, None for itself."""
+        """The replacement of a value; None if it is unchanged."""
         changed = self.edit[site](value) if site in self.edit else None
         if site in self.read:
             self.reads[site] = (value if changed is None else changed).detach()
@@ -42,7 +42,7 @@ class Taps:
 
     @contextmanager
     def on_points(self, holder: Any) -> Iterator[None]:
-        """Hooks of TransformerLens for the time of one pass; the user's own stay."""
+        """TransformerLens hooks for the duration of one pass; the user's hooks remain."""
 
         def hook_at(site: Site) -> Callable[..., Tensor | None]:
             def hook(value: Tensor, hook: Any) -> Tensor | None:
@@ -57,7 +57,7 @@ class Taps:
 
     @contextmanager
     def on_modules(self, modules: Mapping[Site, nn.Module]) -> Iterator[None]:
-        """Plain forward hooks for the time of one pass; removed on any exit."""
+        """Plain forward hooks for the duration of one pass, removed on any exit."""
 
         def hook_at(site: Site) -> Callable[..., Any]:
             def hook(module: nn.Module, args: Any, out: Any) -> Any:
@@ -79,7 +79,7 @@ class Taps:
 
 
 def point(site: Site, known: Mapping[str, Any]) -> str:
-    """The hook point of a site, as the first of the names that TransformerLens has had for it."""
+    """The hook point of a site, under its name in the installed TransformerLens."""
     layer = f"blocks.{site.layer}"
     names = {
         "embed": ("embed.hook_out", "hook_embed"),
@@ -97,7 +97,7 @@ def _depth(site: Site) -> tuple[int, int]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """No dropout for the time of a pass; every module's own flag is put back."""
+    """Evaluation mode for the duration of a pass; every module's flag is restored."""
     training = [module for module in model.modules() if module.training]
     try:
         for module in training:
@@ -109,22 +109,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 LIBRARIES = ("transformers.", "transformer_lens.")
-"""Their own hooks on modules only look; what a user adds to a hook point is in its list."""
+"""Libraries whose own module hooks are read-only; users' hooks are in the hook points' lists."""
 
 
 EVERYWHERE = (every._global_forward_hooks, every._global_forward_pre_hooks)
-"""Hooks that PyTorch calls at each module of the process."""
+"""PyTorch's global module hooks."""
 
 
 def hooked(model: nn.Module) -> bool:
-    """Whether someone's forward hooks may change what the model computes."""
+    """Whether forward hooks of the user may change the computation."""
     points = getattr(model, "hook_dict", {}).values()
     each = ((m._forward_hooks, m._forward_pre_hooks) for m in model.modules())
     return any(point.fwd_hooks for point in points) or foreign(*EVERYWHERE, *chain(*each))
 
 
 def foreign(*hooks: Mapping[int, Any]) -> bool:
-    """Whether a hook is among these that is not of the libraries."""
+    """Whether any of these hooks is not from a known library."""
     return any(
         not str(getattr(hook, "__module__", "")).startswith(LIBRARIES)
         for some in hooks

@@ -1,4 +1,4 @@
-"""A tokenizer as the core asks it: ids without special tokens, and the text of each token."""
+"""Tokenizer wrapper: ids without special tokens, and the text of each token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sdelens.errors import UsageError
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """A tokenizer of Hugging Face's, or none: a model can be asked by token ids alone."""
+    """A Hugging Face tokenizer, or None for models that are used with token ids only."""
 
     tokenizer: Any = None
 
@@ -17,17 +17,17 @@ class Words:
         """Token ids of a text, without special tokens."""
         if self.tokenizer is None:
             raise UsageError(
-                "a text needs a tokenizer, but this model came without one: give "
-                "attach(model, tokenizer=…), or token ids in place of texts"
+                "texts need a tokenizer, but this model has none: use "
+                "attach(model, tokenizer=…), or give token ids instead of texts"
             )
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def decode(self, ids: Sequence[int]) -> list[str]:
-        """The text of each token by itself; its number where there is no tokenizer."""
+        """The text of each token; its id if there is no tokenizer."""
         if self.tokenizer is None:
             return [f"#{number}" for number in ids]
-        # sentencepiece marks a word's beginning, which decoding a token by itself would drop
+        # decoding a single sentencepiece token would drop the mark of a word's beginning
         marked = (str(self.tokenizer.convert_ids_to_tokens(i)).startswith("▁") for i in ids)
         words = (str(self.tokenizer.decode([i])) for i in ids)
         return [
@@ -36,9 +36,9 @@ class Words:
         ]
 
     def special(self, kind: str) -> int | None:
-        """The id of a special token that the tokenizer's own files name.
+        """The id of a special token according to the tokenizer's own files.
 
-        TransformerLens gives its tokenizer the EOS as BOS where it has none.
+        TransformerLens sets BOS to EOS for tokenizers without BOS, which is ignored here.
         """
         if self.tokenizer is None:
             return None
@@ -49,7 +49,7 @@ class Words:
 
     @property
     def longest(self) -> int:
-        """The longest text that the tokenizer's files name; far more than any where none."""
+        """The maximum length in the tokenizer's files, or a very large number."""
         return int(min(getattr(self.tokenizer, "model_max_length", MANY), MANY))
 
 

@@ -1,4 +1,4 @@
-"""Texts from a dataset on the hub, or in a local folder, through `datasets`."""
+"""Texts from a dataset on the hub or in a local folder, loaded by `datasets`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -61,22 +61,22 @@ class DatasetSource:
 
 
 def hub_answers(name: str) -> bool:
-    """Whether the hub can be asked for a dataset; `datasets` itself would retry for long."""
+    """Whether the hub is reachable, checked first because `datasets` retries for a long time."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         HfApi().dataset_info(name, timeout=10)
-    except (HfHubHTTPError, ValueError):  # an answer too: loading it says what is wrong
+    except (HfHubHTTPError, ValueError):  # the hub has answered; loading will report what is wrong
         return True
-    except Exception:  # what its HTTP library raises differs between versions
+    except Exception:  # exception types differ between versions of its HTTP library
         return False
     return True
 
 
 @contextmanager
 def hub_offline() -> Iterator[None]:
-    """Only what is cached; the environment's own setting is read once, on import."""
+    """Use only cached data; the environment variable itself is read only on import."""
     from datasets import config
     from huggingface_hub import constants
 

@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 class FileSource:
     """Documents from rows of a table, or from the paragraphs of a plain text.
 
-    In a ``.txt`` documents are separated by blank lines, or are lines where there is no blank one.
+    Documents in a ``.txt`` are separated by blank lines; without any, each line is a document.
     """
 
     path: str
@@ -41,7 +41,7 @@ class FileSource:
 
 
 def read_rows(path: Path) -> Rows:
-    """Rows of a file, by column; an error that says what is wrong with it."""
+    """Rows of a file by column; raises `UsageError` if it cannot be read."""
     kind, known = path.suffix.lower(), ", ".join(READERS)
     if not path.is_file():
         raise UsageError(f"{path} is not a file: --texts expects one of {known}")
@@ -75,7 +75,7 @@ def _json(path: Path) -> Rows:
 
 
 def _objects(values: Any) -> Rows:
-    """Rows from a list of objects, or of texts."""
+    """Rows from a list of objects or texts."""
     if not isinstance(values, list):
         raise ValueError(f"expected a list of objects, got a {type(values).__name__}")
     rows = [{"text": value} if isinstance(value, str) else value for value in values]
@@ -87,7 +87,7 @@ def _objects(values: Any) -> Rows:
 def _csv(path: Path) -> Rows:
     import pandas  # heavy
 
-    # "NA" and the like are words, and an empty cell is an empty text
+    # "NA" is a word here, and an empty cell is an empty text
     table = pandas.read_csv(path, keep_default_na=False)
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 

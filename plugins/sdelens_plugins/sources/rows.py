@@ -1,7 +1,7 @@
-"""From rows with named columns to documents: plain texts, or responses after their prompts.
+"""Documents from rows with named columns: plain texts, or responses with their prompts.
 
-The numbers of a row are its annotations, and so are those of an object in it (``labels``, say).
-Where a row has a list of texts, a list beside it that is as long has one entry for each.
+The numbers of a row, including those of nested objects such as ``labels``, are its annotations. If
+a row has a list of texts, other lists of the same length have one entry per text.
 """
 
 import math
@@ -17,19 +17,19 @@ from sdelens.states.capturing import encode_document
 
 RESPONSES = ("response", "responses")
 SEPARATOR = "\n\n"
-"""Between a prompt and its response."""
+"""Separator between a prompt and its response."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold the texts: one of plain texts, or a prompt and its response(s)."""
+    """The columns with the texts: one of plain texts, or a prompt and its response(s)."""
 
     text: str
     prompt: str | None = None
 
 
 def columns_of(names: Iterable[str], wanted: str | None, where: str) -> Columns:
-    """The column asked for; else ``prompt`` with ``response(s)``, ``text``, or the only one."""
+    """The wanted column, or else ``prompt`` with ``response(s)``, ``text``, or the only one."""
     known = list(names)
     if wanted is not None:
         if wanted not in known:
@@ -55,7 +55,7 @@ def documents_of_rows(
     length: int,
     seed: int,
 ) -> Iterator[Document]:
-    """At most `documents` documents, from rows in an order drawn by the seed."""
+    """At most `documents` documents, from rows in a random order given by the seed."""
     listed = list(rows)
     random.Random(seed).shuffle(listed)
     made = _made(listed, columns, model, length)
@@ -82,7 +82,7 @@ def _made(
 
 
 def _each(row: Mapping[str, Any], column: str) -> Iterator[Mapping[str, Any]]:
-    """The row itself, or one for each entry where the column holds a list."""
+    """The row itself, or one row per entry if the column contains a list."""
     texts = row.get(column)
     if not isinstance(texts, list):
         yield row
@@ -93,10 +93,10 @@ def _each(row: Mapping[str, Any], column: str) -> Iterator[Mapping[str, Any]]:
 
 
 def annotations(row: Mapping[str, Any], texts: Container[str | None] = ()) -> dict[str, float]:
-    """The finite numbers of a row by column, those of an object in it by their own names.
+    """The finite numbers of a row by column, and those of nested objects by their own names.
 
-    A table of words writes numbers in words. Columns of `texts` are none, and a name that occurs
-    twice is said with its object's.
+    Numbers may be written as text. The columns `texts` are skipped, and a repeated name is
+    qualified with the name of its object.
 
     >>> annotations({"text": "7", "id": "3", "labels": {"coherence": 0.75, "by": "me"}}, {"text"})
     {'id': 3.0, 'coherence': 0.75}
@@ -137,7 +137,7 @@ def _text(value: Any, column: str) -> str:
 def answered(
     model: LanguageModel, prompt: str, response: str, *, length: int, group: int
 ) -> Document:
-    """A response after its prompt, recorded along the response; cut at the context's end."""
+    """A response with its prompt, recorded along the response and truncated to the context."""
     asked = encode_document(model, prompt + SEPARATOR)
     ids = [*asked, *model.encode(response)[:length]][: model.card.context]
     return Document(tuple(ids), start=min(len(asked), len(ids)), group=group)

@@ -1,4 +1,4 @@
-"""Text drawn from the model itself: generation is what the toolkit is about."""
+"""Texts sampled from the model itself."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sdelens.states.sampling import Sampler, sample
 
 @dataclass(frozen=True)
 class SampledSource:
-    """`documents_wanted` texts of at most `length` tokens after BOS, each ended by its EOS."""
+    """Sample `documents_wanted` texts of at most `length` tokens after BOS, ended by EOS."""
 
     documents_wanted: int = 512
     length: int = 200

@@ -84,7 +84,7 @@ def test_what_does_not_write_from_left_to_right_is_refused(kind):
     more = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 3} if kind == "t5" else {}
     loader = AutoModelForSeq2SeqLM if kind == "t5" else AutoModelForMaskedLM
     model = loader.from_config(AutoConfig.for_model(kind, **SIZES, **more))
-    with pytest.raises(UsageError, match="does not write from left to right"):
+    with pytest.raises(UsageError, match="is not a causal language model"):
         sdelens.attach(model)
 
 
