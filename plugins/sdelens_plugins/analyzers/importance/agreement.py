@@ -7,15 +7,12 @@ import torch
 from sdelens.evidence.rank_correlation import by_chance, chance_of, kendall
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
-from sdelens_plugins.analyzers.importance.measures import (
-    ImportanceMeasures,
-)
+from sdelens_plugins.analyzers.importance.measures import ImportanceMeasures
 
-TRUTH = "drift.occlusion"
-"""What the rankings are held against: what happens to the drift without the token."""
-
-
+REFERENCE = "drift.occlusion"
+"""The measure to which the others are compared: the change of the drift without the token."""
 DRAWS = 200
+"""Shufflings that give the distribution by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,23 +21,23 @@ class Agreement:
 
     tau: DocumentMean
     chance: float
-    """A tau beyond this, up or down, comes about in one shuffling out of twenty."""
+    """The absolute tau that 5% of shuffled rankings exceed."""
     p: float
 
 
-def agreement(many: ImportanceMeasures, seed: int) -> dict[str, Agreement]:
-    """Of every other measure, by size; none where there is no order to compare."""
-    rows = torch.arange(len(many.at))
-    truth = many.measures[TRUTH].abs()
-    found = {}
-    for name, values in many.measures.items():
-        tau = kendall(values.abs(), truth, many.seen)
-        if name == TRUTH or not tau.isfinite().any():
+def agreements(measures: ImportanceMeasures, seed: int) -> dict[str, Agreement]:
+    """The agreement of every other measure by absolute value; none without an order to compare."""
+    rows = torch.arange(len(measures.at))
+    reference = measures.values[REFERENCE].abs()
+    agreements = {}
+    for name, values in measures.values.items():
+        tau = kendall(values.abs(), reference, measures.compared)
+        if name == REFERENCE or not tau.isfinite().any():
             continue
         mean = DocumentMean.of(tau, rows)
-        own = derive(seed, name)
-        draws = by_chance(values.abs(), truth, many.seen, draws=DRAWS, seed=own)
-        found[name] = Agreement(
-            mean, float(draws.abs().quantile(0.95)), chance_of(mean.value, draws)
+        draws = by_chance(
+            values.abs(), reference, measures.compared, draws=DRAWS, seed=derive(seed, name)
         )
-    return found
+        chance = float(draws.abs().quantile(0.95))
+        agreements[name] = Agreement(mean, chance, chance_of(mean.value, draws))
+    return agreements

@@ -1,4 +1,4 @@
-"""Attention weights, by layer and head, and what of them each token receives."""
+"""Attention weights by layer and head, and their sums by token."""
 
 import torch
 from jaxtyping import Float, Int
@@ -12,34 +12,34 @@ from sdelens.protocols import LanguageModel, Site
 def attention(
     model: LanguageModel, tokens: Int[Tensor, "row time"]
 ) -> Float[Tensor, "layer row head time time"]:
-    """The weights of all layers; the second last axis looks at the last. Rows sum to one.
+    """The attention weights of all layers, from the second last axis to the last; rows sum to one.
 
-    Raises `UsageError` where the adapter cannot read them.
+    Raises `UsageError` if the adapter cannot read them.
     """
     sites = [Site("attention", layer) for layer in range(model.card.blocks)]
     try:
         reads = model.run(tokens, read=sites).reads
-        found = torch.stack([reads[site].float().cpu() for site in sites])
+        weights = torch.stack([reads[site].float().cpu() for site in sites])
     except (LookupError, ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
         raise UsageError(
             f"the attention of {model.card.name} cannot be read through its adapter "
             f"({type(error).__name__})"
         ) from error
     length = tokens.shape[1]
-    if found.ndim != 5 or found.shape[-2:] != (length, length):
+    if weights.ndim != 5 or weights.shape[-2:] != (length, length):
         raise UsageError(
-            f"the attention of {model.card.name} must come as [row, head, {length}, {length}], "
-            f"got {list(found.shape[1:])}"
+            f"the attention of {model.card.name} must have the shape [row, head, {length}, "
+            f"{length}], got {list(weights.shape[1:])}"
         )
-    return found
+    return weights
 
 
 def received(
     weights: Float[Tensor, "*batch time time"],
 ) -> Float[Tensor, "*batch time"]:
-    """What each token receives from itself and those after it, in multiples of an even share.
+    """The attention that each token receives, in multiples of an even share.
 
-    It is 1 where every position looks at all those before it alike, whatever the position.
+    It is 1 for every token if each position attends equally to itself and all positions before it.
     """
     length = weights.shape[-1]
     causal = torch.ones(length, length, dtype=weights.dtype).tril()
@@ -49,7 +49,7 @@ def received(
 
 
 def to_first(weights: Float[Tensor, "*batch time time"]) -> Float[Tensor, "*batch"]:
-    """The mean share that positions after the first give to the first: the attention sink."""
+    """The mean attention of later positions to the first one, the attention sink."""
     if weights.shape[-1] < 2:
         return torch.ones(weights.shape[:-2])
     share: Tensor = weights[..., 1:, 0].mean(-1)

@@ -10,8 +10,9 @@ from sdelens.fitting.study import Analyzer
 from sdelens.language.texts import held_out_texts
 from sdelens.protocols import Site
 from sdelens.runs.findings import load_finding, save_finding
-from sdelens_plugins.analyzers.importance.analyzer import ImportanceAnalyzer, complete
-from sdelens_plugins.analyzers.importance.measures import mean_embedding, of_texts
+from sdelens_plugins.analyzers.importance.analyzer import ImportanceAnalyzer
+from sdelens_plugins.analyzers.importance.measures import mean_embedding, measure_texts
+from sdelens_plugins.analyzers.importance.results import completeness_notes
 from tests.asked import value
 from tests.spoken import Closed, Loud, spoken_study
 
@@ -43,9 +44,9 @@ def test_integrated_gradients_add_up_and_agree_with_occlusion(study):
 
 def test_gradients_that_do_not_add_up_are_said_to(study):
     texts = [text.first(6) for text in held_out_texts(study, documents=3)]
-    found = of_texts(study, texts, mean_embedding(study, texts), 24)
-    assert complete(found) == []
-    (said,) = complete(replace(found, gap=torch.tensor([0.0, 0.3, 0.01])))
+    found = measure_texts(study, texts, mean_embedding(study, texts), 24)
+    assert completeness_notes(found) == []
+    (said,) = completeness_notes(replace(found, gap=torch.tensor([0.0, 0.3, 0.01])))
     assert "miss up to 30%" in said
 
 
@@ -58,13 +59,13 @@ def test_at_the_embedding_the_last_token_moves_everything(model):
         assert values[~others].abs().min() > 0
     share = value(finding, "last token's share of integrated gradients, drift")
     assert share.value == pytest.approx(1)
-    assert "No attention comes before the embedding" in finding.reading
+    assert "No attention precedes the embedding" in finding.reading
 
 
-def test_constant_noise_is_said_to_move_with_nothing(study, model):
-    assert "no token moves it" in QUICK.analyze(study, seed=0).reading
+def test_constant_noise_is_said_to_depend_on_no_token(study, model):
+    assert "no token changes it" in QUICK.analyze(study, seed=0).reading
     loud = QUICK.analyze(spoken_study(model, Site("block", 1), noise=Loud()), seed=0)
-    assert "no token moves it" not in loud.reading
+    assert "no token changes it" not in loud.reading
     assert len(loud.figures[4].panels) == 2
 
 

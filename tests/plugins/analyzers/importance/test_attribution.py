@@ -17,14 +17,14 @@ from sdelens.protocols import Site
 from sdelens.seeds import generator
 from sdelens_plugins.analyzers.importance.attention import attention, received, to_first
 from sdelens_plugins.analyzers.importance.attribution import (
-    COMPLETE,
     EMBED,
+    TOLERANCE,
     Response,
-    complete_gradients,
+    adaptive_integrated_gradients,
+    gradient,
     gradient_times_input,
     integrated_gradients,
     occlusion,
-    slope,
     states_from,
 )
 from tests.spoken import Closed
@@ -73,7 +73,7 @@ def test_the_gradient_is_that_of_finite_differences(model, tokens):
     way = torch.randn(e.shape, generator=generator(3))
     step = 1e-2
     expected = (ask(e + step * way) - ask(e - step * way)) / (2 * step)
-    found = (slope(ask, e) * way).sum((-2, -1))
+    found = (gradient(ask, e) * way).sum((-2, -1))
     # the error of a central difference is of second order in the step
     assert torch.allclose(found, expected, rtol=2e-2, atol=2e-2 * float(expected.abs().max()))
 
@@ -94,11 +94,11 @@ def test_nodes_are_doubled_until_gradients_add_up(model, tokens):
     e = ask.embeddings
     base = e.mean((0, 1)).expand(e.shape)
     few = integrated_gradients(ask, e, base, nodes=2)
-    assert few.gap.max() > COMPLETE
-    found = complete_gradients(ask, e, base, nodes=2, doublings=5)
-    assert found.gap.max() <= COMPLETE
+    assert few.gap.max() > TOLERANCE
+    found = adaptive_integrated_gradients(ask, e, base, nodes=2, doublings=5)
+    assert found.gap.max() <= TOLERANCE
     assert torch.equal(found.change, few.change)
-    fine = few.gap <= COMPLETE
+    fine = few.gap <= TOLERANCE
     assert torch.equal(found.values[fine], few.values[fine])
 
 
@@ -134,14 +134,14 @@ def test_constant_noise_is_moved_by_nothing(model, tokens):
     ask = replace(response(model, tokens), direction=None)
     e = ask.embeddings
     assert ask(e).tolist() == pytest.approx([4.0] * 3), "the root of sixteen variances of one"
-    assert slope(ask, e).abs().max() == 0
+    assert gradient(ask, e).abs().max() == 0
     assert integrated_gradients(ask, e, torch.zeros_like(e), nodes=2).values.abs().max() == 0
 
 
 def test_a_model_without_gradients_is_refused(model, tokens):
     ask = replace(response(model, tokens), model=Closed(model))
     with pytest.raises(UsageError, match="runs without"):
-        slope(ask, ask.embeddings)
+        gradient(ask, ask.embeddings)
 
 
 def test_attention_sums_to_one_and_sees_no_future(model, tokens):
