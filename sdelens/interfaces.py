@@ -21,6 +21,7 @@ OPTIONAL: Mapping[str, tuple[Any, ...]] = {
     "model": (protocols.ModelLoader,),
     "source": (protocols.SizedSource, protocols.TruncatedSource),
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),
+    "reporter": (protocols.FigureReporter, protocols.PageReporter),
 }
 """Those that a plugin may implement besides."""
 

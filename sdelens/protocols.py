@@ -28,7 +28,7 @@ from sdelens.laws.law import Law
 from sdelens.origin import ModelCard
 from sdelens.paths.documents import Document
 from sdelens.paths.trajectories import Paths
-from sdelens.report import Finding, Report
+from sdelens.report import Figure, Finding, Report
 
 
 @dataclass(frozen=True, order=True)
@@ -270,7 +270,31 @@ class Analyzer(Protocol[Study]):
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Group ``sdelens.reporters``: writes a report down."""
+    """Group ``sdelens.reporters``: writes a report to a file or a folder."""
 
     def render(self, report: Report, folder: Folder) -> Folder:
-        """Where it was written."""
+        """Write the report inside `folder` and return the path of what was written."""
+
+
+@runtime_checkable
+class FigureReporter(Reporter, Protocol):
+    """A reporter that writes the figures of a report as files, and can return one as SVG.
+
+    A run saves the figures of its findings with the first reporter that has `svg`; notebooks
+    display figures with it.
+    """
+
+    def svg(self, figure: Figure) -> str:
+        """The figure as an SVG document."""
+
+
+@runtime_checkable
+class PageReporter(Reporter, Protocol):
+    """A reporter that writes an HTML page, and can return it without writing.
+
+    The first reporter that has `page` writes a report where none is named; notebooks display
+    reports and findings with it.
+    """
+
+    def page(self, report: Report) -> str:
+        """The page as an HTML document."""

@@ -4,6 +4,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -149,3 +150,15 @@ def plugin(kind: str, name: str) -> Plugin:
     if found.problem:
         raise UsageError(found.problem)
     return found
+
+
+def plugin_with(kind: str, method: str) -> Plugin:
+    """The plugin of a kind that has an optional method: built-in ones first, then by name.
+
+    Plugins that do not load are skipped. Raises `UnknownName` if none has the method.
+    """
+    for found in sorted(plugins(kind).values(), key=lambda each: each.distribution != OURS):
+        with suppress(SdelensError):
+            if hasattr(found.load(), method):
+                return found
+    raise UnknownName(f"no {kind} has the method {method}: install a plugin that has it")

@@ -1,4 +1,4 @@
-"""Answers as plain values: estimates, arrays, figures as data."""
+"""The values that make up a report: estimates, figures as data, findings, tables."""
 
 import math
 from base64 import b64encode
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, how sure it is, and its unit."""
+    """A number with its standard error and unit."""
 
     name: str
     value: float
@@ -27,7 +27,7 @@ class Estimate:
 
     @property
     def number(self) -> str:
-        """The value, and its error to two digits with the value to match.
+        """The value ± its error; the error has two digits, and the value as many decimals.
 
         >>> Estimate("gain", 0.07123, stderr=0.0123, unit="nats").number
         '0.071 ± 0.012'
@@ -41,7 +41,7 @@ class Estimate:
         power = math.floor(math.log10(max(abs(self.value), error)))
         if power > -4:
             return f"{self.value:.{digits}f} ± {error:.{digits}f}"
-        digits, unit = digits + power, 10.0**power  # many zeros are hard to count
+        digits, unit = digits + power, 10.0**power  # avoid many leading zeros
         return f"({self.value / unit:.{digits}f} ± {error / unit:.{digits}f})e{power:03d}"
 
     def __str__(self) -> str:
@@ -52,15 +52,15 @@ class Estimate:
 class Layer:
     """One mark of a figure: lines, a band, scattered points, arrows, bars, a heat map or words.
 
-    `values` holds its columns by role: x and y; low and high for a band; u and v for arrows; z for
-    a heat map (``[y, x]``); base for bars that stand on others. `words` label the points.
+    `values` contains its columns by role: x and y; low and high for bands and error bars; u and v
+    for arrows; z for heat maps, ``[y, x]``; base for stacked bars. `words` label the points.
     """
 
     mark: Literal["line", "band", "scatter", "arrows", "bars", "heat", "words"]
     values: Mapping[str, Float[Tensor, "..."]]
     label: str = ""
     series: int = 0
-    """Which colour of the palette, counted from 0."""
+    """The number of its colour in the palette, counted from 0."""
     dashed: bool = False
     words: tuple[str, ...] = ()
 
@@ -74,88 +74,90 @@ class Panel:
     layers: tuple[Layer, ...]
     title: str = ""
     equal: bool = False
-    """Whether one unit has the same length on both axes."""
+    """Whether a unit has the same length on both axes."""
     share: str = ""
     """Panels that share a name have the same limits."""
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """Panels side by side, and the sentence that goes below them."""
+    """Panels with a caption, as data that a reporter draws."""
 
     name: str
     panels: tuple[Panel, ...]
     caption: str
 
     def _repr_html_(self) -> str:
-        """In a notebook: the figure, and its caption below."""
+        """Notebooks display the figure with its caption."""
         drawn = b64encode(self.svg().encode()).decode()
         image = f'<img alt="{escape(self.name)}" src="data:image/svg+xml;base64,{drawn}">'
         caption = f"<figcaption>{escape(self.caption)}</figcaption>"
         return f'<figure style="margin: 0; max-width: 46rem">{image}{caption}</figure>'
 
     def _repr_svg_(self) -> str:
-        """Where HTML is not shown: the figure alone."""
+        """Notebooks that do not display HTML get the figure alone."""
         return self.svg()
 
     def svg(self) -> str:
-        """The figure as SVG, drawn by the reporter of figures."""
-        from sdelens.registry import plugin
+        """The figure as SVG, drawn by the first reporter that can."""
+        from sdelens.registry import plugin_with
 
-        drawn: str = plugin("reporter", "figures").load()().svg(self)
+        drawn: str = plugin_with("reporter", "svg").load()().svg(self)
         return drawn
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Tokens with a value each, to be coloured."""
+    """Tokens, each coloured by a value."""
 
     name: str
     tokens: tuple[str, ...]
     values: tuple[float, ...]
     unit: str = ""
     scale: tuple[float, float] | None = None
-    """The ends of the colours, where several strips are compared by eye; else its own."""
+    """The values at the ends of the colour scale, if several strips share it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """What an analyzer found in one view of a run."""
+    """The result of an analyzer for one view of a run."""
 
     view: str
     headline: str
     reading: str
-    """How to read it, and what it does not show."""
+    """How to read the result, and what it does not show."""
     estimates: tuple[Estimate, ...] = ()
     arrays: Mapping[str, Shaped[Tensor, "..."]] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
     strips: tuple[Strip, ...] = ()
     prompt: str | None = None
     settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    """Those of the analyzer; set by who asks it, as is `analyzer`, its name."""
+    """The settings of the analyzer; the run sets them, and the name of the analyzer."""
     analyzer: str = ""
+    process_class: str = ""
+    """The class of process that the analyzer assigns, if it does: the report begins with it."""
 
     def __repr__(self) -> str:
         return f"<{self.title}: {self.headline}>"
 
     @property
     def title(self) -> str:
-        """The analyzer's name, where it is known, and the view."""
+        """The name of the analyzer, if it is known, and the view."""
         return f"{self.analyzer} {self.view}".strip()
 
     def _repr_html_(self) -> str:
-        """In a notebook: the finding's part of a report, in a frame of its own."""
+        """Notebooks display the finding as in a report, in a frame."""
         return Report(title=self.title, verdict=(), findings=(self,))._repr_html_()
 
     def to_pandas(self, what: Literal["estimates", "tokens"] = "estimates") -> "DataFrame":
-        """Its estimates as a table, or its values token by token; arrays are tensors anyway.
+        """The estimates, or the values of each token, as a data frame.
 
-        Raises `UsageError` where pandas is not installed, or there are no values by token.
+        Raises `UsageError` if pandas is not installed or there are no values by token.
         """
         try:
             from pandas import DataFrame
         except ImportError as error:
-            raise UsageError("a table needs pandas: pip install pandas") from error
+            raise UsageError("a data frame needs pandas: pip install pandas") from error
         if what == "estimates":
             columns = [each.name for each in fields(Estimate)]
             return DataFrame([asdict(each) for each in self.estimates], columns=columns)
@@ -168,52 +170,52 @@ class Finding:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headings; numbers are formatted already."""
+    """Rows of text with column headings; numbers are formatted."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     own: int | None = None
-    """The row that the others are compared with; it stands out."""
+    """The row of the fit, which is highlighted."""
     source: str = ""
-    """The file of the run that its numbers are from."""
+    """The file of the run that contains its numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything to be shown of a run."""
+    """The content of a report, written to files by a reporter."""
 
     title: str
     verdict: tuple[str, ...]
     tables: tuple[Table, ...] = ()
     findings: tuple[Finding, ...] = ()
     places: tuple[str, ...] = ()
-    """The folder of each finding, as seen from where the report lies; none if not saved."""
+    """The folder of each finding, relative to the report; empty if they are not saved."""
     labels: tuple[str, ...] = ()
-    """What each finding is called; its analyzer's name if there are none."""
+    """The label of each finding; if empty, the names of the analyzers."""
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Analyzers that could not answer, and why."""
+    """Analyzers that could not run, and why."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     subtitle: str = ""
 
     def _repr_html_(self) -> str:
-        """In a notebook: the page, in a frame of its own."""
-        from sdelens.registry import plugin
+        """Notebooks display the page in a frame."""
+        from sdelens.registry import plugin_with
 
-        page = escape(plugin("reporter", "html").load()().page(self))
-        return f'<iframe srcdoc="{page}" style="{FRAME}" onload="{GROWN}"></iframe>'
+        page = escape(plugin_with("reporter", "page").load()().page(self))
+        return f'<iframe srcdoc="{page}" style="{FRAME}" onload="{FIT_HEIGHT}"></iframe>'
 
 
 FRAME = "width: 100%; height: 40rem; border: 0"
-GROWN = (
+FIT_HEIGHT = (
     "this.style.height = Math.min(this.contentDocument.documentElement.scrollHeight, 2400) + 'px'"
 )
-"""A frame grows to what it holds, up to 2400 pixels, where the notebook lets it."""
+"""Fits the height of a frame to its content, up to 2400 pixels, if the notebook allows it."""
 
 
 def visible(token: str) -> str:
-    r"""A token as it can be shown: blanks have signs, what cannot be printed its code.
+    r"""A token with visible signs for white space, and codes for unprintable characters.
 
     >>> visible(" the\n")
     '·the⏎'
@@ -225,7 +227,7 @@ _SIGNS = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun.
+    """A number with its noun, in the plural if needed.
 
     >>> counted(1, "thread"), counted(1200, "thread")
     ('1 thread', '1,200 threads')

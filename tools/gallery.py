@@ -19,8 +19,8 @@ from PIL import Image
 from sdelens.report import Figure, Finding
 from sdelens.runs.reporting import findings_of
 from sdelens.runs.run import Run
-from sdelens_plugins.reporters.drawing import png
-from sdelens_plugins.reporters.figures import stem_of
+from sdelens_plugins.reporters.figures.drawing import drawing_of
+from sdelens_plugins.reporters.figures.reporter import file_stem
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, IMAGES = DOCS / "gallery.md", DOCS / "images" / "gallery"
@@ -113,8 +113,8 @@ def section(finding: Finding, pattern: str) -> Iterator[str]:
 
 def picture(finding: Finding, figure: Figure) -> Path:
     """A small PNG of a figure, in few colours."""
-    file = IMAGES / f"{stem_of(finding, figure)}.png"
-    image = Image.open(io.BytesIO(png(figure, dpi=DPI))).convert("RGB")
+    file = IMAGES / f"{file_stem(finding, figure)}.png"
+    image = Image.open(io.BytesIO(drawing_of(figure).png(dpi=DPI))).convert("RGB")
     image.quantize(COLOURS).save(file, optimize=True)
     return file
 

@@ -50,8 +50,8 @@ def reproduce(
     chosen = TextOptions(texts, column=column, documents=documents, length=length)
     job = Job.of({"model": absolute(model), "layers": layer, "seed": seed} | chosen.source())
 
-    from sdelens.interfaces import load
     from sdelens.runs.engine import execute
+    from sdelens.runs.reporting import page_plugin, render
     from sdelens.runs.reproduction import reproduce as remake
     from sdelens_cli.screen import Screen
 
@@ -63,7 +63,7 @@ def reproduce(
     )
     with screen.working("figures") as now:
         page = remake(run, folder, prompt=prompt, watch=now)
-    file = load("reporter", "html")().render(page, folder)
+    file = render(page, folder, page_plugin().name)
     if as_json:
         print(
             json.dumps({"run": str(run.folder), "report": str(file), "figures": figures(folder)})

@@ -11,7 +11,7 @@ from sdelens.errors import UsageError
 from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.fitting.study import Viewed
 from sdelens.report import Estimate, Finding, Report, Table, counted
-from sdelens.runs.reporting import CLASS, finding_folder, findings_of
+from sdelens.runs.reporting import finding_folder, findings_of
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import pm
 from sdelens.seeds import derive
@@ -45,7 +45,7 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
     rows = tuple(_row(run, view, runs[0]) for run in runs for view in run.views)
     found = sorted(
         (
-            (finding.analyzer != CLASS, finding.analyzer, run, finding)
+            (not finding.process_class, finding.analyzer, run, finding)
             for run, finding in _all(runs)
         ),
         key=lambda item: item[:2],
@@ -73,7 +73,7 @@ def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
         pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
         for name in ("iid_position", "linear")
     )
-    own = {f.view: f.headline.partition(":")[0] for f in findings_of(run) if f.analyzer == CLASS}
+    own = {f.view: f.process_class for f in findings_of(run) if f.process_class}
     return (
         f"{run.folder.name} {view}",
         run.job.probe,

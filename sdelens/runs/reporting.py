@@ -11,8 +11,8 @@ from sdelens.errors import BrokenPlugin, blamed
 from sdelens.evidence.verdict import verdict
 from sdelens.fitting.study import Study
 from sdelens.interfaces import build_plugin, load
-from sdelens.protocols import NEEDS, Analyzer, Reporter
-from sdelens.registry import plugins
+from sdelens.protocols import NEEDS, Analyzer, FigureReporter, Reporter
+from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report, Table
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.runs.left_out import TRACEBACK, LeftOut
@@ -30,10 +30,6 @@ Watch = Callable[[str, str], None]
 USES_MODEL = {"model", "attention", "prompt"}
 """Needs for which the model is loaded."""
 FAILURES = "analysis/left_out.json"
-FIGURES = ("reporter", "figures")
-"""The plugin that draws the figures beside each finding."""
-CLASS = "verdict"
-"""The analyzer whose headlines a report begins with."""
 
 
 def analyze(
@@ -71,7 +67,7 @@ def analyze(
     if not names:
         write_json(run.folder / FAILURES, left_out.reasons)
     if used := dict.fromkeys(("analyzer", finding.analyzer) for finding in findings):
-        note_plugins(run, [*used, FIGURES])
+        note_plugins(run, [*used, ("reporter", figure_plugin().name)])
     left_out.raise_broken()
     return tuple(findings), left_out.reasons
 
@@ -124,15 +120,26 @@ def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int)
     return replace(found, analyzer=name, settings=described(analyzer))
 
 
-def write_report(run: Run, reporter: str = "html") -> Path:
-    """The report of a run, written by a reporter: where it lies."""
-    written = render(report_of(run), run.folder, reporter)
-    note_plugins(run, [("reporter", reporter)])
+def write_report(run: Run, reporter: str | None = None) -> Path:
+    """Write the report of a run, as a page or with the reporter named; returns its path."""
+    name = reporter or page_plugin().name
+    written = render(report_of(run), run.folder, name)
+    note_plugins(run, [("reporter", name)])
     return written
 
 
+def figure_plugin() -> Plugin:
+    """The reporter that saves the figures of findings: one with the method `svg`."""
+    return plugin_with("reporter", "svg")
+
+
+def page_plugin() -> Plugin:
+    """The reporter that writes a page: one with the method `page`."""
+    return plugin_with("reporter", "page")
+
+
 def render(report: Report, folder: Path, reporter: str) -> Path:
-    """A report, written by the reporter of that name: where it lies."""
+    """Write a report with the reporter of that name; returns its path."""
     kind = load("reporter", reporter)
     with blamed(f"the reporter {reporter}"):
         chosen: Reporter = kind()
@@ -164,34 +171,34 @@ def analysis_folder(run: Run, analyzer: str, view: str, prompt: str | None) -> P
 
 
 def write_finding(run: Run, finding: Finding) -> None:
-    """The finding, its arrays, its figures with their data."""
+    """Save a finding, its arrays, and its figures with their data."""
     folder = finding_folder(run, finding)
     save_finding(finding, folder)
-    reporter: Reporter = load(*FIGURES)()
+    reporter: FigureReporter = figure_plugin().load()()
     reporter.render(Report(title=finding.headline, verdict=(), findings=(finding,)), folder)
 
 
 def findings_of(run: Run) -> tuple[Finding, ...]:
-    """All findings that a run holds, those on the class of the process first."""
+    """All findings of a run, those that assign a class of process first."""
     files = sorted(run.folder.glob("analysis/*/*/finding.json"))
     findings = (load_finding(file.parent) for file in files)
-    return tuple(sorted(findings, key=lambda finding: finding.analyzer != CLASS))
+    return tuple(sorted(findings, key=lambda finding: not finding.process_class))
 
 
 def failures_of(run: Run) -> dict[str, str]:
-    """Analyzers that were left out when all were asked, and why."""
+    """Analyzers that could not run when all were requested, and why."""
     file = run.folder / FAILURES
     found: dict[str, str] = read_json(file) if file.exists() else {}
     return found
 
 
 def report_of(run: Run) -> Report:
-    """Scores, verdict and all findings of a run."""
+    """The report of a run: scores, verdict and all findings."""
     views = run.views
     fits = {view: run.fitted(view) for view in views}
     laws = sorted({law_words(fitted) for fitted in fits.values()})
     findings = findings_of(run)
-    said = {
+    sentences = {
         view: verdict(
             fitted.record.scores, fitted.record.probe, fitted.record.density, clock=view.clock
         )
@@ -200,7 +207,7 @@ def report_of(run: Run) -> Report:
     return Report(
         title=f"{run.manifest['model']['name']}, {layer_words(views)}: {', '.join(laws)}",
         subtitle=run.folder.name,
-        verdict=(*classes_of(findings, several=len(views) > 1), *verdict_of(said)),
+        verdict=(*classes_of(findings, several=len(views) > 1), *verdict_of(sentences)),
         tables=tuple(_scores(run, view) for view in views),
         findings=findings,
         places=tuple(str(finding_folder(run, f).relative_to(run.folder)) for f in findings),
@@ -210,26 +217,26 @@ def report_of(run: Run) -> Report:
 
 
 def _scores(run: Run, view: View) -> Table:
-    """The score table of a view, with the file that its numbers are from."""
+    """The score table of a view, with the file that contains its numbers."""
     table = score_table(run.metrics(view), view, run.job.probe)
     return replace(table, source=f"fits/{view}/metrics.json")
 
 
 def classes_of(findings: Sequence[Finding], *, several: bool) -> tuple[str, ...]:
-    """What class of process each view was found to be."""
-    found = [finding for finding in findings if finding.analyzer == CLASS]
-    what = "Kind of process. "
-    return tuple(f"{f.view}: {f.headline}" if several else what + f.headline for f in found)
+    """A sentence on the class of process for each view."""
+    found = [finding for finding in findings if finding.process_class]
+    prefix = "Kind of process. "
+    return tuple(f"{f.view}: {f.headline}" if several else prefix + f.headline for f in found)
 
 
-def verdict_of(said: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:
-    """All sentences of one view; of several those of each, then those that they share."""
-    if len(said) < 2:
-        return tuple(chain.from_iterable(said.values()))
-    every = list(said.values())
-    shared = [sentence for sentence in every[0] if all(sentence in one for one in every)]
+def verdict_of(sentences: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:
+    """The sentences of a single view; of several, those of each, then those they share."""
+    if len(sentences) < 2:
+        return tuple(chain.from_iterable(sentences.values()))
+    first, *others = sentences.values()
+    shared = [sentence for sentence in first if all(sentence in other for other in others)]
     own = (
-        f"{view}: {' '.join(sentence for sentence in sentences if sentence not in shared)}"
-        for view, sentences in said.items()
+        f"{view}: {' '.join(sentence for sentence in found if sentence not in shared)}"
+        for view, found in sentences.items()
     )
     return (*own, *shared)

@@ -1,4 +1,4 @@
-"""The figures of arXiv 2408.11863, each by the analyzer that answers its question."""
+"""Reproduces the figures of arXiv 2408.11863, each with the analyzer that corresponds to it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,23 +9,23 @@ from typing import Any
 
 from sdelens.interfaces import load
 from sdelens.language.prompt import QUESTION
-from sdelens.protocols import Reporter
+from sdelens.protocols import FigureReporter
 from sdelens.report import Finding, Report
 from sdelens.runs.findings import load_finding
-from sdelens.runs.reporting import analyze, finding_folder, report_of
+from sdelens.runs.reporting import analyze, figure_plugin, finding_folder, report_of
 from sdelens.runs.run import Run
 from sdelens.settings import build, described
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {"generate": {"start": "mean"}}
-"""As the paper does: the prompt's mean state is where its simulation starts."""
+"""As in the paper, simulations start from the mean state of the prompt."""
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A figure of the paper: what it is about, and where the answer is found.
+    """A figure of the paper and the analyzer that reproduces it.
 
-    `figures` are patterns of names, of the figures of `analyzer`. `numbers` says whether its
-    estimates and coloured words stand here too; they do where the analyzer comes first.
+    `figures` are patterns that select among the figures of `analyzer` by name. `numbers` says
+    whether its estimates and coloured tokens are included; they are where it appears first.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Exhibit:
     numbers: bool = True
 
     def of(self, finding: Finding) -> Finding:
-        """What of the analyzer's finding belongs here."""
+        """The part of the analyzer's finding that belongs to this figure."""
         chosen = (f for f in finding.figures if any(fnmatch(f.name, p) for p in self.figures))
         reading = f"{self.about} {finding.reading}"
-        shown = replace(finding, figures=tuple(chosen), reading=reading)
-        return shown if self.numbers else replace(shown, estimates=(), strips=())
+        part = replace(finding, figures=tuple(chosen), reading=reading)
+        return part if self.numbers else replace(part, estimates=(), strips=())
 
 
 EXHIBITS = (
@@ -115,40 +115,43 @@ def reproduce(
     prompt: str = QUESTION,
     watch: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Every figure of the paper for a finished run, in `folder`; what was found already is kept.
+    """Reproduce the figures of the paper for a finished run; existing findings are reused.
 
-    Writes ``figures/`` with a PNG, an SVG and a CSV of each, named after the paper's figures, and
-    leaves the page to a reporter.
+    Writes PNG, SVG and CSV files named after the paper's figures to ``figures/`` in `folder`.
+    Returns the report, which a reporter can write there.
     """
     found: list[tuple[Exhibit, Finding]] = []
     for exhibit in EXHIBITS:
         watch(exhibit.name)
-        answers = _answers(run, exhibit.analyzer, prompt if exhibit.prompted else None)
-        found += [(exhibit, exhibit.of(finding)) for finding in answers]
+        findings = _findings(run, exhibit.analyzer, prompt if exhibit.prompted else None)
+        found += [(exhibit, exhibit.of(finding)) for finding in findings]
     named = tuple(replace(finding, analyzer=exhibit.name) for exhibit, finding in found)
-    figures: Reporter = load("reporter", "figures")()
-    figures.render(Report(title="", verdict=(), findings=named), folder)
+    reporter: FigureReporter = figure_plugin().load()()
+    reporter.render(Report(title="", verdict=(), findings=named), folder)
     return _page(run, folder, found)
 
 
-def _answers(run: Run, analyzer: str, prompt: str | None) -> tuple[Finding, ...]:
-    """What an analyzer found in every view; it is asked where it was not so asked before."""
+def _findings(run: Run, analyzer: str, prompt: str | None) -> tuple[Finding, ...]:
+    """The findings of an analyzer in every view, computed unless they are saved already."""
     own = SETTINGS.get(analyzer, {})
     settings = described(build(load("analyzer", analyzer), own, analyzer))
-    asked = (prompt, settings)
-    known = tuple(f for f in _known(run, analyzer) if (f.prompt, f.settings) == asked)
-    if {finding.view for finding in known} >= set(map(str, run.views)):
-        return known
+    saved = tuple(
+        finding
+        for finding in _saved(run, analyzer)
+        if (finding.prompt, finding.settings) == (prompt, settings)
+    )
+    if {finding.view for finding in saved} >= set(map(str, run.views)):
+        return saved
     return analyze(run, (analyzer,), prompt=prompt, settings={analyzer: own})[0]
 
 
-def _known(run: Run, analyzer: str) -> Iterator[Finding]:
+def _saved(run: Run, analyzer: str) -> Iterator[Finding]:
     files = sorted(run.folder.glob(f"analysis/{analyzer}/*/finding.json"))
     return (load_finding(file.parent) for file in files)
 
 
 def _page(run: Run, folder: Path, found: list[tuple[Exhibit, Finding]]) -> Report:
-    """The run's own report, with the paper's figures for its findings, to lie in `folder`."""
+    """The report of the run, to be written to `folder`, with the paper's figures as findings."""
     whole, there = report_of(run), relpath(run.folder, folder)
     tables = (replace(table, source=f"{there}/{table.source}") for table in whole.tables)
     return replace(

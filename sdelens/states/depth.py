@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import repeat
 from jaxtyping import Bool
 from safetensors import safe_open
 from torch import Tensor
 
 from sdelens.paths.trajectories import Trajectories, Transitions, shuffled
 from sdelens.seeds import generator
+from sdelens.states.read_rows import read_rows
 
 PIECE = 2**24
 """Maximum number of values in a block, 64 MiB of states; longer documents are split."""
@@ -56,19 +58,18 @@ class DepthPaths:
             wanted = mask & self._wanted(document, positions)
             width = len(self.sites) * shard.get_slice(self.sites[0]).get_shape()[-1]
             for rows, columns in _pieces(mask.shape[0], mask.shape[1], width):
-                here = wanted[rows, columns]
-                if not here.any():
+                chosen = rows.start + wanted[rows, columns].any(1).nonzero()[:, 0]
+                if not len(chosen):
                     continue
-                owner = document[rows, None].expand(here.shape)[here]
-                ids = tokens[rows, columns][here][:, None].expand(-1, len(self.sites))
-                # get_slice reads only this part; a memory-mapped file would stay in memory
-                states = [shard.get_slice(site)[rows, columns][here] for site in self.sites]
+                here = wanted[chosen, columns]
+                states = [read_rows(shard, site, chosen, columns)[here] for site in self.sites]
+                ids = repeat(tokens[chosen, columns][here], "path -> path time", time=len(states))
                 yield Trajectories(
                     states=torch.stack(states, dim=1),
                     mask=torch.ones_like(ids, dtype=torch.bool),
                     times=torch.arange(len(self.sites)).float()[None],
                     tokens=ids,
-                    document=owner,
+                    document=document[chosen, None].expand(here.shape)[here],
                 )
 
     def _wanted(self, document: Tensor, positions: Tensor) -> Bool[Tensor, "path time"]:

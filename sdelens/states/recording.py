@@ -21,6 +21,7 @@ from sdelens.report import Figure
 from sdelens.seeds import generator
 from sdelens.states.depth import DepthPaths
 from sdelens.states.plot import plot
+from sdelens.states.read_rows import read_rows
 from sdelens.store import read_json, write_json, write_tensors
 
 INDEX = "index.json"
@@ -168,7 +169,7 @@ def shard_file(folder: Path, number: int) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class ShardPaths:
-    """The paths of one site, read from shards as they are asked for."""
+    """The paths of one site, read shard by shard; only rows of the selected documents are read."""
 
     files: tuple[Path, ...]
     site: str
@@ -190,16 +191,17 @@ class ShardPaths:
 
     def _read(self, files: Sequence[Path]) -> Iterator[Trajectories]:
         blocks = map(self._block, files)
-        return (block for block in blocks if len(block.document))
+        return (block for block in blocks if block is not None)
 
-    def _block(self, file: Path) -> Trajectories:
+    def _block(self, file: Path) -> Trajectories | None:
+        """The paths of the selected documents in a shard; None if there are none."""
         with safe_open(file, "pt") as shard:
             document = shard.get_tensor("document")
             rows = self._rows(document)
-            # get_slice reads what is asked for, where a mapped file would stay in memory whole
+            if not len(rows):
+                return None
             states, mask, positions, tokens = (
-                shard.get_slice(name)[:][rows]
-                for name in (self.site, "mask", "positions", "tokens")
+                read_rows(shard, name, rows) for name in (self.site, "mask", "positions", "tokens")
             )
         return Trajectories(
             states=states,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sdelens.errors import SdelensError
 from sdelens.fitting.study import Study
-from sdelens.interfaces import load
 from sdelens.protocols import Analyzer
+from sdelens.registry import plugin_with
 from sdelens.report import Estimate, Finding, Report
 from sdelens.runs.findings import load_finding, packed, save_finding
 from sdelens.runs.reporting import finding_of
@@ -184,8 +184,7 @@ def findings_are_saved_and_loaded(asked: Asked) -> None:
 def findings_stand_in_a_report(asked: Asked) -> None:
     """A report contains the finding with all figures."""
     report = Report(title="small", verdict=(), findings=(asked.finding,))
-    with TemporaryDirectory() as folder:
-        page = load("reporter", "html")().render(report, Path(folder)).read_text("utf-8")
+    page = plugin_with("reporter", "page").load()().page(report)
     assert asked.finding.analyzer in page, "the report does not name the analyzer"
 
 

@@ -47,10 +47,11 @@ class VerdictAnalyzer:
         view, viewed = study.single
         evidence = gather(viewed, study.documents, seed=seed)
         verdict = classify(evidence)
+        process_class = verdict.kind[0].upper() + verdict.kind[1:]
         effects = evidence.effects
         return Finding(
             view=str(view),
-            headline=f"{verdict.kind[0].upper()}{verdict.kind[1:]}: {verdict.because}.",
+            headline=f"{process_class}: {verdict.because}.",
             reading=READING,
             estimates=estimates(evidence),
             arrays={
@@ -58,6 +59,7 @@ class VerdictAnalyzer:
                 for name in ("value", "stderr", "low", "high", "threshold", "detectable")
             },
             figures=(figure(evidence),),
+            process_class=process_class,
         )
 
 

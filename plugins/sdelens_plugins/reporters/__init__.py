@@ -1,1 +1,1 @@
-"""Reports written down."""
+"""Reporters: write the report of a run to files."""

@@ -1,14 +1,18 @@
 """Captured states on disk."""
 
 import gc
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from sdelens.errors import OutOfMemory, UsageError
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Site
+from sdelens.states import recording as recording_module
 from sdelens.states.capturing import capture, record
 from sdelens.states.recording import Recording, View, trimmed
 
@@ -51,6 +55,51 @@ def test_select_gives_those_documents_only(recording):
     chosen = [3, 64, 149]
     assert tokens_of(recording.view(1).select(chosen)) == {d: everything[d] for d in chosen}
     assert tokens_of(recording.view(1).select([])) == {}
+
+
+def test_select_reads_the_rows_of_those_documents_only(recording, tmp_path):
+    """The states of all other documents are NaN, and the sizes read are counted."""
+    chosen, read = [3, 4, 64, 149], []
+    for file in recording.view(1).files:
+        tensors = load_file(file)
+        other = ~torch.isin(tensors["document"], torch.tensor(chosen))
+        for name in map(str, LAYERS):
+            tensors[name][other] = torch.nan
+        save_file(tensors, tmp_path / file.name)
+    damaged = replace(recording, folder=tmp_path)
+
+    class Counted:
+        def __init__(self, *args):
+            self.file = safe_open(*args)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            del self.file
+
+        def get_tensor(self, name):
+            return self.file.get_tensor(name)
+
+        def get_slice(self, name):
+            return CountedSlice(self.file.get_slice(name))
+
+    class CountedSlice:
+        def __init__(self, stored):
+            self.stored, self.get_shape = stored, stored.get_shape
+
+        def __getitem__(self, index):
+            part = self.stored[index]
+            read.append(len(part))
+            return part
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording_module, "safe_open", Counted)
+        blocks = list(damaged.view(1).select(chosen))
+    assert sum(read) == 4 * len(chosen), "states, mask, positions and tokens of each document"
+    for block, whole in zip(blocks, recording.view(1).select(chosen), strict=True):
+        assert torch.equal(block.states, whole.states)
+        assert block.states.isfinite().all()
 
 
 @pytest.mark.parametrize("size", [1000, 97])

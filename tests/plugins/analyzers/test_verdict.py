@@ -42,7 +42,7 @@ from sdelens_plugins.analyzers.verdict import VerdictAnalyzer
 from sdelens_plugins.probes.constant import ConstantProbe
 from sdelens_plugins.probes.kernel.probe import KernelProbe
 from sdelens_plugins.probes.linear import LinearProbe
-from sdelens_plugins.reporters.figures import FiguresReporter
+from sdelens_plugins.reporters.figures.reporter import FiguresReporter
 
 VIEW = View(Site("block", 0))
 

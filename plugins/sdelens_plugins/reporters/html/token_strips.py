@@ -1,4 +1,4 @@
-"""Tokens coloured by a value: what a page needs to draw a `Strip`."""
+"""The colours of a `Strip`: tokens coloured by a value."""
 
 import math
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ from sdelens.report import Strip, visible
 
 @dataclass(frozen=True)
 class Cell:
-    """One token as it is shown."""
+    """One coloured token."""
 
     text: str
     title: str
     kind: str
     """``above`` or ``below`` zero, or ``none`` without a value."""
     strength: str
-    """How much colour, from 0 to 1."""
+    """The strength of the colour, from 0 to 1."""
     breaks: bool
     """Whether a line ends here."""
 
 
 @dataclass(frozen=True)
-class Coloured:
-    """A strip with its scale, or one that it shares: two-sided around zero, or one-sided."""
+class ColouredStrip:
+    """A strip with its colour scale: two-sided around zero, or one-sided."""
 
     strip: Strip
 
@@ -41,13 +41,13 @@ class Coloured:
     def ends(self) -> tuple[float, float]:
         """The values at the ends of the scale."""
         if self.signed:
-            most = max(map(abs, self._finite))
-            return -most, most
+            largest = max(map(abs, self._finite))
+            return -largest, largest
         return min(self._finite), max(self._finite)
 
     @property
     def legend(self) -> tuple[str, ...]:
-        """Numbers below the scale."""
+        """The numbers below the scale."""
         low, high = self.ends
         return (f"{low:.3g}", "0", f"{high:.3g}") if self.signed else (f"{low:.3g}", f"{high:.3g}")
 

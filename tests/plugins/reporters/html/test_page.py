@@ -1,45 +1,14 @@
-"""Pictures, tables and pages, read back by parsers that know nothing of who wrote them."""
+"""The page of a report, read back by a parser."""
 
 import re
-from base64 import b64decode
-from dataclasses import replace
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sdelens.protocols import Reporter
-from sdelens.report import Estimate, Finding, Report, Strip, Table, visible
-from sdelens_plugins.reporters.figures import FiguresReporter
-from sdelens_plugins.reporters.html import HtmlReporter, page
-from sdelens_plugins.reporters.themed import themed_panels
-from tests.plugins.reporters.written import HOSTILE, Reader, drawn, lines
-
-
-def report(text, figures=()):
-    """A report that says `text` wherever one can."""
-    finding = Finding(
-        analyzer="losses",
-        view="L02",
-        headline=text,
-        reading=text,
-        estimates=(Estimate(text, 0.1, 0.02, text), Estimate("no error", 1.0)),
-        figures=figures,
-        strips=(Strip(text, (text, "\n", " a"), (0.5, -1.0, float("nan")), text),),
-        prompt=text,
-    )
-    return Report(
-        title=text,
-        verdict=(text,),
-        tables=(Table(text, ("mean", text), ((text, text),), text),),
-        findings=(finding, finding),
-        failures={text: text},
-        provenance={text: text},
-    )
-
-
-def test_both_fulfil_the_reporter_protocol():
-    assert isinstance(FiguresReporter(), Reporter)
-    assert isinstance(HtmlReporter(), Reporter)
+from sdelens.report import Estimate, Finding, Report, Table, visible
+from sdelens_plugins.reporters.html.page import page
+from sdelens_plugins.reporters.html.reporter import HtmlReporter
+from tests.plugins.reporters.reports import HOSTILE, Reader, every_mark, report, shared_axes
 
 
 @settings(
@@ -68,7 +37,7 @@ def test_no_text_changes_the_structure_of_the_page(text):
 
 
 def test_hostile_words_in_figures_stay_words(tmp_path):
-    figure = drawn(words=HOSTILE[:5])
+    figure = every_mark(words=HOSTILE[:5])
     place = HtmlReporter().render(report("x", (figure,)), tmp_path)
     read = Reader(place.read_text(encoding="utf-8"))
     assert place == tmp_path / "report.html"
@@ -79,7 +48,7 @@ def test_hostile_words_in_figures_stay_words(tmp_path):
 
 
 def test_the_page_needs_nothing_from_elsewhere(tmp_path):
-    text = page(report("x", (drawn(), lines())))
+    text = page(report("x", (every_mark(), shared_axes())))
     read = Reader(text)
     for _, name, value in read.attributes:
         if name in ("src", "href", "xlink:href", "action", "data"):
@@ -90,7 +59,7 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path):
 
 
 def test_a_finding_shows_itself_in_a_notebook():
-    finding = Finding("L02", 'He said "<b>".', "", figures=(lines(),), analyzer="losses")
+    finding = Finding("L02", 'He said "<b>".', "", figures=(shared_axes(),), analyzer="losses")
     shown = finding._repr_html_()
     read = Reader(shown)
     [frame] = [
@@ -102,18 +71,8 @@ def test_a_finding_shows_itself_in_a_notebook():
     assert "svg" in inside.tags
 
 
-def test_a_figure_shows_itself_and_its_caption_in_a_notebook():
-    figure = replace(lines(), caption="Up to 3 < 4.")
-    read = Reader(figure._repr_html_())
-    assert read.text == ["Up to 3 < 4."]
-    (drawing,) = (value for tag, name, value in read.attributes if (tag, name) == ("img", "src"))
-    kind, _, data = drawing.partition(",")
-    assert kind == "data:image/svg+xml;base64"
-    assert b64decode(data).decode() == figure.svg()
-
-
 def test_a_finding_by_itself_has_its_headline_and_no_head_of_a_report():
-    finding = Finding("L02", "It fell.", "", figures=(lines(),), analyzer="losses")
+    finding = Finding("L02", "It fell.", "", figures=(shared_axes(),), analyzer="losses")
     alone = Reader(page(Report("losses", (), findings=(finding,))))
     several = Reader(page(Report("losses", (), findings=(finding, finding))))
     assert "It fell." in alone.text
@@ -122,7 +81,7 @@ def test_a_finding_by_itself_has_its_headline_and_no_head_of_a_report():
 
 
 def test_the_page_has_landmarks_and_every_name_once():
-    read = Reader(page(report("x", (drawn(), lines()))))
+    read = Reader(page(report("x", (every_mark(), shared_axes()))))
     assert {"header", "nav", "main", "article", "section", "footer", "h1"} <= set(read.tags)
     names = [value for _, name, value in read.attributes if name == "id"]
     assert len(names) == len(set(names))
@@ -152,10 +111,3 @@ def test_the_runs_name_stands_below_the_title():
     read = Reader(page(Report("tiny, layer 6: neural SDE", ("v",), subtitle="tiny-L6-0123abcd")))
     assert read.text.index("tiny-L6-0123abcd") > read.text.index("tiny, layer 6: neural SDE")
     assert ("p", "class", "run") in read.attributes
-
-
-def test_a_themed_panel_has_the_pages_colours_only():
-    for text in themed_panels(lines(), prefix="p"):
-        assert not re.findall(r"#[0-9a-fA-F]{6}", text)
-        assert "currentColor" in text
-        assert "var(--series-0)" in text

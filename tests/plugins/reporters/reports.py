@@ -1,10 +1,10 @@
-"""A report full of hostile text, and a parser of pages."""
+"""Figures and reports that contain everything, and a strict reader of HTML."""
 
 from html.parser import HTMLParser
 
 import torch
 
-from sdelens.report import Figure, Layer, Panel
+from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Report, Strip, Table
 from sdelens.seeds import generator
 
 HOSTILE = (
@@ -22,7 +22,7 @@ HOSTILE = (
 VOID = {"meta", "br", "wbr", "img", "hr", "input", "link"}
 
 
-def drawn(*, words=()):
+def every_mark(*, words=()):
     """Every mark in one figure."""
     random = generator(0)
     x = torch.arange(5.0)
@@ -48,7 +48,7 @@ def drawn(*, words=()):
     return Figure("every mark", panels, f"Caption {words[0]}")
 
 
-def lines(*, words=()):
+def shared_axes(*, words=()):
     """A figure of two panels that share their limits."""
     far = torch.tensor([0.0, 100.0])
     near = torch.tensor([0.0, 1.0])
@@ -57,6 +57,28 @@ def lines(*, words=()):
         for name, t in (("far", far), ("near", near))
     )
     return Figure("lines", panels, "Two lines.")
+
+
+def report(text, figures=()):
+    """A report that says `text` wherever one can."""
+    finding = Finding(
+        analyzer="losses",
+        view="L02",
+        headline=text,
+        reading=text,
+        estimates=(Estimate(text, 0.1, 0.02, text), Estimate("no error", 1.0)),
+        figures=figures,
+        strips=(Strip(text, (text, "\n", " a"), (0.5, -1.0, float("nan")), text),),
+        prompt=text,
+    )
+    return Report(
+        title=text,
+        verdict=(text,),
+        tables=(Table(text, ("mean", text), ((text, text),), text),),
+        findings=(finding, finding),
+        failures={text: text},
+        provenance={text: text},
+    )
 
 
 class Reader(HTMLParser):

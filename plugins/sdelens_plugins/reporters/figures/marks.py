@@ -1,4 +1,4 @@
-"""How each mark of a `Layer` is drawn on a pair of axes."""
+"""Draws each mark of a `Layer` on a pair of axes."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,20 +8,12 @@ from matplotlib.text import Annotation
 from numpy.typing import NDArray
 
 from sdelens.report import Layer, Panel, visible
-from sdelens_plugins.reporters.labels import placed
-
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's colours, told apart under all common kinds of colour blindness."""
-DARK = ("#56b4e9", "#f0883e", "#2bc79b", "#e39ac4", "#f2c14e", "#8ecbf2")
-"""The same hues, light enough for a dark page."""
-INK = "#010203"
-"""The colour of text and axes; no other mark has it, so that it can be replaced."""
-PAPER = "#fefdfc"
-"""Behind words; no other mark has it, so that it can be replaced."""
+from sdelens_plugins.reporters.figures.labels import place_labels
+from sdelens_plugins.reporters.figures.style import INK, PALETTE, PAPER
 
 
 def column(layer: Layer, role: str) -> NDArray[np.float64]:
-    """The values of that role; none if the layer has no such role."""
+    """The values of a role; empty if the layer has none."""
     if role not in layer.values:
         return np.empty(0)
     values: NDArray[np.float64] = layer.values[role].detach().cpu().double().numpy()
@@ -111,8 +103,8 @@ def _heat(axes: Axes, layer: Layer) -> None:
         axes.set_xticks(x, [visible(word) for word in layer.words], rotation=90)
 
 
-def _words_later(axes: Axes, layer: Layer) -> None:
-    """Nothing yet: words are placed when all else has its place."""
+def _words(axes: Axes, layer: Layer) -> None:
+    """Draws nothing: `label_words` places words once the layout is fixed."""
     del axes, layer
 
 
@@ -123,28 +115,30 @@ MARKS: Mapping[str, Callable[[Axes, Layer], None]] = {
     "arrows": _arrows,
     "bars": _bars,
     "heat": _heat,
-    "words": _words_later,
+    "words": _words,
 }
 
 
 def label_words(axes: Axes, panel: Panel) -> None:
-    """Place the words of a panel beside their points; a thin line leads to those further off."""
+    """Place the words of a panel beside their points; a thin line leads to distant ones."""
     for layer in panel.layers:
         if layer.mark != "words" or not layer.words:
             continue
         where = np.stack([column(layer, "x"), column(layer, "y")], axis=1)
-        notes = [
-            _note(axes, visible(word), place)
+        annotations = [
+            _annotation(axes, visible(word), place)
             for word, place in zip(layer.words, where, strict=True)
         ]
         points = axes.transData.transform(where) * 72 / axes.figure.dpi
-        sizes = [(0.58 * 7 * len(note.get_text()) + 2, 8.5) for note in notes]
-        for note, point, box in zip(notes, points, placed(points, sizes), strict=True):
-            note.set_position((box[::2].mean() - point[0], box[1::2].mean() - point[1]))
+        sizes = [(0.58 * 7 * len(annotation.get_text()) + 2, 8.5) for annotation in annotations]
+        for annotation, point, box in zip(
+            annotations, points, place_labels(points, sizes), strict=True
+        ):
+            annotation.set_position((box[::2].mean() - point[0], box[1::2].mean() - point[1]))
 
 
-def _note(axes: Axes, word: str, place: NDArray[np.float64]) -> Annotation:
-    note = axes.annotate(
+def _annotation(axes: Axes, word: str, place: NDArray[np.float64]) -> Annotation:
+    annotation = axes.annotate(
         word.strip("·") or word,
         (float(place[0]), float(place[1])),
         xytext=(0, 0),
@@ -157,5 +151,5 @@ def _note(axes: Axes, word: str, place: NDArray[np.float64]) -> Annotation:
         bbox={"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 0.3},
         arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.4, "alpha": 0.5},
     )
-    note.set_in_layout(False)
-    return note
+    annotation.set_in_layout(False)
+    return annotation

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Report, Strip, Table
-from sdelens_plugins.reporters.html import HtmlReporter
+from sdelens_plugins.reporters.html.reporter import HtmlReporter
 
 spec = importlib.util.spec_from_file_location(
-    "browser", Path(__file__).parents[3] / "tools" / "browser.py"
+    "browser", Path(__file__).parents[4] / "tools" / "browser.py"
 )
 browser = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(browser)

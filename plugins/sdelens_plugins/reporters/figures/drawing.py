@@ -1,0 +1,75 @@
+"""Draws a `Figure` with matplotlib: once, to be saved as PNG and SVG or embedded in a page."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from io import BytesIO
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import SubFigure
+
+from sdelens.report import Figure
+from sdelens_plugins.reporters.figures.csv_file import from_csv, to_csv
+from sdelens_plugins.reporters.figures.layout import add_legend, grid_of, shared_limits
+from sdelens_plugins.reporters.figures.marks import label_words
+from sdelens_plugins.reporters.figures.panel import draw_panel
+from sdelens_plugins.reporters.figures.style import INK, figure_style
+
+RECENT = 100
+"""Drawings kept in memory, so that a report embeds what was saved with its findings."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure on a canvas. Each panel has a part of the canvas, its subfigure, to itself."""
+
+    figure: Figure
+    canvas: Canvas
+    subfigures: tuple[SubFigure, ...]
+
+    def png(self, *, dpi: int = 200) -> bytes:
+        """The figure on a white background."""
+        sink = BytesIO()
+        with figure_style():
+            self.canvas.savefig(sink, format="png", dpi=dpi, facecolor="white")
+        return sink.getvalue()
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure on a white background, as a stand-alone file; equal figures, equal bytes."""
+        text = self.raw_svg.replace(INK, "#1a1a1a")
+        return text.replace("'DejaVu Sans'", "'DejaVu Sans', sans-serif")
+
+    @cached_property
+    def raw_svg(self) -> str:
+        """The SVG in which the colours of the style can be replaced; no date or program name."""
+        sink, omitted = BytesIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        with figure_style():
+            self.canvas.savefig(sink, format="svg", metadata=omitted, facecolor="white")
+        return sink.getvalue().decode()
+
+
+def drawing_of(figure: Figure) -> Drawing:
+    """The drawing of a figure, made from its CSV; equal figures are drawn once per process."""
+    return _drawing_of_csv(to_csv(figure))
+
+
+@lru_cache(maxsize=RECENT)
+def _drawing_of_csv(text: str) -> Drawing:
+    return draw(from_csv(text))
+
+
+def draw(figure: Figure) -> Drawing:
+    """Draw all panels and fix their layout."""
+    with figure_style():
+        canvas, subfigures = grid_of(figure.panels)
+        limits = shared_limits(figure)
+        for subfigure, panel in zip(subfigures, figure.panels, strict=True):
+            draw_panel(subfigure.subplots(), panel, limits)
+            add_legend(subfigure, panel)
+        FigureCanvasAgg(canvas)
+        canvas.draw_without_rendering()  # words can be measured once the layout is fixed
+        canvas.set_layout_engine("none")
+        for subfigure, panel in zip(subfigures, figure.panels, strict=True):
+            label_words(subfigure.axes[0], panel)
+    return Drawing(figure, canvas, subfigures)

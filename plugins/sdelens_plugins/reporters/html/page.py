@@ -1,0 +1,88 @@
+"""Builds the page of a report from ``report.html.jinja`` and ``report.css``.
+
+It works on any screen, in light and dark, and needs no other file.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from sdelens.report import Figure, Finding, Report, Strip
+from sdelens_plugins.reporters.figures.layout import is_wide
+from sdelens_plugins.reporters.figures.reporter import file_stem
+from sdelens_plugins.reporters.figures.style import DARK, PALETTE
+from sdelens_plugins.reporters.html.inline_svg import inline_panels
+from sdelens_plugins.reporters.html.token_strips import ColouredStrip
+
+HERE = Path(__file__).parent
+MOST_STRIPS = 24
+"""Strips over the same tokens that can have a button each."""
+
+
+def page(report: Report) -> str:
+    """The whole page."""
+    text = _environment().get_template("report.html.jinja").render(report=report, css=css())
+    # a token may contain half a surrogate pair, which UTF-8 cannot encode
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def css() -> Markup:
+    """The style sheet, with the palettes for light and dark and the rules of the buttons."""
+    light, dark = (
+        " ".join(f"--series-{k}: {colour};" for k, colour in enumerate(colours))
+        for colours in (PALETTE, DARK)
+    )
+    checked = ", ".join(
+        f'.strip:has(input[value="{k}"]:checked) .quantity:nth-of-type({k})'
+        for k in range(1, MOST_STRIPS + 1)
+    )
+    buttons = (
+        f".strip:has(.quantities) .quantity {{ display: none; }} {checked} {{ display: block; }}"
+    )
+    text = (HERE / "report.css").read_text(encoding="utf-8")
+    inserts = {"series, light": light, "series, dark": dark, "quantities": buttons}
+    for place, rules in inserts.items():
+        text = text.replace(f"/* {place} */", rules)
+    return Markup(text)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "anchor": anchor,
+        "coloured": ColouredStrip,
+        "strips_by_tokens": strips_by_tokens,
+    }
+    environment.tests["wide"] = is_wide
+    environment.globals |= {"panels": panels, "file_stem": file_stem}
+    return environment
+
+
+def anchor(finding: Finding) -> str:
+    """The id that links lead to."""
+    return re.sub(r"\W+", "-", f"{finding.analyzer}-{finding.view}").lower()
+
+
+def strips_by_tokens(finding: Finding) -> list[list[Strip]]:
+    """Strips over the same tokens together, to be displayed in one place."""
+    groups: dict[tuple[str, ...], list[Strip]] = {}
+    for strip in finding.strips:
+        groups.setdefault(strip.tokens, []).append(strip)
+    return list(groups.values())
+
+
+def panels(finding: Finding, number: int, figure: Figure) -> tuple[Markup, ...]:
+    """The figure's panels as SVG; `number` distinguishes findings of the same name."""
+    prefix = f"f{number}-{anchor(finding)}-{re.sub(r'[^a-zA-Z0-9]+', '-', figure.name)}"
+    # matplotlib escapes words and labels
+    return tuple(Markup(text) for text in inline_panels(figure, prefix=prefix))
