@@ -1,1 +1,1 @@
-"""What fits a law to paths."""
+"""Probes fit laws to paths."""

@@ -1,4 +1,4 @@
-"""A random walk with drift: the least that an SDE can be."""
+"""A random walk with drift, the simplest SDE."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class ConstantProbe:
     noise: str = "diagonal"
 
     def __post_init__(self) -> None:
-        NoiseSpec.parse(self.noise)  # a form that is none is an error before any work
+        NoiseSpec.parse(self.noise)  # raises for an invalid noise family before any work
 
     def effort(self, dim: int) -> Effort:
-        """The baselines have noise of the same structure."""
+        """Baselines get noise of the same structure."""
         del dim
         return Effort(NoiseSpec.parse(self.noise))
 

@@ -1,4 +1,4 @@
-"""An autoregression of every coordinate on itself, with constant noise."""
+"""An independent autoregression of every coordinate, with constant noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class DiagonalProbe:
     noise: str = "diagonal"
 
     def __post_init__(self) -> None:
-        spec = NoiseSpec.parse(self.noise)  # a form that is none is an error before any work
+        spec = NoiseSpec.parse(self.noise)  # raises for an invalid noise family before any work
         if spec.by_time and self.density == "exact":
             raise UsageError(
                 f"the coefficients of an exact density do not depend on time, but noise is "
@@ -54,7 +54,7 @@ class DiagonalProbe:
             )
 
     def effort(self, dim: int) -> Effort:
-        """The baselines have noise of the same structure."""
+        """Baselines get noise of the same structure."""
         del dim
         return Effort(NoiseSpec.parse(self.noise))
 
@@ -74,7 +74,7 @@ class DiagonalProbe:
         return Fit(LinearSDE(**{name: t.float() for name, t in exact.items()}, dt=dt))
 
     def _mean(self, train: Moments, validation: Moments) -> AdditiveMean:
-        """With the penalties, shared by all coordinates, that predict validation best."""
+        """The mean with the penalty, shared by all coordinates, that predicts validation best."""
         position = self.density == "discrete"
         ridges = RIDGES if self.ridge is None else (self.ridge,)
         fits = [
@@ -97,7 +97,7 @@ class DiagonalProbe:
 
 
 def on_itself(centred: Centred, ridge: float) -> AdditiveMean:
-    """Every coordinate on itself by least squares, its coefficient divided by 1 + ridge."""
+    """Least squares of every coordinate on itself, with coefficients divided by 1 + ridge."""
     square = centred.xx.diagonal()
     least = 1e-12 * float(square.max())  # a constant coordinate has no coefficient
     slope = centred.xy.diagonal() / square.clamp(min=least) / (1 + ridge)
@@ -105,7 +105,7 @@ def on_itself(centred: Centred, ridge: float) -> AdditiveMean:
 
 
 def require_positive(slope: Float[Tensor, " dim"]) -> None:
-    """An error where a coordinate jumps back and forth: no Ornstein-Uhlenbeck process does."""
+    """Raise `BadNumbers` for negative coefficients, which no Ornstein-Uhlenbeck process has."""
     bad = (slope <= 0).nonzero()[:, 0].tolist()
     if bad:
         raise BadNumbers(

@@ -45,7 +45,7 @@ class LinearProbe:
     noise: str = "diagonal"
 
     def __post_init__(self) -> None:
-        spec = NoiseSpec.parse(self.noise)  # a form that is none is an error before any work
+        spec = NoiseSpec.parse(self.noise)  # raises for an invalid noise family before any work
         if spec.by_time and self.density == "exact":
             raise UsageError(
                 f"the coefficients of an exact density do not depend on time, but noise is "
@@ -53,7 +53,7 @@ class LinearProbe:
             )
 
     def effort(self, dim: int) -> Effort:
-        """The baselines have noise of the same structure."""
+        """Baselines get noise of the same structure."""
         del dim
         return Effort(NoiseSpec.parse("full" if self.density == "exact" else self.noise))
 

@@ -30,26 +30,26 @@ from sdelens.protocols import Epoch, Fit, Watch
 from sdelens.seeds import derive
 
 GRID = (1, 2, 3, 4, 6, 8)
-"""Numbers of regimes, tried in this order."""
+"""Candidate numbers of regimes, in this order."""
 LEAST = 1e-3
-"""The next number must gain so many nats per dimension on validation documents."""
+"""Gain in nats per dimension on validation documents that the next number must reach."""
 TRIAL = 3
-"""Numbers of regimes are compared after so many passes; only the chosen one goes on."""
+"""Passes before numbers of regimes are compared; only the best one continues."""
 CLEAR = 10
-"""What intercepts by position must gain, in multiples of what estimating them costs."""
+"""Gain that intercepts by position must reach, in multiples of their estimation cost."""
 
 
 @dataclass(frozen=True)
 class SwitchingProbe:
     """``X' = A_z X + c_z + c_t + noise_z``, z a Markov chain of regimes: an autoregressive HMM.
 
-    Each regime departs from the linear probe's solution as far as the data ask for: Carson and
-    Reisizadeh, "A statistical physics of language model reasoning" (2025), fit such systems to
-    language models' states. `regimes` of None chooses their number on validation documents.
-    `ridge` weighs the penalty on a departure: as many observations of none as there are
-    coordinates, times this. No regime's variance falls below `floor` times the linear probe's.
-    Of `starts` drawn starts the best goes on, until a pass gains less than `tolerance` nats per
-    dimension and transition.
+    Regimes are penalised towards the linear probe's solution. Carson and Reisizadeh, "A
+    statistical physics of language model reasoning" (2025), fit such systems to states of language
+    models. With `regimes` None their number is chosen on validation documents. `ridge` scales the
+    penalty, whose weight is that of `ridge` times as many observations as there are coordinates.
+    The variance of a regime is at least `floor` times that of the linear probe. The best of
+    `starts` random starts is continued until a pass gains less than `tolerance` nats per dimension
+    and transition.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete",)
@@ -78,7 +78,7 @@ class SwitchingProbe:
             )
 
     def effort(self, dim: int) -> Effort:
-        """The baselines have noise of the same structure."""
+        """Baselines get noise of the same structure."""
         del dim
         return Effort(NoiseSpec(self.noise))
 
@@ -119,7 +119,7 @@ class SwitchingProbe:
         passes: int,
         watch: Watch,
     ) -> tuple[Regimes, tuple[Epoch, ...]]:
-        """The regimes that a start leads to."""
+        """The regimes reached from a start."""
         history: list[Epoch] = []
         before = -torch.inf
         for regimes, sums in islice(climb(start, seen, prior), passes):
@@ -140,15 +140,15 @@ class SwitchingProbe:
         return Prior(penalty, variance, self.floor * variance)
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SwitchingLaw:
-        del config  # everything is in the tensors
+        del config  # the tensors contain everything
         return SwitchingLaw.restore(dict(tensors))
 
 
 def _common(moments: Moments, held: Moments) -> AdditiveMean:
-    """The linear probe's mean, with intercepts by position where they matter.
+    """The linear probe's mean, with intercepts by position if validation clearly gains by them.
 
-    The regimes leave it as it is, and an intercept's error weighs more beside their lesser noise.
-    So validation must gain clearly by them.
+    The regimes keep this mean, and errors of intercepts weigh more because regimes have less
+    noise.
     """
     one, by_position = (
         selected(moments, held, Terms(state=True, position=position)) for position in (False, True)
@@ -162,7 +162,7 @@ def _common(moments: Moments, held: Moments) -> AdditiveMean:
 def _best(
     tried: Iterator[tuple[Regimes, tuple[Epoch, ...]]],
 ) -> tuple[Regimes, tuple[Epoch, ...]]:
-    """The last that gains by `LEAST` over the one before it; those after it are not tried."""
+    """The last candidate that gains `LEAST` over its predecessor; later ones are not tried."""
     best = next(tried)
     for other in tried:
         before, after = (history[-1].validation["diffusion"] for _, history in (best, other))
@@ -173,7 +173,7 @@ def _best(
 
 
 def _losses(sums: Expected) -> dict[str, float]:
-    """The losses of an epoch, per dimension and transition."""
+    """Losses of an epoch, per dimension and transition."""
     count = sums.cross.shape[-1] * int(sums.transitions)
     drift, nats = float(sums.squares) / count, -float(sums.log_likelihood) / count
     return {"drift": drift, "diffusion": nats, "total": drift + nats}

@@ -1,4 +1,4 @@
-"""The next state as a function of the current token: no state needed, and not an SDE."""
+"""The mean next state given the current token, ignoring the state; not an SDE."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ from sdelens.protocols import Fit, Watch
 class TokenProbe:
     """``E[X'|v,t] = c_t + e_v``: the mean next state after token v at position t.
 
-    Effects are shrunk as by a number of further observations of no effect that predicts validation
-    documents best. What a fit on states must beat to be more than a table of words.
+    Token effects are shrunk towards zero by the number of pseudo-observations that predicts
+    validation documents best. A fit on states must beat this probe to be more than a lookup table.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete",)
@@ -38,10 +38,10 @@ class TokenProbe:
     noise: str = "diagonal"
 
     def __post_init__(self) -> None:
-        NoiseSpec.parse(self.noise)  # a form that is none is an error before any work
+        NoiseSpec.parse(self.noise)  # raises for an invalid noise family before any work
 
     def effort(self, dim: int) -> Effort:
-        """The baselines have noise of the same structure."""
+        """Baselines get noise of the same structure."""
         del dim
         return Effort(NoiseSpec.parse(self.noise))
 
@@ -54,6 +54,6 @@ class TokenProbe:
         return Fit(Kernel(mean.to(torch.float32), noise))
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kernel:
-        del config  # everything is in the tensors
+        del config  # the tensors contain everything
         mean, noise = group_of(dict(tensors), "mean"), group_of(dict(tensors), "noise")
         return Kernel(AdditiveMean(**mean), restored_noise(NoiseSpec.parse(self.noise), noise))

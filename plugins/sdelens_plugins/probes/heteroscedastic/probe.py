@@ -1,4 +1,4 @@
-"""A linear drift and a noise whose logarithm is linear: state-dependence without a network."""
+"""Linear drift with log-linear noise: state-dependent noise without a network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,19 +31,19 @@ from sdelens.protocols import Fit, Watch
 from sdelens_plugins.probes.heteroscedastic.reweighted import reweighted
 
 NOISE_RIDGES = (1.0, 0.1, 1e-2, 1e-4)
-"""Penalties on the log variance's slopes, strongest first: each fit starts from the one before."""
+"""Penalties on the slopes of the log variance, strongest first; each fit starts from the last."""
 
 
 @dataclass(frozen=True)
 class HeteroscedasticProbe:
     r""":math:`E[X'|x,t] = Ax + c_t` and :math:`\log s_i^2 = b_i^\top\phi(x,t)`, by likelihood.
 
-    The features are the standardised state and, under `discrete`, a Fourier encoding of time
-    with so many `waves`. Scoring steps for the variance (Harvey 1976) and weighted least squares
-    for the mean alternate `rounds` times. `noise` is ``diagonal``, or a constant correlation
-    inside the scale (``correlated:k``, ``full``). `ridge` penalises interactions in A,
-    `noise_ridge` the slopes of the log variance; both are chosen on validation where they are
-    None. Under `euler` nothing depends on time.
+    The features are the standardised state and, for `discrete`, a Fourier encoding of time with
+    `waves` frequencies. Scoring steps for the variance (Harvey 1976) alternate with weighted least
+    squares for the mean, `rounds` times. `noise` is ``diagonal``, or has a constant correlation
+    inside the scale (``correlated:k``, ``full``). `ridge` penalises interactions in A, and
+    `noise_ridge` the slopes of the log variance; None chooses them on validation. For `euler`
+    nothing depends on time.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
@@ -57,20 +57,20 @@ class HeteroscedasticProbe:
     rounds: int = 3
 
     def __post_init__(self) -> None:
-        NoiseSpec(self.noise)  # a form that is none is an error before any work
+        NoiseSpec(self.noise)  # raises for an invalid noise family before any work
 
     def effort(self, dim: int) -> Effort:
-        """The baselines have noise of the same structure."""
+        """Baselines get noise of the same structure."""
         del dim
         return Effort(NoiseSpec(self.noise), waves=self.encoding)
 
     @property
     def encoding(self) -> int:
-        """Waves in the encoding of time: none for ``euler``, whose coefficients are autonomous."""
+        """Frequencies in the encoding of time; none for ``euler``, which is autonomous."""
         return self.waves if self.density == "discrete" else 0
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
-        del seed, watch  # nothing is drawn, and there are no epochs
+        del seed, watch  # deterministic, without epochs
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         mean, ridge = self._linear(moments, held)
@@ -87,7 +87,7 @@ class HeteroscedasticProbe:
         return Fit(self._law(mean.to(torch.float32), noise, dt_of(train)))
 
     def _linear(self, train: Moments, validation: Moments) -> tuple[AdditiveMean, float]:
-        """Least squares, and the penalty on A that predicts validation best."""
+        """Least squares with the penalty on A that predicts validation best."""
         terms = Terms(state=True, position=self.density == "discrete")
         ridges = RIDGES if self.ridge is None else (self.ridge,)
         means = [selected(train, validation, terms, ridge=ridge) for ridge in ridges]
@@ -98,7 +98,7 @@ class HeteroscedasticProbe:
     def _noise(
         self, seen: Residuals, held: Residuals, start: Tensor
     ) -> tuple[LogLinearNoise, float]:
-        """The noise, and the penalty on its slopes that predicts validation best."""
+        """The noise with the penalty on its slopes that predicts validation best."""
         found: list[tuple[LogLinearNoise, float]] = []
         for ridge in NOISE_RIDGES if self.noise_ridge is None else (self.noise_ridge,):
             noise = log_linear_noise(seen, start, ridge)

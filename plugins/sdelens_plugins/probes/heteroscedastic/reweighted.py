@@ -1,9 +1,9 @@
-r"""Weighted least squares with weights of their own for every coordinate and transition.
+r"""Weighted least squares with separate weights for every coordinate and transition.
 
-Coordinate i has the normal equations :math:`\sum w_i\phi\phi^\top b_i = \sum w_i\phi r_i`: a
-matrix for each. None is formed: conjugate gradients (Hestenes and Stiefel 1952) solve all of them
-side by side, preconditioned by the one unweighted Gram matrix. An iteration is one pass over the
-data.
+Each coordinate i has its own normal equations :math:`\sum w_i\phi\phi^\top b_i = \sum w_i\phi
+r_i`. Their matrices are never formed: conjugate gradients (Hestenes and Stiefel 1952) solve all
+systems in parallel, preconditioned by the unweighted Gram matrix. An iteration is one pass over
+the data.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,11 +27,11 @@ def reweighted(
     ridge: float,
     towards: Float[Tensor, " dim"],
 ) -> AdditiveMean:
-    """The mean that is best under this noise; `residuals` are those of `mean`.
+    """The optimal mean for a given noise; `residuals` are those of `mean`.
 
-    Matrix and intercept move, and position effects by a smooth function of time. The matrix is
-    pulled to the diagonal `towards`, by a share `ridge` of the mean weight per transition, where
-    states have unit variance.
+    The matrix and the intercept change, and position effects by a smooth function of time. The
+    matrix is penalised towards the diagonal `towards`, by `ridge` times the mean weight per
+    transition in units of unit state variance.
     """
     features, gram = residuals.features, residuals.gram()
     count = float(gram[0, 0])
@@ -61,7 +61,7 @@ def reweighted(
 def _weighted(
     residuals: Residuals, noise: LogLinearNoise
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Features, residuals and the inverse variances of both."""
+    """Features, residuals and inverse variances."""
     for phi, residual in residuals:
         yield phi, residual, (-noise.log_variance(phi)).exp()
 
@@ -71,7 +71,7 @@ def conjugate_gradients(
     right: Float[Tensor, "feature dim"],
     preconditioner: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, "feature dim"]:
-    """The solutions of one symmetric positive definite system for each column."""
+    """Solve one symmetric positive definite system for each column."""
     # scipy.sparse.linalg.cg solves for one column; each product with the matrix is a pass over the
     # data, which all columns share here
     solution, rest = torch.zeros_like(right), right
@@ -93,7 +93,7 @@ def conjugate_gradients(
 def _corrected(
     mean: AdditiveMean, features: NoiseFeatures, correction: Float[Tensor, "feature dim"]
 ) -> AdditiveMean:
-    """A mean to which a linear function of the features is added."""
+    """The mean plus a linear function of the features."""
     dim = len(features.std)
     intercept, state, clock = correction[0], correction[1 : 1 + dim], correction[1 + dim :]
     slope = state / features.std[:, None]

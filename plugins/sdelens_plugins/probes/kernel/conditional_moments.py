@@ -1,4 +1,4 @@
-"""The fit of `sdelens.estimation.kramers_moyal`: a few passes over the transitions."""
+"""Fits the laws of `sdelens.estimation.kramers_moyal` in a few passes over the transitions."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from sdelens.paths.moments import Moments
 from sdelens.paths.trajectories import Paths, Trajectories
 
 REACH = 4.0
-"""The grid covers the data up to so many standard deviations."""
+"""Half width of the grid in standard deviations."""
 BANDWIDTHS = tuple(0.06 * 2 ** (k / 2) for k in range(12))
-"""In standard deviations of the state: from wiggly to nearly linear."""
+"""Candidate bandwidths in standard deviations of the state."""
 FOLDS = 4
-"""Validation alone tells bandwidths apart poorly: training is left out as well, a part a time."""
+"""Folds of the training paths for cross-validation, which adds to the validation paths."""
 WITHIN = 2.0
-"""Where data are few: a covariance is within this factor of the local average."""
+"""Largest ratio of a covariance to the local average, which matters where data are sparse."""
 
 Plain = Callable[[LocalLinear, float], Tensor]
-"""Estimates at the nodes for a bandwidth, of each set of states."""
+"""Estimates at the nodes for a bandwidth, for each set of states."""
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Of one set's estimates, on left-out states and their residuals; summed over them."""
+"""Summed loss of one set's estimates on left-out states and their residuals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,11 @@ class SmoothedCovariance:
     sums: Float[Tensor, "fold node value"]
 
     def local(self) -> LocalLinear:
-        """Regression on all states."""
+        """The regression on all states."""
         return LocalLinear(self.grid, self.unit, self.count.sum(0), self.sums.sum(0))
 
     def left_out(self) -> LocalLinear:
-        """Regressions on the states of all folds but one, for each, and on all."""
+        """Regressions on all folds but one, for each fold, and on all."""
         none = torch.zeros_like(self.count[:1]), torch.zeros_like(self.sums[:1])
         count = self.count.sum(0) - torch.cat([self.count, none[0]])
         sums = self.sums.sum(0) - torch.cat([self.sums, none[1]])
@@ -55,9 +55,9 @@ class SmoothedCovariance:
 class ConditionalMoments:
     """Local linear fits around a linear mean, on a grid over the training states.
 
-    A bandwidth is in standard deviations of the state; where none is given, mean and covariance
-    have one each: the one whose plain estimate predicts best what was left out of it. The estimate
-    without bias is then made with it, and is narrow enough for its error bars to cover.
+    The bandwidth is in standard deviations of the state. If it is not given, mean and covariance
+    each use the bandwidth whose plain estimate predicts left-out data best; the bias-corrected
+    estimate with that bandwidth has error bars that cover.
     """
 
     train: Paths
@@ -82,7 +82,7 @@ class ConditionalMoments:
         return SmoothMean(self.linear, grid.lower, grid.upper, values, errors), noise
 
     def _noise(self, mean: SmoothMean) -> SmoothNoise:
-        """The covariance of what the mean leaves, around its overall value."""
+        """The covariance of the residuals, around its overall value."""
         raw = self._spread(mean.grid, mean, _products)
         overall = raw.sums.sum((0, 1)) / raw.count.sum()
         apart = SmoothedCovariance(
@@ -105,7 +105,7 @@ class ConditionalMoments:
         return SmoothNoise(mean.lower, mean.upper, roots, errors)
 
     def _best(self, spread: SmoothedCovariance, mean: Mean, plain: Plain, loss: Loss) -> float:
-        """The bandwidth with the lowest loss on validation and on left-out training paths."""
+        """The bandwidth with the lowest loss on validation and left-out training paths."""
         # a kernel must span a few nodes
         least = 1.5 * float((spread.grid.spacing / spread.unit).max())
         options = [h for h in BANDWIDTHS if h >= least]
@@ -121,7 +121,7 @@ class ConditionalMoments:
     def _spread(
         self, grid: Grid, mean: Mean, response: Callable[[Tensor], Tensor]
     ) -> SmoothedCovariance:
-        """Responses to a mean's residuals; none of states outside the grid."""
+        """Responses to the residuals of a mean, ignoring states outside the grid."""
         folds = []
         for fold in range(FOLDS):
             sums = grid.lower.new_zeros(grid.size, 1)
@@ -135,13 +135,13 @@ class ConditionalMoments:
         return SmoothedCovariance(grid, self._unit(), total[..., 0], total[..., 1:])
 
     def _unit(self) -> Float[Tensor, " dim"]:
-        """The standard deviation of the state, on each axis."""
+        """Standard deviation of the state on each axis."""
         centre = self.moments.position_x.sum(0) / self.moments.count
         variance = self.moments.xx.diagonal() / self.moments.count - centre.square()
         return variance.clamp(min=1e-12 * float(variance.max())).sqrt()
 
     def _grid(self) -> Grid:
-        """Over the training states, without those far out."""
+        """A grid over the training states without outliers."""
         centre = self.moments.position_x.sum(0) / self.moments.count
         ends = [x.aminmax(dim=0) for x, _ in _steps(self.train, self.linear)]
         far = REACH * self._unit()
@@ -151,7 +151,7 @@ class ConditionalMoments:
 
 
 def _fold(paths: Paths, fold: int) -> Iterator[Trajectories]:
-    """One path of every few, numbered through all blocks."""
+    """Every k-th path, numbered through all blocks."""
     start = 0
     for block in paths:
         number = torch.arange(start, start + len(block.mask), device=block.mask.device)
@@ -176,7 +176,7 @@ def _products(residual: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch squa
 def _roots(
     estimate: Float[Tensor, "*set node square"], average: Float[Tensor, "*set node square"]
 ) -> Float[Tensor, "*set node dim dim"]:
-    """Lower factors of local covariances, held near the local averages, which are positive."""
+    """Cholesky factors of local covariances, limited relative to the positive local averages."""
     dim = round(estimate.shape[-1] ** 0.5)
     local, near = (part.reshape(*part.shape[:-1], dim, dim) for part in (estimate, average))
     root: Tensor = torch.linalg.cholesky(near)

@@ -1,4 +1,4 @@
-"""Drift and diffusion of any shape in up to three dimensions, by kernel regression."""
+"""Nonparametric drift and diffusion in up to three dimensions, by kernel regression."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,11 +26,10 @@ from sdelens_plugins.probes.kernel.conditional_moments import ConditionalMoments
 class KernelProbe:
     """Conditional mean and covariance of a step, as functions of the state, with error bars.
 
-    The first two Kramers-Moyal moments by local linear regression around the linear fit, on a
-    grid, with a bandwidth each (in standard deviations of the state) that predicts best what is
-    left out: validation, and training documents in turn. The law tells its `drift_error` and
-    `covariance_error`. Up to three dimensions. Under `discrete` the linear part has an intercept
-    for each position; under `euler` nothing depends on time.
+    The first two Kramers-Moyal moments are estimated on a grid by local linear regression around
+    the linear fit. Their bandwidths (in standard deviations of the state) are chosen by validation
+    and cross-validation. The law provides `drift_error` and `covariance_error`. For `discrete` the
+    linear part has an intercept for each position; for `euler` nothing depends on time.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "euler")
@@ -44,13 +43,13 @@ class KernelProbe:
             raise UsageError(f"bandwidth must be above 0, got {self.bandwidth}")
 
     def effort(self, dim: int) -> Effort:
-        """The baselines' noise has correlations as well."""
+        """Baselines get correlated noise as well."""
         del dim
         waves = 4 if self.density == "discrete" else 0
         return Effort(NoiseSpec("full"), waves=waves)
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
-        del seed, watch  # nothing is drawn, and there are no epochs
+        del seed, watch  # deterministic, without epochs
         _require_few(next(iter(train)).states.shape[-1])
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)

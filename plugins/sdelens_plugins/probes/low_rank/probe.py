@@ -1,4 +1,4 @@
-"""Coordinates that interact through a few directions: reduced-rank regression."""
+"""Reduced-rank regression: coordinates interact through a few directions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ RANKS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 @dataclass(frozen=True)
 class _Choice:
-    """What is chosen on validation, one after the other."""
+    """Settings chosen on validation, one after the other."""
 
     rank: int = 0
     ridge: float = RIDGES[0]
@@ -41,11 +41,11 @@ class _Choice:
 class LowRankProbe:
     r""":math:`E[X'|x,t] = (D + UV^\top)\,x + c_t` with constant noise; U and V have few columns.
 
-    Fitted by likelihood under noise of the structure `noise` (``scalar``, ``diagonal``,
-    ``correlated:k`` or ``full``), whose covariance is that of the full linear regression's
-    residuals. D is a `base` of one coefficient for each coordinate (``diagonal``) or one for all
-    (``scalar``); `ridge` penalises the interactions. `rank` and `ridge` are chosen on validation
-    where they are None: the simplest within one standard error of the best.
+    Fitted by maximum likelihood with noise of the structure `noise` (``scalar``, ``diagonal``,
+    ``correlated:k`` or ``full``), whose covariance is that of the residuals of the full linear
+    regression. D has one coefficient per coordinate (`base` ``diagonal``) or one for all
+    (``scalar``); `ridge` penalises the interactions. If `rank` or `ridge` is None, validation
+    chooses the simplest value within one standard error of the best.
     `discrete`: a kernel with an intercept for each position. `exact`: the linear SDE with this
     transition law, one intercept, full noise.
     """
@@ -60,12 +60,12 @@ class LowRankProbe:
     noise: str = "diagonal"
 
     def __post_init__(self) -> None:
-        NoiseSpec(self.noise)  # a form that is none is an error before any work
+        NoiseSpec(self.noise)  # raises for an invalid noise family before any work
         if self.rank is not None and self.rank < 0:
             raise UsageError(f"rank must be 0 or more, got {self.rank}")
 
     def effort(self, dim: int) -> Effort:
-        """The baselines have noise of the same structure."""
+        """Baselines get noise of the same structure."""
         del dim
         return Effort(NoiseSpec("full" if self.density == "exact" else self.noise))
 
@@ -101,7 +101,7 @@ class LowRankProbe:
         return fitted(choice)
 
     def _options(self, dim: int, *, position: bool) -> dict[str, Sequence[Any]]:
-        """What each of the settings may be, the simplest first."""
+        """Candidate values of each setting, simplest first."""
         ranks = RANKS if self.rank is None else (self.rank,)
         return {
             "shrinkage": SHRINKAGES[::-1] if position else SHRINKAGES[:1],
@@ -110,7 +110,7 @@ class LowRankProbe:
         }
 
     def _noise_covariance(self, train: Moments, validation: Moments) -> Float[Tensor, "dim dim"]:
-        """That of the full regression's residuals, in the structure of the noise."""
+        """Covariance of the full regression's residuals, in the structure of the noise."""
         terms = Terms(state=True, position=self.density == "discrete")
         covariance = second_moment(selected(train, validation, terms, ridge=self.ridge), train)
         if self.density == "exact":
@@ -133,7 +133,7 @@ class LowRankProbe:
 def simplest(
     means: Sequence[AdditiveMean], validation: Moments, weight: Float[Tensor, "dim dim"]
 ) -> int:
-    r"""The first whose loss on validation is within one standard error of the least.
+    r"""The first candidate whose validation loss is within one standard error of the lowest.
 
     The loss is the squared distance of residuals, weighted by :math:`\Sigma^{-1}`. Under noise of
     covariance :math:`\Sigma` the difference of the losses of means a and b has the standard error
@@ -146,7 +146,7 @@ def simplest(
     losses = [loss(mean) for mean in means]
     least = min(losses)
     best = means[losses.index(least)]
-    # of a quadratic: q(a) + q(b) - 2 q((a + b)/2) is half of what it is of the difference
+    # for a quadratic q, q(a) + q(b) - 2 q((a + b)/2) is half of q(a - b)
     apart = [
         2 * (a + least - 2 * loss(_middle(m, best))) for a, m in zip(losses, means, strict=True)
     ]

@@ -1,10 +1,10 @@
-r"""Reduced-rank regression beside a diagonal: the matrix of a step is :math:`D + UV^\top`.
+r"""Reduced-rank regression plus a diagonal: the matrix of a step is :math:`D + UV^\top`.
 
 Izenman, "Reduced-rank regression for the multivariate linear model" (1975): for a given noise
-covariance :math:`\Sigma` and a given diagonal the best U and V are a truncated singular value
-decomposition, in coordinates in which noise and states are white. What that leaves is a function
-of the diagonal alone, and is minimised over it by BFGS: alternating between the two can be a
-hundred times slower. Everything is in the second moments.
+covariance :math:`\Sigma` and diagonal D, the optimal U and V are a truncated singular value
+decomposition in coordinates in which noise and states are white. The remaining objective depends
+only on D and is minimised by BFGS, which can be a hundred times faster than alternating. All
+computations use second moments only.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from sdelens.laws.matrices import cholesky
 
 STEPS = 200
 WORTH = 1e-3
-"""Of squared distance: steps that gain less are not made; a parameter is worth about 1."""
+"""Smallest expected gain of a step in squared distance; a parameter is worth about 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +57,11 @@ class LowRankMean(Mean):
         return {name: getattr(self, name) for name in names}
 
     def to(self, dtype: torch.dtype) -> "LowRankMean":
-        """The same mean with coefficients of another type."""
+        """The mean with coefficients of another dtype."""
         return LowRankMean(**{name: t.to(dtype) for name, t in self.tensors().items()})
 
     def dense(self) -> AdditiveMean:
-        """The same mean with its matrix written out."""
+        """The mean with an explicit matrix."""
         matrix = self.diagonal.diag() + self.left @ self.right.mT
         none = torch.empty(0, dtype=torch.long, device=matrix.device)
         return AdditiveMean(
@@ -71,7 +71,7 @@ class LowRankMean(Mean):
 
 @dataclass(frozen=True, eq=False)
 class ReducedRank:
-    r"""The regression of y on x under noise of covariance :math:`\Sigma`.
+    r"""Regression of y on x with noise covariance :math:`\Sigma`.
 
     It minimises :math:`\sum \|y - Dx - UV^\top x\|^2_{\Sigma^{-1}}` plus the penalty
     :math:`\lambda\|UV^\top\|^2_{\Sigma^{-1}}` on the interactions, with :math:`\lambda` the share
@@ -85,7 +85,7 @@ class ReducedRank:
     """Whether the diagonal is a multiple of the identity."""
 
     def fit(self, rank: int) -> LowRankMean:
-        """The mean of the best matrix with so many interactions."""
+        """The mean with the best matrix of a given rank."""
         noise, state = cholesky(self.covariance), cholesky(self._penalised())
         weight = torch.cholesky_inverse(noise)
         cross, square = self.centred.xy.mT, self.centred.xx
@@ -120,10 +120,10 @@ def minimum(
     base: Float[Tensor, "dim free"],
     curvature: Float[Tensor, "free free"],
 ) -> Float[Tensor, " dim"]:
-    """Where a function, given with its gradient, is least along the columns of `base`, by BFGS.
+    """Minimise a function, given with its gradient, along the columns of `base` by BFGS.
 
-    It starts with half the inverse of `curvature`; Nocedal and Wright, "Numerical optimization"
-    (2006), equation 6.17. The steps end where the next is not expected to gain what counts.
+    The initial inverse Hessian is half the inverse of `curvature` (Nocedal and Wright, "Numerical
+    Optimization", 2006, equation 6.17). Steps end when the next expected gain is negligible.
     """
     # scipy.optimize.minimize(method="BFGS") needs twice the evaluations: it stops by the size of
     # the slope, not by the gain expected of the next step
@@ -155,7 +155,7 @@ def _truncated(
     state: Float[Tensor, "dim dim"],
     rank: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """U and V of the leading singular directions in white coordinates, and what they explain."""
+    """U and V of the leading singular directions in white coordinates, and their explained part."""
     white = torch.linalg.solve_triangular(noise, cross, upper=False)
     white = torch.linalg.solve_triangular(state, white.mT, upper=False).mT
     values, vectors = torch.linalg.eigh(white @ white.mT)

@@ -15,12 +15,12 @@ from sdelens.laws.law import group_of, prefixed
 from sdelens.laws.network import Network
 
 ONE = math.log(math.e - 1)
-"""Where softplus is 1."""
+"""The argument at which softplus is 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Emission:
-    r"""Weights, means and deviations of a mixture around a mean m, or a stack of such.
+    r"""Weights, means and standard deviations of a mixture around a mean m, or a stack of them.
 
     With u the outputs of a linear map and a network of the features, the logits of the weights are
     u, the means :math:`m + s u`, and the variances :math:`\ell + (s^2 - \ell)\,g(u)^2` with the
@@ -57,7 +57,7 @@ class Emission:
         return logits.log_softmax(-1), centre[..., None, :] + self.spread * mean, std
 
     def member(self, index: int) -> "Emission":
-        """One of a stack."""
+        """Select one member of a stack."""
         return Emission(
             self.features,
             self.spread,
@@ -67,7 +67,7 @@ class Emission:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """By name."""
+        """The tensors by name."""
         own = {"spread": self.spread, "floor": self.floor, "direct": self.direct}
         return own | prefixed(network=self.network.tensors(), features=self.features.tensors())
 
@@ -93,7 +93,7 @@ class Emission:
         hidden: Sequence[int],
         seed: int,
     ) -> "Emission":
-        """A member for each floor, at the start a mixture that is the same for all states."""
+        """One member per floor, initially a mixture that does not depend on the state."""
         gain = (start.variance - floor[:, None]) / _above(spread.square(), floor)[:, None]
         root = gain.clamp(min=1e-4).sqrt()
         raw = root + torch.log(-torch.expm1(-root)) - ONE  # the inverse of softplus
@@ -113,5 +113,5 @@ class Emission:
 
 
 def _above(variance: Tensor, floor: Tensor) -> Tensor:
-    """What a coordinate's residual variance leaves above the floor."""
+    """The part of each coordinate's residual variance above the floor."""
     return (variance - floor).clamp(min=1e-4 * variance)

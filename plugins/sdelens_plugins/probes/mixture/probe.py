@@ -35,7 +35,7 @@ from sdelens_plugins.probes.mixture.emission import Emission
 
 @dataclass(frozen=True, eq=False)
 class MixtureLaw(Law):
-    """A mixture around a linear mean, and the same with its variances bounded by a lower floor."""
+    """A mixture around a linear mean, and a variant with a lower variance floor."""
 
     linear: AdditiveMean
     emission: Emission
@@ -64,11 +64,10 @@ class MixtureLaw(Law):
 class MixtureProbe:
     """``p(x'|x,t) = sum_k w_k N(m_k, s_k^2)``, all functions of x and t, by a network.
 
-    It starts at the linear probe's solution, with a constant mixture of its residuals. No variance
-    falls below `floor` times the coordinate's training variance: states that are nearly atoms
-    would otherwise let the likelihood grow without bound. The fit is made a second time, in the
-    same computation, with `lower_floor`; a gain that grows as the floor falls is no evidence of
-    two peaks.
+    It starts from the linear probe with a constant mixture of its residuals. Variances are at
+    least `floor` times the coordinate's training variance, because near-discrete states would let
+    the likelihood grow without bound. A second fit in the same computation uses `lower_floor`: a
+    gain that grows with a lower floor is no evidence of multiple modes.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete",)
@@ -131,7 +130,7 @@ class MixtureProbe:
         moments: Moments,
         seed: int,
     ) -> Emission:
-        """A member for each floor; they start at a mixture of the linear mean's residuals."""
+        """One member per floor, starting at a mixture of the linear mean's residuals."""
         features = features_of(moments, self.waves)
         std = variances(covariance).sqrt().float()
         floors = [share * features.std.square() for share in (self.floor, self.lower_floor)]
@@ -149,14 +148,14 @@ class MixtureProbe:
         return Emission.stack(features, std, torch.stack(floors), start, logits, hidden, part)
 
     def effort(self, dim: int) -> Effort:
-        """The baselines' noise is of the same size, and trained alike."""
+        """Baselines get a noise network of the same size and training."""
         del dim
         hidden = (self.width,) * self.depth
         return Effort(hidden=hidden, waves=self.waves, schedule=self.schedule)
 
     @property
     def schedule(self) -> Schedule:
-        """How it is optimised."""
+        """The optimisation schedule."""
         return Schedule(
             epochs=self.epochs,
             batch=self.batch,
@@ -167,7 +166,7 @@ class MixtureProbe:
         )
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MixtureLaw:
-        del config  # everything is in the tensors
+        del config  # the tensors contain everything
         groups = {name: group_of(dict(tensors), name) for name in ("linear", "emission", "lower")}
         linear = AdditiveMean(**groups["linear"])
         lower = MixtureLaw(linear, Emission.restore(groups["lower"], self.waves))

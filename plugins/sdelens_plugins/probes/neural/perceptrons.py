@@ -1,4 +1,4 @@
-"""What the neural probe trains: a stack of drifts and noises around one closed-form start."""
+"""The networks of the neural probe: a stack of drifts and noises around a closed-form start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from sdelens.seeds import generator
 
 @dataclass(frozen=True)
 class Size:
-    """Hidden layers of drift and noise, and how they are trained."""
+    """Hidden layers of drift and noise, and their training settings."""
 
     width: int
     noise_width: int
@@ -29,11 +29,11 @@ class Size:
 
 
 def size_for(*, discrete: bool, dim: int | None) -> Size:
-    """What is good for a discrete kernel, or for a diffusion in so many dimensions."""
+    """Default sizes for a discrete kernel, or for a diffusion of a given dimension."""
     if discrete:
         return Size(384, 256, batch=512, rate=4e-3, weight_decay=0.01)
     if dim is not None and dim <= 2:
-        # tails are learned late, and noisy gradients would bend them
+        # tails are learned late and are sensitive to noisy gradients
         return Size(32, 16, batch=2048, rate=1e-2, weight_decay=0.01)
     # coefficients are smooth, and the data tell little of a drift
     return Size(64, 32, batch=512, rate=4e-3, weight_decay=0.3)
@@ -41,11 +41,11 @@ def size_for(*, discrete: bool, dim: int | None) -> Size:
 
 @dataclass(frozen=True, eq=False)
 class NeuralMean(Mean):
-    """A linear path and a network beside it: ``A x + c_t + B f + h(f)``, f features of x and t."""
+    """A linear path plus a network: ``A x + c_t + B f + h(f)`` with features f of x and t."""
 
     linear: AdditiveMean
     direct: Float[Tensor, "feature dim"]
-    """B: how far training moved the linear path."""
+    """B, the change of the linear path in training."""
     network: Network
     features: NoiseFeatures
 
@@ -67,7 +67,7 @@ class NeuralMean(Mean):
 
     @property
     def linear_drift(self) -> Linear:
-        """What the closed-form start moves a state by in a step."""
+        """The increment predicted by the closed-form start."""
         matrix = self.linear.matrix
         return Linear(matrix - torch.eye(len(matrix)).to(matrix), self.linear.by_time[0])
 
@@ -83,10 +83,10 @@ class NeuralMean(Mean):
 
 
 def spread(network: Network, seed: int) -> Network:
-    """The same network with random hidden biases and twice the weights.
+    """The network with random hidden biases and doubled weights.
 
-    With zero biases all units bend at the mean of the data, from where a drift in few dimensions
-    takes long to learn its tails.
+    With zero biases all units bend at the mean of the data, and in few dimensions the tails of a
+    drift are then learned slowly.
     """
     random = generator(seed, "biases")
     place = network.biases[0].device
@@ -98,7 +98,7 @@ def spread(network: Network, seed: int) -> Network:
 
 @dataclass(frozen=True, eq=False)
 class Perceptrons:
-    """Drifts and noises, their first axis the member, each around a start of its own."""
+    """Drifts and noises of several members along the first axis, each with its own start."""
 
     starts: tuple[AdditiveMean, ...]
     features: tuple[NoiseFeatures, ...]
@@ -108,7 +108,7 @@ class Perceptrons:
 
     @classmethod
     def joined(cls, parts: Sequence["Perceptrons"]) -> "Perceptrons":
-        """Several side by side."""
+        """Stack several members."""
         return cls(
             tuple(start for part in parts for start in part.starts),
             tuple(features for part in parts for features in part.features),
@@ -128,7 +128,7 @@ class Perceptrons:
         smooth: bool,
         seed: int,
     ) -> "Perceptrons":
-        """One member, whose drift is `linear`: what its networks add is zero."""
+        """One member whose drift is `linear`; its networks start at zero."""
         dim, place = len(features.mean), features.mean.device
         drift = Network.stack([features.size, *hidden, dim], 1, seed, place)
         direct = torch.zeros(1, features.size, dim, device=place)
@@ -136,19 +136,19 @@ class Perceptrons:
         return cls((linear.to(torch.float32),), (features,), direct, drift, noise)
 
     def member(self, index: int) -> tuple[NeuralMean, StateDependentNoise]:
-        """The mean and the noise of one of them."""
+        """The mean and the noise of one member."""
         network = self.drift.member(index)
         mean = NeuralMean(self.starts[index], self.direct[index], network, self.features[index])
         return mean, self.noise.member(index)
 
     def groups(self, *, additive: bool) -> list[Group]:
-        """What is optimised; additive noise keeps the weights of its network at zero."""
+        """The optimised parameters; additive noise keeps the weights of its network at zero."""
         free = [*self.drift.biases, self.direct]
         own = self.noise.groups()[1:] if additive else self.noise.groups()
         return [Group(self.drift.weights), Group(free, decays=False), *own]
 
     def kernel_losses(self, batch: Transitions) -> dict[str, Tensor]:
-        """Losses of the Gaussian kernels with these means and noises, in one batched product."""
+        """Losses of the Gaussian kernels of all members, in one batched product."""
         seen, start = self._seen(batch)
         # a stack of one is a plain product, which is faster than a batch of one
         moved = seen @ (self.direct if seen.ndim == 3 else self.direct.squeeze(0))
@@ -157,7 +157,7 @@ class Perceptrons:
         return {"drift": residual.square().mean((-2, -1)), "diffusion": nats}
 
     def _seen(self, batch: Transitions) -> tuple[Tensor, Tensor]:
-        """Features and closed-form means, of one batch or of a batch for each member."""
+        """Features and closed-form means, for one shared batch or one batch per member."""
         if batch.t.ndim == 1:
             mean = self.starts[0](batch.t, batch.x, batch.token)
             return self.features[0](batch.t, batch.x), mean

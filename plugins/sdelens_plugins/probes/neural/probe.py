@@ -1,4 +1,4 @@
-"""Drift and diffusion by neural networks, trained on the likelihood of the next state."""
+"""Neural drift and diffusion, trained by maximum likelihood of the next state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -26,7 +26,7 @@ from sdelens.seeds import derive
 from sdelens_plugins.probes.neural.perceptrons import NeuralMean, Perceptrons, Size, size_for
 
 FEW = 16
-"""Dimensions up to which the noise of a diffusion has all correlations unless told otherwise."""
+"""Largest dimension for which the noise of a diffusion is full by default."""
 Resolved = Literal["euler", "kessler", "ozaki", "strang"]
 Choice = Literal["discrete", Resolved, "auto"]
 
@@ -35,15 +35,15 @@ Choice = Literal["discrete", Resolved, "auto"]
 class NeuralProbe:
     r"""Drift and diffusion as multilayer perceptrons of the state and a Fourier encoding of time.
 
-    The drift has a linear path, which starts at the least-squares solution, so that the network
-    begins as the linear probe and moves away only as far as validation documents gain by it. The
-    diffusion is a softplus scale with a floor, of the form `noise`; with `additive` it is the same
-    in all states. Both are trained together by maximising the density of the next state.
+    The drift includes a linear path that starts at the least-squares solution, so training starts
+    from the linear probe and departs from it only as far as validation improves. The diffusion is
+    a softplus scale with a floor, of the family `noise`; with `additive` it is equal in all
+    states. Both are trained jointly by maximising the density of the next state.
 
-    Under ``discrete`` they depend on time, under the other densities on the state alone
-    (`sdelens.laws.densities`). ``auto`` fits by ``euler``, measures how far the process turns
-    within a step (`sdelens.laws.resolution`), and fits again with the density for it.
-    Settings that are None follow from the data (`size_for`).
+    For ``discrete`` they depend on time; for the other densities only on the state
+    (`sdelens.laws.densities`). ``auto`` fits with ``euler``, measures how much the process changes
+    within a step (`sdelens.laws.resolution`), and fits again with a suitable density. Settings
+    that are None follow from the data (`size_for`).
     """
 
     densities: ClassVar[tuple[str, ...]] = get_args(Choice)
@@ -64,7 +64,7 @@ class NeuralProbe:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        NoiseSpec(self.noise or "full")  # a form that is none is an error before any work
+        NoiseSpec(self.noise or "full")  # raises for an invalid noise family before any work
         if self.density == "strang" and not self.additive:
             raise UsageError(
                 "strang is for noise that is the same in all states: use it with --set "
@@ -81,10 +81,10 @@ class NeuralProbe:
         return Fit(self._settled(parts, 0, dt, self.density), history)
 
     def _resolved(self, train: Paths, validation: Paths, seed: int, watch: Watch) -> Fit:
-        """By ever finer densities, until what is fitted is within the reach of its density.
+        """Fit with increasingly accurate densities until the process is within their range.
 
-        Each is fitted from the start, as if it had been asked for. A coarse density sees too
-        little of how far the process turns, so that each measures it anew.
+        Each fit starts from scratch. The resolution is measured again after each fit, because a
+        coarse density underestimates how much the process changes within a step.
         """
         dim = next(iter(train)).states.shape[-1]
         density: Resolved = "euler"
@@ -98,7 +98,7 @@ class NeuralProbe:
             density = finer
 
     def fit_stack(self, tasks: Sequence[FitTask], *, watch: Watch) -> list[Fit]:
-        """All in one batched product for ``discrete`` and ``euler``; the others in turn."""
+        """Fit all tasks in one batch for ``discrete`` and ``euler``, and otherwise in turn."""
         if self.density not in ("discrete", "euler"):
             return [self.fit(t.train, t.validation, seed=t.seed, watch=watch) for t in tasks]
         parts = Perceptrons.joined([self._start(t.train, t.validation, t.seed) for t in tasks])
@@ -126,7 +126,7 @@ class NeuralProbe:
         return minimise(groups, losses, train, validation, schedule, seed=seed, watch=watch)
 
     def _start(self, train: Paths, validation: Paths, seed: int) -> Perceptrons:
-        """Networks that are still zero around the least-squares solution."""
+        """Untrained networks, equal to zero, around the least-squares solution."""
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         linear = selected(moments, held, Terms(state=True, position=self.density == "discrete"))
@@ -143,7 +143,7 @@ class NeuralProbe:
         return Perceptrons.start_at(linear, features, noise, hidden, smooth=smooth, seed=own)
 
     def _losses(self, parts: Perceptrons, dt: float, density: Density) -> Losses:
-        """Minus the mean log density under the law that is fitted, per dimension."""
+        """Negative mean log density of the fitted law, per dimension."""
         if density in ("discrete", "euler"):
             return parts.kernel_losses
 
@@ -157,7 +157,7 @@ class NeuralProbe:
         return losses
 
     def _settled(self, parts: Perceptrons, index: int, dt: float, density: Density) -> SDE:
-        """The law of a trained member; its noise a constant where it is one."""
+        """The law of a trained member; constant noise is stored as such."""
         mean, noise = parts.member(index)
         if not self.additive:
             return self._law(mean, noise, dt, density)
@@ -166,28 +166,28 @@ class NeuralProbe:
 
     @property
     def encoding(self) -> int:
-        """Waves in the encoding of time: none where coefficients are autonomous."""
+        """Frequencies in the encoding of time; none if the coefficients are autonomous."""
         return self.waves if self.density == "discrete" else 0
 
     def effort(self, dim: int) -> Effort:
-        """The baselines' noise is of the same structure and size, and trained alike."""
+        """Baselines get a noise network of the same structure, size and training."""
         size = self._size(dim)
         hidden = (size.noise_width,) * self.depth
         return Effort(self._noise(dim), hidden, self.encoding, self._schedule(size))
 
     def _noise(self, dim: int) -> NoiseSpec:
-        """What was asked for; else full for a diffusion of few dimensions, and diagonal."""
+        """The noise setting, or by default full for diffusions of few dimensions, else diagonal."""
         few = self.density != "discrete" and dim <= FEW
         return NoiseSpec(self.noise or ("full" if few else "diagonal"))
 
     def _size(self, dim: int) -> Size:
-        """What was asked for, and else what is good for so many dimensions."""
+        """The size settings, with defaults for the dimension."""
         asked = {field.name: getattr(self, field.name) for field in fields(Size)}
         usual = size_for(discrete=self.density == "discrete", dim=dim)
         return replace(usual, **{k: v for k, v in asked.items() if v is not None})
 
     def _schedule(self, size: Size) -> Schedule:
-        """How it is optimised."""
+        """The optimisation schedule."""
         most = {"least_steps": self.least_steps, "patience": self.patience}
         return Schedule(self.epochs, size.batch, size.rate, size.weight_decay, **most)
 
