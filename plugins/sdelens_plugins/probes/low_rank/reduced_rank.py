@@ -155,7 +155,7 @@ def _truncated(
     state: Float[Tensor, "dim dim"],
     rank: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """U and V of the leading singular directions in white coordinates, and their explained part."""
+    """U and V of the leading singular directions in white coordinates, with the part explained."""
     white = torch.linalg.solve_triangular(noise, cross, upper=False)
     white = torch.linalg.solve_triangular(state, white.mT, upper=False).mT
     values, vectors = torch.linalg.eigh(white @ white.mT)

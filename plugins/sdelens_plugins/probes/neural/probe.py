@@ -176,7 +176,7 @@ class NeuralProbe:
         return Effort(self._noise(dim), hidden, self.encoding, self._schedule(size))
 
     def _noise(self, dim: int) -> NoiseSpec:
-        """The noise setting, or by default full for diffusions of few dimensions, else diagonal."""
+        """The noise setting; by default full for diffusions of few dimensions, else diagonal."""
         few = self.density != "discrete" and dim <= FEW
         return NoiseSpec(self.noise or ("full" if few else "diagonal"))
 
