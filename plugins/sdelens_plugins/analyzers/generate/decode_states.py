@@ -1,4 +1,4 @@
-"""Words from simulated states, beside those that the model writes itself."""
+"""Decoding of simulated states into words, and continuations by the model."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +16,7 @@ from sdelens.states.passes import BATCH_TOKENS
 
 
 @torch.no_grad()
-def continued(
+def continue_texts(
     model: LanguageModel,
     ids: Int[Tensor, "row token"],
     *,
@@ -24,16 +24,16 @@ def continued(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Int[Tensor, "row step"]:
-    """The model's own continuations of texts: the likeliest words, or drawn at a temperature.
+    """Continues texts with the model's most likely words, or with words sampled at a temperature.
 
-    The end-of-text token does not stop them, so that all are equally long.
+    The end-of-text token does not stop a continuation, so all have the same length.
     """
     random = generator(seed, "continued")
     token, past = ids, None
     columns: list[Tensor] = []
     for _ in range(steps):
         law, past = _next(model, token, past)
-        token = _chosen(law, temperature, random)[:, None]
+        token = _pick(law, temperature, random)[:, None]
         columns.append(token)
     return torch.cat(columns, dim=1)
 
@@ -43,10 +43,10 @@ def _next(model: LanguageModel, token: Tensor, past: Any) -> tuple[Tensor, Any]:
     return out.required_logits[:, -1].float().log_softmax(-1).cpu(), out.past
 
 
-def _chosen(
+def _pick(
     law: Float[Tensor, "*batch vocabulary"], temperature: float, random: torch.Generator
 ) -> Int[Tensor, "*batch"]:
-    """The likeliest word of each law, or one drawn."""
+    """The most likely word of each law, or a sampled one."""
     if temperature == 0:
         return law.argmax(-1)
     flat = rearrange((law / temperature).softmax(-1), "... word -> (...) word")
@@ -62,44 +62,44 @@ def decode_states(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Int[Tensor, "row step"]:
-    """Words by the rest of the network, from states at a text's last position and those after.
+    """The next words according to the rest of the network, for states after a text.
 
-    The first state takes the place of the text's last; the word of each state is the next token's
-    likeliest (or drawn at a temperature). One pass says them all: behind the site the network sees
-    the new positions through their states alone, so that which words it said makes no difference.
+    The first state replaces the last one of the text. The word of each state is the most likely
+    next token (or sampled at a temperature). One pass decodes all states: after the site the
+    network depends on the new positions only through their states, not through decoded words.
     """
     tokens = torch.nn.functional.pad(ids, (0, states.shape[1] - 1))
     laws = next_token_log_probabilities(model, site, tokens, states)
-    return _chosen(laws, temperature, generator(seed, "spoken"))
+    return _pick(laws, temperature, generator(seed, "spoken"))
 
 
 @torch.no_grad()
-def nats(
+def word_surprisal(
     model: LanguageModel, ids: Int[Tensor, "row token"], words: Int[Tensor, "row step"]
 ) -> Float[Tensor, "row step"]:
-    """Minus the model's log probability of each word of each text's continuation."""
+    """Minus the model's log probability of each word of a continuation, in nats."""
     tokens = torch.cat([ids, words], dim=1)
     rows = max(1, BATCH_TOKENS // tokens.shape[1])
     parts = zip(torch.split(tokens, rows), torch.split(words, rows), strict=True)
-    return torch.cat([_nats(model, whole, said) for whole, said in parts])
+    return torch.cat([_surprisal(model, text, end) for text, end in parts])
 
 
-def _nats(model: LanguageModel, tokens: Tensor, words: Tensor) -> Tensor:
+def _surprisal(model: LanguageModel, tokens: Tensor, words: Tensor) -> Tensor:
     logits = model.run(tokens[:, :-1], logits=True).required_logits
     laws = logits[:, -words.shape[1] :].float().log_softmax(-1).cpu()
     return -laws.gather(-1, words[..., None])[..., 0]
 
 
-def known_states(
+def training_states(
     latent: Paths, *, states: int
 ) -> tuple[Float[Tensor, "state latent"], Int[Tensor, " state"]]:
-    """The first states of training texts that have a token, and the token after which each was."""
+    """The first training states that have a token, with the token of each state."""
     x: list[Tensor] = []
     tokens: list[Tensor] = []
     for block in _until(latent, states):
-        read = block.mask & (block.tokens != NO_TOKEN)
-        x.append(block.states[read].cpu())
-        tokens.append(block.tokens[read].cpu())
+        has_token = block.mask & (block.tokens != NO_TOKEN)
+        x.append(block.states[has_token].cpu())
+        tokens.append(block.tokens[has_token].cpu())
     return torch.cat(x)[:states], torch.cat(tokens)[:states]
 
 
@@ -114,10 +114,10 @@ def _until(blocks: Paths, states: int) -> Iterable[Any]:
 
 def nearest_words(
     z: Float[Tensor, "*batch latent"],
-    known: Float[Tensor, "state latent"],
+    states: Float[Tensor, "state latent"],
     tokens: Int[Tensor, " state"],
 ) -> Int[Tensor, "*batch"]:
     """The token of the nearest training state, by distance in latent coordinates."""
     flat = rearrange(z, "... latent -> (...) latent")
-    found = [tokens[torch.cdist(part, known).argmin(-1)] for part in torch.split(flat, 256)]
-    return torch.cat(found).reshape(z.shape[:-1])
+    nearest = [tokens[torch.cdist(part, states).argmin(-1)] for part in torch.split(flat, 256)]
+    return torch.cat(nearest).reshape(z.shape[:-1])

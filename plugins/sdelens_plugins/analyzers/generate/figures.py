@@ -1,6 +1,6 @@
-"""Continuations as figures: scores of every writer, surprise by step, states in the plane."""
+"""Figures of generated texts: scores, surprisal by step, and states in the plane."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdelens.fitting.study import Viewed
 from sdelens.report import Figure, Layer, Panel, counted
-from sdelens_plugins.analyzers.common.document_means import DocumentMean
+from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.generate.continuations import (
     DECODERS,
@@ -17,97 +17,79 @@ from sdelens_plugins.analyzers.generate.continuations import (
     OWN,
     SAMPLED,
     WALK,
-    GeneratedTexts,
+    Continuations,
     key,
-    metric,
 )
-from sdelens_plugins.analyzers.generate.text_metrics import Decode
+from sdelens_plugins.analyzers.generate.results import GenerateResults
 
-UNITS = {
-    "nats": "nats per word",
-    "bleu": "of 1",
-    "rouge1": "of 1",
-    "rougeL": "of 1",
-    "distinct1": "of 1",
-    "distinct2": "of 1",
+PANELS = {"nats": "nats per word", "bleu": "BLEU", "rougeL": "ROUGE-L", "distinct2": "distinct-2"}
+DECODED = {
+    "network": "decoded by the rest of the network",
+    "nearest": "of the nearest training states",
 }
-SHOWN = {"nats": "nats per word", "bleu": "BLEU", "rougeL": "ROUGE-L", "distinct2": "distinct-2"}
-HOW = {"network": "said by the rest of the network", "nearest": "of the nearest training states"}
 
 
-def figures(
-    viewed: Viewed,
-    decode: Decode,
-    shown: GeneratedTexts,
-    many: Sequence[GeneratedTexts],
-    scores: Mapping[str, Float[Tensor, "text metric"]],
-) -> tuple[Figure, ...]:
-    """Of the prompt in the plane, and of the documents."""
-    plane = [_plane(viewed, decode, shown)] if viewed.fitted.basis.latent > 1 else []
-    return (*plane, *(_scores(scores, decoder) for decoder in DECODERS), _steps(many))
+def figures(viewed: Viewed, results: GenerateResults) -> tuple[Figure, ...]:
+    """The prompt in the plane, scores by decoder, and surprisal by step."""
+    plane = [_plane(viewed, results)] if viewed.fitted.basis.latent > 1 else []
+    scores = (_scores(results, decoder) for decoder in DECODERS)
+    return (*plane, *scores, _steps(results.scored))
 
 
-def _scores(scores: Mapping[str, Float[Tensor, "text metric"]], decoder: str) -> Figure:
+def _scores(results: GenerateResults, decoder: str) -> Figure:
     rows = {"fit": key(FIT, decoder), "walk": key(WALK, decoder), "i.i.d.": key(IID, decoder)}
     rows["model"] = SAMPLED
-    x = torch.arange(len(rows)).double()
-    panels = []
-    for name, label in SHOWN.items():
-        found = [_average(metric(scores[row], name)) for row in rows.values()]
-        ends = torch.tensor([one.ends for one in found], dtype=torch.float64)
-        values = torch.tensor([one.value for one in found], dtype=torch.float64)
-        bars = {"x": x, "y": values, "low": ends[:, 0], "high": ends[:, 1]}
-        panels.append(Panel("", label, (Layer("bars", bars, words=tuple(rows)),)))
-    texts = counted(len(scores[SAMPLED]), "text")
+    panels = tuple(
+        Panel("", label, (mean_bars([results.mean(r, name) for r in rows.values()], list(rows)),))
+        for name, label in PANELS.items()
+    )
+    texts = counted(len(results.scored), "text")
     return Figure(
         f"scores_{decoder}",
-        tuple(panels),
-        f"Words {HOW[decoder]} under the fit, a random walk and i.i.d. states per position, and "
-        f"words drawn from the model itself, over {texts} with 95% intervals. BLEU and ROUGE-L "
-        "are against the model's likeliest continuation.",
+        panels,
+        f"Words {DECODED[decoder]} under the fit, a random walk and i.i.d. states per position, "
+        f"and words sampled from the model, over {texts} with 95% intervals. BLEU and ROUGE-L "
+        "compare with the model's most likely continuation.",
     )
 
 
-def _average(values: Float[Tensor, " text"]) -> DocumentMean:
-    return DocumentMean.of(values, torch.arange(len(values)))
-
-
-def _steps(many: Sequence[GeneratedTexts]) -> Figure:
-    """The model's surprise by step, of the words that the network says."""
-    least = min(one.nats[OWN].shape[1] for one in many)
-    x = torch.arange(1, least + 1).double()
+def _steps(texts: Sequence[Continuations]) -> Figure:
+    """The surprisal by step of the words decoded by the network."""
+    shortest = min(each.nats[OWN].shape[1] for each in texts)
+    x = torch.arange(1, shortest + 1).double()
     rows = {FIT: key(FIT, "network"), WALK: key(WALK, "network"), IID: key(IID, "network")}
     layers: list[Layer] = []
     for series, (label, row) in enumerate({**rows, SAMPLED: SAMPLED, OWN: OWN}.items()):
-        y = torch.stack([one.nats[row][:, :least].mean(0) for one in many]).mean(0)
+        y = torch.stack([each.nats[row][:, :shortest].mean(0) for each in texts]).mean(0)
         layers.append(Layer("line", {"x": x, "y": y}, label, series, dashed=series > 0))
     return Figure(
         "steps",
         (Panel("words after the prompt", "nats per word", tuple(layers)),),
-        "The model's surprise at each word that the rest of the network says for simulated "
-        f"states, and at its own words, by step; means over {counted(len(many), 'text')}.",
+        "Surprisal under the model of the words that the rest of the network decodes from "
+        "simulated states, and of its own words, by step. Means over "
+        f"{counted(len(texts), 'text')}.",
     )
 
 
-def _plane(viewed: Viewed, decode: Decode, shown: GeneratedTexts) -> Figure:
-    """The prompt's own states, then the fit's first path with its words."""
-    plane = PrincipalComponents.plane(viewed.train)
-    own = plane.project(shown.text.states)
-    path = plane.project(shown.paths[FIT][0].nan_to_num(0.0, 0.0, 0.0))
-    words = decode(shown.words[key(FIT, "network")][0].tolist())
+def _plane(viewed: Viewed, results: GenerateResults) -> Figure:
+    """The states of the prompt, then the first path of the fit with its words."""
+    plane, first = PrincipalComponents.plane(viewed.train), results.first
+    prompt = plane.project(first.text.states)
+    path = plane.project(first.paths[FIT][0].nan_to_num(0.0, 0.0, 0.0))
+    words = results.decode(first.words[key(FIT, "network")][0].tolist())
     layers = (
-        *_trail(own, "the prompt", 0, dashed=True),
-        Layer("words", _columns(own), words=tuple(decode(shown.text.tokens.tolist()))),
+        *_trail(prompt, "the prompt", 0, dashed=True),
+        Layer("words", _columns(prompt), words=tuple(results.decode(first.text.tokens.tolist()))),
         *_trail(path, "the fit", 1),
-        # a state's word is the one that follows it
+        # the word of a state is the one that follows it
         Layer("words", _columns(path[:-1]), words=tuple(f"→{word.lstrip(' ')}" for word in words)),
     )
     x, y = plane.labels
     return Figure(
         "plane",
         (Panel(x, y, layers),),
-        "The states of the prompt and one simulated path. At the prompt's states "
-        "stand its own words; after an arrow, the word that the rest of the network says next.",
+        "The states of the prompt with its words, and one simulated path; after an arrow, the "
+        "next word that the rest of the network decodes.",
     )
 
 

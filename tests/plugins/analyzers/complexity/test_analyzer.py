@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.fitting.study import Analyzer
+from sdelens.protocols import Analyzer
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens_plugins.analyzers.complexity.analyzer import ComplexityAnalyzer

@@ -12,8 +12,7 @@ from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.evidence.bootstrap import Bootstrap
-from sdelens.fitting.study import Analyzer
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.recording import DEPTH

@@ -9,9 +9,8 @@ from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.fitted import log_density
-from sdelens.fitting.study import Analyzer
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.recording import DEPTH

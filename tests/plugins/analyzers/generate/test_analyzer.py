@@ -1,4 +1,4 @@
-"""How fits go on from prompts, where it is known."""
+"""Continuations of prompts, where they are known."""
 
 from dataclasses import replace
 
@@ -7,14 +7,13 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.estimation.additive import AdditiveMean
-from sdelens.fitting.study import Analyzer
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.sde import KernelSDE
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.generate.analyzer import GenerateAnalyzer
 from sdelens_plugins.analyzers.generate.continuations import OWN, SAMPLED
-from sdelens_plugins.analyzers.generate.text_metrics import METRICS, compared, scored
+from sdelens_plugins.analyzers.generate.text_metrics import METRICS, reference_scores, text_scores
 from tests.asked import value
 from tests.small import of_tokens
 from tests.spoken import spoken_study
@@ -55,7 +54,7 @@ def test_paths_start_at_the_last_state_or_at_the_mean(study, model):
         assert torch.allclose(first, expected.expand_as(first), atol=1e-5)
 
 
-def test_a_process_that_rests_says_what_its_state_says_at_each_position(study, model):
+def test_a_process_that_rests_is_decoded_as_its_state_at_each_position(study, model):
     finding = QUICK.analyze(replace(resting(study), prompt=PROMPT), seed=0)
     ids = torch.tensor([[0, *model.encode(PROMPT)]])
     states = model.run(ids, read=[Site("block", 1)]).reads[Site("block", 1)]
@@ -72,8 +71,10 @@ def test_a_process_that_rests_says_what_its_state_says_at_each_position(study, m
 
 
 def test_scores_of_the_same_text_are_perfect_and_of_another_are_not():
-    assert compared("a cat sat on the mat", "a cat sat on the mat") == pytest.approx((1, 1, 1))
-    bleu, one, whole = compared("the dog is on a mat now", "a cat sat on the mat")
+    assert reference_scores("a cat sat on the mat", "a cat sat on the mat") == pytest.approx(
+        (1, 1, 1)
+    )
+    bleu, one, whole = reference_scores("the dog is on a mat now", "a cat sat on the mat")
     # shared are the, on, a and mat, of seven words and of six; in order only two of them
     assert one == pytest.approx(2 * 4 / (7 + 6))
     assert whole == pytest.approx(2 * 2 / (7 + 6))
@@ -83,7 +84,7 @@ def test_scores_of_the_same_text_are_perfect_and_of_another_are_not():
 def test_means_of_scores_are_over_paths():
     words = torch.tensor([[1, 2, 3, 4], [1, 1, 1, 1]])
     surprise = torch.tensor([[1.0, 1, 1, 1], [3, 3, 3, 3]])
-    found = scored(lambda ids: [f" w{i}" for i in ids], words, surprise, words[0])
+    found = text_scores(lambda ids: [f" w{i}" for i in ids], words, surprise, words[0])
     named = dict(zip(METRICS, found.tolist(), strict=True))
     assert named["nats"] == 2
     assert named["distinct1"] == pytest.approx((1 + 0.25) / 2)
@@ -117,13 +118,13 @@ def test_leads_are_differences_of_scores_and_less_surprise_is_more(study):
 def test_any_layer_and_basis_goes_on_from_a_short_prompt(model, site, basis):
     study = spoken_study(model, site, basis=basis, prompt="the cat")
     finding = QUICK.analyze(study, seed=0)
-    assert "After “the cat” the fit goes on" in finding.headline
+    assert "After “the cat” the fit continues" in finding.headline
     assert ("leaves 12 directions out" in finding.reading) == (basis == "pca:4")
     assert len(finding.strips) == 8
     assert {len(strip.tokens) for strip in finding.strips} == {6}
 
 
-def test_without_a_prompt_it_asks_the_papers_question(study):
+def test_without_a_prompt_it_continues_the_papers_question(study):
     finding = replace(QUICK, documents=0).analyze(study, seed=0)
     assert finding.prompt is None
     assert "What is the capital of France?" in finding.headline
@@ -161,5 +162,5 @@ def test_what_cannot_be_is_refused(study):
         GenerateAnalyzer(start="first")
     with pytest.raises(UsageError, match="at least 1"):
         GenerateAnalyzer(tokens=0)
-    with pytest.raises(UsageError, match="the model that the run was made with"):
+    with pytest.raises(UsageError, match="needs the language model of the run"):
         QUICK.analyze(replace(study, model=None), seed=0)

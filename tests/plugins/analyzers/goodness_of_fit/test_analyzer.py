@@ -8,13 +8,13 @@ import torch
 from sdelens.estimation.additive import (
     AdditiveMean,
 )
-from sdelens.fitting.study import Analyzer
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.law import Gaussian, Kernel, Law
 from sdelens.laws.mixture import Mixture
 from sdelens.laws.noise_families.low_rank import LowRankScale
 from sdelens.laws.scale import DiagonalScale
 from sdelens.paths.trajectories import Trajectories
+from sdelens.protocols import Analyzer
 from sdelens.seeds import generator
 from sdelens_plugins.analyzers.goodness_of_fit.analyzer import GoodnessOfFitAnalyzer
 from tests.asked import value

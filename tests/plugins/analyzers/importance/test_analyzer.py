@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.fitting.study import Analyzer
 from sdelens.language.texts import held_out_texts
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.importance.analyzer import ImportanceAnalyzer
 from sdelens_plugins.analyzers.importance.measures import mean_embedding, measure_texts
