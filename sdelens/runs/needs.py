@@ -22,7 +22,7 @@ def require_needs(
     """An error where the study lacks what the analyzer needs, of some needs or of all."""
     for need in NEEDS:
         if need in needs and need in analyzer.needs and (lack := LACKS[need](study)):
-            raise UsageError(f"the analyzer {name} needs {lack}")
+            raise UsageError(f"the analyzer {name} {lack}")
 
 
 def _sde(study: Study) -> str | None:
@@ -30,8 +30,8 @@ def _sde(study: Study) -> str | None:
         if not isinstance(viewed.fitted.law, SDE):
             probe = viewed.fitted.record.probe
             return (
-                f"an SDE, but the fit of {view} by {probe!r} is no SDE: fit with --probe neural, "
-                "linear or constant"
+                f"needs an SDE, but the fit of {view} by {probe!r} is no SDE: fit with --probe "
+                "neural, linear or constant"
             )
     return None
 
@@ -39,18 +39,18 @@ def _sde(study: Study) -> str | None:
 def _ensemble(study: Study) -> str | None:
     for view, viewed in study.views.items():
         if not viewed.fitted.members:
-            return f"an ensemble, but the fit of {view} has none: fit with --ensemble 5"
+            return f"needs an ensemble, but the fit of {view} has none: fit with --ensemble 5"
     return None
 
 
 def _prompt(study: Study) -> str | None:
-    return None if study.prompt else 'a prompt: add --prompt "…", or prompt= in Python'
+    return None if study.prompt else 'needs a prompt: add --prompt "…", or prompt= in Python'
 
 
 def _model(study: Study) -> str | None:
     if study.model is not None:
         return None
-    return "the model of the run, which is not here: give it to sdelens.load(run, model)"
+    return "needs the model of the run, which is not here: give it to sdelens.load(run, model)"
 
 
 def _attention(study: Study) -> str | None:
@@ -59,8 +59,8 @@ def _attention(study: Study) -> str | None:
     if reads_attention(study.model):
         return None
     return (
-        f"attention patterns, which the adapter of {study.model.card.name} does not read: load "
-        "the model by its name, or attach a TransformerBridge"
+        f"needs attention patterns, which the adapter of {study.model.card.name} does not read: "
+        "load the model by its name, or attach a TransformerBridge"
     )
 
 
@@ -82,4 +82,4 @@ LACKS: dict[str, Callable[[Study], str | None]] = {
     "model": _model,
     "attention": _attention,
 }
-"""For each need, what a study lacks, and what to do about it."""
+"""For each need, what a study lacks and what to do about it, as the end of a sentence."""
