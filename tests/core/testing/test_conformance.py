@@ -128,7 +128,9 @@ class Timeless(LinearProbe):
 Thawed = make_dataclass(
     "Thawed",
     [("density", str, "discrete")],
-    namespace={name: getattr(LinearProbe, name) for name in ("densities", "fit", "restore")},
+    namespace={
+        name: getattr(LinearProbe, name) for name in ("densities", "looks_back", "fit", "restore")
+    },
 )
 
 
