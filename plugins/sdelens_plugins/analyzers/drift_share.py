@@ -54,13 +54,13 @@ class DriftShareAnalyzer:
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
-        held = HeldOutDocuments.of(study, documents=self.documents)
-        motion = SquaredIncrements.of(viewed.fitted, viewed.fitted.encoded(held.paths))
-        unit = held.unit[motion.document]
+        held_out = HeldOutDocuments.of(study, documents=self.documents)
+        motion = SquaredIncrements.of(viewed.fitted, viewed.fitted.encoded(held_out.paths))
+        unit = held_out.unit[motion.document]
         whole = Shares.of(motion, torch.zeros_like(unit), unit, kinds=1, seed=derive(seed, "all"))
         parts = {
             end: Shares.of(motion, kind, unit, kinds=len(TokenClass), seed=derive(seed, end))
-            for end, kind in _classes(study, held, motion).items()
+            for end, kind in _classes(study, held_out, motion).items()
         }
         return Finding(
             view=str(view),
@@ -73,16 +73,16 @@ class DriftShareAnalyzer:
 
 
 def _classes(
-    study: Study, held: HeldOutDocuments, motion: SquaredIncrements
+    study: Study, held_out: HeldOutDocuments, motion: SquaredIncrements
 ) -> dict[str, Int[Tensor, " row"]]:
     """The class of the token at either end of each step; empty if tokens have no text."""
-    if study.model is None or held.documents is None:
+    if study.model is None or held_out.documents is None:
         return {}
-    classes = torch.full(held.documents.padded().shape, int(TokenClass.OTHER))
-    for number, document in enumerate(held.documents):
+    classes = torch.full(held_out.documents.padded().shape, int(TokenClass.OTHER))
+    for number, document in enumerate(held_out.documents):
         kinds = classify(study.model.decode(document.tokens))
         classes[number, : len(kinds)] = torch.tensor(kinds)
-    row, position = held.row(motion.document), motion.position.long()
+    row, position = held_out.row(motion.document), motion.position.long()
     return {"from": classes[row, position], "to": classes[row, position + 1]}
 
 

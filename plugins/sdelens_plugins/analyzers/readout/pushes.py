@@ -50,8 +50,8 @@ def _training_increments(
     """Increments of training texts, repeated if there are too few."""
     batch = next(iter(viewed.train.transitions(places * count, seed)))
     increments = (batch.following - batch.x).cpu()
-    chosen = increments[torch.arange(places * count) % len(increments)]
-    return rearrange(chosen, "(place count) dim -> place count dim", place=places)
+    sample = increments[torch.arange(places * count) % len(increments)]
+    return rearrange(sample, "(place count) dim -> place count dim", place=places)
 
 
 def expected_step(

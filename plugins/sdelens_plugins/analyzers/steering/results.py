@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sdelens.report import Estimate, counted
 from sdelens.steering.doses import Steering
+from sdelens_plugins.analyzers.common.word_list import word_list
 from sdelens_plugins.analyzers.steering.dose_response import (
     CONTROLS,
     FIT,
@@ -67,7 +68,7 @@ def headline(result: DoseResponse) -> str:
             f"significantly differently from an equally long push to the mean state ({texts})."
         )
     parts = " and ".join(
-        f"{side} an equally long push to the mean state at {', '.join(names)}"
+        f"{side} an equally long push to the mean state at {word_list(names)}"
         for side, names in doses.items()
         if names
     )

@@ -46,14 +46,19 @@ class SurpriseAnalyzer:
         view, viewed = study.single
         if study.model is None:
             raise UsageError("surprise needs the language model of the run, but there is none")
-        held = HeldOutDocuments.of(study, documents=self.documents)
+        held_out = HeldOutDocuments.of(study, documents=self.documents)
         kinds = comparison_texts(
-            study, study.model, held, texts=self.texts, span=self.span, seed=derive(seed, "texts")
+            study,
+            study.model,
+            held_out,
+            texts=self.texts,
+            span=self.span,
+            seed=derive(seed, "texts"),
         )
         result = SurpriseResults(
             Detection.of(kinds, seed=derive(seed, "bootstrap")),
             Stability.of(viewed, kinds, bins=self.bins, seed=derive(seed, "stability")),
-            PathSurprise.of(study, study.model, held, self.tokens),
+            PathSurprise.of(study, study.model, held_out, self.tokens),
         )
         return Finding(
             view=str(view),

@@ -53,16 +53,16 @@ class ComparisonTexts:
 def comparison_texts(
     study: Study,
     model: LanguageModel,
-    held: HeldOutDocuments,
+    held_out: HeldOutDocuments,
     *,
     texts: str | None,
     span: int,
     seed: int,
 ) -> Mapping[str, ComparisonTexts]:
     """Test documents first, then validation documents, then texts unlike them."""
-    if held.documents is None:
+    if held_out.documents is None:
         raise ValueError("the tokens of the held-out documents are needed")
-    documents, first = held.documents, held.first.long()
+    documents, first = held_out.documents, held_out.first.long()
     begins = torch.tensor([b for d in documents for b in begins_word(model.decode(d.tokens))])
     special = [token for token in (model.card.bos, model.card.eos) if token is not None]
     # tokens before the first recorded state stay unchanged
@@ -74,9 +74,9 @@ def comparison_texts(
         ),
         "loops": loops(documents, keep, seed, span=span),
     }
-    unit = held.unit[held.numbers]
-    test = _scored(study, model, documents, _renumbered(held.paths, held), unit, paired=True)
-    kinds = {TEST: test, **_validation(study, model, held)}
+    unit = held_out.unit[held_out.numbers]
+    test = _scored(study, model, documents, _renumbered(held_out), unit, paired=True)
+    kinds = {TEST: test, **_validation(study, model, held_out)}
     for name, corrupted in corruptions.items():
         paths = _captured(study, model, corrupted, first)
         kinds[name] = _scored(study, model, corrupted, paths, unit, paired=True)
@@ -102,21 +102,21 @@ def _captured(
     return trimmed(recording.view(view), dict(enumerate(first.tolist())))
 
 
-def _renumbered(paths: Paths, held: HeldOutDocuments) -> list[Trajectories]:
-    """Blocks with the document numbers of `held`."""
-    return [replace(block, document=held.row(block.document)) for block in paths]
+def _renumbered(held_out: HeldOutDocuments) -> list[Trajectories]:
+    """Blocks with the document numbers of `held_out`."""
+    return [replace(block, document=held_out.row(block.document)) for block in held_out.paths]
 
 
 def _validation(
-    study: Study, model: LanguageModel, held: HeldOutDocuments
+    study: Study, model: LanguageModel, held_out: HeldOutDocuments
 ) -> dict[str, ComparisonTexts]:
     """Validation documents, which are of the same kind as test documents; none if too short."""
     _, viewed = study.single
     numbers = sorted({int(d) for block in viewed.validation for d in block.document})
-    numbers = numbers[: len(held.numbers)]
+    numbers = numbers[: len(held_out.numbers)]
     all_documents = list(study.documents)
     documents = Documents.of(all_documents[number] for number in numbers)
-    start = int(held.first.median())
+    start = int(held_out.first.median())
     paths = trimmed(viewed.validation.select(numbers), dict.fromkeys(numbers, start))
     index = torch.tensor(numbers)
     blocks = [
@@ -124,7 +124,7 @@ def _validation(
     ]
     if not any(bool(block.steps.any()) for block in blocks):
         return {}
-    unit = torch.unique(held.unit[index], return_inverse=True)[1]
+    unit = torch.unique(held_out.unit[index], return_inverse=True)[1]
     return {VALIDATION: _scored(study, model, documents, blocks, unit, paired=False)}
 
 

@@ -36,11 +36,11 @@ class PathSurprise:
 
     @classmethod
     def of(
-        cls, study: Study, model: LanguageModel, held: HeldOutDocuments, tokens: int
+        cls, study: Study, model: LanguageModel, held_out: HeldOutDocuments, tokens: int
     ) -> "PathSurprise":
         """Of the prompt if there is one, otherwise of a test document."""
         _, viewed = study.single
-        path, document = _path(study, model, held, tokens)
+        path, document = _path(study, model, held_out, tokens)
         block = Trajectories(
             rearrange(path.states, "time dim -> 1 time dim"),
             torch.ones(1, len(path.times), dtype=torch.bool),
@@ -57,15 +57,15 @@ class PathSurprise:
 
 
 def _path(
-    study: Study, model: LanguageModel, held: HeldOutDocuments, tokens: int
+    study: Study, model: LanguageModel, held_out: HeldOutDocuments, tokens: int
 ) -> tuple[ObservedPath, Document]:
     """The prompt, or else the first test document that is long enough, or the longest."""
     if study.prompt:
         document = Document(tuple(encode_document(model, study.prompt)))
         return observed_path(study, tokens=tokens), document
-    if held.documents is None:
+    if held_out.documents is None:
         raise ValueError("the tokens of the held-out documents are needed")
-    row = int(held.documents.lengths.clamp(max=tokens).argmax())
-    paths = held.paths.select([int(held.numbers[row])])
+    row = int(held_out.documents.lengths.clamp(max=tokens).argmax())
+    paths = held_out.paths.select([int(held_out.numbers[row])])
     (path,) = first_paths(paths, documents=1, states=tokens)
-    return path, list(held.documents)[row]
+    return path, list(held_out.documents)[row]

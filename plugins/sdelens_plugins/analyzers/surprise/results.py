@@ -1,6 +1,5 @@
 """Sentences, estimates and arrays of out-of-distribution detection by surprise."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -8,6 +7,7 @@ from torch import Tensor
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate
 from sdelens_plugins.analyzers.common.intervals import estimate
+from sdelens_plugins.analyzers.common.word_list import word_list
 from sdelens_plugins.analyzers.surprise.comparison_texts import TEST, VALIDATION
 from sdelens_plugins.analyzers.surprise.detection import SCORES, Detection
 from sdelens_plugins.analyzers.surprise.path_surprise import PathSurprise
@@ -46,8 +46,8 @@ class SurpriseResults:
         areas = [float(detection.fit[name].value) for name in kinds]
         better = [name for name in kinds if float(detection.lead[name].low) > 0]
         return (
-            f"The fit separates {listed(kinds)} from test documents with AUROC {min(areas):.2f} "
-            f"to {max(areas):.2f}, and {listed(better) if better else 'none of them'} better than "
+            f"The fit separates {word_list(kinds)} from test documents with AUROC {min(areas):.2f} "
+            f"to {max(areas):.2f}, and {word_list(better) if better else 'none of them'} better than "
             "the perplexity of the language model."
         )
 
@@ -121,12 +121,3 @@ class SurpriseResults:
 
 def _key(name: str) -> str:
     return name.replace(" ", "_")
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Parts separated by commas, with "and" before the last.
-
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

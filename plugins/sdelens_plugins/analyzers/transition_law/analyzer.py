@@ -31,20 +31,20 @@ class TransitionLawAnalyzer(NextTokenAnalyzer):
             raise UsageError(f"kept must be at least 0, got {self.kept}")
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
-        held = HeldOutPrefixes.of(study, documents=self.documents)
+        held_out = HeldOutPrefixes.of(study, documents=self.documents)
         views = views_by_depth(study)
         baselines = {view.site: RefittedBaselines.of(study.views[view]) for view in views}
         laws = next_state_laws(
-            held.model,
+            held_out.model,
             {view.site: study.views[view].fitted for view in views},
             self.branch_sampler(study.sampler),
-            held.prefixes,
-            held.cell,
+            held_out.prefixes,
+            held_out.cell,
             kept=self.kept,
             rivals={site: {**b.laws, CONSTANT: b.mean} for site, b in baselines.items()},
             seed=seed,
         )
-        averages = LawAverages(tuple(views), held, laws, seed)
+        averages = LawAverages(tuple(views), held_out, laws, seed)
         return Finding(
             view=view_range(views),
             headline=headline(averages),

@@ -19,8 +19,8 @@ def figures(averages: LawAverages) -> tuple[Figure, ...]:
 
 def _branches(averages: LawAverages) -> Figure:
     titles = ("By the last token", "By position")
-    groups = averages.held.common_groups(averages.count.sum(1))
-    names = [name.removeprefix("positions ") for name in averages.held.names]
+    groups = averages.held_out.common_groups(averages.count.sum(1))
+    names = [name.removeprefix("positions ") for name in averages.held_out.names]
     panels = tuple(
         Panel(
             "",

@@ -24,7 +24,7 @@ class LawAverages:
     """Averages of the next-state laws over groups of prefixes, with intervals over documents."""
 
     views: tuple[View, ...]
-    held: HeldOutPrefixes
+    held_out: HeldOutPrefixes
     laws: NextStateLaws
     seed: int
 
@@ -50,8 +50,8 @@ class LawAverages:
         return self.bootstrap.ratio(self._grouped(traces), self.count)
 
     def _grouped(self, values: Float[Tensor, "series prefix"]) -> Tensor:
-        sums = self.laws.by(values, self.held.cells, self.held.prefixes.units)
-        return torch.einsum("gc,scu->sgu", self.held.groups, sums)
+        sums = self.laws.by(values, self.held_out.cells, self.held_out.prefixes.units)
+        return torch.einsum("gc,scu->sgu", self.held_out.groups, sums)
 
     @cached_property
     def comparisons(self) -> dict[View, LawComparison]:

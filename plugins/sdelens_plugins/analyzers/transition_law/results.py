@@ -72,11 +72,11 @@ def estimates(averages: LawAverages) -> tuple[Estimate, ...]:
             "nats per token (0 if the model wrote them with these settings)",
         ),
     ]
-    classes, bins = averages.held.common_groups(averages.count.sum(1))
+    classes, bins = averages.held_out.common_groups(averages.count.sum(1))
     for group in (0, *classes, *bins):
         for k, name in enumerate(WORDS if group == 0 else WORDS[:2]):
             label, unit = LABELS[name]
-            label = f"{label}, {averages.held.names[group]}"
+            label = f"{label}, {averages.held_out.names[group]}"
             rows.append(estimate(label, averages.words[k, group], unit))
     for k, view in enumerate(averages.views):
         rows += _noise(averages, k, view)

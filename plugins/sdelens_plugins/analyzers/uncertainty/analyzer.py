@@ -44,8 +44,8 @@ class UncertaintyAnalyzer:
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
         path = observed_path(study, tokens=self.tokens)
-        held = HeldOutDocuments.of(study, documents=self.documents)
-        association = Association.of(study, held, permutations=self.permutations, seed=seed)
+        held_out = HeldOutDocuments.of(study, documents=self.documents)
+        association = Association.of(study, held_out, permutations=self.permutations, seed=seed)
         constant = association.noise_magnitudes.constant
         noise = PathNoise.of(viewed.fitted, path, words_of(study, path.tokens), constant=constant)
         components = None

@@ -39,14 +39,15 @@ class Association:
 
     @classmethod
     def of(
-        cls, study: Study, held: HeldOutDocuments, *, permutations: int, seed: int
+        cls, study: Study, held_out: HeldOutDocuments, *, permutations: int, seed: int
     ) -> "Association":
         """Over all transitions of held-out documents."""
         _, viewed = study.single
         fitted = viewed.fitted
-        sizes = NoiseMagnitudes.of(fitted, fitted.encoded(held.paths))
-        targets = {"error": sizes.error} if study.model is None else _targets(study, held, sizes)
-        unit = held.unit[sizes.document]
+        sizes = NoiseMagnitudes.of(fitted, fitted.encoded(held_out.paths))
+        targets = {} if study.model is None else _next_token(study, held_out, sizes)
+        targets["error"] = sizes.error
+        unit = held_out.unit[sizes.document]
         parts = {} if sizes.constant else {"aleatoric": sizes.aleatoric}
         if sizes.epistemic.isfinite().all():
             parts["epistemic"] = sizes.epistemic
@@ -67,7 +68,8 @@ class Association:
                 )
                 for name, target in targets.items()
             }
-            permuted = (permuted_states(held.paths, derive(seed, k)) for k in range(permutations))
+            seeds = (derive(seed, k) for k in range(permutations))
+            permuted = (permuted_states(held_out.paths, each) for each in seeds)
             null_sizes = [noise_magnitudes(fitted, fitted.encoded(paths)) for paths in permuted]
             null = {name: _spearman(null_sizes, target) for name, target in targets.items()}
         return cls(sizes, unit, targets, correlations, partial, null)
@@ -110,13 +112,15 @@ class Association:
         return sums(size).sum(1) / count.sum(1), means
 
 
-def _targets(study: Study, held: HeldOutDocuments, sizes: NoiseMagnitudes) -> dict[str, Tensor]:
-    """The model's uncertainty at the state that each step starts from, and the fit's error."""
-    if study.model is None or held.documents is None:
+def _next_token(
+    study: Study, held_out: HeldOutDocuments, sizes: NoiseMagnitudes
+) -> dict[str, Tensor]:
+    """Entropy and surprisal of the next token at the state that each step starts from."""
+    if study.model is None or held_out.documents is None:
         raise ValueError("a model is needed")
-    next_token = predict_next_tokens(study.model, held.documents)
-    entropy, surprisal = next_token.at(held.row(sizes.document), sizes.position.long())
-    return {"entropy": entropy, "surprisal": surprisal, "error": sizes.error}
+    next_token = predict_next_tokens(study.model, held_out.documents)
+    entropy, surprisal = next_token.at(held_out.row(sizes.document), sizes.position.long())
+    return {"entropy": entropy, "surprisal": surprisal}
 
 
 def _spearman(sizes: list[Tensor], target: Tensor) -> Float[Tensor, " permutation"]:

@@ -1,0 +1,12 @@
+"""Words in one sentence."""
+
+from collections.abc import Sequence
+
+
+def word_list(words: Sequence[str]) -> str:
+    """Words separated by commas, with "and" before the last.
+
+    >>> word_list(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
