@@ -7,8 +7,8 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
-from sdelens.fitting.study import Analyzer
 from sdelens.language.token_class import classify
+from sdelens.protocols import Analyzer
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.drift_share import DriftShareAnalyzer
 from tests.asked import value

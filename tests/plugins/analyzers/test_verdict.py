@@ -20,11 +20,11 @@ from sdelens.evidence.process_class import (
 from sdelens.fitting.fit import fit_view
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.options import FitOptions
-from sdelens.fitting.study import Analyzer, Study, Viewed
+from sdelens.fitting.study import Study, Viewed
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.report import Report
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator

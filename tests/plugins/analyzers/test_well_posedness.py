@@ -8,14 +8,14 @@ import torch
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.fitting.fitted import Fitted, Record
-from sdelens.fitting.study import Analyzer, Study, Viewed
+from sdelens.fitting.study import Study, Viewed
 from sdelens.laws.law import Mean
 from sdelens.laws.sde import KernelSDE, LinearSDE
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.recording import View

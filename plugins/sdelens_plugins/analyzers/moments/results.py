@@ -4,6 +4,7 @@ from torch import Tensor
 
 from sdelens.dynamics.moments import ORDERS
 from sdelens.report import Estimate, counted
+from sdelens_plugins.analyzers.common.word_list import word_list
 from sdelens_plugins.analyzers.moments.comparison import MomentComparison
 
 READING = (
@@ -24,11 +25,9 @@ def headline(result: MomentComparison) -> str:
     """Which moments of the data the fit does not reproduce."""
     scores, _ = result.scores
     failed = [ORDERS[k] for k in range(result.orders) if scores[k] > result.limits[k]]
-    verb, which = (
-        ("does not reproduce", ", ".join(failed)) if failed else ("reproduces", "moments")
-    )
+    verb = "does not reproduce" if failed else "reproduces"
     return (
-        f"The fit {verb} the {which} of the first "
+        f"The fit {verb} the {word_list(failed) if failed else 'moments'} of the first "
         f"{counted(len(result.axes.components), 'component')} of "
         f"{counted(result.documents, 'test document')}."
     )

@@ -46,9 +46,10 @@ class SurpriseResults:
         areas = [float(detection.fit[name].value) for name in kinds]
         better = [name for name in kinds if float(detection.lead[name].low) > 0]
         return (
-            f"The fit separates {word_list(kinds)} from test documents with AUROC {min(areas):.2f} "
-            f"to {max(areas):.2f}, and {word_list(better) if better else 'none of them'} better than "
-            "the perplexity of the language model."
+            f"The fit separates {word_list(kinds)} from test documents with AUROC "
+            f"{min(areas):.2f} to {max(areas):.2f}, and "
+            f"{word_list(better) if better else 'none of them'} better than the perplexity of the "
+            "language model."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:

@@ -7,11 +7,10 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.estimation.additive import AdditiveMean
-from sdelens.fitting.study import Analyzer
 from sdelens.language.patching import next_token_log_probabilities
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.sde import KernelSDE, LinearSDE
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.readout.analyzer import ReadoutAnalyzer
 from tests.asked import value
@@ -157,7 +156,7 @@ def test_invalid_settings_are_refused(study):
         ReadoutAnalyzer(random=0)
     with pytest.raises(UsageError, match="logit or probability"):
         ReadoutAnalyzer(by="rank")
-    with pytest.raises(UsageError, match="need the language model"):
+    with pytest.raises(UsageError, match="needs the language model"):
         QUICK.analyze(replace(study, model=None), seed=0)
     with pytest.raises(UsageError, match="longer prompt"):
         QUICK.analyze(replace(study, prompt=""), seed=0)

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.fitting.study import Analyzer
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.states.recording import DEPTH
 from sdelens.steering.doses import Steering
 from sdelens_plugins.analyzers.steering.analyzer import SteeringAnalyzer
@@ -172,7 +171,7 @@ def test_invalid_settings_are_refused(study):
         replace(QUICK, prefix=30).analyze(study, seed=0)
     with pytest.raises(UsageError, match="room for 0 tokens"):
         replace(QUICK, prefix=47).analyze(study, seed=0)
-    with pytest.raises(UsageError, match="the language model that the run was made with"):
+    with pytest.raises(UsageError, match="needs the language model"):
         QUICK.analyze(replace(study, model=None), seed=0)
     deep = replace(study, views={DEPTH: study.single[1]})
     with pytest.raises(UsageError, match="along the depth"):

@@ -7,7 +7,7 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.fitting.fitted import log_density
-from sdelens.fitting.study import Analyzer
+from sdelens.protocols import Analyzer
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.states.capturing import documents_of, record
 from sdelens_plugins.analyzers.surprise.analyzer import SurpriseAnalyzer

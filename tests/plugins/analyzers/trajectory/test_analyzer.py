@@ -10,7 +10,7 @@ from sdelens.estimation.additive import Terms, second_moment
 from sdelens.estimation.noise import ConstantNoise, NoiseSpec
 from sdelens.estimation.selection import selected
 from sdelens.fitting.fitted import Fitted, Record
-from sdelens.fitting.study import Analyzer, Study, Viewed
+from sdelens.fitting.study import Study, Viewed
 from sdelens.laws.law import Mean
 from sdelens.laws.scale import FullScale
 from sdelens.laws.sde import KernelSDE
@@ -19,7 +19,7 @@ from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import Site
+from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.capturing import record, sites_of

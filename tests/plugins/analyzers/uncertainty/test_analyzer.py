@@ -7,8 +7,8 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
-from sdelens.fitting.study import Analyzer
 from sdelens.paths.trajectories import Trajectories
+from sdelens.protocols import Analyzer
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
