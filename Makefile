@@ -18,7 +18,7 @@ demo: .venv/installed
 	$(BIN)/sdelens report runs/demo
 
 test: .venv/installed-dev lint docs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope --durations=25
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations=25
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

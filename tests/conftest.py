@@ -15,6 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 SHARED_MODELS = ("TinyStories-656K", "char-gpt2-shakespeare", "stories260K")
 
+LONG = ("tests/cli", "docs", "tests/plugins/test_third_party.py", "tests/plugins/analyzers")
+
+
+def pytest_collection_modifyitems(items):
+    """Long modules come first, so that no worker has them left when the others are done."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
 
 @pytest.fixture(scope="session")
 def root():
