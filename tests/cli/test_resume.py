@@ -33,7 +33,7 @@ def stopped(arguments, environment, ready, how):
 
 
 def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one(
-    process, model, environment, tmp_path
+    process, sdelens, model, environment, tmp_path
 ):
     # thousands of tiny steps: a fit takes seconds, so that there is time to stop it
     small = ("--set", "probe.width=32", "--set", "probe.noise_width=32")
@@ -56,7 +56,7 @@ def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_o
     assert code == 130
     assert not any(broken.glob("fits/*/DONE"))
 
-    refused = process(*fit, "--out", broken)
+    refused = sdelens(*fit, "--out", broken)
     assert refused.returncode == 2
     assert "--resume" in refused.stderr
     assert "--overwrite" in refused.stderr
@@ -83,7 +83,7 @@ def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_o
     assert (done.returncode, done.stdout) == (0, f"{broken}\n"), done.stderr
     assert (broken / "fits/L00/sde.safetensors").stat().st_mtime_ns == kept
     # another cache: its states are captured in one go
-    done = process(*fit, "--out", straight, "-q", SDELENS_CACHE=str(tmp_path / "fresh"))
+    done = sdelens(*fit, "--out", straight, "-q", SDELENS_CACHE=str(tmp_path / "fresh"))
     assert done.returncode == 0, done.stderr
     differing = [n for n in FILES if (straight / n).read_bytes() != (broken / n).read_bytes()]
     assert differing == []

@@ -22,9 +22,15 @@ def test_a_prompt_is_continued_in_every_view(sdelens, run):
         assert {"the fit, network", "the model, likeliest"} <= set(finding["texts"])
         assert finding["prompt"] == "the cat sat"
         assert finding["headline"].startswith("After “the cat sat” the fit goes on")
-    shown = sdelens("simulate", run, "--prompt", "the cat sat", "--tokens", 4)
-    assert "random walk, nearest" in shown.stdout
     assert len(list(run.glob("analysis/generate/*/finding.json"))) == 2
+
+
+def test_without_json_the_texts_stand_in_a_table(sdelens, run):
+    (run / "fits" / "L00" / "DONE").unlink()  # one layer is enough
+    shown = sdelens("simulate", run, "--prompt", "the cat sat", "--tokens", 4)
+    assert shown.returncode == 0, shown.stderr
+    assert "random walk, nearest" in shown.stdout
+    assert "L00" not in shown.stdout
 
 
 def test_what_cannot_be_simulated_is_a_usage_error(sdelens, run):
