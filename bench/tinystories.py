@@ -6,7 +6,7 @@
 import json
 from pathlib import Path
 
-from sdelens.fitting.comparison import Progress, comparisons
+from sdelens.fitting.comparison import FitProgress, comparisons
 from sdelens.fitting.options import FitOptions
 from sdelens.interfaces import load
 from sdelens.models import language_model
@@ -38,7 +38,7 @@ def scored(documents: Documents, recording, noise: str, *, tables: bool):
         load("probe", "neural")(noise=noise),
         FitOptions(),
         state_dependent=tables,
-        progress=Progress(
+        progress=FitProgress(
             lambda epoch: print(
                 f"  epoch {epoch.number}: {epoch.validation['diffusion']:.4f}", flush=True
             )

@@ -40,7 +40,7 @@ class RunOptions:
 def fit(
     job: Annotated[dict[str, Any], Job],
     texts: TextOptions,
-    run: RunOptions,
+    *,
     density: Annotated[
         str | None, typer.Option(help="How a step is scored. [discrete: tokens have dt = 1]")
     ] = None,
@@ -55,6 +55,7 @@ def fit(
     config: Annotated[
         Path | None, typer.Option(help="A run's config.json: the same job again.")
     ] = None,
+    run: RunOptions,
 ) -> None:
     """Capture a model's states along texts, fit a law to them, score it on held-out documents."""
     if run.resume and run.overwrite:

@@ -69,7 +69,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Progress:
+class FitProgress:
     """Who receives the epochs of fits, those of baselines, and messages."""
 
     epoch: Watch = ignore_epoch
@@ -77,7 +77,7 @@ class Progress:
     message: Tell = ignore_message
 
 
-UNOBSERVED = Progress()
+UNOBSERVED = FitProgress()
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ def comparisons(
     steps: Sequence[Paths | None] | None = None,
     state_dependent: bool = False,
     groups: Mapping[int, int] | None = None,
-    progress: Progress = UNOBSERVED,
+    progress: FitProgress = UNOBSERVED,
 ) -> list[Comparison]:
     """Fit a probe and its baselines to each task, the probe to all of them together if it can.
 

@@ -10,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.fitting.comparison import UNOBSERVED, Progress, comparisons, density_of
+from sdelens.fitting.comparison import UNOBSERVED, FitProgress, comparisons, density_of
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.metrics import CONSTANT as CONSTANT
 from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
@@ -132,7 +132,7 @@ def fit_views(
     *,
     kind: str,
     state_dependent: bool = False,
-    progress: Progress = UNOBSERVED,
+    progress: FitProgress = UNOBSERVED,
 ) -> list[Fitted]:
     """Fit each view on its training documents and score it on its test documents.
 

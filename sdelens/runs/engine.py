@@ -12,7 +12,7 @@ from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.branched_transitions import BranchedTransitions, branched_transitions
 from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
-from sdelens.fitting.comparison import Progress
+from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
@@ -245,7 +245,7 @@ def _fit(
                 task.job,
                 kind=task.job.probe,
                 state_dependent=True,
-                progress=Progress(watch, watch_baselines, watcher.told),
+                progress=FitProgress(watch, watch_baselines, watcher.told),
             )
     share = (time.perf_counter() - clock) / len(views)
     for view, fitted in zip(views, found, strict=True):
