@@ -19,7 +19,7 @@ REQUIRED: Mapping[str, Any] = {
 """The protocol of each kind."""
 OPTIONAL: Mapping[str, tuple[Any, ...]] = {
     "model": (protocols.ModelLoader,),
-    "source": (protocols.SizedSource, protocols.TruncatedSource),
+    "source": (protocols.SizedSource, protocols.TruncatedSource, protocols.SamplingSource),
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),
     "reporter": (protocols.FigureReporter, protocols.PageReporter),
 }

@@ -1,18 +1,17 @@
 """Everything that sdelens reads of a plugin or of a model. No plugin needs a base class.
 
-| group               | required         | optional                             |
-|---------------------|------------------|--------------------------------------|
-| `sdelens.models`    | `ModelAdapter`   | `ModelLoader`                        |
-| what adapters give  | `LanguageModel`  | see `sdelens.model_protocols`        |
-| `sdelens.sources`   | `Source`         | `SizedSource`, `TruncatedSource`     |
-| `sdelens.probes`    | `Probe`          | `MatchedProbe`, `StackedProbe`       |
-| `sdelens.analyzers` | `Analyzer`       |                                      |
-| `sdelens.reporters` | `Reporter`       |                                      |
+| group               | required        | optional                                           |
+|---------------------|-----------------|----------------------------------------------------|
+| `sdelens.models`    | `ModelAdapter`  | `ModelLoader`                                      |
+| what adapters give  | `LanguageModel` | see `sdelens.model_protocols`                      |
+| `sdelens.sources`   | `Source`        | `SizedSource`, `TruncatedSource`, `SamplingSource` |
+| `sdelens.probes`    | `Probe`         | `MatchedProbe`, `StackedProbe`                     |
+| `sdelens.analyzers` | `Analyzer`      |                                                    |
+| `sdelens.reporters` | `Reporter`      | `FigureReporter`, `PageReporter`                   |
 
-All members of a required protocol must be there; the values that class attributes have here are
-examples, not defaults. A plugin implements an optional protocol by having its members. Any plugin
-may be `Versioned`. `sdelens.interfaces` checks all of it when a plugin is loaded, and
-`sdelens.testing` what each kind promises beyond.
+All members of a required protocol must exist; the values of class attributes are examples, not
+defaults. A plugin implements an optional protocol by having its members, and may be `Versioned`.
+`sdelens.interfaces` checks this on loading, and `sdelens.testing` what else each kind promises.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -158,6 +157,15 @@ class TruncatedSource(Source, Protocol):
         """The most tokens after BOS. A setting, as a rule: ``--length``."""
 
 
+@runtime_checkable
+class SamplingSource(Source, Protocol):
+    """A source that samples its documents from the model of the run."""
+
+    @property
+    def sampler(self) -> Any:
+        """The `sdelens.states.sampling.Sampler` that draws the tokens."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """What one pass over the training transitions left behind.
@@ -278,11 +286,7 @@ class Reporter(Protocol):
 
 @runtime_checkable
 class FigureReporter(Reporter, Protocol):
-    """A reporter that writes the figures of a report as files, and can return one as SVG.
-
-    A run saves the figures of its findings with the first reporter that has `svg`; notebooks
-    display figures with it.
-    """
+    """Saves the figures of a run's findings, and returns one as SVG for a notebook."""
 
     def svg(self, figure: Figure) -> str:
         """The figure as an SVG document."""
@@ -290,11 +294,7 @@ class FigureReporter(Reporter, Protocol):
 
 @runtime_checkable
 class PageReporter(Reporter, Protocol):
-    """A reporter that writes an HTML page, and can return it without writing.
-
-    The first reporter that has `page` writes a report where none is named; notebooks display
-    reports and findings with it.
-    """
+    """Writes a report unless another reporter is named, and returns it for a notebook."""
 
     def page(self, report: Report) -> str:
         """The page as an HTML document."""

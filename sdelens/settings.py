@@ -82,7 +82,8 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint if isinstance(hint, type) else object)
+    named_class = isinstance(hint, type) and hint is not Any  # a class since Python 3.11
+    return isinstance(value, hint) if named_class else True
 
 
 def described(plugin: Any) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import typer
 
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
-from sdelens_cli.plugin_files import PluginFiles, use
+from sdelens_cli.plugin_files import PAGE, PluginFiles, ReporterName, use
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders that sdelens fit wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("comparison"),
-    reporter: Annotated[str, typer.Option(help="How it is written.")] = "html",
+    reporter: ReporterName = PAGE,
     files: PluginFiles = None,
 ) -> None:
     """Write one report on several runs: scores, paired gains over the first, findings."""

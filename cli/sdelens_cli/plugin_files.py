@@ -11,6 +11,9 @@ PluginFiles = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="A Python file that registers plugins. Repeatable."),
 ]
+ReporterName = Annotated[str, typer.Option(help="How it is written.")]
+PAGE = "html"
+"""The reporter of commands that write a page."""
 
 
 def use(files: list[Path] | None) -> None:

@@ -7,12 +7,12 @@ import typer
 
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
-from sdelens_cli.plugin_files import PluginFiles, use
+from sdelens_cli.plugin_files import PAGE, PluginFiles, ReporterName, use
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
-    reporter: Annotated[str, typer.Option(help="How it is written.")] = "html",
+    reporter: ReporterName = PAGE,
     files: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path only.")] = False,
 ) -> None:

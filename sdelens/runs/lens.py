@@ -23,9 +23,6 @@ from sdelens.states.live_capture import LiveCapture, live_capture
 from sdelens.states.recording import Recording, Temporary
 from sdelens.states.sites import Layers
 
-SAMPLED = "sampled"
-"""The source of texts that the model writes itself."""
-
 
 class LensKeywords(FitKeywords, total=False):
     """The options of `Job` that a model in memory leaves open, as keywords."""
@@ -117,7 +114,7 @@ class Lens:
         settings = options | {
             "model": model.card.name,
             "dtype": model.card.dtype if model.card.dtype in CHOICES["dtype"] else "float32",
-            "source": SAMPLED if texts is None else GIVEN,
+            "source": Job.source if texts is None else GIVEN,
             "source_settings": described(given.documents) or _given(sampled),
             "cache": False,
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sdelens.origin import ModelCard
-from sdelens.protocols import LanguageModel, SizedSource, Source, TruncatedSource
+from sdelens.protocols import LanguageModel, SamplingSource, SizedSource, Source, TruncatedSource
 from sdelens.runs.in_memory import GIVEN
 from sdelens.runs.job import Job
 from sdelens.states.sites import resolve_layers
@@ -47,7 +47,7 @@ def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache:
         model=card,
         device=str(model.device),
         layers=tuple(map(str, layers)),
-        texts=described_texts(job, documents),
+        texts=described_texts(job, source, documents),
         tokens=tokens,
         memory_bytes=600 * 2**20 + 4 * (weights + (3 + len(layers)) * pool),
         disk_bytes=None if tokens is None else tokens * each,
@@ -66,12 +66,11 @@ def described_probe(job: Job) -> str:
     return f"{job.probe}{ensemble}{branches}"
 
 
-def described_texts(job: Job, documents: int | None) -> str:
+def described_texts(job: Job, source: Source, documents: int | None) -> str:
     """Where the texts come from, in words."""
     settings: dict[str, Any] = dict(job.source_settings)
-    if job.source == "sampled":
-        heat = settings.get("temperature", 1.0)
-        return f"{documents} sampled from the model at temperature {heat}"
+    if isinstance(source, SamplingSource):
+        return f"{documents} sampled from the model at temperature {source.sampler.temperature}"
     if job.source == GIVEN:
         return f"{documents} given in Python"
     whence = settings.get("path") or settings.get("name") or job.source

@@ -10,13 +10,14 @@ import torch
 from sdelens.errors import UnknownName, UsageError
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study, Viewed
+from sdelens.interfaces import build_plugin
 from sdelens.interfaces import load as load_plugin
 from sdelens.models import language_model
 from sdelens.origin import ModelCard
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import Split, first_new
 from sdelens.paths.trajectories import Paths
-from sdelens.protocols import LanguageModel, Site
+from sdelens.protocols import LanguageModel, SamplingSource, Site
 from sdelens.registry import plugins as known_plugins
 from sdelens.runs.folder import MANIFEST, holds_run
 from sdelens.runs.job import Job
@@ -269,11 +270,12 @@ class Run:
 
     @property
     def sampler(self) -> Sampler | None:
-        """How the texts were drawn from the model, if they were."""
-        settings = self.job.source_settings
-        names = {"temperature", "top_p", "ignore_eos"}
-        own = self.job.source == "sampled"
-        return Sampler(**{k: v for k, v in settings.items() if k in names}) if own else None
+        """How the texts were sampled from the model; None for texts of any other source."""
+        job = self.job
+        if job.source not in known_plugins("source"):
+            return None
+        source = build_plugin("source", job.source, job.source_settings)
+        return source.sampler if isinstance(source, SamplingSource) else None
 
     def _viewed(self, view: View) -> Viewed:
         paths = DeferredPaths(lambda: self.recording.view(view))

@@ -9,7 +9,17 @@ import pytest
 
 from sdelens.errors import BrokenPlugin, UnknownName, UsageError
 from sdelens.interfaces import load
-from sdelens.registry import API, KINDS, forget, installed, plugin, plugins, registered
+from sdelens.registry import (
+    API,
+    KINDS,
+    OURS,
+    forget,
+    installed,
+    plugin,
+    plugin_with,
+    plugins,
+    registered,
+)
 
 
 def install(folder, distribution, entries):
@@ -108,6 +118,19 @@ def test_a_plugin_whose_class_is_missing_is_broken(site):
     install(site, "tea-probes", "[sdelens.probes]\nbrew = json:NoSuchClass\n")
     with pytest.raises(BrokenPlugin, match="NoSuchClass"):
         load("probe", "brew")
+
+
+def test_a_plugin_is_found_by_a_method_built_in_ones_first_and_broken_ones_skipped(site):
+    install(
+        site, "tea-models", "[sdelens.models]\na_broken = no_such_module:M\nb = json:decoder\n"
+    )
+    install(site, "tea-reporters", "[sdelens.reporters]\na = html:parser\n")
+    assert plugin_with("reporter", "svg").load()().svg
+    assert plugin_with("reporter", "page").distribution == OURS
+    assert plugin_with("model", "load").distribution == OURS
+    assert plugin_with("model", "JSONDecoder").name == "b", "another distribution's"
+    with pytest.raises(UnknownName, match="no reporter has the method paint: install"):
+        plugin_with("reporter", "paint")
 
 
 def test_an_unknown_name_offers_the_nearest():

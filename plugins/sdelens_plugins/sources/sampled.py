@@ -19,10 +19,13 @@ class SampledSource:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        Sampler(self.temperature, self.top_p, self.ignore_eos)  # errors before any work
+        _ = self.sampler  # validates the settings before any work
+
+    @property
+    def sampler(self) -> Sampler:
+        """How the next token is drawn."""
+        return Sampler(self.temperature, self.top_p, self.ignore_eos)
 
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
-        sampler = Sampler(self.temperature, self.top_p, self.ignore_eos)
-        return sample(
-            model, sampler, documents=self.documents_wanted, length=self.length, seed=seed
-        )
+        count, length = self.documents_wanted, self.length
+        return sample(model, self.sampler, documents=count, length=length, seed=seed)

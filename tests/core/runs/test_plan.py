@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
+from sdelens.interfaces import build_plugin
 from sdelens.runs.job import Job
 from sdelens.runs.plan import plan_of
 from sdelens.testing.small_model import small_model
@@ -48,6 +49,11 @@ def test_a_source_of_unknown_size_is_planned_as_unknown(planned):
     assert rows["tokens"] == "unknown"
     assert rows["disk"].startswith("unknown, ")
     assert plan.memory_bytes > 0
+
+
+def test_texts_are_planned_as_sampled_where_the_source_has_a_sampler(planned):
+    source = build_plugin("source", "sampled", {"documents_wanted": 20, "temperature": 0.5})
+    assert planned(source).texts == "20 sampled from the model at temperature 0.5"
 
 
 def test_a_source_that_knows_its_size_is_planned_by_it(planned):
