@@ -1,4 +1,4 @@
-"""How complex a text is, by plain rules on its words: made for English, approximate anywhere."""
+"""Measures of the complexity of a text by simple rules for English."""
 
 import math
 import re
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 SENTENCE = re.compile(r"[.!?]+(?=\W|$)|\n\s*\n")
 WINDOW = 25
-"""Words in a window of the type-token ratio."""
-LEAST = 5
+"""The number of words in a window of the type-token ratio."""
+MIN_WORDS = 5
 """Texts with fewer words have no measures."""
 _MARKERS = """
 because although though while whereas since unless until if when whenever where wherever
 whether that which who whom whose after before once and but or nor so yet
 """
 MARKERS = frozenset(_MARKERS.split())
-"""Words that mostly open another clause."""
+"""Words that usually begin a clause."""
 
 
 @dataclass(frozen=True)
 class TextComplexity:
-    """Measures of one text; NaN for one of fewer than `LEAST` words."""
+    """Measures of one text; NaN for texts of fewer than `MIN_WORDS` words."""
 
     sentence_length: float
     """Words per sentence."""
@@ -35,12 +35,12 @@ class TextComplexity:
     def of(cls, text: str) -> "TextComplexity":
         """The measures of a text.
 
-        >>> one = Complexity.of("The cat sat there because it was warm. It slept.")
-        >>> one.sentence_length, one.clauses
+        >>> text = TextComplexity.of("The cat sat there because it was warm. It slept.")
+        >>> text.sentence_length, text.clauses
         (5.0, 1.5)
         """
         words = [word.lower() for word in WORD.findall(text)]
-        if len(words) < LEAST:
+        if len(words) < MIN_WORDS:
             return cls(*[math.nan] * 4)
         parts = [WORD.findall(part) for part in SENTENCE.split(text)]
         sentences = max(1, sum(map(bool, parts)))
@@ -54,7 +54,7 @@ class TextComplexity:
 
 
 def type_token_ratio(words: list[str], window: int = WINDOW) -> float:
-    """The mean share of different words over all windows; over all words where they are fewer.
+    """The mean share of distinct words over all windows, or over all words if they are fewer.
 
     >>> type_token_ratio(["a", "b", "a", "b"], window=2)
     1.0
@@ -65,15 +65,10 @@ def type_token_ratio(words: list[str], window: int = WINDOW) -> float:
     for word in words[:window]:
         counts[word] = counts.get(word, 0) + 1
     total = len(counts)
-    for gone, new in _ends(words, window):
-        counts[new] = counts.get(new, 0) + 1
-        counts[gone] -= 1
-        if not counts[gone]:
-            del counts[gone]
+    for removed, added in zip(words, words[window:], strict=False):
+        counts[added] = counts.get(added, 0) + 1
+        counts[removed] -= 1
+        if not counts[removed]:
+            del counts[removed]
         total += len(counts)
     return total / ((len(words) - window + 1) * window)
-
-
-def _ends(words: list[str], window: int) -> list[tuple[str, str]]:
-    """What leaves and what enters as the window moves on."""
-    return list(zip(words, words[window:], strict=False))

@@ -12,6 +12,7 @@ from sdelens.seeds import generator
 from sdelens_plugins.analyzers.complexity.analyzer import ComplexityAnalyzer
 from sdelens_plugins.analyzers.complexity.correlations import Correlations
 from sdelens_plugins.analyzers.complexity.document_table import ERRORS, MEASURES, DocumentTable
+from sdelens_plugins.analyzers.complexity.results import headline, reading
 from tests.asked import value
 from tests.language import real_study
 
@@ -46,12 +47,14 @@ def test_it_fulfils_the_protocol():
     assert "model" in ComplexityAnalyzer.needs
 
 
-def test_an_error_that_grows_is_found_and_named():
+def test_an_error_that_grows_is_found():
     found = Correlations.of(table(80, "grows", link=2.0), seed=0)
-    assert "type-token ratio" in found.headline()
-    shown = {(each.measure, each.held) for each in found.all if each.chance <= 0.05}
+    assert "grows with the text's type-token ratio" in headline(found)
+    shown = {(each.measure, each.length_held) for each in found.all if each.p <= 0.05}
     assert shown == {("diversity", False), ("diversity", True)}
-    (held,) = [e for e in found.all if e.held and (e.outcome, e.measure) == ("nats", "diversity")]
+    (held,) = [
+        e for e in found.all if e.length_held and (e.outcome, e.measure) == ("nats", "diversity")
+    ]
     low, high = held.rho.interval(found.level)
     # with the length held, 2 of diversity against 1 of noise: 2/sqrt(5) of a normal correlation,
     # whose rank correlation is 6/pi asin(rho/2)
@@ -60,14 +63,14 @@ def test_an_error_that_grows_is_found_and_named():
 
 
 def test_an_error_that_falls_is_not_said_to_grow():
-    headline = Correlations.of(table(80, "falls", link=-2.0), seed=0).headline()
-    assert "0 of 20 rank correlations show an error that grows" in headline
-    assert "strongest that falls" in headline
+    found = Correlations.of(table(80, "falls", link=-2.0), seed=0)
+    assert "0 of 20 rank correlations show an error that grows" in reading(found)
+    assert "falls with the text's type-token ratio" in headline(found)
 
 
 def test_chance_alone_is_rarely_shown():
     shown = [
-        any(each.chance <= 0.05 for each in Correlations.of(table(12, trial), seed=trial).all)
+        any(each.p <= 0.05 for each in Correlations.of(table(12, trial), seed=trial).all)
         for trial in range(12)
     ]
     # Holm holds the chance of one or more at 5%: more than 4 of 12 has probability 2e-4
@@ -76,8 +79,8 @@ def test_chance_alone_is_rarely_shown():
 
 def test_what_is_not_shown_is_said_with_what_would_be():
     found = Correlations.of(table(30, "none"), seed=0)
-    assert "none of 20" in found.headline()
-    assert f"{found.detectable:.2f}" in found.headline()
+    assert "None of 20" in headline(found)
+    assert f"{found.detectable:.2f}" in reading(found)
     assert 0.5 < found.detectable < 0.8
 
 
@@ -99,17 +102,19 @@ def test_an_annotation_that_the_error_is_known_to_follow_is_found():
         e for e in found.all if (e.outcome, e.measure) == ("nats", "annotated complexity")
     )
     assert one.rho.value == pytest.approx(1)
-    assert held.held
-    assert one.chance == pytest.approx(len(found.all) / 10_000)
+    assert held.length_held
+    assert one.p == pytest.approx(len(found.all) / 10_000)
     (other, _) = (e for e in found.all if (e.outcome, e.measure) == ("nats", "annotated none"))
     assert other.rho.value == pytest.approx(-1)
-    assert "with annotated complexity is 1.00" in found.headline()
+    assert "with annotated complexity is 1.00" in reading(found)
 
 
 def test_an_annotation_may_have_the_name_of_a_measure():
     made = table(40, "named")
     found = Correlations.of(replace(made, annotations={"diversity": made.nats}), seed=0)
-    values = {e.measure: e.rho.value for e in found.all if e.outcome == "nats" and not e.held}
+    values = {
+        e.measure: e.rho.value for e in found.all if e.outcome == "nats" and not e.length_held
+    }
     assert values["annotated diversity"] == pytest.approx(1)
     assert abs(values["diversity"]) < 0.8
 
@@ -161,7 +166,7 @@ def test_a_real_model_is_asked_of_its_annotations_too(study):
     grown = finding.arrays["growth"]
     assert torch.allclose(grown, grown[:1], atol=1e-6)
     assert len(finding.estimates) == len(ERRORS) * (len(MEASURES) + 1) * 2 + 1
-    assert "coherence" not in finding.headline
+    assert "with annotated coherence" not in finding.reading
 
 
 def test_too_few_documents_are_refused(study):

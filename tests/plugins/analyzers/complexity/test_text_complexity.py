@@ -5,7 +5,7 @@ import math
 import pytest
 
 from sdelens_plugins.analyzers.complexity.text_complexity import (
-    LEAST,
+    MIN_WORDS,
     WINDOW,
     TextComplexity,
     type_token_ratio,
@@ -47,5 +47,5 @@ def test_the_ratio_does_not_fall_with_length_as_the_plain_one_does():
 
 def test_too_few_words_have_no_measures():
     short = TextComplexity.of("a b c d ...")
-    assert LEAST == 5
+    assert MIN_WORDS == 5
     assert all(math.isnan(value) for value in vars(short).values())
