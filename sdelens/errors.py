@@ -1,16 +1,16 @@
-"""What can go wrong, and the exit code that each kind of failure has.
+"""Errors with their exit codes.
 
 ::
 
     SdelensError
-    ├── UsageError        2  a setting that cannot be: layer out of range, contradictory options
+    ├── UsageError        2  invalid input: layer out of range, contradictory options
     ├── UnknownName       3  no such model, source, probe, analyzer or reporter
     ├── Unreachable       4  the hub cannot be reached, or the model is gated
-    ├── OutOfMemory       5  memory ran out with a batch of one, or the disk is full
-    ├── BrokenPlugin      6  a plugin that was asked for does not load, or fails
+    ├── OutOfMemory       5  not enough memory for a batch of one, or the disk is full
+    ├── BrokenPlugin      6  a requested plugin does not load, or fails
     └── BadNumbers        7  NaN, infinity or divergence
 
-Every message says what was expected, what came and what to do.
+Every message states what was expected, what was received and what to do.
 """
 
 import errno
@@ -21,25 +21,25 @@ from typing import ClassVar
 
 
 class SdelensError(Exception):
-    """The root of all errors that are meant for the user."""
+    """Base class of errors addressed to the user."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(SdelensError, ValueError):
-    """A setting that cannot be."""
+    """Invalid input or settings."""
 
     exit_code = 2
 
 
 class UnknownName(SdelensError, LookupError):
-    """Nothing goes by that name."""
+    """An unknown name."""
 
     exit_code = 3
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str], more: str = "") -> "UnknownName":
-        """An error that offers the nearest of the known names."""
+        """An error that suggests the nearest known names."""
         names = sorted(known)
         near = get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -48,19 +48,19 @@ class UnknownName(SdelensError, LookupError):
 
 
 class Unreachable(SdelensError, ConnectionError):
-    """The hub cannot be reached, or refuses."""
+    """The hub cannot be reached, or refuses access."""
 
     exit_code = 4
 
 
 class OutOfMemory(SdelensError, MemoryError):
-    """No room is left, in memory or on disk."""
+    """Not enough memory or disk space."""
 
     exit_code = 5
 
 
 class BrokenPlugin(SdelensError, ImportError):
-    """A plugin that was asked for does not load, or fails."""
+    """A requested plugin does not load, or fails."""
 
     exit_code = 6
 
@@ -72,22 +72,22 @@ class BadNumbers(SdelensError, ArithmeticError):
 
 
 def ran_out(error: Exception) -> bool:
-    """Whether an error of Python's, of torch's or of a device's says that memory ran out."""
-    # torch.OutOfMemoryError by name: this module imports no torch
+    """Whether an error of Python, torch or a device means that memory ran out."""
+    # torch.OutOfMemoryError by name, because this module does not import torch
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or "allocate memory" in str(error)
 
 
 def disk_is_full(error: Exception) -> bool:
-    """Whether the system says that no room is left on the disk."""
+    """Whether the disk is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def blamed(plugin: str) -> Iterator[None]:
-    """What a plugin raises is a `BrokenPlugin` that keeps the cause.
+    """Convert exceptions of a plugin to `BrokenPlugin`, keeping the cause.
 
-    What is meant for the user goes on as it is, and so do no memory, a full disk, an interrupt.
+    Errors addressed to the user, out of memory, a full disk and interrupts pass unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the hub answers, as errors that say what to do."""
+"""Errors of the hub, with instructions for the user."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def hub_errors(
     known: Callable[[], Sequence[str]],
     otherwise: Callable[[], str],
 ) -> Iterator[None]:
-    """The hub's own errors in our words: `known` names are offered, `otherwise` is the way on."""
+    """Convert errors of the hub; suggests `known` names and the alternative `otherwise`."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,

@@ -1,4 +1,4 @@
-"""Plugins loaded by name, and checked against the protocols of their kind."""
+"""Loads plugins by name and checks them against the protocols of their kind."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,16 +23,16 @@ OPTIONAL: Mapping[str, tuple[Any, ...]] = {
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),
     "reporter": (protocols.FigureReporter, protocols.PageReporter),
 }
-"""Those that a plugin may implement besides."""
+"""Optional protocols of each kind."""
 
 
 def load(kind: str, name: str) -> Any:
-    """The class of that name; an error that says what it lacks and what to write."""
+    """The plugin class of that name; raises an error naming what it lacks."""
     return checked(plugin(kind, name))
 
 
 def checked(found: Plugin) -> Any:
-    """The class of a plugin; `BrokenPlugin` where it is of another api, or lacks something."""
+    """The class of a plugin; raises `BrokenPlugin` for another api version or missing members."""
     loaded = found.load()
     _require_api(found, loaded)
     require_declared(loaded, found.kind, str(found))
@@ -50,13 +50,13 @@ def build_plugin(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
 
 
 def require_declared(found: Any, kind: str, label: str) -> None:
-    """An error where a class, or an instance, is not as the protocols of its kind declare."""
+    """Raise `BrokenPlugin` unless a class or an instance implements the protocols of its kind."""
     for problem in problems_of(found, kind):
         raise BrokenPlugin(f"{label} {problem}")
 
 
 def problems_of(found: Any, kind: str) -> Iterator[str]:
-    """What a class or an instance lacks, of the required protocol and those that it implements."""
+    """The first missing or invalid member of the required and implemented protocols."""
     required = REQUIRED[kind]
     yield from problems(found, required)
     for protocol in OPTIONAL.get(kind, ()):
@@ -66,7 +66,7 @@ def problems_of(found: Any, kind: str) -> Iterator[str]:
 
 
 def api_of(found: Any) -> Any:
-    """The version of the protocols that a class was written for."""
+    """The protocol version that a class was written for."""
     return found.api if isinstance(found, protocols.Versioned) else 1
 
 

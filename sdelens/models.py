@@ -1,4 +1,4 @@
-"""Any language model as a `LanguageModel`."""
+"""Adapters for language models of any supported library."""
 
 from inspect import signature
 from os import PathLike, fspath
@@ -12,11 +12,11 @@ from sdelens.registry import Plugin, plugin_with, plugins
 
 
 def language_model(model: Any, **settings: Any) -> LanguageModel:
-    """A `LanguageModel` for a name, a folder, or an object of a library that an adapter knows.
+    """A `LanguageModel` for a name, a folder, or a model object of a supported library.
 
-    The adapter is found by the root modules of the object's classes, nearest class first, so that
-    only libraries that are already imported are used. It must accept the `settings`: for an object
-    its `tokenizer`, and `hook`, the name of the submodule whose output is the one layer.
+    The adapter is found by the root modules of the object's classes, nearest class first, so only
+    libraries that are already imported are used. It must accept the `settings`: for an object its
+    `tokenizer`, and `hook`, the name of the submodule whose output is its only layer.
     """
     if isinstance(model, str | PathLike):
         loader: ModelLoader = checked(plugin_with("model", "load"))
@@ -38,7 +38,7 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
 
 
 def _complete(model: Any) -> LanguageModel:
-    """The model; an error that says what to write where it is not as `LanguageModel` declares."""
+    """The model; raises `BrokenPlugin` unless it implements `LanguageModel`."""
     for problem in problems(model, LanguageModel):
         raise BrokenPlugin(f"the language model {type(model).__name__} {problem}")
     found: LanguageModel = model
@@ -46,5 +46,5 @@ def _complete(model: Any) -> LanguageModel:
 
 
 def adapter_of(model: LanguageModel) -> Plugin | None:
-    """The plugin that a model came through; None for a model of its user's own making."""
+    """The adapter plugin of a model; None for third-party models."""
     return plugins("model").get(model.library)

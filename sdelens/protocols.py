@@ -1,4 +1,4 @@
-"""Everything that sdelens reads of a plugin or of a model. No plugin needs a base class.
+"""Everything that sdelens reads from a plugin or a model. No plugin needs a base class.
 
 | group               | required        | optional                                           |
 |---------------------|-----------------|----------------------------------------------------|
@@ -43,7 +43,7 @@ class Site:
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """What one forward pass gave: values read, logits if asked for, the cache to go on from."""
+    """Result of a forward pass: values read, logits if requested, key-value cache."""
 
     reads: Mapping[Site, Tensor]
     logits: Float[Tensor, "batch time vocabulary"] | None = None
@@ -51,47 +51,47 @@ class Pass:
 
     @property
     def required_logits(self) -> Float[Tensor, "batch time vocabulary"]:
-        """The logits, where they were asked for."""
+        """The logits; raises `TypeError` if they were not requested."""
         if self.logits is None:
             raise TypeError("run(logits=True) must give logits")
         return self.logits
 
 
 Edit = Callable[[Tensor], Tensor]
-"""A function of the value at a site, which takes its place."""
+"""A function that maps the value at a site to its replacement."""
 
 
 @runtime_checkable
 class Versioned(Protocol):
-    """A plugin that says which version of these protocols it was written for; others are for 1."""
+    """A plugin with a protocol version; the version of other plugins is 1."""
 
     api: ClassVar[int] = 1
 
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """A language model through its adapter, or any object with these members."""
+    """A language model: an adapter, or any object with these members."""
 
     @property
     def card(self) -> ModelCard:
-        """What a run must know of the model."""
+        """Name, sizes and fingerprint of the model."""
 
     @property
     def library(self) -> str:
-        """The name of the adapter's plugin, for the manifest of a run; empty without one."""
+        """Name of the adapter plugin, for the manifest; empty for other objects."""
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and where fits are computed."""
+        """Device of the weights and of the fits."""
 
     def hooked(self) -> bool:
-        """Whether hooks of its user may change what is computed: such states are not cached."""
+        """Whether hooks of the user may change the computation; such states are not cached."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""
 
     def decode(self, ids: Sequence[int]) -> list[str]:
-        """The text of each token by itself."""
+        """The text of each token."""
 
     def run(
         self,
@@ -103,23 +103,23 @@ class LanguageModel(Protocol):
         keep: bool = False,
         logits: bool = False,
     ) -> Pass:
-        """One forward pass over right-padded ids, stopped at the deepest site if no more is asked.
+        """One forward pass over right-padded ids, which may stop at the deepest site.
 
-        `past` goes on from an earlier pass with `keep`; the model's own causal mask is the only
-        one. With `keep`, logits may be those of the last position only.
+        `past` continues an earlier pass with `keep`. The model's causal mask is the only mask.
+        With `keep`, logits may be those of the last position only.
         """
 
     def untrained(self, seed: int) -> "LanguageModel":
-        """The same architecture with freshly drawn weights."""
+        """The same architecture with new random weights."""
 
 
 @runtime_checkable
 class ModelAdapter(Protocol):
-    """Group ``sdelens.models``, one class for each library: named as the library's root module."""
+    """Group ``sdelens.models``: one adapter per library, named after the library's root module."""
 
     @classmethod
     def adapt(cls, model: Any, **settings: Any) -> LanguageModel:
-        """A model that its user holds, as it stands."""
+        """Adapt a model object without changing it."""
 
 
 @runtime_checkable
@@ -128,33 +128,33 @@ class ModelLoader(ModelAdapter, Protocol):
 
     @classmethod
     def load(cls, name: str, **settings: Any) -> LanguageModel:
-        """The model in a folder, or of that name on the hub."""
+        """Load a model from a folder or from the hub."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Group ``sdelens.sources``: where documents come from."""
+    """Group ``sdelens.sources``: provides documents."""
 
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
-        """Documents as the model reads them, BOS included where it has one."""
+        """Documents as the model reads them, including BOS if it has one."""
 
 
 @runtime_checkable
 class SizedSource(Source, Protocol):
-    """A source that knows how many documents it gives at most; the plan of a run shows it."""
+    """A source with a maximum number of documents, which the plan of a run shows."""
 
     @property
     def documents_wanted(self) -> int:
-        """A setting, as a rule: ``--documents``."""
+        """Maximum number of documents, usually a setting (``--documents``)."""
 
 
 @runtime_checkable
 class TruncatedSource(Source, Protocol):
-    """A source that cuts documents off; those of others may be as long as the model's context."""
+    """A source that truncates documents; others may use the whole context."""
 
     @property
     def length(self) -> int:
-        """The most tokens after BOS. A setting, as a rule: ``--length``."""
+        """Maximum number of tokens after BOS, usually a setting (``--length``)."""
 
 
 @runtime_checkable
@@ -168,12 +168,11 @@ class SamplingSource(Source, Protocol):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training transitions left behind.
+    """Losses after one pass over the training transitions.
 
-    `drift` is the paper's drift loss (mean squared error of the predicted next state, per
-    dimension); `diffusion` its diffusion loss, the cross-entropy of the data under the model's
-    conditional (nats per dimension, the paper's KL up to the data's own entropy), which is
-    minimised; `total` their sum.
+    `drift` is the paper's drift loss, the mean squared error of the predicted next state per
+    dimension. `diffusion` is its diffusion loss, the cross-entropy in nats per dimension (the
+    paper's KL up to the entropy of the data), which is minimised. `total` is their sum.
     """
 
     number: int
@@ -187,27 +186,27 @@ Watch = Callable[[Epoch], None]
 
 
 def ignore_epoch(epoch: Epoch) -> None:
-    """Nobody looks."""
+    """Ignores epochs."""
     del epoch
 
 
 Tell = Callable[[str], None]
-"""Called with a sentence that is worth knowing."""
+"""Receives messages."""
 
 
 def ignore_message(sentence: str) -> None:
-    """Nobody listens."""
+    """Ignores messages."""
     del sentence
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted law and how it came about."""
+    """A fitted law with its training history."""
 
     law: Law
     history: tuple[Epoch, ...] = ()
     notes: tuple[str, ...] = ()
-    """Sentences on the fit that whoever uses it should read."""
+    """Notes for users of the fit."""
 
 
 @runtime_checkable
@@ -222,23 +221,23 @@ class Probe(Protocol):
     """A setting: the one of `densities` that is fitted."""
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
-        """A new law; the probe stays as it is."""
+        """Fit a new law; the probe does not change."""
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Law:
-        """The law that was saved with these tensors and this configuration."""
+        """Restore a law from its saved tensors and configuration."""
 
 
 @runtime_checkable
 class MatchedProbe(Probe, Protocol):
-    """A probe that says how the noise of its baselines is made, so that they match it."""
+    """A probe that specifies the noise of its baselines, so that they match its own."""
 
     def effort(self, dim: int) -> Any:
-        """A `sdelens.fitting.baselines.Effort` for states of that many dimensions."""
+        """The `sdelens.fitting.baselines.Effort` for states of dimension `dim`."""
 
 
 @dataclass(frozen=True, eq=False)
 class FitTask:
-    """One of several fits that are made together: a layer, or a member of an ensemble."""
+    """One of several joint fits: a layer, or a member of an ensemble."""
 
     train: Paths
     validation: Paths
@@ -247,23 +246,23 @@ class FitTask:
 
 @runtime_checkable
 class StackedProbe(Probe, Protocol):
-    """A probe that fits several laws in one batched computation."""
+    """A probe that fits several laws in one batch."""
 
     def fit_stack(self, tasks: Sequence[FitTask], *, watch: Watch) -> list[Fit]:
-        """A new law for each task, each as if it were fitted alone; all of the same shape."""
+        """Fit a law to each task, with the same result as separate fits; shapes are equal."""
 
 
 NEEDS = ("sde", "ensemble", "prompt", "model", "attention")
-"""What an analyzer may need; `sdelens.runs.needs` says how each is satisfied."""
+"""Possible needs of an analyzer; `sdelens.runs.needs` states how to satisfy each."""
 SCOPES = ("view", "run")
-"""Whether an analyzer is asked about each layer by itself, or once about all of them."""
+"""Whether an analyzer runs once per view, or once for all views of a run."""
 Study = TypeVar("Study", contravariant=True)
 """A `sdelens.fitting.study.Study`."""
 
 
 @runtime_checkable
 class Analyzer(Protocol[Study]):
-    """Group ``sdelens.analyzers``: a frozen dataclass that asks one question of a fitted run."""
+    """Group ``sdelens.analyzers``: a frozen dataclass that answers one question about a fit."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
     """Those of `NEEDS` without which there is no answer."""
@@ -273,7 +272,7 @@ class Analyzer(Protocol[Study]):
     """One of `SCOPES`."""
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
-        """The answer, with its error, its figures and their data."""
+        """The finding, with standard errors, figures and their data."""
 
 
 @runtime_checkable

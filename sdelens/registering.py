@@ -21,37 +21,37 @@ from sdelens.registry import Plugin, forget, register, registered
 
 Class = TypeVar("Class", bound=type)
 FILE = "file"
-"""The version of a plugin that is a file."""
+"""The version of plugins in files."""
 SESSION = "this session"
-"""The distribution of a plugin that a notebook or an interpreter defined."""
+"""The distribution of plugins defined in a notebook or an interpreter."""
 
 
 def analyzer(name: str) -> Callable[[Class], Class]:
-    """Register the class below as an analyzer of that name, until the process ends.
+    """Register the decorated class as an analyzer of that name, until the process ends.
 
-    Registering the name again replaces it, so that a notebook's cell can be run again. Raises
-    `UsageError` where the name is that of a built-in one.
+    Registering a name again replaces the class, so notebook cells can be run repeatedly. Raises
+    `UsageError` for the name of a built-in analyzer.
     """
     return _decorator("analyzer", name)
 
 
 def probe(name: str) -> Callable[[Class], Class]:
-    """Register the class below as a probe of that name, as `analyzer` does."""
+    """Register the decorated class as a probe of that name, as in `analyzer`."""
     return _decorator("probe", name)
 
 
 def source(name: str) -> Callable[[Class], Class]:
-    """Register the class below as a source of that name, as `analyzer` does."""
+    """Register the decorated class as a source of that name, as in `analyzer`."""
     return _decorator("source", name)
 
 
 def reporter(name: str) -> Callable[[Class], Class]:
-    """Register the class below as a reporter of that name, as `analyzer` does."""
+    """Register the decorated class as a reporter of that name, as in `analyzer`."""
     return _decorator("reporter", name)
 
 
 def noise(name: str) -> Callable[[Class], Class]:
-    """Register the class below as a family of noise, for ``noise=NAME``, as `analyzer` does."""
+    """Register the decorated class as a noise family, for ``noise=NAME``, as in `analyzer`."""
     return _decorator("noise", name)
 
 
@@ -69,7 +69,7 @@ def _decorator(kind: str, name: str) -> Callable[[Class], Class]:
 
 
 def _whence(kept: type) -> tuple[str, str, str | None]:
-    """The file that a class is from, or the session, and the hash of its source."""
+    """The file of a class, or the session, with the hash of its source."""
     module = sys.modules.get(kept.__module__)
     file = getattr(module, "__file__", None)
     if file and Path(file).is_file():
@@ -80,11 +80,11 @@ def _whence(kept: type) -> tuple[str, str, str | None]:
 
 
 def _cell(kept: type) -> str | None:
-    """The hash of the cell that a notebook's class stands in; None where it is not kept."""
+    """The hash of the notebook cell that defines a class; None if it is not available."""
     imported = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     for part in vars(kept).values():
         code = getattr(inspect.unwrap(part), "__code__", None)
-        # a decorator of a library's may stand before a method
+        # a method may be wrapped by a library's decorator
         if code is None or code.co_filename in imported:
             continue
         if lines := linecache.getlines(code.co_filename):
@@ -93,10 +93,10 @@ def _cell(kept: type) -> str | None:
 
 
 def load_file(file: Path) -> tuple[Plugin, ...]:
-    """Execute a file, and give back the plugins that it registered.
+    """Execute a file and return the plugins that it registered.
 
-    What was hashed is what was executed. Raises `UsageError` for a file that is none or registers
-    nothing, and `BrokenPlugin` for one that raises; then nothing of it stays.
+    The hash is that of the executed source. Raises `UsageError` if the file does not exist or
+    registers nothing, and `BrokenPlugin` if it raises; then nothing remains registered.
     """
     before = registered()
     execute(file)
@@ -110,7 +110,7 @@ def load_file(file: Path) -> tuple[Plugin, ...]:
 
 
 def execute(file: Path) -> ModuleType:
-    """A file as a module of its own name, whatever else is called the same."""
+    """Execute a file as a module with a unique name."""
     if not file.is_file():
         raise UsageError(f"--plugin expects a Python file, got {file}: there is no such file")
     text, before = file.read_bytes(), registered()

@@ -1,4 +1,4 @@
-"""Plugins by name: entry points, listed without importing, and what this process registered."""
+"""Plugins by name: entry points, listed without importing, and plugins of this process."""
 
 import os
 import re
@@ -13,35 +13,35 @@ from typing import Any
 from sdelens.errors import BrokenPlugin, SdelensError, UnknownName, UsageError
 
 API = 1
-"""What plugins are written for: raised when a protocol changes so that older ones break."""
+"""Protocol version, increased when a change breaks older plugins."""
 KINDS = ("model", "source", "probe", "analyzer", "reporter")
 OURS = "sdelens"
 """The distribution of the built-in plugins."""
 LOAD_PLUGINS = "SDELENS_LOAD_PLUGINS"
-"""The environment variable that lists distributions whose plugins are seen; '' is none."""
+"""Environment variable that lists the distributions to load plugins from; '' means none."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A name, what it stands for, and who provides it."""
+    """A registered plugin: its name, class and distribution."""
 
     kind: str
     name: str
     distribution: str
-    """Or the file, where it is one."""
+    """The distribution, or the file of the plugin."""
     version: str
     target: str
     """The class, as ``module:name``."""
     get: Callable[[], Any]
     """Imports the class."""
     sha256: str | None = None
-    """Of the source that was executed, where that was a file or a cell."""
+    """Hash of the executed source of a file or a notebook cell."""
     rivals: tuple[str, ...] = ()
-    """Distributions that claim the same name, this one among them."""
+    """All distributions that claim the same name."""
 
     @classmethod
     def of(cls, kind: str, entry: EntryPoint) -> "Plugin":
-        """An installed one, not imported."""
+        """An installed plugin, not imported."""
         owner = entry.dist
         name, version = (str(owner.name), owner.version) if owner else ("unknown", "0")
         return cls(kind, entry.name, name, version, entry.value, entry.load)
@@ -51,19 +51,19 @@ class Plugin:
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot be used, as far as that is known without importing it."""
+        """Why the plugin cannot be used, as far as known without importing it."""
         if not self.rivals:
             return None
         return (
             f"two distributions claim the {self.kind} {self.name!r}, {' and '.join(self.rivals)}: "
-            f"uninstall one of them, or name those to be seen in {LOAD_PLUGINS}"
+            f"uninstall one of them, or list the ones to load in {LOAD_PLUGINS}"
         )
 
     def load(self) -> Any:
-        """Import the class; an error that keeps the cause where it does not import.
+        """Import the class; raises `BrokenPlugin` with the cause if that fails.
 
-        `sdelens.interfaces` also checks what it declares. Raises `UsageError` where two
-        distributions claim the name.
+        `sdelens.interfaces` also checks its members. Raises `UsageError` if two distributions
+        claim the name.
         """
         if self.problem:
             raise UsageError(self.problem)
@@ -77,7 +77,7 @@ class Plugin:
 
 @cache
 def installed(kind: str) -> dict[str, Plugin]:
-    """Plugins of installed distributions by name, none imported; also those that two claim."""
+    """Installed plugins by name, not imported, including those with conflicting names."""
     found: dict[str, list[Plugin]] = defaultdict(list)
     for entry in entry_points(group=f"sdelens.{kind}s"):
         plugin = Plugin.of(kind, entry)
@@ -92,7 +92,7 @@ def _one(claims: list[Plugin]) -> Plugin:
 
 
 def _seen(distribution: str) -> bool:
-    """Whether the environment lets a distribution's plugins in; ours always."""
+    """Whether plugins of a distribution are loaded; the built-in ones always are."""
     wanted = os.environ.get(LOAD_PLUGINS)
     if wanted is None:
         return True
@@ -100,18 +100,18 @@ def _seen(distribution: str) -> bool:
 
 
 def _plain(distribution: str) -> str:
-    """A name as package indexes compare them."""
+    """The normalised name of a distribution."""
     return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
 
 
 _registered: dict[tuple[str, str], Plugin] = {}
-"""By kind and name: classes that a file or a notebook registered."""
+"""Plugins registered by files and notebooks, by kind and name."""
 
 
 def register(plugin: Plugin) -> None:
-    """Put a plugin of this process before those installed; the same name again replaces it.
+    """Register a plugin of this process, before installed ones; a repeated name replaces it.
 
-    The name of a built-in one is refused: a run that it made would be opened by the other.
+    Names of built-in plugins are refused, because their runs would be opened with the wrong one.
     """
     taken = installed(plugin.kind).get(plugin.name)
     if taken and OURS in (taken.distribution, *taken.rivals):
@@ -124,24 +124,24 @@ def register(plugin: Plugin) -> None:
 
 
 def registered() -> Mapping[tuple[str, str], Plugin]:
-    """What this process registered so far, by kind and name."""
+    """Plugins registered in this process, by kind and name."""
     return dict(_registered)
 
 
 def forget(plugins: Mapping[tuple[str, str], Plugin]) -> None:
-    """Go back to what was registered at some time."""
+    """Restore an earlier state of the registered plugins."""
     _registered.clear()
     _registered.update(plugins)
 
 
 def plugins(kind: str) -> dict[str, Plugin]:
-    """All plugins of a kind by name, none imported."""
+    """All plugins of a kind by name, not imported."""
     own = {name: plugin for (of, name), plugin in _registered.items() if of == kind}
     return dict(sorted((installed(kind) | own).items()))
 
 
 def plugin(kind: str, name: str) -> Plugin:
-    """The plugin of that name; an error that offers the nearest names."""
+    """The plugin of that name; raises an error that suggests the nearest names."""
     known = plugins(kind)
     if name not in known:
         more = "See: sdelens plugins list; one in a file is given by --plugin FILE"

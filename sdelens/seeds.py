@@ -1,4 +1,4 @@
-"""Seeds for every stage, derived from the run's one seed."""
+"""Seeds for every stage, derived from the seed of the run."""
 
 from contextlib import AbstractContextManager
 from hashlib import sha256
@@ -7,9 +7,9 @@ import torch
 
 
 def derive(seed: int, *stage: object) -> int:
-    """A seed for a stage: the first 63 bits of sha256 over the run's seed and the stage's names.
+    """A seed for a stage: the first 63 bits of sha256 of the run's seed and the stage's names.
 
-    No stage depends on whether another one ran.
+    Stages do not depend on whether other stages ran.
 
     >>> derive(0, "fit", "L06") == derive(0, "fit", "L06")
     True
@@ -21,13 +21,10 @@ def derive(seed: int, *stage: object) -> int:
 
 
 def generator(seed: int, *stage: object, device: torch.device | str = "cpu") -> torch.Generator:
-    """A random generator of its own for a stage; the global random state is left alone."""
+    """A random generator for a stage, independent of the global random state."""
     return torch.Generator(device).manual_seed(derive(seed, *stage))
 
 
 def own_random_state(device: torch.device | str) -> AbstractContextManager[None]:
-    """The global random state is afterwards what it was, whatever others' code draws within.
-
-    That of a CUDA device too, if one is given.
-    """
+    """Restore the global random state, and that of a CUDA device, after the block."""
     return torch.random.fork_rng([device] if torch.device(device).type == "cuda" else [])

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def option(default: T, text: str) -> T:
-    """A field with its default and one sentence of help, which the command line shows too."""
+    """A field with its default and a sentence of help for the command line."""
     made: Any = field(default=default, metadata={"help": text})
     if isinstance(default, dict):  # each instance has its own
         made = field(default_factory=default.copy, metadata={"help": text})
@@ -20,7 +20,7 @@ def option(default: T, text: str) -> T:
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, dict[str, Any]]:
-    """``probe.width=256`` and the like, grouped by what they set.
+    """Parse assignments such as ``probe.width=256``, grouped by plugin.
 
     >>> parse_assignments(["probe.width=256", "probe.noise=correlated:32"])
     {'probe': {'width': 256, 'noise': 'correlated:32'}}
@@ -43,10 +43,11 @@ def _scalar(text: str) -> Any:
 
 
 def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
-    """The plugin with these settings; an error where one is unknown or of another type."""
+    """Build a plugin with these settings; raises an error for unknown or invalid ones."""
     if not is_dataclass(plugin):
         raise BrokenPlugin(
-            f"{label} is no dataclass: put @dataclass(frozen=True) above class {plugin.__name__}"
+            f"{label} is not a dataclass: put @dataclass(frozen=True) above class "
+            f"{plugin.__name__}"
         )
     with blamed(label):
         hints = get_type_hints(plugin)
@@ -63,14 +64,14 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
 
 
 def named(hint: Any) -> str:
-    """A type in words: the choices of a Literal, else its name."""
+    """A type in words: the choices of a Literal, or else its name."""
     if get_origin(hint) is Literal:
         return " or ".join(map(repr, get_args(hint)))
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type: a class, a Literal, a union, a tuple or set of one type."""
+    """Whether a value has a type: a class, a Literal, a union, a tuple or a set."""
     origin = get_origin(hint)
     if origin is Literal:
         return value in get_args(hint)
@@ -87,5 +88,5 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def described(plugin: Any) -> dict[str, Any]:
-    """All settings of a plugin, as they go into JSON."""
+    """All settings of a plugin, for JSON."""
     return {field.name: getattr(plugin, field.name) for field in fields(plugin) if field.init}

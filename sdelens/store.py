@@ -1,4 +1,4 @@
-"""Files: safetensors and JSON, each replaced whole. Never pickle."""
+"""Atomic writes of safetensors and JSON files. Never pickle."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from sdelens.errors import OutOfMemory, UsageError
 
 
 def replaced(file: Path, write: Callable[[Path], object]) -> None:
-    """Write under a temporary name, sync, rename: a file is there whole or not at all."""
+    """Write to a temporary name, sync and rename, so that a file is complete or absent."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -45,17 +45,17 @@ def replaced(file: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """A text file, replaced whole."""
+    """Write a text file atomically."""
     replaced(file, lambda place: place.write_text(text, encoding="utf-8"))
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Indented JSON with sorted keys, so that equal values are equal bytes."""
+    """Write indented JSON with sorted keys, so that equal values give equal bytes."""
     write_text(file, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(file: Path) -> Any:
-    """A JSON file; an error that names it where it is missing or damaged."""
+    """Read a JSON file; raises an error naming it if it is missing or damaged."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -69,7 +69,7 @@ def read_json(file: Path) -> Any:
 def write_tensors(
     file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Safetensors, on the CPU and contiguous, replaced whole."""
+    """Write tensors to a safetensors file atomically."""
     ready = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     replaced(file, lambda place: _save(ready, place, metadata))
 
@@ -85,7 +85,7 @@ def _save(tensors: dict[str, Tensor], place: Path, metadata: dict[str, str] | No
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a file, by name."""
+    """Read all tensors of a file, by name."""
     try:
         return load_file(file)
     except FileNotFoundError as error:
@@ -97,6 +97,6 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def cache_folder() -> Path:
-    """Where captured states are cached: SDELENS_CACHE, or the user's cache folder."""
+    """The folder for cached states: SDELENS_CACHE, or the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("SDELENS_CACHE") or Path(base) / "sdelens")

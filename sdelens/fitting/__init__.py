@@ -1,1 +1,1 @@
-"""A fit beside what it must beat, with held-out scores."""
+"""Fits with their baselines and held-out scores."""

@@ -1,4 +1,4 @@
-"""What a fit must beat: every simple mean, under every noise, fitted to the same documents."""
+"""Baselines: simple means with each kind of noise, fitted to the same documents."""
 
 from dataclasses import dataclass
 
@@ -31,16 +31,16 @@ TERMS = {
     "linear_token": Terms(state=True, position=True, token=True),
 }
 NAMES = ("random_walk", "constant", *TERMS)
-"""In the order in which they are shown."""
+"""Baselines in display order."""
 DOUBT = 16
-"""So many validation transitions count as much as the belief that residuals are as in training."""
+"""Weight, in validation transitions, of the prior that validation residuals are as in training."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """The noise of the baselines: of the same structure as the fit's, and made with as much work.
+    """The noise of the baselines: of the same structure and with the same training as the fit's.
 
-    A `MatchedProbe` says it; for others the baselines get the defaults.
+    A `MatchedProbe` provides it; other probes use the defaults.
     """
 
     noise: NoiseSpec = NoiseSpec()  # noqa: RUF009 (frozen)
@@ -50,13 +50,13 @@ class Effort:
 
 
 def effort_of(probe: Probe, dim: int) -> Effort:
-    """What a probe says of it, or the defaults."""
+    """The effort of a probe, or the defaults."""
     found: Effort = probe.effort(dim) if isinstance(probe, MatchedProbe) else Effort()
     return found
 
 
 def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMean]:
-    """All closed-form means; those of tokens only where there are tokens."""
+    """All closed-form means; token means only if there are tokens."""
     known = len(train.tokens) > 0
     fitted = {
         name: selected(train, validation, terms)
@@ -71,10 +71,10 @@ def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMea
 def covariance_of(
     mean: AdditiveMean, train: Moments, validation: Moments
 ) -> Float[Tensor, "dim dim"]:
-    """Of a mean's residuals: its form from training, its size from validation.
+    """Covariance of the residuals of a mean: shape from training, size from validation.
 
-    A mean of many parameters has small residuals where it was fitted. With noise of that size it
-    would lose for being too sure and not for what it predicts.
+    A mean with many parameters has small training residuals. With noise of that size it would be
+    penalised for overconfidence instead of its predictions.
     """
     covariance, held = second_moment(mean, train), second_moment(mean, validation)
     return covariance * validation_inflation(
@@ -85,7 +85,7 @@ def covariance_of(
 def validation_inflation(
     train: Float[Tensor, " dim"], validation: Float[Tensor, " dim"], count: int
 ) -> float:
-    """How much larger residuals' variance is on validation, of which few tell little."""
+    """Ratio of the residual variance on validation to training, shrunk for few transitions."""
     varies = train > 1e-12 * train.max()
     if not varies.any():
         return 1.0
@@ -100,10 +100,9 @@ def constant_laws(
     spec: NoiseSpec,
     paths: Paths | None = None,
 ) -> dict[str, Kernel]:
-    """Each mean with noise that is the same in every state.
+    """Each mean with constant noise.
 
-    The training paths are needed where the noise has deviations at each time; these are those of
-    training residuals.
+    Training paths are needed only for noise with separate standard deviations at each time.
     """
 
     def around(mean: AdditiveMean) -> Noise:
@@ -124,7 +123,7 @@ def state_dependent_laws(
     seed: int,
     watch: Watch = ignore_epoch,
 ) -> dict[str, Kernel]:
-    """Each mean with state-dependent noise of the same structure, all trained in one stack."""
+    """Each mean with state-dependent noise of the same structure, trained in one batch."""
     ready = [mean.to(torch.float32) for mean in means.values()]
     noises = fit_noise(
         effort.noise,
@@ -147,9 +146,9 @@ def state_dependent_laws(
 def residual_moment(
     law: Law, paths: Paths, *, own: bool = False
 ) -> tuple[Float[Tensor, "dim dim"], int]:
-    """E[rr'] of any law's residuals, in one pass, and of how many transitions.
+    """E[rr'] of a law's residuals in one pass, and the number of transitions.
 
-    With `own`, residuals are in the deviations that the law itself gives them.
+    With `own`, residuals are divided by the law's own standard deviations.
     """
     total: Tensor | float = 0.0
     count = 0
@@ -166,7 +165,7 @@ def residual_moment(
 
 @dataclass(frozen=True, eq=False)
 class WithConstantNoise(Law):
-    """The mean of one law under another noise."""
+    """The mean of a law with a different noise."""
 
     law: Law
     noise: Noise
@@ -184,7 +183,7 @@ class WithConstantNoise(Law):
 
 
 def refitted(law: Law, train: Paths, validation: Paths, spec: NoiseSpec) -> WithConstantNoise:
-    """A law's mean with constant noise, made as that of the baselines is (`constant_laws`)."""
+    """A law's mean with constant noise, estimated as for the baselines (`constant_laws`)."""
     if spec.by_time:
         return WithConstantNoise(
             law, timed_noise(spec, lambda block: law.predict(block).mean, train)

@@ -1,4 +1,4 @@
-"""A fit and everything that it must beat, made from the same documents."""
+"""A fit with its baselines, all fitted to the same documents."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ from sdelens.seeds import derive
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A fit and everything that it must beat, all fitted to the same training documents."""
+    """A fit with its baselines, all fitted to the same training documents."""
 
     basis: Basis
     found: Fit
@@ -47,16 +47,16 @@ class Comparison:
     sink: float
     complement: Complement | None
     equal: bool
-    """Whether the fit's noise depends on the state and the baselines have the same kind."""
+    """Whether the fit and the baselines have state-dependent noise."""
     members: tuple[Law, ...] = ()
     """Fits to resampled documents."""
     known: Identifiability | None = None
-    """How well a linear drift can be known from so many transitions."""
+    """Identifiability of a linear drift from this number of transitions."""
     resolution: tuple[str, ...] = ()
-    """How far the process turns within one step, where a density needs that to be little."""
+    """Notes on the change of the process within one step, for densities that need it small."""
 
     def scores(self, test: Paths, groups: Mapping[int, int]) -> dict[str, Any]:
-        """All laws on test paths: what goes into metrics.json."""
+        """Scores of all laws on test paths, the content of metrics.json."""
         every, clean = tally(
             self.laws, self.basis, test, groups, sink=self.sink, complement=self.complement
         )
@@ -70,7 +70,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class FitProgress:
-    """Who receives the epochs of fits, those of baselines, and messages."""
+    """Receivers of the epochs of fits, the epochs of baselines, and messages."""
 
     epoch: Watch = ignore_epoch
     baseline_epoch: Watch = ignore_epoch
@@ -82,7 +82,7 @@ UNOBSERVED = FitProgress()
 
 @dataclass(frozen=True, eq=False)
 class FitInputs:
-    """What one view's fits are made from: its paths in the view's own coordinates."""
+    """Inputs of the fits of one view: its paths in latent coordinates."""
 
     task: FitTask
     basis: Basis
@@ -90,11 +90,11 @@ class FitInputs:
     held: Paths
     moments: tuple[Moments, Moments]
     known: Identifiability
-    """Of the paths that occurred: branches of one prefix are no more prefixes."""
+    """Moments of the observed paths; branches of a prefix are not independent prefixes."""
 
     @classmethod
     def of(cls, task: FitTask, spec: BasisSpec, steps: Paths | None = None) -> "FitInputs":
-        """A basis, the paths in it, and their sums of products; of `steps` if they are given."""
+        """A basis, latent paths and their sums of products; from `steps` if given."""
         basis = fit_basis(spec, task.train)
         seen, held = basis.view(steps or task.train), basis.view(task.validation)
         times = times_of(seen)
@@ -113,13 +113,12 @@ def comparisons(
     groups: Mapping[int, int] | None = None,
     progress: FitProgress = UNOBSERVED,
 ) -> list[Comparison]:
-    """Fit a probe and its baselines to each task, the probe to all of them together if it can.
+    """Fit a probe and its baselines to each task, all tasks in one batch if the probe supports it.
 
-    With `state_dependent`, baselines are fitted under that noise too, which takes training, where
-    the fit's own noise is of the kind that they can be given. An ensemble is fitted to resampled
-    `groups` of training documents (without groups each document is one). How well a linear drift
-    can be known at all is reported first. The fits and their baselines learn from
-    `steps`, where there are any, instead of the training paths that the basis is of.
+    With `state_dependent`, baselines are also trained with state-dependent noise, if the fit has
+    such noise. An ensemble is fitted to resampled `groups` of training documents (by default each
+    document is its own group). The identifiability of a linear drift is reported first. If tasks
+    have `steps`, fits and baselines learn from them instead of the training paths of the basis.
     """
     pairs = zip(tasks, steps or [None] * len(tasks), strict=True)
     entries = [FitInputs.of(task, options.basis_spec, own) for task, own in pairs]
@@ -160,17 +159,17 @@ def comparisons(
 
 
 def resolution_notes_of(law: Law, paths: Paths) -> tuple[str, ...]:
-    """Of an SDE; other laws have no coefficients."""
+    """Resolution notes of an SDE; other laws have no coefficients."""
     return tuple(resolution_notes(law, paths)) if isinstance(law, SDE) else ()
 
 
 def density_of(law: Law, probe: Probe) -> str:
-    """The density of a fit: of an SDE its own, which its probe may have chosen."""
+    """The density of a fit; that of an SDE may have been chosen by its probe."""
     return law.density if isinstance(law, SDE) else probe.density
 
 
 def alike(probe: Probe, law: Law) -> Probe:
-    """The probe with the density that it chose for a law, so that all members are of one kind."""
+    """The probe with the density chosen for a law, so that all members use the same density."""
     chosen = density_of(law, probe)
     if chosen == probe.density or chosen not in probe.densities:
         return probe
@@ -178,14 +177,14 @@ def alike(probe: Probe, law: Law) -> Probe:
 
 
 def finite(value: float) -> float | None:
-    """None where JSON has no number."""
+    """The value, or None if it is not finite, which JSON cannot represent."""
     return value if math.isfinite(value) else None
 
 
 def _baselines(
     probe: Probe, law: Law, entry: FitInputs, *, state_dependent: bool, watch: Watch
 ) -> dict[str, Law]:
-    """All baselines by name, and the fit's own mean under constant noise."""
+    """All baselines by name, and the fit's own mean with constant noise."""
     moments, held = entry.moments
     means = baseline_means(moments, held)
     effort = effort_of(probe, moments.dim)

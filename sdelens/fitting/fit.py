@@ -1,4 +1,4 @@
-"""From paths to a `Fitted` law with its scores: split, basis, probe, baselines."""
+"""Fits a law to paths and scores it: split, basis, probe, baselines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ def fit(
     probe: str | Probe = FitOptions.probe,
     **keywords: Unpack[FitKeywords],
 ) -> Fitted:
-    """Fit a probe to paths; no language model is needed: `sdelens.fit(states, probe="linear")`.
+    """Fit a probe to paths without a language model: `sdelens.fit(states, probe="linear")`.
 
-    80% of the paths train, 10% validate, 10% are held out for the scores beside constant-noise
-    baselines (`Fitted.record.scores`). Without `dt` the paths are discrete, one step a unit of
-    time; with it they sample continuous time, and the probe's continuous density is the default
-    (``exact`` for linear, ``auto`` for neural). An `ensemble` of fits to resampled paths gives
-    `Fitted.drift_stderr` and `Fitted.covariance_stderr`. Options are the fields of `FitOptions`;
-    other keywords are settings of the probe.
+    80% of the paths are used for training, 10% for validation and 10% for held-out scores next to
+    constant-noise baselines (`Fitted.record.scores`). Without `dt`, time is discrete with unit
+    steps; with `dt`, the paths sample continuous time and the default is the probe's continuous
+    density (``exact`` for linear, ``auto`` for neural). An `ensemble` of fits to resampled paths
+    provides `Fitted.drift_stderr` and `Fitted.covariance_stderr`. Options are the fields of
+    `FitOptions`; other keywords are settings of the probe.
 
     >>> import torch
     >>> noise = torch.randn(200, 50, 1, generator=torch.Generator().manual_seed(0))
@@ -74,7 +74,7 @@ def fit(
 
 
 def _tensor(states: object) -> Tensor:
-    """Numbers in a rectangle."""
+    """States as one tensor."""
     try:
         return torch.as_tensor(states)
     except (ValueError, TypeError) as error:
@@ -87,8 +87,8 @@ def _tensor(states: object) -> Tensor:
 def _paths(states: Tensor, dt: float | None) -> Trajectories:
     if states.ndim != 3 or states.shape[1] < 2:
         raise UsageError(
-            f"states must be [path, time, dim] with two times or more, got {tuple(states.shape)}; "
-            "cut one long path into several: states.reshape(100, -1, dim)"
+            f"states must be [path, time, dim] with at least 2 times, got {tuple(states.shape)}; "
+            "split one long path into several: states.reshape(100, -1, dim)"
         )
     if dt is not None and not dt > 0:
         raise UsageError(f"dt must be above 0, got {dt}")
@@ -98,10 +98,10 @@ def _paths(states: Tensor, dt: float | None) -> Trajectories:
 
 @dataclass(frozen=True, eq=False)
 class ViewTask:
-    """One view to fit: its paths, its seed, and what its states are.
+    """One view to fit: its paths, its seed, and the origin of its states.
 
-    `test` takes the place of the test documents' paths where some of them must not be scored, and
-    `steps` that of the training paths where laws learn from other steps between the same states.
+    `test` replaces the paths of the test documents if some transitions must not be scored, and
+    `steps` the training paths if laws learn from other transitions between the same states.
     """
 
     paths: Paths
@@ -111,7 +111,7 @@ class ViewTask:
     steps: Paths | None = None
 
     def fit_task(self, sides: Split) -> FitTask:
-        """Its training and validation paths; an error where a side holds no transition."""
+        """Training and validation paths; raises `UsageError` if a side has no transition."""
         train, validation = self.paths.select(sides.train), self.paths.select(sides.validation)
         named = {"training": train, "validation": validation, "held-out": self.held_out(sides)}
         for side, part in named.items():
@@ -119,7 +119,7 @@ class ViewTask:
         return FitTask(train, validation, self.seed)
 
     def held_out(self, sides: Split) -> Paths:
-        """What is scored."""
+        """The scored paths."""
         return self.paths.select(sides.test) if self.test is None else self.test
 
 
@@ -136,8 +136,8 @@ def fit_views(
 ) -> list[Fitted]:
     """Fit each view on its training documents and score it on its test documents.
 
-    A probe that can fit several laws in one computation does so. Each view has its own seed;
-    `state_dependent` gives the baselines such noise too.
+    A `StackedProbe` fits all views in one batch. Each view has its own seed; `state_dependent`
+    trains baselines with state-dependent noise as well.
     """
     tasks = [view.fit_task(sides) for view in views]
     found = comparisons(
@@ -177,7 +177,7 @@ def fit_view(
     kind: str,
     state_dependent: bool = False,
 ) -> Fitted:
-    """`fit_views` of one view, with the seed of the options."""
+    """`fit_views` for a single view, with the seed of the options."""
     views = [ViewTask(paths, options.seed)]
     [fitted] = fit_views(
         views, sides, groups, probe, options, kind=kind, state_dependent=state_dependent

@@ -1,4 +1,4 @@
-"""A fitted law with its basis: in the coordinates and the time unit of the data."""
+"""A fitted law in the coordinates and the time unit of the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Record:
-    """How a fit came about, and what it is worth."""
+    """Settings, training history and scores of a fit."""
 
     probe: str
     settings: Mapping[str, Any]
@@ -42,11 +42,11 @@ class Record:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fitted:
-    """A law fitted in latent coordinates, read in the data's.
+    """A law fitted in latent coordinates, evaluated in the coordinates of the data.
 
-    A time `t` may be a number or a tensor that broadcasts against the states' batch. States may be
-    of any float type; what comes back is of the basis's. Where the basis leaves directions out, a
-    state is first projected onto those that it keeps.
+    A time `t` is a number or a tensor that broadcasts against the batch of states. States may have
+    any float dtype; results have the dtype of the basis. If the basis omits directions, states are
+    first projected onto its span.
     """
 
     law: Law
@@ -54,11 +54,11 @@ class Fitted:
     record: Record
     origin: Origin | None = None
     complement: Complement | None = None
-    """The law of the coordinates that the basis leaves out, if it does."""
+    """The law of the coordinates outside the basis, if any."""
     members: tuple[Law, ...] = ()
-    """The same probe fitted to resampled documents: what coefficients owe to the sample."""
+    """Laws of the same probe fitted to resampled documents, for standard errors."""
     view: View | None = None
-    """Which of the states of its origin the fit is of, where that may have several."""
+    """The view of the fitted states, if their origin has several."""
 
     def __repr__(self) -> str:
         made = self.record
@@ -76,7 +76,7 @@ class Fitted:
 
     @property
     def dt(self) -> float:
-        """The step between observations, in the data's unit of time."""
+        """The time between observations, in the data's unit."""
         return self.record.dt
 
     def transition(self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]) -> Step:
@@ -106,21 +106,21 @@ class Fitted:
     def drift_stderr(
         self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim"]:
-        """The standard error of `drift`: its deviation between the members of the ensemble.
+        """Standard error of `drift`: its standard deviation over the ensemble.
 
-        With M members an interval at 90% is ± the 95% quantile of Student's t with M - 1 degrees
-        of freedom times this. Raises `UsageError` without an ensemble of two members or more.
+        With M members, a 90% interval is ± this times the 95% quantile of Student's t with M - 1
+        degrees of freedom. Raises `UsageError` unless the ensemble has at least two members.
         """
         return torch.stack([one.drift(t, x) for one in self._replicates()]).std(0)
 
     def covariance_stderr(
         self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim dim"]:
-        """The standard error of `covariance`, as `drift_stderr` is that of the drift."""
+        """Standard error of `covariance`, as in `drift_stderr`."""
         return torch.stack([one.covariance(t, x) for one in self._replicates()]).std(0)
 
     def _replicates(self) -> list["Fitted"]:
-        """Each member in the place of the law."""
+        """This fit with each member as its law."""
         if len(self.members) < 2:
             raise UsageError(
                 "standard errors of coefficients need an ensemble of at least two: fit with "
@@ -134,7 +134,7 @@ class Fitted:
         """A time for each state, and the states in latent coordinates."""
         if x.shape[-1:] != self.basis.encoder.shape[:1]:
             raise UsageError(
-                f"states must be [..., {len(self.basis.encoder)}], as those that were fitted, got "
+                f"states must be [..., {len(self.basis.encoder)}] like the fitted ones, got "
                 f"{list(x.shape)}"
             )
         t = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1])
@@ -150,10 +150,10 @@ class Fitted:
     def log_prob(
         self, states: Float[Tensor, "path time dim"] | Trajectories
     ) -> Float[Tensor, "path step"]:
-        """Log density of each observed next state, in nats, in the data's coordinates.
+        """Log density of each observed next state, in nats, in the coordinates of the data.
 
-        What the basis leaves out enters by its conditional law given what it keeps. Transitions
-        that a mask leaves out are NaN.
+        Coordinates outside the basis contribute by their conditional law. Masked transitions are
+        NaN.
         """
         block = states
         if not isinstance(block, Trajectories):

@@ -1,4 +1,4 @@
-"""Held-out scores of a fit and of what it must beat, as they go into metrics.json."""
+"""Held-out scores of a fit and its baselines, the content of metrics.json."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from sdelens.fitting.scores import Tally
 from sdelens.paths.basis import Basis
 
 STATE_DEPENDENT = " | state-dependent"
-"""Added to a baseline's name for its law with state-dependent noise."""
+"""Suffix of a baseline's name for its law with state-dependent noise."""
 CONSTANT = "fit | constant"
-"""The name of the fit's mean under constant noise."""
+"""Name of the fit's mean with constant noise."""
 VARIANT = "fit | "
 """Before the names of further laws that a fit brings along to be scored: `law.variants`."""
 
@@ -19,9 +19,8 @@ def scores_of(
 ) -> dict[str, Any]:
     """All held-out scores as JSON: nats per dimension, training-standardised coordinates.
 
-    `state_dependent` tells whether the fit is compared in that column: where its own noise is of
-    that kind and the baselines were given the same. Else it is its mean under constant noise that
-    is compared.
+    With `state_dependent`, the fit is compared with baselines under state-dependent noise;
+    otherwise its mean with constant noise is compared.
     """
     dim = basis.latent + basis.left
     standard = basis.log_volume_standard() / dim
@@ -57,7 +56,7 @@ def scores_of(
 
 
 def _variant(name: str, every: Tally, shift: float) -> dict[str, float]:
-    """A law beside the fit that differs from it in one setting, such as a variance floor."""
+    """Scores of a variant of the fit that differs in one setting, such as a variance floor."""
     gain = every.gain(name, "fit")
     return {
         "nll_per_dim": every.nll(name).value + shift,
@@ -69,7 +68,7 @@ def _variant(name: str, every: Tally, shift: float) -> dict[str, float]:
 def _row(
     name: str, every: Tally, clean: Tally, shift: float, *, compared: bool
 ) -> dict[str, float]:
-    """One mean under both noises, and how much better than it the fit is in the same column."""
+    """Scores of one mean under both kinds of noise, with the fit's gain over it."""
     own = CONSTANT if name == "fit" else name
     r2 = every.increment_r2(own)
     row = {"increment_r2": r2.value, "increment_r2_stderr": r2.stderr}

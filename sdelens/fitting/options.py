@@ -1,4 +1,4 @@
-"""The options that every fit has, defined once. Imports no torch."""
+"""The options of a fit, defined once. Imports no torch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -15,14 +15,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """What a user chooses for a fit, with a language model or without one."""
+    """Options of a fit, with or without a language model."""
 
     probe: str = option("neural", "neural, linear, token, constant, or a plugin.")
     probe_settings: Mapping[str, Any] = option({}, "Settings of the probe, by name.")
     basis: str = option("standard", "standard, raw, pca:K or whiten:K.")
     center: str = option("all", "Subtract one mean (all) or one for each position.")
     ensemble: int = option(0, "Fits to resampled texts, for error bars of coefficients.")
-    seed: int = option(0, "Everything random follows from it.")
+    seed: int = option(0, "Seed of all random numbers.")
 
     def __post_init__(self) -> None:
         _ = self.basis_spec
@@ -33,7 +33,7 @@ class FitOptions:
 
     @property
     def basis_spec(self) -> BasisSpec:
-        """The coordinates in which the law is fitted."""
+        """The basis in which the law is fitted."""
         return BasisSpec(self.basis, self.center)
 
 

@@ -17,26 +17,26 @@ from sdelens.paths.trajectories import Paths, Trajectories
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Sums over the test transitions of each group of documents, for each law."""
+    """Sums over test transitions for each law and group of documents."""
 
     names: tuple[str, ...]
     dim: int
     nats: Float[Tensor, "law group"]
-    """Minus the log density in the coordinates of the basis, left-out ones included."""
+    """Negative log density in the coordinates of the basis, including those outside it."""
     squares: Float[Tensor, "law group"]
-    """Squared distance of the predicted mean from the next state, in the kept coordinates."""
+    """Squared distance of the predicted mean from the next state, within the basis."""
     motion: Float[Tensor, " group"]
-    """Squared length of the increments: the random walk's own squares."""
+    """Squared length of the increments, the squares of a random walk."""
     count: Float[Tensor, " group"]
 
     @property
     def transitions(self) -> int:
-        """How many transitions were scored."""
+        """Number of scored transitions."""
         return int(self.count.sum())
 
     @property
     def groups(self) -> int:
-        """How many groups of documents they come from: the effective sample size."""
+        """Number of groups of documents, the effective sample size."""
         return int((self.count > 0).sum())
 
     def nll(self, name: str) -> Ratio:
@@ -44,12 +44,12 @@ class Tally:
         return Ratio.of(self.nats[self.names.index(name)] / self.dim, self.count)
 
     def gain(self, name: str, over: str) -> Ratio:
-        """Nats per dimension by which one law is better than another, paired by document."""
+        """Paired gain of one law over another in nats per dimension."""
         mine, other = self.names.index(name), self.names.index(over)
         return Ratio.of((self.nats[other] - self.nats[mine]) / self.dim, self.count)
 
     def increment_r2(self, name: str) -> Ratio:
-        """The share of the increments' squared length that the mean explains."""
+        """Share of the increments' squared length explained by the mean."""
         lost = Ratio.of(self.squares[self.names.index(name)], self.motion)
         return replace(lost, value=1 - lost.value)
 
@@ -66,8 +66,8 @@ def tally(
 ) -> tuple[Tally, Tally]:
     """Score all laws on all test transitions, and on those without a sink at either end.
 
-    `groups` tells each document's group; a state whose norm exceeds `sink` is a sink. The
-    `complement` is the law of what the basis leaves out, the same beside every law.
+    `groups` is the group of each document; states with norm above `sink` are sinks. The
+    `complement` is the law of the coordinates outside the basis, shared by all laws.
     """
     numbers = {group: i for i, group in enumerate(sorted(set(groups.values())))}
     shape = (2, len(laws), len(numbers))
@@ -114,7 +114,7 @@ def _without_sinks(raw: Trajectories, sink: float) -> Bool[Tensor, "path step"]:
 
 
 def sink_norm(train: Paths) -> float:
-    """The norm above which a state is a sink: Tukey's outer fence Q3 + 3 (Q3 - Q1) on training."""
+    """Norm above which a state is a sink: Tukey's outer fence Q3 + 3 (Q3 - Q1) on training."""
     norms = torch.cat([block.states.norm(dim=-1)[block.mask].cpu() for block in train])
     ordered = norms.sort().values
     low, high = float(ordered[len(norms) // 4]), float(ordered[3 * len(norms) // 4])
@@ -122,6 +122,6 @@ def sink_norm(train: Paths) -> float:
 
 
 def survivors(lengths: Int[Tensor, " document"]) -> list[int]:
-    """How many documents still go on at each position."""
+    """Number of documents that reach each position."""
     longest = int(lengths.max())
     return [int(n) for n in (lengths[:, None] > torch.arange(longest)).sum(0)]

@@ -1,4 +1,4 @@
-"""Paths drawn from a fitted SDE."""
+"""Simulated paths of a fitted SDE."""
 
 from itertools import accumulate, repeat
 
@@ -22,11 +22,11 @@ def simulate(
     t: float = 0.0,
     seed: int = 0,
 ) -> Float[Tensor, "time *batch dim"]:
-    """Paths of `steps` steps of length dt from `start` at time `t`, the start included.
+    """Simulate `steps` steps of length dt from `start` at time `t`; the start is included.
 
-    A discrete kernel is an SDE for torchsde under Euler's method with its own dt only, which is
-    how it is integrated here, with a Brownian interval seeded by `seed`. An exact linear law is
-    drawn from its transition instead, which has no discretisation error.
+    A discrete kernel is integrated by torchsde with Euler steps of its own dt, for which it is
+    exact, and a Brownian interval seeded by `seed`. An exact linear law is sampled from its
+    transition, without discretisation error.
     """
     if steps < 1:
         raise UsageError(f"steps must be at least 1, got {steps}")
@@ -41,10 +41,10 @@ def simulate(
 
 
 def step_times(t: float, dt: float, steps: int) -> Float[Tensor, " time"]:
-    """The times t, t + dt, …, by the additions of torchsde's own loop, in double precision.
+    """The times t, t + dt, …, added up in double precision as in torchsde's own loop.
 
-    With ``t + dt * torch.arange(...)`` rounding would leave torchsde short of a time now and then,
-    and it would take one more tiny step.
+    With ``t + dt * torch.arange(...)``, rounding would sometimes make torchsde take an additional
+    tiny step.
     """
     return torch.tensor(list(accumulate(repeat(dt, steps), initial=t)), dtype=torch.float64)
 
@@ -66,7 +66,7 @@ def brownian_interval(
 
 def _euler(sde: SDE, first: Tensor, times: Tensor, seed: int) -> Tensor:
     motion = brownian_interval(sde, first, times, seed)
-    # torchsde's check of shapes draws from the global random state
+    # torchsde's shape check draws from the global random state
     with torch.random.fork_rng(devices=[first.device] if first.is_cuda else []):
         paths: Tensor = torchsde.sdeint(sde, first, times, bm=motion, method="euler", dt=sde.dt)
     return paths

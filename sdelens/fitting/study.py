@@ -1,4 +1,4 @@
-"""A run, ready for questions: fits, the data they were made from, the model if there is one."""
+"""The input of analyzers: fits, their data, and the model if available."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from sdelens.states.sampling import Sampler
 
 @dataclass(frozen=True, eq=False)
 class Viewed:
-    """A fit of one view, and its documents' paths in the data's coordinates."""
+    """A fit of one view, with the paths of its documents in the coordinates of the data."""
 
     fitted: Fitted
     train: Paths
@@ -24,14 +24,14 @@ class Viewed:
 
     @classmethod
     def of(cls, fitted: Fitted, paths: Paths, sides: Split) -> "Viewed":
-        """The paths of each side beside the fit."""
+        """The fit with the paths of each side of the split."""
         parts = (paths.select(side) for side in (sides.train, sides.validation, sides.test))
         return cls(fitted, *parts)
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What analyzers are given."""
+    """The input of analyzers."""
 
     name: str
     views: Mapping[View, Viewed]
@@ -40,7 +40,7 @@ class Study:
     prompt: str | None = None
     folder: Path | None = None
     sampler: Sampler | None = None
-    """How the texts were drawn from the model; None for texts that are not its own."""
+    """Sampling settings of the texts; None for texts not sampled from the model."""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -53,6 +53,6 @@ class Study:
 
     @property
     def single(self) -> tuple[View, Viewed]:
-        """The one view that an analyzer of scope view is given."""
+        """The only view, for analyzers of scope ``view``."""
         ((view, viewed),) = self.views.items()
         return view, viewed

@@ -1,1 +1,1 @@
-"""A job, its folder, its analyses and its report."""
+"""Runs: a job, its folder, its analyses and its report."""

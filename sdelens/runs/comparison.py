@@ -1,4 +1,4 @@
-"""Several runs side by side: their scores, and what each gains over the first, paired."""
+"""Scores of several runs side by side, with paired gains over the first run."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -29,18 +29,18 @@ COLUMNS = (
 )
 NOTE = (
     "Nats per dimension are in coordinates standardised on each run's own training states, so "
-    "that they can be compared between runs of one model, layer and texts only. The gain over the "
-    "first run is in nats per dimension, paired by held-out document, on the same raw states, "
-    "whatever basis each fit is in. ± is a standard error over documents."
+    "they are comparable only between runs of the same model, layer and texts. The gain over the "
+    "first run is in nats per dimension, paired by held-out document, on the same raw states and "
+    "independent of the basis. ± is a standard error over documents."
 )
 
 
 def comparison(runs: Sequence[Run], folder: Path) -> Report:
-    """One report on several runs, to lie in a folder; findings of one analyzer are neighbours."""
+    """A report on several runs; findings of the same analyzer are adjacent."""
     names = [run.folder.name for run in runs]
     if len(runs) < 2 or len(set(names)) < len(names):
         raise UsageError(
-            f"a comparison needs two runs or more, in folders of different names, got {names}"
+            f"a comparison needs at least two runs in folders of different names, got {names}"
         )
     rows = tuple(_row(run, view, runs[0]) for run in runs for view in run.views)
     found = sorted(
@@ -89,7 +89,7 @@ def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
 
 
 def _sentence(run: Run) -> str:
-    """What is gained in the view where most is."""
+    """A sentence on the view with the largest gain."""
     gain, view = max((run.metrics(view)["gain_over_iid_position"], view) for view in run.views)
     error = run.metrics(view)["gain_over_iid_position_stderr"]
     most = f", most in {view} of {counted(len(run.views), 'layer')}" if len(run.views) > 1 else ""
@@ -100,7 +100,7 @@ def _sentence(run: Run) -> str:
 
 
 def _paired(run: Run, view: View, first: Run) -> str:
-    """The gain over the first run on the same states, where there are such."""
+    """The gain over the first run, if both have the same states."""
     if not _alike(run, view, first):
         return "other states"
     gain = paired_gain(run.study().views[view], first.study().views[view], seed=run.job.seed)
@@ -108,7 +108,7 @@ def _paired(run: Run, view: View, first: Run) -> str:
 
 
 def _alike(run: Run, view: View, first: Run) -> bool:
-    """Whether both are about the same states: model, layer, texts, and what is held out."""
+    """Whether two runs have the same states: model, layer, texts and held-out documents."""
     same = [each.manifest["fingerprints"] for each in (run, first)]
     return (
         view in first.views
@@ -120,7 +120,7 @@ def _alike(run: Run, view: View, first: Run) -> bool:
 
 @torch.no_grad()
 def paired_gain(one: Viewed, other: Viewed, *, seed: int) -> Estimate:
-    """Nats per dimension by which one fit is better than another on the same test paths."""
+    """Gain of one fit over another on the same test paths, in nats per dimension."""
     gains, counts = [], []
     for block in one.test:
         better = one.fitted.log_prob(block) - other.fitted.log_prob(block)

@@ -1,4 +1,4 @@
-"""How much a run was made of, and what of it could not be used."""
+"""Counts of the data of a run, used and unused."""
 
 from typing import Any
 
@@ -8,39 +8,39 @@ from sdelens.runs.run import Run
 
 
 def counts(run: Run) -> dict[str, Any]:
-    """How much there was: tokens, documents, what was dropped, who reached which position."""
+    """Numbers of tokens, documents, dropped transitions, and documents by position."""
     lengths = run.documents.lengths
     return {
         "tokens": int(lengths.sum()),
         "documents": len(run.documents),
         "documents_without_transition": without_transition(run),
-        # along the depth all paths are as long
+        # along the depth all paths have the same length
         "paths_going_on": survivors(lengths) if run.job.axis == "token" else [],
         "dropped_prefix_in_training": dropped(run),
     }
 
 
 def branched_words(run: Run, steps: BranchedTransitions | None) -> list[str]:
-    """What fits learned from, where it was not the steps that occurred."""
+    """A sentence on the training transitions, if they are not the observed ones."""
     if steps is None:
         return []
-    whose = "" if run.sampler else " The texts are not the model's own, and these are its states."
+    whose = "" if run.sampler else " The texts were not sampled from the model; these states were."
     return [
-        f"All laws learned from {run.job.branches} next states that the model drew after each of "
-        f"{steps.prefixes:,} training prefixes ({steps.tokens:,} tokens fed).{whose} Scores are "
-        "of the states that occurred."
+        f"All laws were trained on {run.job.branches} model-drawn next states after each of "
+        f"{steps.prefixes:,} training prefixes ({steps.tokens:,} tokens).{whose} Scores use the "
+        "observed states."
     ]
 
 
 def without_transition(run: Run) -> int:
-    """Documents that nothing is recorded of: their prompt fills the context, or they are short."""
+    """Number of documents without a transition: too short, or no room after the prompt."""
     start = run.documents.start.clamp(min=run.job.skip_first)
     least = 1 if run.job.axis == "layer" else 2
     return int((run.documents.lengths - start < least).sum())
 
 
 def dropped(run: Run) -> int:
-    """Test transitions that are not scored since their whole prefix occurs in training."""
+    """Number of unscored test transitions whose whole prefix occurs in training."""
     lengths, start = run.documents.lengths, run.documents.start.clamp(min=run.job.skip_first)
     through = run.job.axis == "layer"  # a step to every block from each token, the last one too
     steps = len(run.sites) - 1 if through else 1

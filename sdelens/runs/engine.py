@@ -1,4 +1,4 @@
-"""From a job to a finished run: documents, capture, fits; it can be interrupted anywhere."""
+"""Executes a job: documents, capture, fits. It can be interrupted at any time."""
 
 import tempfile
 import time
@@ -37,7 +37,7 @@ from sdelens.states.sites import resolve_layers
 from sdelens.store import cache_folder
 
 TOGETHER = 4
-"""So many views are fitted in one batched computation, and all again if it is interrupted."""
+"""Views per batched fit; an interrupted batch is repeated."""
 
 
 def execute(
@@ -51,12 +51,12 @@ def execute(
     dry_run: bool = False,
     argv: tuple[str, ...] = (),
 ) -> Run:
-    """Do a job in a folder, or go on where it was left; a finished one is returned as it is.
+    """Execute a job in a folder, or resume it; a finished run is returned unchanged.
 
-    Whatever was finished is kept: documents, cached states, fits with DONE. An unfinished fit
-    starts again. Raises `UsageError` where the folder holds another job, or an unfinished one and
-    neither `resume` nor `overwrite` is set. Without a folder it is ``runs/<name of the job>``.
-    What is `given` takes the place of the model and the texts that the job names.
+    Finished parts are kept: documents, cached states, and fits with DONE. An unfinished fit starts
+    again. Raises `UsageError` if the folder contains another job, or an unfinished one and neither
+    `resume` nor `overwrite` is set. The default folder is ``runs/<name of the job>``. `given`
+    replaces the model and the texts named by the job.
     """
     watcher, held = observer or NullObserver(), given or Given()
     task = Task.of(job, held.documents)
@@ -76,7 +76,7 @@ def execute(
 
 
 def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
-    """Whether the job is done already; an error where the folder cannot be used for it."""
+    """Whether the job is finished; raises `UsageError` if the folder cannot be used for it."""
     if not run.exists:
         require_free(run.folder)
         return False
@@ -84,14 +84,14 @@ def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
         return False
     if run.job.hash8 != job.hash8:
         raise UsageError(
-            f"{run.folder} holds another run ({job.differences(run.job)}): give another --out, or "
-            "--overwrite to start anew"
+            f"{run.folder} contains another run ({job.differences(run.job)}): give another --out, "
+            "or --overwrite to start again"
         )
-    # a run that failed before it had texts holds nothing to lose: it may just be begun again
+    # a run that failed before it had texts can simply start again
     if run.manifest["state"] != "done" and not resume and run.documents_file.exists():
         raise UsageError(
-            f"{run.folder} holds an unfinished run: add --resume to go on, or --overwrite to "
-            "start anew"
+            f"{run.folder} contains an unfinished run: add --resume to continue, or --overwrite "
+            "to start again"
         )
     return bool(run.manifest["state"] == "done")
 
@@ -110,12 +110,12 @@ def load_model(job: Job) -> LanguageModel:
 def begin(
     run: Run, job: Job, model: LanguageModel, argv: tuple[str, ...], *, overwrite: bool
 ) -> None:
-    """Leave a folder whose manifest and config.json are those of this job."""
+    """Prepare a folder whose manifest and config.json are those of this job."""
     if run.exists and not overwrite:
         run.require_same(model)
     else:
         if run.exists:
-            run.note(state="running")  # whatever happens now, it is not done
+            run.note(state="running")  # not done until the job ends
         clear(run.folder)
         run.write_manifest(manifest_of(job, model, argv))
     sweep(run.folder)
@@ -124,7 +124,7 @@ def begin(
 
 
 def _work(run: Run, task: Task, watcher: Observer) -> None:
-    """Everything that is not done yet."""
+    """Do everything that is not done yet."""
     clock = time.perf_counter()
     if not run.documents_file.exists():
         _write_documents(run, task, watcher)
@@ -139,7 +139,7 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     if open_ and not run.recorded:
         _capture(run, watcher)
     steps = _branch(run, watcher) if open_ and run.job.target == "branched" else None
-    for stack in open_:  # always the same ones together, so that no bit depends on a stop
+    for stack in open_:  # fixed stacks, so that results do not depend on interruptions
         _fit_or_each(run, stack, task, watcher, steps)
     run.note(state="done")
 
@@ -166,12 +166,12 @@ def _capture(run: Run, watcher: Observer) -> None:
 
 
 def _branch(run: Run, watcher: Observer) -> BranchedTransitions:
-    """Try the model's own next tokens after all training prefixes."""
+    """Sample next states after all training prefixes."""
     origin = run.recording.origin
     if not origin.repeatable:
         raise UsageError(
-            "--target branched runs the model over its texts again, but what its user did while "
-            "these states were captured is not known: fit to texts, not to a tape"
+            "--target branched runs the model over its texts again, but what the user did while "
+            "these states were captured is unknown: fit to texts instead of a live capture"
         )
     clock, job, branches = time.perf_counter(), run.job, run.job.branches or BRANCHES
     branching = BranchSampler(run.sampler or Sampler(), TokenChoice(branches), held=branches)
@@ -200,7 +200,7 @@ def _fit_or_each(
     watcher: Observer,
     steps: BranchedTransitions | None,
 ) -> None:
-    """All together; where one diverges each by itself, so that the others are kept."""
+    """Fit views together; if one diverges, fit each separately so that the others are kept."""
     try:
         _fit(run, views, task, watcher, steps)
     except BadNumbers:
@@ -259,7 +259,7 @@ def _fit(
 
 
 def _view_task(run: Run, view: View, steps: BranchedTransitions | None) -> ViewTask:
-    """The paths of a view, where they are fitted, and its seed."""
+    """The fit task of a view: its paths on the device of the fit, and its seed."""
     device = run.model.device
     paths, test = (moved(p, device) for p in (run.recording.view(view), run.test_paths(view)))
     seed = derive(run.job.seed, "fit", view)
@@ -268,19 +268,19 @@ def _view_task(run: Run, view: View, steps: BranchedTransitions | None) -> ViewT
 
 
 def moved(paths: Paths, device: torch.device) -> Paths:
-    """The paths on another device, block by block."""
-    if device.type != "cuda":  # mps has no float64, which closed forms need
+    """The paths on another device, moved block by block."""
+    if device.type != "cuda":  # closed forms need float64, which mps lacks
         return paths
     return MappedPaths(paths, lambda block: block.to(device))
 
 
 def states_folder(job: Job) -> Path:
-    """Where captured states will lie."""
+    """The folder for captured states."""
     return cache_folder() / "states" if job.cache else Path(tempfile.gettempdir())
 
 
 def require_disk(run: Run) -> None:
-    """An error where the states, not yet in the cache, will not fit on the disk."""
+    """Raise `OutOfMemory` if the states are not cached and do not fit on the disk."""
     job, place = run.job, states_folder(run.job)
     origin = origin_of(run.model, run.documents, run.sites, skip_first=job.skip_first)
     if job.cache and Recording.load(place / key_of(origin)):
@@ -289,7 +289,7 @@ def require_disk(run: Run) -> None:
     needed = 4 * tokens * run.model.card.width * len(run.sites)
     if needed > free:
         raise OutOfMemory(
-            f"the states of {tokens} tokens take {needed / 2**30:.1f} GiB, but {place} has "
-            f"{free / 2**30:.1f} GiB free: choose another disk with SDELENS_CACHE (or TMPDIR with "
-            "--no-cache), or take fewer documents or layers"
+            f"the states of {tokens} tokens need {needed / 2**30:.1f} GiB, but {place} has "
+            f"{free / 2**30:.1f} GiB free: set SDELENS_CACHE (or TMPDIR with --no-cache) to "
+            "another disk, or use fewer documents or layers"
         )

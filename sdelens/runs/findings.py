@@ -12,33 +12,33 @@ from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Strip
 from sdelens.store import read_json, read_tensors, write_json, write_tensors
 
 TYPES = {kind.__name__: kind for kind in (Estimate, Figure, Finding, Layer, Panel, Strip)}
-"""The only classes that a file can name."""
+"""The only classes that a file may name."""
 
 
 def save_finding(finding: Finding, folder: Path) -> None:
-    """Write a finding; finding.json comes last, so that a folder with it is complete."""
+    """Write a finding; finding.json is written last and marks the folder as complete."""
     value, tensors = packed(finding)
     write_tensors(folder / "arrays.safetensors", tensors)
     write_json(folder / "finding.json", value)
 
 
 def packed(finding: Finding) -> tuple[Any, dict[str, Tensor]]:
-    """A finding as JSON, and its tensors by the places at which they stood."""
+    """A finding as JSON, and its tensors by their path in it."""
     tensors: dict[str, Tensor] = {}
     return _packed(finding, "", tensors), tensors
 
 
 def load_finding(folder: Path) -> Finding:
-    """The finding that was saved."""
+    """Load a saved finding."""
     tensors = read_tensors(folder / "arrays.safetensors")
     found: Finding = _unpacked(read_json(folder / "finding.json"), tensors)
     return found
 
 
 def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """JSON with the tensors set aside under the path at which they stood.
+    """JSON without the tensors, which are collected under their paths.
 
-    Keys with a dollar are ours, so that an array may have any name; JSON has no NaN.
+    Keys with a dollar sign are reserved, so arrays may have any name; JSON has no NaN.
     """
     if isinstance(value, Tensor):
         tensors[path] = value.detach().clone()  # safetensors writes no shared memory

@@ -1,4 +1,4 @@
-"""What a run's folder holds, and what of it is ours to remove. Imports no torch."""
+"""Contents of a run's folder, and the parts that may be removed. Imports no torch."""
 
 import json
 import shutil
@@ -7,13 +7,13 @@ from pathlib import Path
 from sdelens.errors import UsageError
 
 MANIFEST = "manifest.json"
-"""Written first: a folder with it is a run, finished or not."""
+"""Written first: a folder with a manifest is a run, finished or not."""
 PARTS = ("fits", "analysis", "states", "documents.safetensors", "config.json", "report.html")
-"""What lies beside the manifest."""
+"""Other files and folders of a run."""
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run was begun here; another tool's manifest is none of ours."""
+    """Whether the folder contains a run; manifests of other tools do not count."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -22,30 +22,30 @@ def holds_run(folder: Path) -> bool:
 
 
 def require_run(folder: Path) -> None:
-    """An error where there is no run, or none with a finished fit."""
+    """Raise `UsageError` unless the folder contains a run with a finished fit."""
     if not holds_run(folder):
-        raise UsageError(f"{folder} is not a run: expected a folder that sdelens fit wrote")
+        raise UsageError(f"{folder} is not a run: expected a folder written by sdelens fit")
     if not any(folder.glob("fits/*/DONE")):
-        raise UsageError(f"{folder} holds no finished fit: run sdelens fit --resume first")
+        raise UsageError(f"{folder} contains no finished fit: run sdelens fit --resume first")
 
 
 def require_free(folder: Path) -> None:
-    """An error where a folder that holds no run holds anything else."""
+    """Raise `UsageError` if a folder without a run is not empty."""
     if not folder.exists():
         return
     if not folder.is_dir() or any(file for file in folder.iterdir() if not _half(file)):
         raise UsageError(
-            f"{folder} holds something that is not a run: give another --out, or an empty folder"
+            f"{folder} is not empty and not a run: give another --out, or an empty folder"
         )
 
 
 def _half(file: Path) -> bool:
-    """Whether a file was being written when its process was killed."""
+    """Whether a file is left over from an interrupted write."""
     return file.name.startswith(".") and file.suffix == ".tmp"
 
 
 def clear(folder: Path) -> None:
-    """Remove what a run writes besides its manifest, and nothing else that lies there."""
+    """Remove the parts of a run except its manifest, and nothing else."""
     for done in folder.glob("fits/*/DONE"):
         done.unlink()  # first: a fit without it is unfinished, whatever else is left
     for name in PARTS:
@@ -57,6 +57,6 @@ def clear(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove files that were being written when a process was killed."""
+    """Remove files left over from interrupted writes."""
     for file in [*folder.glob(".*.tmp"), *folder.glob("fits/*/.*.tmp")]:
         file.unlink(missing_ok=True)

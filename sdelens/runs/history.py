@@ -9,7 +9,7 @@ from sdelens.protocols import Epoch
 
 
 def history_text(history: Sequence[Epoch]) -> str:
-    """One JSON object a line."""
+    """One JSON object per line."""
     return "".join(json.dumps(asdict(epoch), sort_keys=True) + "\n" for epoch in history)
 
 

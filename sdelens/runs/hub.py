@@ -1,4 +1,4 @@
-"""Runs on the hub: a repository that holds a run's folder and a model card."""
+"""Runs on the hub: a repository with the folder of a run and a model card."""
 
 import re
 import shutil
@@ -16,11 +16,11 @@ from sdelens.store import write_text
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ("*.json", "*.jsonl", "*.safetensors", "*/DONE")
-"""What is fetched: values and tensors. Nothing that is executed."""
+"""Files to fetch: values and tensors, nothing executable."""
 
 
 def on_hub(run: str | PathLike[str]) -> bool:
-    """Whether this names a repository, and no folder that is or might be here."""
+    """Whether this is the name of a repository and not a local folder."""
     if not isinstance(run, str) or not NAME.fullmatch(run) or Path(run).exists():
         return False
     return not Path(run).parent.is_dir()
@@ -29,7 +29,7 @@ def on_hub(run: str | PathLike[str]) -> bool:
 def fetched(
     name: str, *, revision: str | None = None, token: str | None = None
 ) -> tuple[Path, Temporary]:
-    """A copy of a repository's files, ours to write analyses into, and what it lies in."""
+    """A writable copy of a repository's files, with its temporary folder."""
     from huggingface_hub import snapshot_download
 
     with hub_errors("run", name, revision=revision, known=lambda: (), otherwise=_cut_off(name)):
@@ -45,16 +45,16 @@ def fetched(
 def pushed(
     run: Run, name: str, copied: Callable[..., None], *, private: bool, token: str | None
 ) -> str:
-    """Upload what `copied` writes, and a model card; gives the address of the repository.
+    """Upload the copy written by `copied` with a model card; returns the repository's address.
 
-    Files and folders of this machine are reduced to their names.
+    Paths of this machine are reduced to file and folder names.
     """
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
     with TemporaryDirectory(prefix="sdelens-") as place:
         folder = Path(place) / "run"
-        # what goes wrong on this machine's disk is no error of the hub
+        # errors of the local disk are not errors of the hub
         copied(run, folder)
         redact(folder, run.folder)
         write_text(folder / "README.md", model_card(Run(folder), name))
@@ -71,6 +71,6 @@ def pushed(
 
 def _cut_off(name: str) -> Callable[[], str]:
     return lambda: (
-        f"{name} is not in the local cache and the hub cannot be reached, or it refuses: give a "
-        "folder that study.save wrote, set HF_TOKEN, or try again with a connection"
+        f"{name} is not in the local cache, and the hub cannot be reached or refuses access: give "
+        "a folder written by study.save, set HF_TOKEN, or try again with a connection"
     )

@@ -1,4 +1,4 @@
-"""What a caller holds in memory already, in place of what a job names."""
+"""Models, documents and states in memory, instead of those named by a job."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from sdelens.states.capturing import encode_document
 from sdelens.states.recording import Recording
 
 GIVEN = "given"
-"""The source of a job whose texts were handed over in Python."""
+"""The source name of a job whose texts were given in Python."""
 
 Texts = str | Tensor | Documents | Sequence[str | Sequence[int] | Tensor]
-"""Texts, token ids as the model shall read them, or both; one or many."""
+"""One or many texts or sequences of token ids."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,31 +31,31 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class GivenSource:
-    """The source of documents that are there already."""
+    """A source of documents in memory."""
 
     given: Documents
 
     @property
     def documents_wanted(self) -> int:
-        """How many there are."""
+        """Number of documents."""
         return len(self.given)
 
     @property
     def length(self) -> int:
-        """Tokens of the longest."""
+        """Length of the longest document in tokens."""
         return int(self.given.lengths.max())
 
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
-        """As they are."""
+        """The documents, unchanged."""
         del model, seed
         return iter(self.given)
 
 
 def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = None) -> Documents:
-    """One document for each text, BOS once in front; token ids are taken as they are.
+    """One document per text, with BOS in front; token ids are used unchanged.
 
-    `length` is the most tokens of each after BOS. A tensor is one text ``[time]`` or many
-    ``[text, time]``, with the padding cut off by its caller.
+    `length` is the maximum number of tokens after BOS. A tensor is one text ``[time]`` or several
+    ``[text, time]`` without padding.
     """
     if isinstance(texts, Documents):
         return texts
@@ -69,7 +69,7 @@ def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = 
 
 
 def _is_ids(texts: Any) -> bool:
-    """Whether this is one text in ids."""
+    """Whether this is one sequence of token ids."""
     if isinstance(texts, Tensor):
         return texts.ndim == 1
     return len(texts) > 0 and all(isinstance(token, int) for token in texts)
@@ -88,7 +88,7 @@ def _ids(model: LanguageModel, text: Any, length: int | None) -> tuple[int, ...]
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
         raise UsageError(
             f"token ids of {model.card.name} are 0 to {known - 1}, got {int(ids.min())} to "
-            f"{int(ids.max())}: cut padding off, or give texts"
+            f"{int(ids.max())}: remove padding, or give texts"
         )
-    # ids come with BOS if the caller wants it
+    # the caller decides whether ids include BOS
     return tuple(ids.tolist()[: model.card.context if length is None else length + 1])

@@ -1,4 +1,4 @@
-"""The settings of a run: plain values, resolved, and their hash. Imports no torch."""
+"""The resolved settings of a run and their hash. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from sdelens.settings import build, option
 from sdelens.states.sites import parse_layers
 
 ELSEWHERE = ("device", "cache", "offline")
-"""Settings that say where, not what: they do not enter the hash."""
+"""Settings that do not affect results and are not part of the hash."""
 BRANCHES = 8
 CHOICES = {
     "axis": ("token", "layer"),
@@ -24,7 +24,7 @@ CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Job(FitOptions):
-    """All settings of a run: its `config.json` holds them, and `--config` reads them."""
+    """All settings of a run, stored in its `config.json` and read by `--config`."""
 
     model: str = option("tiny", "tiny (embedded), a local folder, or a name on the hub.")
     layers: str | None = option(
@@ -34,17 +34,17 @@ class Job(FitOptions):
     revision: str | None = option(None, "Branch, tag or commit on the hub.")
     dtype: str = option("float32", "float32, bfloat16 or float16.")
     device: str = option("auto", "auto, cpu, cuda or mps.")
-    offline: bool = option(False, "Only what is here already.")
+    offline: bool = option(False, "Use only cached files.")
     source: str = option("sampled", "Another source of texts: a plugin.")
     source_settings: Mapping[str, Any] = option({}, "Settings of the source, by name.")
     target: str = option(
         "plain",
-        "What fits learn from: plain, the steps that occurred, or branched, steps to several "
-        "next states that the model draws.",
+        "Training transitions: plain (observed), or branched (several model-drawn next states "
+        "per prefix).",
     )
-    branches: int | None = option(None, "Next tokens drawn for --target branched. [8]")
-    skip_first: int = option(1, "Positions left out at the context's start.")
-    cache: bool = option(True, "Whether captured states are kept for later runs.")
+    branches: int | None = option(None, "Next tokens sampled with --target branched. [8]")
+    skip_first: int = option(1, "Number of initial positions to skip.")
+    cache: bool = option(True, "Keep captured states for later runs.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,8 +57,8 @@ class Job(FitOptions):
                 )
         if self.axis == "layer" and self.layers is not None:
             raise UsageError(
-                "--layer and --axis layer contradict each other, since a path through the depth "
-                f"passes every layer: leave out --layer {self.layers}"
+                "--layer cannot be combined with --axis layer, where a path passes through every "
+                f"layer: remove --layer {self.layers}"
             )
         if self.axis == "layer" and self.target == "branched":
             raise UsageError(
@@ -78,21 +78,21 @@ class Job(FitOptions):
 
     @property
     def recorded(self) -> str | None:
-        """The layers whose states are recorded, as `layers` names them."""
+        """The recorded layers, in the form of the `layers` setting."""
         return "embed,all" if self.axis == "layer" else self.layers
 
     @property
     def kept(self) -> int:
-        """States on disk for each token and layer, at most, while it is done."""
+        """Maximum number of states per token and layer on disk during the run."""
         return 1 + 2 * (self.branches or 0)
 
     @property
     def hash8(self) -> str:
-        """Eight hex digits that equal jobs share."""
+        """Eight hex digits, equal for equal jobs."""
         return digest(self._what())[:8]
 
     def _what(self) -> dict[str, Any]:
-        """The settings that results depend on."""
+        """The settings that affect results."""
         settings = {k: v for k, v in asdict(self).items() if k not in ELSEWHERE}
         if self.axis == "token":  # as before there was another
             del settings["axis"]
@@ -110,17 +110,17 @@ class Job(FitOptions):
         return f"{Path(self.model).name}-{layers.replace(',', '+').replace(' ', '')}-{self.hash8}"
 
     def json(self) -> dict[str, Any]:
-        """As it goes into config.json."""
+        """The content of config.json."""
         return asdict(self)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Job":
-        """From config.json; an error that names a setting that is none, or of another type."""
+        """A job from config.json; raises an error that names an unknown or invalid setting."""
         found: Job = build(cls, settings, "config")
         return found
 
     def differences(self, other: "Job") -> str:
-        """What differs, for a message."""
+        """The differing settings, for a message."""
         mine, theirs = _flat(self.json()), _flat(other.json())
         return "; ".join(
             f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
@@ -130,7 +130,7 @@ class Job(FitOptions):
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the source and of the probe beside the others, as --set names them."""
+    """All settings with those of source and probe named as in --set."""
     own = {
         f"{kind}.{name}": value
         for kind in ("source", "probe")

@@ -1,4 +1,4 @@
-"""Analyzers that could not answer, and why."""
+"""Analyzers that could not run, and the reasons."""
 
 import traceback
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ TRACEBACK = "traceback.txt"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Who could not answer is an error if it was named, else a reason that is kept.
+    """Collects analyzers that could not run; raises only for those named by the user.
 
-    An analyzer that fails, by no error of sdelens, stops no other: its traceback is written, and
-    if it was named `raise_broken` raises in the end.
+    An unexpected exception of an analyzer does not stop the others: its traceback is saved, and
+    `raise_broken` raises at the end if the analyzer was named.
     """
 
     named: frozenset[str]
@@ -26,7 +26,7 @@ class LeftOut:
 
     @contextmanager
     def unless(self, label: str, *, named: bool, folder: Path | None = None) -> Iterator[None]:
-        """Something that may go wrong; the traceback of what fails goes into the folder."""
+        """A block that may fail; the traceback of a failure is written to the folder."""
         try:
             yield
         except Exception as error:
@@ -44,7 +44,7 @@ class LeftOut:
             self.broken[-1].__cause__ = error
 
     def raise_broken(self) -> None:
-        """An error for analyzers that were named and failed; the first one's cause."""
+        """Raise `BrokenPlugin` for named analyzers that failed, caused by the first failure."""
         if not self.broken:
             return
         first, *others = self.broken

@@ -1,4 +1,4 @@
-"""A model that the user already holds, and what can be done with it."""
+"""A lens on a model that the user already has in memory."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -25,7 +25,7 @@ from sdelens.states.sites import Layers
 
 
 class LensKeywords(FitKeywords, total=False):
-    """The options of `Job` that a model in memory leaves open, as keywords."""
+    """The options of `Job` that apply to a model in memory, as keywords."""
 
     probe: str
     axis: str
@@ -36,14 +36,14 @@ class LensKeywords(FitKeywords, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Lens:
-    """A user's model, as it stands at each use: its hooks active, nothing of it changed."""
+    """A user's model with its current weights and hooks; it is never changed."""
 
     held: Any
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def model(self) -> LanguageModel:
-        """The model through its adapter, made anew: its weights may have changed."""
+        """The model's adapter, created anew because the weights may have changed."""
         return language_model(self.held, **self.settings)
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class Lens:
         cache: Path | str | None = None,
         observer: Observer | None = None,
     ) -> Recording:
-        """The states along texts, or token ids, one or many; see `sdelens.capture`."""
+        """Record states along one or many texts or token id sequences; see `sdelens.capture`."""
         model = self.model
         documents, watcher = documents_given(model, texts, length=length), observer or at_hand()
         how: dict[str, Any] = {"layers": layers, "skip_first": skip_first, "cache": cache}
@@ -72,7 +72,7 @@ class Lens:
     def record(
         self, *, layers: Layers = None, skip_first: int = 1
     ) -> AbstractContextManager[LiveCapture]:
-        """Capture what is run inside: `with lens.record(layers=6) as tape: model.generate(…)`."""
+        """Record states while the model runs: `with lens.record(layers=6) as live: …`."""
         model = self.model
         if not isinstance(model, Listener):
             raise UsageError(
@@ -94,11 +94,11 @@ class Lens:
     ) -> OpenStudy:
         """Fit each layer, with baselines and held-out scores: `lens.fit(texts, layers=6)`.
 
-        `texts` are at least ten, as strings, token ids or a tensor of ids; or a tape with its
-        states. Without texts, `documents` texts of at most `length` tokens are sampled from the
-        model. Options are those of `Job`, as in `sdelens fit`; other keywords are settings of the
-        probe. `observer` receives progress; a notebook has one by default. The run lies in a
-        temporary folder until it is saved.
+        `texts` are at least ten strings, token id sequences or a tensor of ids, or a live capture
+        with its states. Without texts, `documents` texts of at most `length` tokens are sampled
+        from the model. Options are those of `Job`, as in `sdelens fit`; other keywords are
+        settings of the probe. `observer` receives progress; notebooks have one by default. The run
+        is in a temporary folder until it is saved.
         """
         model = self.model
         if texts is not None and documents is not None:
@@ -138,18 +138,18 @@ def _joined(layers: int | str | Sequence[int | str]) -> str:
 
 
 def described(documents: Documents | None) -> dict[str, Any]:
-    """What a job says of texts that it does not hold."""
+    """Description of texts that are not stored in a job."""
     return {"documents": len(documents), "digest": documents.digest()[:16]} if documents else {}
 
 
 def attach(model: Any, *, tokenizer: Any = None, hook: str | None = None) -> Lens:
-    """A lens on a model, in memory as a rule: `sdelens.attach(model, tokenizer=tok)`.
+    """Attach to a model, usually one in memory: `sdelens.attach(model, tokenizer=tok)`.
 
     `model` is a causal language model of Hugging Face, a `TransformerBridge` or a
-    `HookedTransformer` of TransformerLens, or any torch module that reads token ids where `hook`
-    names the submodule whose output is the one layer. It is used as it stands, its user's hooks
-    active, and is the same afterwards. Without a tokenizer, the one that lies with the model is
-    taken if it is on this machine; token ids need none. A name or a folder is loaded, once:
+    `HookedTransformer` of TransformerLens, or any torch module that reads token ids, with `hook`
+    naming the submodule whose output is its only layer. The model is used with the user's hooks
+    active and is unchanged afterwards. Without a tokenizer, the model's own is used if available
+    locally; token ids need none. Names and folders are loaded once:
     `sdelens.attach("tiny").fit(layers=6)`.
     """
     settings = _given({"tokenizer": tokenizer, "hook": hook})

@@ -22,12 +22,12 @@ def load(
     revision: str | None = None,
     token: str | None = None,
 ) -> OpenStudy:
-    """What `sdelens fit` wrote or a study saved: `sdelens.load("runs/…")`, or a name on the hub.
+    """Open a run from a folder or from the hub: `sdelens.load("runs/…")`.
 
-    `model` may be the model itself, already in memory: what `sdelens.attach` takes, with the same
-    `tokenizer` and `hook`, or a lens. Its weights must be those of the fit, else an error names
-    what differs. Without it the model is loaded by name when it is needed. Loading runs no code
-    that the run brings.
+    `model` may be the model in memory, in any form that `sdelens.attach` accepts, with the same
+    `tokenizer` and `hook`, or a lens. Its weights must be those of the fit; otherwise an error
+    names the differences. Without it the model is loaded by name when needed. Loading executes no
+    code from the run.
     """
     folder, kept = Path(run), None
     if on_hub(run):
@@ -43,7 +43,7 @@ def load(
 
 
 def held_model(model: Any, **settings: Any) -> Any:
-    """A model in memory as its adapter has it; a name and nothing stay what they are."""
+    """A model in memory through its adapter; names and None are returned unchanged."""
     if model is None or isinstance(model, str | PathLike):
         return model
     if isinstance(model, Lens):

@@ -1,4 +1,4 @@
-"""What a run's manifest.json says: how it came about, and nothing that its results depend on."""
+"""The manifest of a run: how it was made, without anything that affects its results."""
 
 import platform
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ PACKAGES = ("sdelens", "torch", "transformers", "transformer-lens", "torchsde", 
 
 
 def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[str, Any]:
-    """The manifest of a run that begins."""
+    """The manifest of a new run."""
     used = (
         adapter_of(model),
         plugins("source").get(job.source),  # none for texts given in Python
@@ -49,7 +49,7 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def _described(found: Plugin) -> dict[str, str | None]:
-    """Whose a plugin is, and the hash of its source."""
+    """The distribution of a plugin, and the hash of its source."""
     return {
         "kind": found.kind,
         "name": found.name,
@@ -60,7 +60,7 @@ def _described(found: Plugin) -> dict[str, str | None]:
 
 
 def note_plugins(run: Run, used: Iterable[tuple[str, str]]) -> None:
-    """Put plugins, by kind and name, into the manifest beside those that are there."""
+    """Add plugins to the manifest, by kind and name."""
     known = run.manifest["plugins"]
     rows = [_described(plugin(kind, name)) for kind, name in used]
     fresh = [row for row in rows if row not in known]
@@ -69,7 +69,7 @@ def note_plugins(run: Run, used: Iterable[tuple[str, str]]) -> None:
 
 
 def fingerprints(model: LanguageModel, documents: Documents) -> dict[str, str]:
-    """Of the weights, of the tokenizer (its words for the ids that occur), of the texts."""
+    """Hashes of the weights, the tokenizer (texts of the ids that occur) and the texts."""
     words = model.decode(sorted(set(documents.tokens.tolist())))
     return {
         "model": model.card.fingerprint,

@@ -1,4 +1,4 @@
-"""The page that the hub shows of a run: what it is, its scores, how to use it."""
+"""The model card of a run for the hub."""
 
 import json
 import re
@@ -14,13 +14,13 @@ TAGS = ("sdelens", "interpretability", "stochastic-differential-equations")
 
 
 def model_card(run: Run, name: str) -> str:
-    """Markdown with the metadata that the hub reads in front."""
+    """Markdown with the hub's metadata in front."""
     report = report_of(run)
     return "\n".join([*_metadata(run), *_body(run, report, name), ""])
 
 
 def _metadata(run: Run) -> Iterator[str]:
-    # JSON strings are YAML strings, whatever a name holds
+    # JSON strings are valid YAML strings
     model = run.manifest["model"]
     yield "---"
     yield "library_name: sdelens"
@@ -35,7 +35,7 @@ def _body(run: Run, report: Report, name: str) -> Iterator[str]:
     model = run.manifest["model"]
     yield f"\n# {_plain(report.title)}\n"
     yield (
-        "A law of how residual-stream states move from token to token, fitted by "
+        "The dynamics of residual-stream states from token to token, fitted by "
         f"[sdelens](https://pypi.org/project/sdelens/) {version('sdelens')}.\n"
     )
     yield from (f"- {_plain(sentence)}" for sentence in report.verdict)
@@ -66,6 +66,6 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text that is no markup: names come from elsewhere."""
+    """Escaped text, because names may contain markup."""
     flat = " ".join(text.split())
     return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")

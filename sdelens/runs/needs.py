@@ -1,4 +1,4 @@
-"""What an analyzer needs of a study, checked before any work."""
+"""The needs of analyzers, checked before any work."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -11,15 +11,15 @@ from sdelens.laws.sde import SDE
 from sdelens.protocols import NEEDS, Analyzer, LanguageModel, Site
 
 MODEL = ("model", "attention")
-"""Needs that are known to be met only when the model is there."""
+"""Needs that can only be checked with the model."""
 SHAPE = 4
-"""Of an attention pattern: batch, head, and twice time."""
+"""Axes of an attention pattern: batch, head, time, time."""
 
 
 def require_needs(
     analyzer: Analyzer[Study], name: str, study: Study, needs: Collection[str] = NEEDS
 ) -> None:
-    """An error where the study lacks what the analyzer needs, of some needs or of all."""
+    """Raise `UsageError` if the study lacks something that the analyzer needs."""
     for need in NEEDS:
         if need in needs and need in analyzer.needs and (lack := LACKS[need](study)):
             raise UsageError(f"the analyzer {name} {lack}")
@@ -50,7 +50,7 @@ def _prompt(study: Study) -> str | None:
 def _model(study: Study) -> str | None:
     if study.model is not None:
         return None
-    return "needs the model of the run, which is not here: give it to sdelens.load(run, model)"
+    return "needs the model of the run, which is not loaded: give it to sdelens.load(run, model)"
 
 
 def _attention(study: Study) -> str | None:
@@ -66,7 +66,7 @@ def _attention(study: Study) -> str | None:
 
 @torch.no_grad()
 def reads_attention(model: LanguageModel) -> bool:
-    """Whether the attention pattern of the first block can be read, tried on one token."""
+    """Whether the attention pattern of the first block can be read, checked on one token."""
     site, token = Site("attention", 0), torch.tensor([[model.card.bos or 0]])
     try:
         found: Any = model.run(token, read=[site]).reads[site]

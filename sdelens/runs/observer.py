@@ -1,4 +1,4 @@
-"""Who is told how far the work is."""
+"""Observers receive progress updates."""
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -10,23 +10,23 @@ from sdelens.runs.plan import Plan
 
 @runtime_checkable
 class Progress(Protocol):
-    """What a stage gives: called with steps done, a remark, and the total where it turns out."""
+    """Progress of a stage: receives finished steps, a remark, and the total once known."""
 
     def __call__(self, steps: int, remark: str = "", total: int | None = None) -> None: ...
 
 
 @runtime_checkable
 class Observer(Protocol):
-    """Who is told how far the work is."""
+    """Observers receive progress updates."""
 
     def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Progress]:
-        """A stage of so many units."""
+        """Context manager of a stage with a number of units; None if unknown."""
 
     def planned(self, plan: Plan) -> None:
-        """Called once, before the work."""
+        """Receives the plan, before any work."""
 
     def told(self, sentence: str) -> None:
-        """Something worth knowing before it goes on."""
+        """Receives a message."""
 
 
 def _ignored(steps: int, remark: str = "", total: int | None = None) -> None:
@@ -34,7 +34,7 @@ def _ignored(steps: int, remark: str = "", total: int | None = None) -> None:
 
 
 class NullObserver:
-    """An observer that shows nothing."""
+    """Ignores progress updates."""
 
     def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Progress]:
         del name, total, unit
@@ -48,9 +48,9 @@ class NullObserver:
 
 
 def at_hand() -> Observer:
-    """In a notebook an installed observer that draws there (group ``sdelens.observers``).
+    """The observer for the current notebook, from the group ``sdelens.observers``.
 
-    Ours is asked first; one that fails is left out with a line on stderr.
+    The built-in one is tried first; observers that fail are skipped with a line on stderr.
     """
     known = plugins("observer") if "ipykernel" in sys.modules else {}
     for each in sorted(known.values(), key=lambda plugin: plugin.distribution != OURS):

@@ -1,4 +1,4 @@
-"""A study of one run: asked, shown, saved and shared from Python."""
+"""A study of one run, for use from Python."""
 
 import shutil
 from collections.abc import Callable
@@ -25,22 +25,22 @@ from sdelens.steering.steered_text import SteeredText
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OpenStudy(Study):
-    """What `sdelens.load` and `Lens.fit` give: a study that knows its run.
+    """A study with its run, as returned by `sdelens.load` and `Lens.fit`.
 
-    A run that was not saved lies in a temporary folder, gone with its study.
+    An unsaved run is in a temporary folder, which is removed with the study.
     """
 
     run: Run = field(kw_only=True)
     kept: Any = None
-    """What the run's folder lies in, if it is not to stay."""
+    """Keeps the temporary folder of an unsaved run alive."""
     held: Callable[[], LanguageModel] | None = None
-    """The user's model as it stands, if there is one: its weights may have changed."""
+    """Returns the user's model in memory, if any; its weights may have changed."""
 
     @classmethod
     def of(
         cls, run: Run, kept: Any = None, model: Callable[[], LanguageModel] | None = None
     ) -> "OpenStudy":
-        """The study of a run with a finished fit."""
+        """Open a run with a finished fit."""
         study = run.study()
         held = {f.name: getattr(study, f.name) for f in fields(Study)}
         return cls(**held, run=run, kept=kept, held=model)
@@ -53,11 +53,11 @@ class OpenStudy(Study):
         layer: int | str | None = None,
         **settings: Any,
     ) -> Finding:
-        """Ask one analyzer, with its settings by name: `study.analyze("uncertainty", prompt=…)`.
+        """Run an analyzer with settings by name: `study.analyze("uncertainty", prompt=…)`.
 
-        Where several layers were fitted and it is asked about one at a time, `layer` says which.
-        What it finds shows itself in a notebook, and is kept with the run. A model in memory must
-        still be that of the fit.
+        `layer` selects one of several fitted layers for analyzers of a single layer. The finding
+        is displayed in notebooks and saved with the run. A model in memory must still be that of
+        the fit.
         """
         model = self.held() if self.held else None
         if model is not None:
@@ -72,10 +72,9 @@ class OpenStudy(Study):
     def steer(
         self, prompt: str, *, layer: int | str | None = None, **settings: Any
     ) -> SteeredText:
-        """What the model writes steered by a fit, beside what it writes: `drift=`, `diffusion=`.
+        """Generate text steered by a fit: `study.steer("The sea", drift=0.5)`.
 
-        `study.steer("The sea", drift=0.5)` is `sdelens.steer` with the run's own fit and
-        model, which has the other settings.
+        This is `sdelens.steer` with the fit and the model of the run, and takes its settings.
         """
         fitted = self.views[self._view(layer)].fitted
         model = self.held() if self.held else self.run.model
@@ -93,20 +92,20 @@ class OpenStudy(Study):
         return named[str(layer)]
 
     def report(self) -> Report:
-        """Scores, verdict, and all that was found so far; shows itself in a notebook."""
+        """The report with scores, verdict and all findings so far, displayed in notebooks."""
         return report_of(self.run)
 
     def plot(self, layer: int | str | None = None) -> Figure:
-        """A held-out path with what the fit predicts; shows itself in a notebook."""
+        """Plot a held-out path with the fit's predictions."""
         return self.analyze("trajectory", layer=layer).figures[0]
 
     def save(
         self, folder: str | PathLike[str], *, states: bool | None = None, overwrite: bool = False
     ) -> Path:
-        """Keep the run in a folder, as `sdelens fit` writes one; gives the folder.
+        """Save the run to a folder in the format of `sdelens fit`; returns the folder.
 
-        The states go with it where they cannot be captured again, since a user's hooks or calls
-        shaped them; `states` says otherwise.
+        States are included if they cannot be captured again because they depend on the user's
+        hooks or calls; `states` overrides this.
         """
         place = Path(folder)
         if place.resolve() == self.run.folder.resolve():
@@ -115,7 +114,7 @@ class OpenStudy(Study):
             clear(place)
             (place / MANIFEST).unlink()
         if holds_run(place):
-            raise UsageError(f"{place} holds a run: give overwrite=True, or another folder")
+            raise UsageError(f"{place} contains a run: give overwrite=True, or another folder")
         require_free(place)
         copied(self.run, place, states=states)
         return place
@@ -123,11 +122,11 @@ class OpenStudy(Study):
     def push_to_hub(
         self, name: str, *, private: bool = True, token: str | None = None, states: bool = False
     ) -> str:
-        """Save to the hub as the model repository `name`; gives its address.
+        """Upload the run to the model repository `name` on the hub; returns its address.
 
-        What is uploaded is what `save` writes, token ids of the texts included, and a model card;
-        the states only if `states` is true. Files and folders of this machine are reduced to their
-        names, and a written report stays here.
+        The upload contains what `save` writes, including the token ids of the texts, and a model
+        card; states only if `states` is true. Paths of this machine are reduced to names, and a
+        written report is not uploaded.
         """
         copy = partial(copied, states=states)
         return pushed(self.run, name, copy, private=private, token=token)
@@ -137,7 +136,7 @@ class OpenStudy(Study):
 
 
 def copied(run: Run, place: Path, *, states: bool | None = None) -> None:
-    """The files of a run in another folder, its manifest last; states if they are asked for."""
+    """Copy the files of a run, the manifest last, optionally with states."""
     place.mkdir(parents=True, exist_ok=True)
     if states is None:
         states = not run.repeatable

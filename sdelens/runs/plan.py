@@ -1,4 +1,4 @@
-"""What a run will do and about what it will take, told before any of it is done."""
+"""The plan of a run, with estimates of its size."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sdelens.states.sites import resolve_layers
 
 @dataclass(frozen=True)
 class Plan:
-    """Estimates from above: every document at its full length."""
+    """Upper estimates, with every document at its full length."""
 
     model: ModelCard
     device: str
@@ -33,7 +33,7 @@ class Plan:
 
 
 def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache: Path) -> Plan:
-    """The plan of a job whose model is there already; `cache` is where its states will lie."""
+    """The plan of a job with a loaded model; `cache` is the folder for its states."""
     card = model.card
     layers = resolve_layers(job.recorded, card.blocks, card.name)
     documents = source.documents_wanted if isinstance(source, SizedSource) else None
@@ -60,14 +60,14 @@ def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache:
 
 
 def described_probe(job: Job) -> str:
-    """What is fitted, in words."""
+    """Description of the fit."""
     ensemble = f", ensemble of {job.ensemble}" if job.ensemble else ""
     branches = f", from {job.branches} next states of each prefix" if job.branches else ""
     return f"{job.probe}{ensemble}{branches}"
 
 
 def described_texts(job: Job, source: Source, documents: int | None) -> str:
-    """Where the texts come from, in words."""
+    """Description of the texts."""
     settings: dict[str, Any] = dict(job.source_settings)
     if isinstance(source, SamplingSource):
         return f"{documents} sampled from the model at temperature {source.sampler.temperature}"
@@ -78,7 +78,7 @@ def described_texts(job: Job, source: Source, documents: int | None) -> str:
 
 
 def free_disk(folder: Path) -> int:
-    """Bytes free where a folder is, or will be."""
+    """Free bytes on the disk of a folder, which need not exist yet."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from, in words."""
+"""The provenance of a run in words."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from sdelens.states.recording import View
 
 
 def provenance(run: Run) -> dict[str, str]:
-    """Model, texts, seeds, versions."""
+    """Model, texts, seeds and versions."""
     manifest, job = run.manifest, run.job
     model = manifest["model"]
     centre = "each position" if job.center == "position" else "all states"
@@ -38,7 +38,7 @@ def provenance(run: Run) -> dict[str, str]:
 
 
 def _strangers(plugins: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Plugins that are not built in, with the beginning of their hash; nothing if there are none.
+    """Third-party plugins with the first digits of their hash; empty if there are none.
 
     >>> brew = {"name": "brew", "distribution": "tea", "version": "1.2", "sha256": "ab" * 32}
     >>> _strangers([brew])
@@ -54,7 +54,7 @@ def _strangers(plugins: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _with(name: str, settings: Mapping[str, Any]) -> str:
-    """A plugin with its settings in words.
+    """A plugin with its settings, in words.
 
     >>> _with("sampled", {"top_p": 1.0, "ignore_eos": False})
     'sampled: top p 1, ignore eos no'
@@ -72,12 +72,12 @@ def _word(value: object) -> str:
 
 
 def law_words(fitted: Fitted) -> str:
-    """The probe and what it fits: "neural SDE", "token law"."""
+    """The probe and the kind of its law: "neural SDE", "token law"."""
     return f"{fitted.record.probe} {'SDE' if isinstance(fitted.law, SDE) else 'law'}"
 
 
 def layer_words(views: Sequence[View]) -> str:
-    """The sites in words, runs of three layers or more by their ends.
+    """The sites in words; ranges of three or more layers by their ends.
 
     >>> from sdelens.protocols import Site
     >>> layer_words([View(Site("embed")), *(View(Site("block", k)) for k in (0, 1, 2, 6))])

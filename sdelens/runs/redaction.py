@@ -1,4 +1,4 @@
-"""What a run's files say of its user's machine: left out of what is shared."""
+"""Removes information on the user's machine from files that are shared."""
 
 import json
 import os
@@ -13,10 +13,9 @@ from sdelens.store import read_json, write_json, write_text
 
 
 def redact(copy: Path, run: Path) -> None:
-    """Reduce files and folders of the machine to their names in the copy of a run's files.
+    """Reduce local paths to file and folder names in a copy of a run.
 
-    The report, which is made from them, tracebacks of analyzers, and the version of the operating
-    system are left out.
+    The report, tracebacks of analyzers, and the version of the operating system are removed.
     """
     for file in (copy / "report.html", *copy.rglob(TRACEBACK)):
         file.unlink(missing_ok=True)
@@ -33,7 +32,7 @@ def redact(copy: Path, run: Path) -> None:
 
 
 def _places(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Files and folders that the settings and the command name."""
+    """Local files and folders named in the settings and in the command."""
     settings = manifest["settings"]
     inner = settings["source_settings"]
     words = [settings["model"], *inner.values(), *manifest["argv"]]
@@ -44,7 +43,7 @@ def _places(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def is_place(word: str) -> bool:
-    """Whether a word names a file or a folder of this machine.
+    """Whether a word is a local file or folder.
 
     >>> is_place("/home/me/texts.txt"), is_place("../texts.txt"), is_place("gpt2")
     (True, True, False)
@@ -54,7 +53,7 @@ def is_place(word: str) -> bool:
 
 
 def _reduced(text: str, names: Mapping[str, str]) -> str:
-    """JSON in which places are names; the longest place first, and only where one begins."""
+    """JSON with paths reduced to names, longest first, and only at the start of a path."""
     for place in sorted(names, key=len, reverse=True):
         if names[place] and len(place) > 1:
             said = re.escape(_quoted(place))
@@ -64,5 +63,5 @@ def _reduced(text: str, names: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As it stands within a JSON string."""
+    """The text as it occurs within a JSON string."""
     return json.dumps(text)[1:-1]

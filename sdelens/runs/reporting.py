@@ -1,4 +1,4 @@
-"""From a run to its analyses and its report."""
+"""Runs the analyzers of a run, and builds its report."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ from sdelens.store import read_json, write_json
 
 Watch = Callable[[str, str], None]
 USES_MODEL = {"model", "attention", "prompt"}
-"""Needs for which the model is loaded."""
+"""Needs that require loading the model."""
 FAILURES = "analysis/left_out.json"
 
 
@@ -41,12 +41,11 @@ def analyze(
     view: View | None = None,
     watch: Watch = lambda *_: None,
 ) -> tuple[tuple[Finding, ...], dict[str, str]]:
-    """Ask analyzers (all of them, if none is named) about every view, and save what they found.
+    """Run analyzers (all of them if none is named) on every view, and save their findings.
 
-    With a `view` they are asked about that one only.
-
-    An analyzer that was named, or given settings, and cannot answer is an error; another one is
-    left out, and the reason given back beside the findings. One that fails stops no other.
+    With a `view`, only that view is analyzed. An analyzer that was named or given settings and
+    cannot run is an error; others are skipped, and the reasons are returned with the findings. A
+    failing analyzer does not stop the others.
     """
     own, left_out = settings or {}, LeftOut(frozenset((*names, *(settings or {}))))
     chosen: dict[str, Analyzer[Study]] = {}
@@ -79,7 +78,7 @@ def _ready(
     prompt: str | None,
     view: View | None,
 ) -> list[tuple[str, Study]]:
-    """Who can be asked about what: needs are checked, those of the model once it is loaded."""
+    """Analyzers with the studies they can run on; needs of the model are checked once loaded."""
     study = replace(run.study(), prompt=prompt)
     study = study if view is None else study.only(view)
     every = [(name, part) for name, one in chosen.items() for part in _parts(one, study)]
@@ -101,7 +100,7 @@ def _meeting(
     left_out: LeftOut,
     needs: Collection[str],
 ) -> list[tuple[str, Study]]:
-    """Those whose needs are met."""
+    """The analyzers whose needs are met."""
     ready = []
     for name, part in parts:
         with left_out.unless(_label(name, part), named=name in left_out.named):
@@ -111,11 +110,11 @@ def _meeting(
 
 
 def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int) -> Finding:
-    """What an analyzer finds, with its name and its settings."""
+    """The finding of an analyzer, with its name and settings."""
     found = analyzer.analyze(study, seed=seed)
     if not isinstance(found, Finding):
         raise BrokenPlugin(
-            f"the analyzer {name} must give a Finding, it gave {type(found).__name__}"
+            f"the analyzer {name} must return a Finding, got {type(found).__name__}"
         )
     return replace(found, analyzer=name, settings=described(analyzer))
 
@@ -147,7 +146,7 @@ def render(report: Report, folder: Path, reporter: str) -> Path:
 
 
 def _parts(analyzer: Analyzer[Study], study: Study) -> list[Study]:
-    """What an analyzer is asked about, one after the other."""
+    """The studies an analyzer runs on: each view, or all at once."""
     return [study.only(view) for view in study.views] if analyzer.scope == "view" else [study]
 
 
@@ -160,12 +159,12 @@ def _label(name: str, study: Study) -> str:
 
 
 def finding_folder(run: Run, finding: Finding) -> Path:
-    """Where a finding lies."""
+    """The folder of a finding."""
     return analysis_folder(run, finding.analyzer, finding.view, finding.prompt)
 
 
 def analysis_folder(run: Run, analyzer: str, view: str, prompt: str | None) -> Path:
-    """analysis/<analyzer>/<view>, with a hash of the prompt where there was one."""
+    """analysis/<analyzer>/<view>, with a hash of the prompt if there is one."""
     suffix = f"-{sha256(prompt.encode()).hexdigest()[:8]}" if prompt else ""
     return run.folder / "analysis" / analyzer / f"{view}{suffix}"
 

@@ -1,4 +1,4 @@
-"""A run on disk: where its parts lie, and how they are read back."""
+"""A run on disk: the location of its parts, and how they are read."""
 
 from functools import cached_property
 from os import PathLike, fspath
@@ -43,14 +43,14 @@ DIFFERENCES = {
     "width": "width",
     "fingerprint": "fingerprint",
 }
-"""What must be the same of a model for its fit to be its own, as a message names it."""
+"""Properties of a model that must match those of the run, with their names in messages."""
 STATES = "states"
-"""The folder of states that are kept with a run since they cannot be captured again."""
+"""The folder of states that cannot be captured again and are kept with the run."""
 SIDES = ("train", "validation", "test")
 
 
 class Run:
-    """The folder of one run; its model and its states are loaded when they are first needed."""
+    """The folder of a run; model and states are loaded on first use."""
 
     def __init__(self, folder: Path | str, model: Any = None) -> None:
         self.folder = Path(folder)
@@ -58,49 +58,49 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here: its manifest is the first file that is written."""
+        """Whether the folder contains a run; the manifest is written first."""
         return holds_run(self.folder)
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What happened: state, seeds, timings, versions."""
+        """State, seeds, timings and versions."""
         found: dict[str, Any] = read_json(self.folder / MANIFEST)
         if found["schema"] > SCHEMA:
             raise UsageError(f"{self.folder} was written by a newer sdelens: upgrade this one")
         return found
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
-        """Replace it whole."""
+        """Replace the manifest."""
         write_json(self.folder / MANIFEST, manifest)
 
     def note(self, **items: Any) -> None:
-        """Put items into the manifest."""
+        """Add items to the manifest."""
         self.write_manifest(self.manifest | items)
 
     def note_time(self, stage: str, seconds: float) -> None:
-        """Put the time that a stage took into the manifest."""
+        """Add the duration of a stage to the manifest."""
         self.note(timings=self.manifest["timings"] | {stage: round(seconds, 3)})
 
     @cached_property
     def job(self) -> Job:
-        """What was asked for, every setting spelt out."""
+        """The job with all settings resolved."""
         return Job.of(self.manifest["settings"])
 
     def write_config(self, job: Job) -> None:
-        """What ``sdelens fit --config`` reads; left as it is where it is there already."""
+        """Write the config for ``sdelens fit --config``, unless it exists."""
         if not (self.folder / "config.json").exists():
             write_json(self.folder / "config.json", job.json())
 
     # --- the model and its documents
 
     def holding(self, model: LanguageModel) -> "Run":
-        """The same run, with a model in memory."""
+        """The run with a model in memory."""
         self._given = model
         return self
 
     @cached_property
     def model(self) -> LanguageModel:
-        """The model, its weights the same as those of the run."""
+        """The model, whose weights must be those of the run."""
         job = self.job
         model = self._given
         if model is None or isinstance(model, str | PathLike):
@@ -116,7 +116,7 @@ class Run:
         return model
 
     def require_same(self, model: LanguageModel) -> None:
-        """An error where a model's weights are not those of the run."""
+        """Raise `UsageError` unless a model's weights are those of the run."""
         made, card = ModelCard(**self.manifest["model"]), model.card
         differing = [
             f"{name} {_short(getattr(made, field))} there, {_short(getattr(card, field))} here"
@@ -125,13 +125,13 @@ class Run:
         ]
         if differing:
             raise UsageError(
-                f"{self.folder} was made with the model {made.name}, but this {card.name} is "
-                f"another ({'; '.join(differing)}): give the model of the run, or fit again"
+                f"{self.folder} was made with the model {made.name}, but this {card.name} differs "
+                f"({'; '.join(differing)}): give the model of the run, or fit again"
             )
 
     @property
     def documents_file(self) -> Path:
-        """Token ids, bounds, starts, groups, annotations and sides of the split."""
+        """File with token ids, offsets, starts, groups, annotations and the split."""
         return self.folder / "documents.safetensors"
 
     @cached_property
@@ -143,12 +143,12 @@ class Run:
 
     @cached_property
     def split(self) -> Split:
-        """Which document is on which side."""
+        """The split of the documents."""
         side = read_tensors(self.documents_file)["side"]
         return Split(*(tuple((side == i).nonzero()[:, 0].tolist()) for i in range(len(SIDES))))
 
     def write_documents(self, documents: Documents, split: Split) -> None:
-        """Documents and split in one file."""
+        """Write documents and split to one file."""
         side = torch.zeros(len(documents), dtype=torch.long)
         for number, name in enumerate(SIDES):
             side[list(getattr(split, name))] = number
@@ -169,11 +169,11 @@ class Run:
 
     @property
     def recorded(self) -> bool:
-        """Whether the states are at hand already."""
+        """Whether the states are available without running the model."""
         return "recording" in self.__dict__
 
     def record(self, watch: Any = lambda _: None) -> Recording:
-        """The states that are kept with the run, or in the cache; else captured again."""
+        """The states kept with the run or in the cache, or else captured again."""
         if kept := Recording.load(self.folder / STATES):
             return kept
         if not self.repeatable:
@@ -194,31 +194,31 @@ class Run:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """What was asked for."""
+        """The views of the job."""
         return sites_of(self.job.recorded, self.model)
 
     @property
     def wanted(self) -> tuple[View, ...]:
-        """The views of all sites, or the one through all of them, fitted or not."""
+        """The wanted views, fitted or not: one per site, or one through the depth."""
         if self.job.axis == "layer":
             return (DEPTH,)
         return tuple(View(site) for site in self.sites)
 
     @cached_property
     def first_new(self) -> dict[int, int]:
-        """For each test document the first position whose prefix is in no training document."""
+        """For each test document, the first position whose prefix is not in training."""
         return first_new(self.documents.padded(), self.split.train, self.split.test)
 
     # --- fits
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Those whose fit is complete."""
+        """Views with a complete fit."""
         done = sorted((self.folder / "fits").glob("*/DONE"))
         return tuple(view_of(file.parent) for file in done)
 
     def fit_folder(self, view: View) -> Path:
-        """Where the fit of a view lies."""
+        """The folder of the fit of a view."""
         return self.folder / "fits" / str(view)
 
     def is_done(self, view: View) -> bool:
@@ -226,24 +226,24 @@ class Run:
         return (self.fit_folder(view) / "DONE").exists()
 
     def write_fitted(self, view: View, fitted: Fitted) -> None:
-        """The law, how it came about, its scores."""
+        """Write the law, its record and its scores."""
         basis = {"name": self.job.basis, "center": self.job.center}
         write_fit(self.fit_folder(view), view, fitted, basis)
 
     def fitted(self, view: View) -> Fitted:
-        """The fit of a view, rebuilt by its probe; no code of the run is executed."""
+        """The fit of a view, restored by its probe; no code of the run is executed."""
         return read_fit(self.fit_folder(view), self._probe)
 
     def _probe(self, name: str) -> Any:
-        """The class of the probe; an error that says where it was from if it is not here."""
+        """The class of the probe; raises an error naming its origin if it is not installed."""
         if name not in known_plugins("probe"):
             made = [
                 p for p in self.manifest["plugins"] if (p["kind"], p["name"]) == ("probe", name)
             ]
             whence = "; ".join(f"{p['distribution']} {p['version']}".rstrip() for p in made)
             raise UnknownName(
-                f"{self.folder} was fitted by the probe {name!r} of {whence or 'somebody'}, which "
-                "is not here: install it, or give its file by --plugin"
+                f"{self.folder} was fitted by the probe {name!r} of {whence or 'unknown origin'}, "
+                "which is not installed: install it, or give its file with --plugin"
             )
         return load_plugin("probe", name)
 
@@ -253,11 +253,11 @@ class Run:
         return found
 
     def test_paths(self, view: View) -> Paths:
-        """The test documents, without transitions whose whole prefix is in training."""
+        """Paths of the test documents, without transitions whose whole prefix is in training."""
         return self.recording.held_out(view, self.split.test, self.first_new)
 
     def study(self, prompt: str | None = None, *, with_model: bool = False) -> Study:
-        """Ready for questions; states are read, or captured again, when they are asked for."""
+        """The study of the run; states are read, or captured again, on first use."""
         return Study(
             name=self.folder.name,
             views={view: self._viewed(view) for view in self.views},
@@ -288,5 +288,5 @@ class Run:
 
 
 def _short(value: object) -> str:
-    """A value in a message; a hash by its beginning."""
+    """A value for a message; hashes are shortened."""
     return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)

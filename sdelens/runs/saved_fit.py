@@ -1,4 +1,4 @@
-"""The fit of one view on disk."""
+"""The fit of one view on disk: sde.safetensors, config.json, metrics.json, train.jsonl, DONE."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,11 +21,11 @@ from sdelens.store import read_json, read_tensors, write_json, write_tensors, wr
 
 
 def write_fit(folder: Path, view: View, fitted: Fitted, basis: Mapping[str, str]) -> None:
-    """The law, how it came about, its scores; DONE is written last."""
+    """Write the law, its record and its scores; DONE is written last."""
     made = fitted.record
     rest = fitted.complement.tensors() if fitted.complement else {}
     tensors = prefixed(law=fitted.law.tensors(), basis=fitted.basis.tensors(), complement=rest)
-    # parts of a law may share tensors, which safetensors refuses
+    # parts of a law may share memory, which safetensors refuses
     write_tensors(folder / "sde.safetensors", {name: t.clone() for name, t in tensors.items()})
     if fitted.members:
         write_tensors(folder / "members.safetensors", _members(fitted.members))
@@ -49,7 +49,7 @@ def write_fit(folder: Path, view: View, fitted: Fitted, basis: Mapping[str, str]
 
 
 def read_fit(folder: Path, probe_of: Callable[[str], Any]) -> Fitted:
-    """The fit, rebuilt by its probe, whose class `probe_of` gives by name."""
+    """Restore the fit by its probe, whose class `probe_of` returns by name."""
     config = read_json(folder / "config.json")
     tensors = read_tensors(folder / "sde.safetensors")
     probe = build(probe_of(config["probe"]), config["settings"], config["probe"])
@@ -82,12 +82,12 @@ def read_fit(folder: Path, probe_of: Callable[[str], Any]) -> Fitted:
 
 
 def view_of(folder: Path) -> View:
-    """The view that a fit is of."""
+    """The view of a fit."""
     config = read_json(folder / "config.json")
     return View(Site(**config["site"]), config.get("axis", "token"))
 
 
 def _members(laws: tuple[Law, ...]) -> dict[str, Tensor]:
-    """The tensors of an ensemble, each member's under its number."""
+    """The tensors of an ensemble, by number of the member."""
     named = prefixed(**{f"member{number}": law.tensors() for number, law in enumerate(laws)})
     return {name: tensor.clone() for name, tensor in named.items()}

@@ -1,4 +1,4 @@
-"""Held-out scores as a table, and the note below it."""
+"""The table of held-out scores, and its notes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from sdelens.states.recording import View
 def score_table(
     scores: Mapping[str, Any], view: View, probe: str, *, short: bool = False
 ) -> Table:
-    """Means by noise: nats per dimension, lower is better, and the fit's paired gain.
+    """Scores of all means under each noise, in nats per dimension, with the fit's paired gains.
 
-    A fit with constant noise has no place in the column of state-dependent noise. The short form
-    leaves out the errors of single scores, not those of the gains, and breaks its headings.
+    A fit with constant noise has no entry under state-dependent noise. The short form omits the
+    errors of the scores, but not of the gains, and has two-line headings.
     """
     rows = {name: scores["baselines"][name] for name in LABELS if name in scores["baselines"]}
     rows |= {"fit": scores["fit"]}
@@ -41,7 +41,7 @@ def score_table(
 
 
 def _headings(noises: Iterable[str], own: Iterable[str], *, short: bool) -> Iterator[str]:
-    """The short ones on two lines, so that the table fits 80 columns."""
+    """Column headings; the short ones on two lines, so that the table fits 80 columns."""
     words = {"state-dependent": "state-dep."} if short else {}
     gap = "\n" if short else " "
     yield from (f"{words.get(noise, noise)}{gap}noise" for noise in noises)
@@ -49,7 +49,7 @@ def _headings(noises: Iterable[str], own: Iterable[str], *, short: bool) -> Iter
 
 
 def pm(row: Mapping[str, Any], key: str, *, sign: str = "-", short: bool = False) -> str:
-    """A score of a row with its error; a dash where it has none."""
+    """A score with its error, or a dash."""
     if key not in row:
         return "-"
     value = f"{row[key]:{sign}.3f}"
@@ -63,7 +63,7 @@ def _note(scores: Mapping[str, Any]) -> str:
             f"{counted(scores['held_out_documents'], 'held-out document')} "
             f"({counted(scores['transitions'], 'transition')}); lower is better.",
             "Gains are paired by document, positive where the fit is better under the same noise.",
-            "R² is the share of the increments' squared length that the mean explains.",
+            "R² is the share of the increments' squared length explained by the mean.",
             f"The fit in raw coordinates: {scores['held_out_nll_raw_per_dim']:.3f}.",
             _sinks(scores),
             _dropped(scores.get("dropped_prefix_in_training", 0)),
@@ -78,10 +78,10 @@ def _lost(lost: int, documents: int) -> str:
 
 
 def lost_words(lost: int, documents: int) -> str:
-    """How many texts are of no use, and why.
+    """A sentence on texts without a recorded transition.
 
     >>> lost_words(28, 120)
-    'Of 120 texts 28 leave no step to record: too short, or their prompt fills the context.'
+    '28 of 120 texts have no transition: too short, or their prompt fills the context.'
     """
     return (
         f"Of {counted(documents, 'text')} {lost:,} leave no step to record: too short, or their "
@@ -103,7 +103,7 @@ def _dropped(count: int) -> str:
 
 
 def _going(counts: Sequence[int], most: int = 4) -> str:
-    """How many documents still go on, at a few positions.
+    """A sentence on the number of documents that reach a few positions.
 
     >>> _going([9, 9, 9])
     'All 9 documents go on to position 2.'

@@ -1,4 +1,4 @@
-"""A job, ready to be done: its plugins built, all checked that needs no model."""
+"""A validated job with its plugins, before a model is loaded."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from sdelens.settings import described
 
 @dataclass(frozen=True)
 class Task:
-    """A job with every setting spelt out, and the plugins that it names."""
+    """A job with all settings resolved, and its plugins."""
 
     job: Job
     source: Source
@@ -22,17 +22,17 @@ class Task:
 
     @classmethod
     def of(cls, job: Job, documents: Documents | None = None) -> "Task":
-        """All that can be checked without a model: names, settings, forms."""
+        """Check everything that does not need a model: names, settings, noise families."""
         source = source_of(job, documents)
         probe: Probe = build_plugin("probe", job.probe, job.probe_settings)
         if job.target == "branched" and probe.looks_back:
             raise UsageError(
-                f"--target branched gives single steps, but the probe {job.probe} looks further "
-                "back: choose another --probe, or leave --target out"
+                f"--target branched provides single transitions, but the probe {job.probe} uses "
+                "earlier states: choose another --probe, or remove --target"
             )
         if isinstance(source, SizedSource) and source.documents_wanted < LEAST:
             raise UsageError(
-                f"at least {LEAST} documents are needed, so that some can be held out, got "
+                f"at least {LEAST} documents are needed so that some can be held out, got "
                 f"{source.documents_wanted}: give a larger --documents"
             )
         if documents is None:
@@ -42,13 +42,13 @@ class Task:
 
 
 def source_of(job: Job, documents: Documents | None) -> Source:
-    """The plugin that a job names; texts in memory go before it."""
+    """The source of a job; texts in memory take precedence."""
     if documents is not None:
         return GivenSource(documents)
     if job.source == GIVEN:
         raise UsageError(
-            "the texts of this job were given in Python, where it can be fitted again: name "
-            "others with --texts or --dataset"
+            "the texts of this job were given in Python: fit it again there, or give others with "
+            "--texts or --dataset"
         )
     source: Source = build_plugin("source", job.source, job.source_settings)
     return source

@@ -154,5 +154,5 @@ def test_a_file_that_will_not_do_says_why_and_leaves_nothing(tmp_path, text, kin
 def test_a_class_that_is_no_dataclass_is_told_so():
     names = ("densities", "looks_back", "density", "fit", "restore")
     sdelens.probe("bare")(type("Bare", (), {name: getattr(LinearProbe, name) for name in names}))
-    with pytest.raises(BrokenPlugin, match="bare is no dataclass: put @dataclass"):
+    with pytest.raises(BrokenPlugin, match="bare is not a dataclass: put @dataclass"):
         sdelens.fit(torch.zeros(20, 5, 1), probe="bare")

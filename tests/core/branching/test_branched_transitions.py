@@ -124,7 +124,7 @@ def test_a_run_says_what_its_fits_learned_from_and_is_another_run(place):
     prefixes = int((train - 2).clamp(min=0).sum())
     for view in run.views:
         notes = run.metrics(view)["notes"]
-        said = f"3 next states that the model drew after each of {prefixes:,} training prefixes"
+        said = f"3 model-drawn next states after each of {prefixes:,} training prefixes"
         assert any(said in note for note in notes)
         assert not any("next states" in note for note in plain.metrics(view)["notes"])
         assert torch.equal(run.fitted(view).basis.encoder, plain.fitted(view).basis.encoder)

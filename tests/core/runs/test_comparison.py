@@ -53,7 +53,7 @@ def test_a_paired_gain_is_the_difference_of_the_scores(runs):
 
 
 def test_one_run_is_no_comparison(runs, tmp_path):
-    with pytest.raises(UsageError, match="two runs or more"):
+    with pytest.raises(UsageError, match="at least two runs"):
         comparison([runs["linear"]], tmp_path)
     with pytest.raises(UsageError, match="different names"):
         comparison([runs["linear"], runs["linear"]], tmp_path)

@@ -159,7 +159,7 @@ def test_a_finding_has_the_name_under_which_its_analyzer_was_asked(run, installe
 
 def test_what_is_no_finding_is_refused(run, installed):
     register("mine")(Speechless)
-    with pytest.raises(BrokenPlugin, match="mine must give a Finding, it gave str"):
+    with pytest.raises(BrokenPlugin, match="mine must return a Finding, got str"):
         analyze(run, ["mine"])
 
 

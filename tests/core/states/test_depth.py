@@ -120,7 +120,7 @@ def test_the_hash_of_a_job_is_what_it_was_before_there_were_another_axis_and_tar
 
 
 def test_a_path_through_the_depth_takes_no_layer():
-    with pytest.raises(UsageError, match="passes every layer: leave out --layer 3"):
+    with pytest.raises(UsageError, match="passes through every layer: remove --layer 3"):
         Job(axis="layer", layers="3")
     with pytest.raises(UsageError, match="--axis must be token, layer; got 'time'"):
         Job(axis="time")

@@ -92,7 +92,7 @@ def test_what_are_no_token_ids_is_refused(plain, tokenizer):
         lens.capture(torch.randn(3, 8))
     with pytest.raises(UsageError, match="token ids of small are 0 to 319, got 5 to 320"):
         lens.capture([[5, 320, 6]])
-    with pytest.raises(UsageError, match="cut padding off"):
+    with pytest.raises(UsageError, match="remove padding"):
         lens.capture(torch.tensor([[-100, 5, 6]]))
     with pytest.raises(UsageError, match="give its input_ids, padding cut off"):
         # past the check of types, which only tests have
