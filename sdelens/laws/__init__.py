@@ -1,1 +1,1 @@
-"""Laws of the next state, and the SDEs that they are read as."""
+"""Laws of the next state, and the SDEs they correspond to."""

@@ -1,4 +1,4 @@
-"""An SDE whose law of one step is of higher order than Euler and Maruyama's."""
+"""SDEs whose transition law has a higher order than the Euler-Maruyama approximation."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ from sdelens.laws.splitting import Linear, strang
 
 @dataclass(frozen=True, eq=False)
 class CoefficientSDE(SDE):
-    """Coefficients that hold at every instant; the law of a step is that of the `density`.
+    """An SDE with instantaneous coefficients and the transition law of the given `density`.
 
-    `euler` holds the same coefficients as a kernel over one step; they do not depend on time.
+    `euler` contains the same coefficients as a kernel over one step; they do not depend on time.
     `linear` is the part of the drift of one step that ``strang`` solves exactly.
     """
 
@@ -25,7 +25,7 @@ class CoefficientSDE(SDE):
     density: Density
     linear: Linear | None = None
     additive: bool = False
-    """Whether the noise is the same in all states."""
+    """Whether the noise is the same in every state."""
     precision: Precision = EXACT
 
     @property
@@ -34,12 +34,12 @@ class CoefficientSDE(SDE):
 
     @property
     def mean(self) -> Mean:
-        """The mean of one step by Euler and Maruyama, x + mu dt."""
+        """Euler-Maruyama mean of one step, x + mu dt."""
         return self.euler.mean
 
     @property
     def noise(self) -> Noise:
-        """The noise of one step by Euler and Maruyama."""
+        """Euler-Maruyama noise of one step."""
         return self.euler.noise
 
     @property
@@ -64,12 +64,12 @@ class CoefficientSDE(SDE):
         coefficients = self.coefficients(t.expand(x.shape[:-1]))
         if self.density == "strang":
             if self.linear is None:
-                raise ValueError("strang needs the linear part of the drift")
+                raise ValueError("strang requires the linear part of the drift, got linear=None")
             return strang(coefficients, self.linear, x)
         return {"kessler": kessler, "ozaki": ozaki}[self.density](coefficients, x)
 
     def coefficients(self, t: Float[Tensor, "*batch"]) -> Coefficients:
-        """Drift and noise of one step at these times."""
+        """Drift and noise of one step at times t."""
         return Coefficients(
             lambda x: self.euler.transition(t, x).mean - x,
             lambda x: self.euler.noise(t.expand(x.shape[:-1]), x),

@@ -1,8 +1,11 @@
-r"""Noise that is the same in every state, of one of several families.
+r"""Noise that is the same in every state, in one of several families.
 
-``scalar``: one deviation for all coordinates; ``diagonal``; ``correlated:k``:
-:math:`S = D^2 + UU^\top` with k columns; ``full``: any covariance, by its Cholesky factor. Each
-has a file in `sdelens.laws.noise_families`.
+- ``scalar``: one standard deviation for all coordinates;
+- ``diagonal``: one standard deviation per coordinate;
+- ``correlated:k``: :math:`S = D^2 + UU^\top` with k columns;
+- ``full``: any covariance, stored as its Cholesky factor.
+
+Each family has a file in `sdelens.laws.noise_families`.
 """
 
 from dataclasses import dataclass
@@ -20,35 +23,35 @@ from sdelens.laws.scale import DiagonalScale, Scale
 
 @dataclass(frozen=True)
 class NoiseSpec:
-    """A family by its setting, as ``diagonal`` or ``correlated:32``."""
+    """A noise family named by its setting, such as ``diagonal`` or ``correlated:32``."""
 
     name: str = "diagonal"
     by_time: bool = False
-    """Whether deviations are those of each time; correlations are the same at all of them."""
+    """Whether standard deviations depend on the time; correlations never do."""
 
     def __post_init__(self) -> None:
-        noise_family(self.name)  # a wrong setting is an error before any work
+        noise_family(self.name)  # fail early on an invalid setting
 
     @classmethod
     def parse(cls, text: str) -> "NoiseSpec":
-        """A form, and ``@time`` after it where deviations are those of each time.
+        """Parse a family name, followed by ``@time`` if standard deviations depend on the time.
 
         >>> NoiseSpec.parse("diagonal@time")
         NoiseSpec(name='diagonal', by_time=True)
         """
         name, at, word = text.partition("@")
         if at and word != "time":
-            raise UsageError(f"after @ noise knows time only, as in {name}@time; got {text!r}")
+            raise UsageError(f"only time may follow @ in noise, as in {name}@time; got {text!r}")
         return cls(name, by_time=bool(at))
 
     def family(self, dim: int) -> NoiseFamily:
-        """The family in so many dimensions; in one they are all the same."""
+        """The noise family in `dim` dimensions; in one dimension all families are diagonal."""
         return noise_family(self.name) if dim > 1 else Diagonal()
 
 
 @dataclass(frozen=True, eq=False)
 class ConstantNoise(Noise):
-    """The same noise in every state."""
+    """Noise with the same `Scale` in every state."""
 
     scale: Scale
 
@@ -70,22 +73,22 @@ class ConstantNoise(Noise):
 
     @classmethod
     def independent(cls, std: Float[Tensor, " dim"]) -> "ConstantNoise":
-        """Independent coordinates with these standard deviations."""
+        """Noise with independent coordinates and the given standard deviations."""
         return cls(DiagonalScale(std))
 
     @classmethod
     def of(
         cls, spec: NoiseSpec, covariance: Float[Tensor, "dim dim"], count: int | None = None
     ) -> "ConstantNoise":
-        """The noise of that family nearest in likelihood to residuals of this covariance.
+        """Maximum likelihood estimate within a family, given the covariance of the residuals.
 
-        Raises `BadNumbers` where it takes more residuals than `count`.
+        Raises `BadNumbers` if the family needs more residuals than `count`.
         """
         found = spec.family(len(covariance)).estimate(covariance, count)
         return cls(type(found)(**{name: tensor.float() for name, tensor in vars(found).items()}))
 
     @classmethod
     def restore(cls, spec: NoiseSpec, tensors: dict[str, Tensor]) -> "ConstantNoise":
-        """The inverse of `tensors`."""
+        """Restore from the result of `tensors`."""
         one = tensors.keys() == {"std"} and len(tensors["std"]) == 1
         return cls(spec.family(1 if one else 2).restore(tensors))

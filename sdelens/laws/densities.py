@@ -1,9 +1,9 @@
-r"""Laws of one step of :math:`dX = \mu(X)\,dt + \sigma(X)\,dW` beyond Euler and Maruyama's.
+r"""Higher-order transition densities of :math:`dX = \mu(X)\,dt + \sigma(X)\,dW`.
 
-- ``kessler``: mean and covariance to second order, at any dimension;
-- ``ozaki``: the law of the linear SDE tangent at x, exact where the drift is linear.
+- ``kessler``: mean and covariance to second order, in any dimension;
+- ``ozaki``: the law of the linear SDE tangent at x, exact if the drift is linear.
 
-For ``strang`` see `sdelens.laws.splitting`, for units and symbols `sdelens.laws.expansion`.
+See `sdelens.laws.splitting` for ``strang`` and `sdelens.laws.expansion` for units and symbols.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,15 @@ from sdelens.laws.law import Gaussian, Predictive
 from sdelens.laws.scale import FullScale, Scale
 
 WIDEST = {"ozaki": 16, "strang": 64}
-"""The largest dimension of a density that takes functions of whole Jacobians."""
+"""Maximum dimension of the densities that compute matrix functions of whole Jacobians."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sheared(Predictive):
-    r"""The normal law :math:`N(m, e^{J/2} S e^{J^\top/2})`, by products with J only."""
+    r"""Normal distribution :math:`N(m, e^{J/2} S e^{J^\top/2})`.
+
+    The log density and samples need only products with J.
+    """
 
     centre: Float[Tensor, "*batch dim"]
     scale: Scale
@@ -48,7 +51,7 @@ class Sheared(Predictive):
 
 
 def kessler(coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> Sheared:
-    r"""Mean and covariance of a step to second order: Kessler (1997).
+    r"""Kessler's transition density: mean and covariance to second order (Kessler 1997).
 
     .. math:: m = x + \mu + \tfrac12(J\mu + \tfrac12 a:\nabla^2\mu), \quad
         S = e^{J/2}(a + \tfrac12 La)e^{J^\top/2}
@@ -60,11 +63,11 @@ def kessler(coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> Shear
 
 
 def ozaki(coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> Gaussian:
-    r"""Local linearisation: Shoji and Ozaki (1998).
+    r"""Ozaki's transition density by local linearisation (Shoji and Ozaki 1998).
 
     The increment's mean solves :math:`\dot m = Jm + \mu + \tfrac12 s\,a:\nabla^2\mu` over a step,
     and :math:`S = \int_0^1 e^{Js} a\, e^{J^\top s}ds` (a with its second-order correction); both
-    come from exponentials of block matrices (Van Loan 1978), so that J may be singular.
+    are computed from exponentials of block matrices (Van Loan 1978), so J may be singular.
     """
     require_narrow("ozaki", x)
     local = Expansion.at(coefficients, x)
@@ -84,7 +87,7 @@ def ozaki(coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> Gaussia
 def noise_of_step(
     rate: Float[Tensor, "*batch dim dim"], noise: Float[Tensor, "*batch dim dim"]
 ) -> Float[Tensor, "*batch dim dim"]:
-    r""":math:`\int_0^1 e^{As} a\, e^{A^\top s} ds`, by Van Loan's block matrix."""
+    r"""Covariance of one step, :math:`\int_0^1 e^{As} a\, e^{A^\top s} ds` (Van Loan 1978)."""
     dim = rate.shape[-1]
     upper = torch.cat([-rate, noise], -1)
     lower = torch.cat([torch.zeros_like(rate), rate.mT], -1)
@@ -94,10 +97,10 @@ def noise_of_step(
 
 
 def require_narrow(density: str, x: Float[Tensor, "*batch dim"]) -> None:
-    """An error where there are too many dimensions for a density."""
+    """Raise `UsageError` if the dimension is too large for a density."""
     widest = WIDEST[density]
     if x.shape[-1] > widest:
         raise UsageError(
-            f"the density {density} is for at most {widest} dimensions, got {x.shape[-1]}: use "
+            f"the density {density} supports at most {widest} dimensions, got {x.shape[-1]}: use "
             f"--density kessler, or a basis of fewer directions such as pca:{widest}"
         )

@@ -1,8 +1,8 @@
 r"""Drift and noise of one step around a state, to second order in the step.
 
-The unit of time is the step, so that dt = 1 in every formula: :math:`\mu` and
-:math:`a = \sigma\sigma^\top` are those of one step, J is the Jacobian of :math:`\mu`, and
-:math:`L = \mu\cdot\nabla + \tfrac12 a:\nabla^2` the generator.
+The unit of time is the step, so dt = 1 in every formula: :math:`\mu` and
+:math:`a = \sigma\sigma^\top` refer to one step, J is the Jacobian of :math:`\mu`, and
+:math:`L = \mu\cdot\nabla + \tfrac12 a:\nabla^2` is the generator.
 """
 
 from collections.abc import Callable
@@ -28,21 +28,22 @@ from sdelens.laws.scale import Scale, ScaledCorrelation
 
 @dataclass(frozen=True)
 class Precision:
-    """How derivatives are taken."""
+    """Settings for the computation of derivatives."""
 
     jets: Jets = jet
     widest: int = 64
-    """Up to this dimension the whole Jacobian is formed, above it traces are estimated."""
+    """Maximum dimension for whole Jacobians; in higher dimensions traces are estimated."""
     estimates: int = 16
-    """From so many random directions for each state."""
+    """Number of random directions per state for estimated traces."""
     apart: bool = False
-    r"""Whether gradients of the drift come from the mean alone, and of the noise from the rest.
+    r"""Whether gradients reach the drift only from the mean, and the noise from the rest.
 
-    A covariance weighs far more in a likelihood than a drift. If J is free to serve it, J makes up
-    for any misfit of the noise, and the drift is lost. With J and the noise's part in the mean
-    held fixed, :math:`\partial m/\partial\theta\,S^{-1}(x' - m)` has expectation zero at the true
-    drift whatever the noise, at the cost of what S tells of J (an estimating function: Bibby and
-    Sorensen 1995).
+    The likelihood is far more sensitive to the covariance than to the drift. If J gets gradients
+    from the covariance, it compensates for any misfit of the noise, and the drift is lost. With J
+    in the covariance and the noise in the mean detached,
+    :math:`\partial m/\partial\theta\,S^{-1}(x' - m)` has expectation zero at the true drift for
+    any noise, but the information on J in the covariance S is not used (an estimating function:
+    Bibby and Sorensen 1995).
     """
 
 
@@ -50,7 +51,7 @@ EXACT = Precision()
 
 
 def training(dim: int) -> Precision:
-    """Cheap, and robust where the noise may be of the wrong form: in more than one dimension."""
+    """Fast settings for training, robust to misspecified noise in more than one dimension."""
     return Precision(differences, widest=8, estimates=2, apart=dim > 1)
 
 
@@ -61,11 +62,11 @@ class Coefficients:
     drift: Callable[[Tensor], Tensor]
     noise: Callable[[Tensor], Scale]
     additive: bool = False
-    """Whether the noise is the same in all states."""
+    """Whether the noise is the same in every state."""
     precision: Precision = EXACT
 
     def both(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
-        """The drift, and the noise's variances behind it where they depend on the state."""
+        """The drift, followed by the variances of the noise if they depend on the state."""
         drift = self.drift(x)
         if self.additive:
             return drift
@@ -75,16 +76,16 @@ class Coefficients:
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    r"""What a law of second order needs to know of the coefficients at x."""
+    r"""Second-order expansion of the coefficients at x."""
 
     drift: Float[Tensor, "*batch dim"]
     jacobian: Jacobian
     bend: Float[Tensor, "*batch dim"]
     r""":math:`\tfrac12 a:\nabla^2\mu`."""
     scale: Scale
-    r"""The noise with :math:`a\,e^{La/2a}` on the covariance's diagonal, equal to
-    :math:`a + \tfrac12 La` to second order and positive. Around a constant correlation C the
-    off-diagonal part is scaled alike, which is exact for additive or diagonal noise."""
+    r"""Noise whose covariance has the diagonal :math:`a\,e^{La/2a}`, which is positive and equals
+    :math:`a + \tfrac12 La` to second order. With a constant correlation C the off-diagonal part
+    is scaled accordingly, which is exact for additive or diagonal noise."""
 
     @classmethod
     def at(cls, coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> "Expansion":
@@ -102,16 +103,16 @@ class Expansion:
         return cls(drift, jacobian, half[..., :dim], scale)
 
     def held(self, *, apart: bool) -> Jacobian:
-        """J for the covariance."""
+        """The Jacobian for the covariance, detached if `apart`."""
         return FixedJacobian(self.jacobian) if apart else self.jacobian
 
 
 def _dense(
     coefficients: Coefficients, x: Tensor, drift: Tensor, noise: Scale
 ) -> tuple[Jacobian, Tensor, Tensor]:
-    r"""J, and :math:`Df\,\mu` and :math:`\tfrac12 a:\nabla^2f` for f the drift and variances.
+    r"""J, :math:`Df\,\mu` and :math:`\tfrac12 a:\nabla^2f`, where f is the drift and variances.
 
-    Directions are the columns of a triangular root R of a, so that one set serves for both.
+    The directions are the columns of a triangular root of a, which serve for both derivatives.
     """
     dim = x.shape[-1]
     root = noise.lower().expand(*x.shape, dim)
@@ -127,7 +128,7 @@ def _dense(
 def _estimated(
     coefficients: Coefficients, x: Tensor, drift: Tensor, noise: Scale
 ) -> tuple[Jacobian, Tensor, Tensor]:
-    r"""The same by products: :math:`a:\nabla^2f = E\,D^2f[\sigma\xi, \sigma\xi]`, signs xi."""
+    r"""The same from products: :math:`a:\nabla^2f = E\,D^2f[\sigma\xi, \sigma\xi]`, xi signs."""
     count = coefficients.precision.estimates
     directions = noise.apply(signs(count, x.new_empty(*x.shape[:-1], noise.channels)))
     directions = directions.detach() if coefficients.precision.apart else directions

@@ -1,4 +1,4 @@
-"""A rectangular grid of states: sums are spread over it, and functions on it interpolated."""
+"""Rectangular grids of states: binning of sums and interpolation of functions."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """`nodes` equidistant nodes on every axis, from `lower` to `upper`; the last axis runs first.
+    """A grid with `nodes` equidistant nodes per axis, from `lower` to `upper`.
 
-    A state belongs to the corners of its cell by multilinear weights. One outside of the grid
-    takes the place of the nearest on its surface.
+    Nodes are in row-major order: the last axis varies fastest. A state is distributed over the
+    corners of its cell with multilinear weights. States outside the grid are moved to the nearest
+    point on its surface.
     """
 
     lower: Float[Tensor, " dim"]
@@ -31,25 +32,25 @@ class Grid:
 
     @property
     def spacing(self) -> Float[Tensor, " dim"]:
-        """Between neighbours, on each axis."""
+        """Distance between neighbouring nodes on each axis."""
         return (self.upper - self.lower) / (self.nodes - 1)
 
     def points(self) -> Float[Tensor, "node dim"]:
-        """The nodes' states."""
+        """The states at the nodes."""
         axis = torch.arange(self.nodes).to(self.lower)
         return (
             self.lower + torch.cartesian_prod(*[axis] * self.dim).view(-1, self.dim) * self.spacing
         )
 
     def inside(self, x: Float[Tensor, "*batch dim"]) -> Bool[Tensor, "*batch"]:
-        """Which states it covers."""
+        """Whether each state is inside the grid."""
         within: Tensor = (x >= self.lower) & (x <= self.upper)
         return within.all(-1)
 
     def spread(
         self, x: Float[Tensor, "batch dim"], values: Float[Tensor, "batch value"]
     ) -> Float[Tensor, "node value"]:
-        """The sum of values at every node, each shared among the corners of its state's cell."""
+        """Sum of values at every node; each value is distributed over the corners of its cell."""
         index, weight = self._corners(x)
         sums = values.new_zeros(self.size, values.shape[-1])
         shares = weight[..., None] * values[:, None]
@@ -58,14 +59,14 @@ class Grid:
     def interpolate(
         self, values: Float[Tensor, "node value"], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch value"]:
-        """A function on the nodes, multilinear between them and constant outside."""
+        """Interpolate a function given at the nodes: multilinear inside, constant outside."""
         index, weight = self._corners(x)
         return torch.einsum("...c,...cv->...v", weight, values[index])
 
     def _corners(
         self, x: Float[Tensor, "*batch dim"]
     ) -> tuple[Int[Tensor, "*batch corner"], Float[Tensor, "*batch corner"]]:
-        """Nodes and weights of the corners of the cells in which states lie."""
+        """Nodes and weights of the corners of the cell of each state."""
         place = ((x - self.lower) / self.spacing).clamp(0, self.nodes - 1)
         first = place.floor().clamp(max=self.nodes - 2)
         high = place - first

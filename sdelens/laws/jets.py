@@ -1,7 +1,7 @@
-r"""Derivatives of functions of a batch of states, along directions: no graph, no whole Jacobian.
+r"""Directional derivatives of functions of a batch of states, in forward mode.
 
-A function here takes states ``[*batch dim]`` to values ``[*batch out]``, row by row, so that one
-tangent for each row costs about as much as the function itself (forward mode, ``torch.func.jvp``).
+Functions map states ``[*batch dim]`` to values ``[*batch out]`` row by row, so one tangent per row
+costs about as much as the function itself (``torch.func.jvp``).
 """
 
 import math
@@ -21,7 +21,7 @@ Function = Callable[[Tensor], Tensor]
 Jets = Callable[[Function, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 ROWS = 2**21
-"""States times directions that are differentiated at once: what bounds the memory."""
+"""Maximum number of states times directions differentiated at once; it bounds the memory."""
 
 
 def jet(
@@ -38,18 +38,18 @@ def jet(
 
 
 def _chunk(x: Tensor) -> int:
-    """How many directions are taken at once."""
+    """Number of directions differentiated at once."""
     return max(1, ROWS // max(1, x.shape[:-1].numel()))
 
 
 def differences(
     function: Function, x: Float[Tensor, "*batch dim"], directions: Float[Tensor, "k *batch dim"]
 ) -> tuple[Float[Tensor, "k *batch out"], Float[Tensor, "k *batch out"]]:
-    """What `jet` gives, by central differences over a quarter of each direction.
+    """Approximate `jet` by central differences over a quarter of each direction.
 
-    For training: one plain call on ``2k + 1`` states instead of forward mode twice over, and a
-    tenth to a third of the time. Where directions are the noise of one step, the error is of a
-    higher order in the step than that of the densities.
+    Used for training: it needs one plain call on ``2k + 1`` states instead of nested forward mode,
+    and takes a tenth to a third of the time. If the directions are the noise of one step, its
+    error has a higher order in the step than the error of the densities.
     """
     part = 0.25
     moved = torch.cat([x[None], x + part * directions, x - part * directions])
@@ -58,31 +58,34 @@ def differences(
 
 
 def pushed(function: Callable[[Tensor], Any], x: Tensor, v: Tensor) -> tuple[Any, Any]:
-    """A function's value at x, whatever it is made of, and its derivative along v."""
-    # without grad mode torch takes kernels that have no second derivative (that of silu, say);
-    # a tensor that was expanded, with many states in one place, has no tangents of its own
+    """Value of a function at x and its derivative along v; the output may be any pytree."""
+    # without grad mode torch uses kernels that have no second derivative (silu, for example);
+    # expanded tensors share memory between states, so they cannot have separate tangents
     with torch.enable_grad():
         found: tuple[Any, Any] = jvp(function, (x.contiguous(),), (v,))  # type: ignore[assignment]
     return found
 
 
 class Jacobian(ABC):
-    """The matrix of first derivatives of a square function at each state of a batch."""
+    """Jacobian at each state of a batch, for a function from dim to dim coordinates."""
 
     @abstractmethod
     def times(self, v: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        """J v."""
+        """The product J v."""
 
     @abstractmethod
     def trace(self) -> Float[Tensor, "*batch"]:
-        """The divergence."""
+        """The trace of J, which is the divergence of the function."""
 
     @abstractmethod
     def matrix(self) -> Float[Tensor, "*batch dim dim"]:
-        """J itself."""
+        """J as a matrix."""
 
     def flow(self, h: float, v: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        r""":math:`e^{hJ}v` by its series to order 6, wrong by :math:`|hJ|^7/7!`: 2e-7 at 0.3."""
+        r""":math:`e^{hJ}v` by its series to order 6.
+
+        The error is about :math:`|hJ|^7/7!`, or 2e-7 at :math:`|hJ| = 0.3`.
+        """
         total = term = v
         for order in range(1, 7):
             term = self.times(term)
@@ -92,7 +95,7 @@ class Jacobian(ABC):
 
 @dataclass(frozen=True, eq=False)
 class DenseJacobian(Jacobian):
-    """A Jacobian whose entries are known."""
+    """A Jacobian stored as a matrix."""
 
     entries: Float[Tensor, "*batch dim dim"]
 
@@ -108,7 +111,7 @@ class DenseJacobian(Jacobian):
 
 @dataclass(frozen=True, eq=False)
 class FixedJacobian(Jacobian):
-    """The same matrix, through which no gradient reaches the parameters of its function."""
+    """A Jacobian detached from the autograd graph."""
 
     free: Jacobian
 
@@ -124,7 +127,7 @@ class FixedJacobian(Jacobian):
 
 @dataclass(frozen=True, eq=False)
 class ImplicitJacobian(Jacobian):
-    """A Jacobian known by its products only; its trace is estimated (Hutchinson 1989)."""
+    """A Jacobian given by its products with vectors; its trace is estimated (Hutchinson 1989)."""
 
     function: Function
     x: Float[Tensor, "*batch dim"]
@@ -154,7 +157,7 @@ class ImplicitJacobian(Jacobian):
 def jacobian(
     function: Function, x: Float[Tensor, "*batch dim"]
 ) -> Float[Tensor, "*batch out dim"]:
-    """All first derivatives, one product for each coordinate."""
+    """The Jacobian matrix, computed with one product per coordinate."""
     dim = x.shape[-1]
     basis = torch.eye(dim, dtype=x.dtype, device=x.device).view(dim, *[1] * (x.ndim - 1), dim)
     along = vmap(lambda v: pushed(function, x, v)[1], chunk_size=_chunk(x))
@@ -163,7 +166,7 @@ def jacobian(
 
 
 def signs(count: int, like: Float[Tensor, "*shape"]) -> Float[Tensor, "count *shape"]:
-    """Independent random signs, the same on every call."""
+    """Independent random signs; every call returns the same ones."""
     random = generator(0, "signs", device=like.device)
     shape = (count, *like.shape)
     coins = torch.randint(2, shape, generator=random, device=like.device)
@@ -173,7 +176,7 @@ def signs(count: int, like: Float[Tensor, "*shape"]) -> Float[Tensor, "count *sh
 def spectral_norms(
     function: Function, x: Float[Tensor, "batch dim"], iterations: int = 12
 ) -> Float[Tensor, " batch"]:
-    """The largest singular value of the Jacobian at each state, by power iteration from below."""
+    """Largest singular value of the Jacobian at each state, from below by power iteration."""
     v: Tensor = torch.nn.functional.normalize(signs(1, x)[0], dim=-1)
     size = torch.zeros_like(x[:, 0])
     back = vjp(function, x)[1]

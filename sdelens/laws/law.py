@@ -1,4 +1,4 @@
-"""The law of the next state given the past: what scores, calibration and horizons speak to."""
+"""Interfaces for the law of the next state given the past."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from sdelens.seeds import generator
 
 
 class Predictive(ABC):
-    """A distribution of the next state, one per element of a batch."""
+    """Distribution of the next state for each element of a batch."""
 
     @property
     @abstractmethod
     def mean(self) -> Float[Tensor, "*batch dim"]:
-        """Its expectation."""
+        """The expected next state."""
 
     @abstractmethod
     def covariance(self) -> Scale:
-        """Its covariance, as a `Scale`."""
+        """The covariance of the next state, as a `Scale`."""
 
     @abstractmethod
     def log_density(self, following: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
-        """Log density at the state that followed, in nats."""
+        """Log density of the observed next state, in nats."""
 
     @abstractmethod
     def sample(self, seed: int) -> Float[Tensor, "*batch dim"]:
-        """One draw for each element of the batch."""
+        """Draw one sample per element of the batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,32 +63,33 @@ class Gaussian(Predictive):
 
 
 class Law(ABC):
-    """The conditional law of the next state given states and tokens so far."""
+    """Conditional law of the next state given the states and tokens so far."""
 
     @abstractmethod
     def predict(self, past: Trajectories) -> Predictive:
-        """The law of what follows each state of a block, batch shape ``[path time]``.
+        """Predict the next state after each state of a block, with batch shape ``[path time]``.
 
-        It may use all states and tokens up to and including that one, and nothing later.
+        A prediction may depend on the states and tokens up to and including its own time, but not
+        on later ones.
         """
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that was fitted, by name: what is saved, and what `restore` is given."""
+        """All fitted tensors by name, as saved and passed to `restore`."""
 
     @property
     def variants(self) -> dict[str, "Law"]:
-        """Further laws of the same fit, by name, that are scored beside it."""
+        """Other laws of the same fit by name, which are scored as well."""
         return {}
 
     @property
     def constant_noise(self) -> bool:
-        """Whether its noise is known to be the same in every state."""
+        """Whether the noise is known to be the same in every state."""
         return False
 
 
 class Mean(ABC):
-    """The expectation of the next state given time, state and token."""
+    """Expected next state given the time, state and token."""
 
     @abstractmethod
     def __call__(
@@ -97,19 +98,19 @@ class Mean(ABC):
         x: Float[Tensor, "*batch dim"],
         token: Int[Tensor, "*batch"],
     ) -> Float[Tensor, "*batch dim"]:
-        """E[X'| t, x, token]."""
+        """Compute E[X'| t, x, token]."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """What was fitted, by name."""
+        """All fitted tensors by name."""
 
 
 class Noise(ABC):
-    """The noise of one step given time and state."""
+    """Noise of one step given the time and state."""
 
     @property
     def constant(self) -> bool:
-        """Whether it is known to be the same in every state."""
+        """Whether the noise is known to be the same in every state."""
         return False
 
     @abstractmethod
@@ -118,12 +119,12 @@ class Noise(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """What was fitted, by name."""
+        """All fitted tensors by name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Kernel(Law):
-    """A discrete Gaussian kernel: a mean, which may see the token, and a noise."""
+    """A Gaussian transition kernel: a mean, which may depend on the token, and a noise."""
 
     mean: Mean
     noise: Noise
@@ -141,11 +142,11 @@ class Kernel(Law):
 
 
 def prefixed(**groups: dict[str, Tensor]) -> dict[str, Tensor]:
-    """One dictionary with names ``group.name``."""
+    """Merge dictionaries into one with names ``group.name``."""
     return {f"{group}.{name}": t for group, named in groups.items() for name, t in named.items()}
 
 
 def group_of(tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:
-    """The tensors ``group.name``, by name: the inverse of `prefixed`."""
+    """The tensors ``group.name`` by their name within the group; the inverse of `prefixed`."""
     start = f"{group}."
     return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}

@@ -1,7 +1,8 @@
-r"""Functions of matrices that lead from the law of one step to a linear SDE.
+r"""Matrix functions for recovering a linear SDE from its law over one step.
 
-The mean of :math:`dX = (AX + b)\,dt + \sigma dW` after a step is linear in x with the matrix
-:math:`e^{A dt}`: A is a logarithm, and b and :math:`\sigma\sigma^\top` solve linear equations.
+The mean of :math:`dX = (AX + b)\,dt + \sigma dW` after a step is affine in x with the matrix
+:math:`e^{A dt}`, so A is a matrix logarithm, and b and :math:`\sigma\sigma^\top` solve linear
+equations.
 """
 
 import torch
@@ -13,9 +14,9 @@ from sdelens.seeds import generator
 
 
 def real_logarithm(step: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
-    """The principal logarithm of a one-step matrix; an error where it is not real."""
-    # scipy.linalg.logm agrees to 1e-14 but gives no eigenvalues, which the check needs, and runs
-    # on the CPU alone; it is no better for defective matrices
+    """Principal logarithm of a one-step matrix; raises `BadNumbers` if it is not real."""
+    # scipy.linalg.logm agrees to 1e-14 but does not return the eigenvalues needed for the check,
+    # runs only on the CPU, and is no better for defective matrices
     values, vectors = eigenbasis(step)
     negative = (values.imag == 0) & (values.real <= 0)
     if negative.any():
@@ -35,10 +36,10 @@ def real_logarithm(step: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
 
 
 def eigenbasis(matrix: Float[Tensor, "dim dim"]) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and a basis of eigenvectors, of a matrix 1e-8 away where there is none.
+    """Eigenvalues and eigenvectors, after a perturbation of 1e-8 if the matrix is defective.
 
-    A defective matrix has no such basis, but almost all matrices near it do: Davies, "Approximate
-    diagonalization" (2007). 1e-8 balances the distance against the rounding it saves.
+    A defective matrix has no basis of eigenvectors, but almost all matrices near it do: Davies,
+    "Approximate diagonalization" (2007). 1e-8 balances the perturbation against rounding errors.
     """
     values, vectors = torch.linalg.eig(matrix)
     if torch.linalg.cond(vectors) < 1e6:
@@ -50,7 +51,7 @@ def eigenbasis(matrix: Float[Tensor, "dim dim"]) -> tuple[Tensor, Tensor]:
 
 
 def integral_of_exponential(matrix: Float[Tensor, "dim dim"], dt: float) -> Tensor:
-    r""":math:`\int_0^{dt} e^{As} ds`, also for a singular A, by Van Loan's block matrix."""
+    r"""The integral :math:`\int_0^{dt} e^{As} ds`; A may be singular (Van Loan 1978)."""
     dim = len(matrix)
     block = matrix.new_zeros(2 * dim, 2 * dim)
     block[:dim, :dim] = matrix * dt
@@ -62,13 +63,14 @@ def integral_of_exponential(matrix: Float[Tensor, "dim dim"], dt: float) -> Tens
 def diffusion_from_step(
     matrix: Float[Tensor, "dim dim"], covariance: Float[Tensor, "dim dim"], dt: float
 ) -> Float[Tensor, "dim dim"]:
-    r"""The :math:`a=\sigma\sigma^\top` whose exact covariance over dt is given; an error if none.
+    r"""Diffusion :math:`a=\sigma\sigma^\top` whose exact covariance over dt is `covariance`.
 
     The covariance S solves :math:`AS + SA^\top = e^{A dt} a\, e^{A^\top dt} - a`, linear in a: in
-    A's eigenbasis S is a times :math:`(e^{(\lambda_i+\lambda_j)dt}-1)/(\lambda_i+\lambda_j)`.
+    the eigenbasis of A, S is a times :math:`(e^{(\lambda_i+\lambda_j)dt}-1)/(\lambda_i+\lambda_j)`
+    elementwise. Raises `BadNumbers` if no positive semi-definite a exists.
     """
-    # scipy.linalg.solve_discrete_lyapunov has no solution where two eigenvalues of A sum to zero,
-    # as in a random walk; the limit of the gain, dt, is the answer there
+    # scipy.linalg.solve_discrete_lyapunov has no solution if two eigenvalues of A sum to zero, as
+    # in a random walk; the gain then has the limit dt
     values, vectors = eigenbasis(matrix)
     sums = values[:, None] + values
     none = sums == 0
@@ -77,7 +79,7 @@ def diffusion_from_step(
     inside = inverse @ covariance.to(values.dtype) @ inverse.mT
     unit = (vectors @ (inside / gains) @ vectors.mT).real
     levels, axes = torch.linalg.eigh((unit + unit.mT) / 2)
-    # a diffusion without noise in some direction has a level of 0, up to the rounding of the above
+    # a diffusion without noise in some direction has a level of 0, up to rounding
     if not levels[0] >= -1e-6 * levels[-1]:
         raise BadNumbers(
             "no linear SDE has this one-step law: its diffusion would have the negative "
@@ -88,7 +90,7 @@ def diffusion_from_step(
 
 
 def cholesky(covariance: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch dim dim"]:
-    """The lower factor; an error that says so where a matrix is not positive definite."""
+    """Lower Cholesky factor; raises `BadNumbers` if a matrix is not positive definite."""
     root: Tensor
     root, info = torch.linalg.cholesky_ex(covariance)
     if info.any() or not root.isfinite().all():

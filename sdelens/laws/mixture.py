@@ -1,4 +1,4 @@
-r"""Mixtures of Gaussians: :math:`\sum_k w_k N(x'; m_k, S_k)`, one for each element of a batch."""
+r"""Mixtures of Gaussians, :math:`\sum_k w_k N(x'; m_k, S_k)`, one per element of a batch."""
 
 from dataclasses import dataclass, replace
 
@@ -13,14 +13,14 @@ from sdelens.seeds import derive, generator
 
 @dataclass(frozen=True, eq=False)
 class MixtureScale(Scale):
-    r"""The covariance of a mixture, :math:`\sum_k w_k (S_k + (m_k - m)(m_k - m)^\top)`.
+    r"""Covariance of a mixture, :math:`\sum_k w_k (S_k + (m_k - m)(m_k - m)^\top)`.
 
-    The noises of all components side by side, then one noise for each component's mean: no matrix
-    is formed by `apply` and `variance`.
+    The noise channels are those of all components, followed by one channel per component mean.
+    `apply` and `variance` form no matrix.
     """
 
     weights: Float[Tensor, "*batch component"]
-    """They sum to 1, or to dt after `times`."""
+    """Probabilities, which sum to 1, or to dt after `times`."""
     deviations: Float[Tensor, "*batch component dim"]
     scales: tuple[Scale, ...]
 
@@ -68,7 +68,7 @@ class Mixture(Predictive):
     """A mixture of normal distributions."""
 
     log_weights: Float[Tensor, "*batch component"]
-    """Logarithms of probabilities."""
+    """Logarithms of the component probabilities."""
     components: tuple[Gaussian, ...]
 
     @property
@@ -89,7 +89,7 @@ class Mixture(Predictive):
         random = generator(seed, "component", device=self.log_weights.device)
         share = self.log_weights.exp().cumsum(-1)
         point = torch.rand(share.shape[:-1], generator=random, device=share.device).to(share)
-        # the shares before the last may round to the point, so the last takes what is left
+        # the total may round below the point, so the last component takes the rest
         number = (point[..., None] > share[..., :-1]).sum(-1)
         parts = [c.sample(derive(seed, k)) for k, c in enumerate(self.components)]
         chosen = number[..., None, None].expand(*number.shape, 1, parts[0].shape[-1])

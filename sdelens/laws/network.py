@@ -1,4 +1,4 @@
-"""Multilayer perceptrons as values: tensors and a call, one network or a stack of them."""
+"""Multilayer perceptrons as immutable values, single or stacked."""
 
 import math
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from sdelens.seeds import generator
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Linear maps with SiLU between them.
+    """A multilayer perceptron with SiLU activations, or a stack of several.
 
-    Weights are ``[in, out]``, or ``[member, in, out]`` in a stack, which turns an input ``[batch,
-    in]`` into ``[member, batch, out]`` in one batched product.
+    Weights are ``[in, out]``, or ``[member, in, out]`` in a stack. A stack maps an input ``[batch,
+    in]`` to ``[member, batch, out]`` in one batched product.
     """
 
-    # the sizes of one layer are not those of the next, hence shapes without names
+    # layers differ in size, so the axes have no names
     weights: tuple[Float[Tensor, "... _ _"], ...]
     biases: tuple[Float[Tensor, "... _"], ...]
 
@@ -33,7 +33,7 @@ class Network:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> "Network":
-        """`members` networks with fan-in initialisation; the last layer is zero."""
+        """A stack of `members` networks with fan-in initialisation and a zero last layer."""
         random = generator(seed, "network")
         weights, biases = [], []
         for into, out in pairwise(sizes):
@@ -51,7 +51,7 @@ class Network:
         return _affine(x, *last)
 
     def member(self, index: int) -> "Network":
-        """One network of a stack."""
+        """One member of a stack."""
         return Network(
             tuple(weight[index] for weight in self.weights),
             tuple(bias[index, 0] for bias in self.biases),
@@ -59,13 +59,13 @@ class Network:
 
     @classmethod
     def joined(cls, stacks: Sequence["Network"]) -> "Network":
-        """Stacks of the same sizes as one."""
+        """Concatenate stacks of networks with the same sizes."""
         weights = zip(*(stack.weights for stack in stacks), strict=True)
         biases = zip(*(stack.biases for stack in stacks), strict=True)
         return cls(tuple(map(torch.cat, weights)), tuple(map(torch.cat, biases)))
 
     def parameters(self) -> list[Tensor]:
-        """What is optimised."""
+        """The trainable tensors."""
         return [*self.weights, *self.biases]
 
     def tensors(self) -> dict[str, Tensor]:
@@ -75,7 +75,7 @@ class Network:
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor]) -> "Network":
-        """The network with these weights and biases."""
+        """Restore from the result of `tensors`."""
         depth = sum(name.startswith("weight") for name in tensors)
         return cls(
             tuple(tensors[f"weight{i}"] for i in range(depth)),
@@ -84,12 +84,12 @@ class Network:
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A linear layer; in a stack one batched product, the bias added on the way."""
+    """A linear layer; for a stack, one batched product with the bias."""
     if weight.ndim == 2:
         return x @ weight + bias
     if len(weight) == 1 and x.numel() == x.shape[-2] * x.shape[-1]:
-        # a stack of one is a plain product, faster than a batch of one; squeezed, not indexed, for
-        # the gradient of an index is a tensor of zeros to be filled
+        # for a stack of one a plain product is faster than a batched one; squeeze instead of
+        # indexing, whose gradient would allocate and fill a tensor of zeros
         bias, weight = bias.squeeze(0), weight.squeeze(0)
         return torch.addmm(bias, x.reshape(x.shape[-2:]), weight).unsqueeze(0)
     return torch.baddbmm(bias, x.expand(len(weight), *x.shape[-2:]), weight)
@@ -99,7 +99,7 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class Clock:
     r"""A Fourier encoding of time: :math:`\sin\pi k\tau, \cos\pi k\tau` for k = 1 … `waves`.
 
-    :math:`\tau` runs from 0 to 1 over the fitted times and is clamped outside of them.
+    :math:`\tau` runs from 0 to 1 over the fitted times and is clamped outside them.
     """
 
     first: float
@@ -108,7 +108,7 @@ class Clock:
 
     @property
     def size(self) -> int:
-        """How many features."""
+        """The number of features."""
         return 2 * self.waves
 
     def __call__(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch feature"]:

@@ -1,7 +1,7 @@
-r"""How far a process turns within one step, and which densities are good for that.
+r"""Time resolution of the data: whether dt is small enough for a transition density.
 
 The statistic is the 95% quantile over states of the spectral norm of :math:`J = \partial\mu/
-\partial x`, times dt. Euler and Maruyama's coefficients are biased by about half of it.
+\partial x`, times dt. Euler-Maruyama coefficients are biased by about half of it.
 """
 
 import warnings
@@ -16,22 +16,22 @@ from sdelens.laws.sde import SDE, Density
 from sdelens.paths.trajectories import Paths
 
 SOME = 256
-"""States over which the error of a trace is taken."""
+"""Number of states used for the error of estimated traces."""
 REACH = {"euler": 0.05, "kessler": 0.6, "ozaki": 1.0, "strang": 1.0}
-"""Up to which value of the statistic a density's coefficients can be trusted.
+"""Largest value of the statistic at which the coefficients of a density are reliable.
 
-On a double well (X - X^3, sigma 0.7) euler's covariance is 18% wrong at 0.3, kessler's 2 to 4%
-there and 22% at 0.9, where ozaki's is 11% wrong.
+On a double well (X - X^3, sigma 0.7) the error of the covariance is 18% with euler and 2 to 4%
+with kessler at 0.3, and 22% with kessler and 11% with ozaki at 0.9.
 """
 
 
 class StepTooLong(UserWarning):
-    """The data are observed too rarely for the density that was asked for."""
+    """Warns that dt is too large for the selected density."""
 
 
 @torch.no_grad()
 def step_jacobian(sde: SDE, paths: Paths) -> float:
-    """The statistic for a fitted SDE over the states from which transitions start."""
+    """The statistic of a fitted SDE over all states at which a transition starts."""
     norms = []
     for block in paths:
         flat = block.flat()
@@ -44,10 +44,10 @@ def step_jacobian(sde: SDE, paths: Paths) -> float:
 
 
 def resolution_notes(sde: SDE, paths: Paths) -> Iterator[str]:
-    """How far the process turns within a step, and what estimated traces cost.
+    """Notes on the time resolution and on the error of estimated traces.
 
-    Nothing of a kernel, whose coefficients are of one step by definition, nor of an exact law. A
-    density that is used outside of its range warns as well.
+    There are no notes for a kernel, whose coefficients refer to one step by definition, or for an
+    exact law. Warns with `StepTooLong` if the density is used outside its range.
     """
     if sde.density not in REACH:
         return
@@ -60,18 +60,18 @@ def resolution_notes(sde: SDE, paths: Paths) -> Iterator[str]:
 
 
 def described(density: Density, turn: float) -> str:
-    """The statistic and what it was measured for, in a sentence."""
+    """A note with the statistic and the range of the density."""
     return (
-        f"|J|dt is {turn:.2g} (95% of states lie below); coefficients of the {density} density "
-        f"can be trusted up to {REACH[density]:g}"
+        f"|J|dt is {turn:.2g} (95% quantile over states); the coefficients of the {density} "
+        f"density are reliable up to {REACH[density]:g}"
     )
 
 
 @torch.no_grad()
 def trace_error(sde: CoefficientSDE, paths: Paths) -> float | None:
-    """Nats per transition by which estimated traces move a density: the median standard error.
+    """Median standard error of the log density due to estimated traces, in nats per transition.
 
-    None where traces are exact (`Precision.widest`). A kessler density holds half of a trace.
+    None if traces are exact (`Precision.widest`). A kessler log density contains half of a trace.
     """
     flat = next(block for block in paths if block.steps.any()).flat()
     t, x = flat.t[:SOME], flat.x[:SOME]
@@ -82,7 +82,7 @@ def trace_error(sde: CoefficientSDE, paths: Paths) -> float | None:
 
 
 def density_for(turn: float, dim: int, *, additive: bool) -> Density:
-    """The cheapest density whose reach the statistic lies within."""
+    """The cheapest density that is reliable at this value of the statistic."""
     if turn <= REACH["euler"]:
         return "euler"
     finer: Density = "strang" if additive else "ozaki"
@@ -90,12 +90,12 @@ def density_for(turn: float, dim: int, *, additive: bool) -> Density:
 
 
 def is_finer(one: Density, other: Density) -> bool:
-    """Whether one density reaches further than another."""
+    """Whether one density is reliable at larger steps than another."""
     return REACH[one] > REACH[other]
 
 
 def warn_beyond(density: Density, turn: float, dim: int) -> None:
-    """A warning where the statistic lies outside of the density's reach."""
+    """Warn with `StepTooLong` if the density is not reliable at this value of the statistic."""
     if turn <= REACH[density]:
         return
     better = [
@@ -103,8 +103,8 @@ def warn_beyond(density: Density, turn: float, dim: int) -> None:
     ]
     advice = f"use --density {better[0]}" if better else "observe it more often, or use discrete"
     warnings.warn(
-        f"|J|dt is {turn:.2g} (95% of states lie below), and the coefficients of the {density} "
-        f"density can be trusted up to {REACH[density]:g}: {advice}",
+        f"|J|dt is {turn:.2g} (95% quantile over states), but the coefficients of the {density} "
+        f"density are reliable only up to {REACH[density]:g}: {advice}",
         StepTooLong,
         stacklevel=2,
     )

@@ -1,8 +1,8 @@
-r"""The noise of one step, as a linear map: :math:`\sigma\xi` with :math:`\xi \sim N(0, I)`.
+r"""Noise of one step as a linear map, :math:`\sigma\xi` with :math:`\xi \sim N(0, I)`.
 
-A `Scale` stands for :math:`\sigma`; its covariance is :math:`\sigma\sigma^\top`. Noises and
-residuals broadcast against a scale's own batch, and no ``dim x dim`` matrix is formed unless asked
-for.
+A `Scale` represents :math:`\sigma`; its covariance is :math:`\sigma\sigma^\top`. Noise and
+residuals broadcast against the batch of the scale. A ``dim x dim`` matrix is formed only by
+methods that return or require one.
 """
 
 import math
@@ -18,25 +18,25 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 class Scale(ABC):
-    """A linear map from independent standard normal noise to a residual."""
+    """Linear map from independent standard normal noise to a residual."""
 
     independent: ClassVar[bool] = False
-    """Whether the noise of each coordinate is its own."""
+    """Whether the coordinates are independent."""
     factor_name: ClassVar[str] = "a factor of it"
-    """What `factor` is, for messages."""
+    """Description of `factor`, for messages."""
 
     @property
     @abstractmethod
     def channels(self) -> int:
-        """The number of independent noises."""
+        """The number of independent noise variables."""
 
     @abstractmethod
     def apply(self, noise: Float[Tensor, "*#batch noise"]) -> Float[Tensor, "*batch dim"]:
-        r""":math:`\sigma\xi`."""
+        r"""Apply the map: :math:`\sigma\xi`."""
 
     @abstractmethod
     def factor(self) -> Float[Tensor, "*batch dim noise"]:
-        r""":math:`\sigma` as a matrix."""
+        r"""The matrix :math:`\sigma`."""
 
     @abstractmethod
     def variance(self) -> Float[Tensor, "*batch dim"]:
@@ -44,19 +44,19 @@ class Scale(ABC):
 
     @abstractmethod
     def times(self, dt: float) -> "Scale":
-        r""":math:`\sigma\sqrt{dt}`: the noise of a step of length dt, given that of unit time."""
+        r"""The scale :math:`\sigma\sqrt{dt}`: from unit time to a step of length dt."""
 
     @abstractmethod
     def log_density(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch"]:
-        r""":math:`\log N(r; 0, \sigma\sigma^\top)` in nats."""
+        r"""Log density of a residual, :math:`\log N(r; 0, \sigma\sigma^\top)`, in nats."""
 
     def covariance(self) -> Float[Tensor, "*batch dim dim"]:
-        r""":math:`\sigma\sigma^\top`."""
+        r"""The covariance :math:`\sigma\sigma^\top`."""
         factor = self.factor()
         return factor @ factor.mT
 
     def summed_covariance(self, states: int) -> Float[Tensor, "dim dim"]:
-        """The sum over `states` states, in float64; a constant covariance is repeated."""
+        """Sum of the covariance over `states` states, in float64; a constant one is repeated."""
         covariance = self.covariance().double()
         return covariance.expand(states, *covariance.shape[-2:]).sum(0)
 
@@ -66,36 +66,36 @@ class Scale(ABC):
         return root
 
     def whiten(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch dim"]:
-        r""":math:`L^{-1}r` with the lower Cholesky factor L of the covariance.
+        r"""Whiten a residual: :math:`L^{-1}r` with the lower Cholesky factor L of the covariance.
 
-        Its coordinates are Rosenblatt's transform (1952): each is standardised given those before
-        it, hence independent of them under the true law.
+        This is Rosenblatt's transform (1952): each coordinate is standardised given the previous
+        ones, and independent of them under the true law.
         """
         root = torch.linalg.cholesky(self.covariance().double())
         return _solved(root.to(residual.dtype), residual)
 
     def trace(self, weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
-        r""":math:`\mathrm{tr}(P\,\sigma\sigma^\top)` in float64, for a symmetric weight P."""
+        r"""Trace :math:`\mathrm{tr}(P\,\sigma\sigma^\top)` in float64, for a symmetric P."""
         return (weight * self.covariance().double()).sum((-2, -1))
 
     def gap(self, other: "Scale", weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
-        r""":math:`E|(\sigma_1-\sigma_2)\xi|_P^2`: how far shared noise drives two states apart."""
+        r"""Mean square separation under shared noise, :math:`E|(\sigma_1-\sigma_2)\xi|_P^2`."""
         factor = (self.factor() - other.factor()).double()
         return (factor * (weight @ factor)).sum((-2, -1))
 
     def entries(self) -> Float[Tensor, "*batch entry"]:
-        r"""Numbers whose Euclidean differences are those of :math:`\sigma` in Frobenius' norm."""
+        r"""Vector whose Euclidean distances are Frobenius distances between :math:`\sigma`."""
         return self.factor().flatten(-2)
 
     def for_torchsde(self, paths: int) -> Float[Tensor, "paths *entries"]:
-        """A matrix for each path; independent coordinates give a vector."""
+        """One matrix per path, or one vector per path if the coordinates are independent."""
         factor = self.factor()
         return factor.expand(paths, *factor.shape[-2:])
 
 
 @dataclass(frozen=True, eq=False)
 class DiagonalScale(Scale):
-    """Independent noise in every coordinate."""
+    """Independent noise in each coordinate."""
 
     independent: ClassVar[bool] = True
     factor_name: ClassVar[str] = "the diagonal of standard deviations"
@@ -104,7 +104,7 @@ class DiagonalScale(Scale):
 
     @property
     def columns(self) -> Float[Tensor, "dim rank"]:
-        """Shared noise, as in `LowRankScale`: none."""
+        """Columns as in `LowRankScale`, with rank 0."""
         return self.std.new_zeros(self.channels, 0)
 
     @property
@@ -178,7 +178,7 @@ class ScaledCorrelation(Scale):
         return self.std.square() * self.correlation.variance()
 
     def whiten(self, residual: Float[Tensor, "*#batch dim"]) -> Float[Tensor, "*batch dim"]:
-        # a diagonal leaves a factor triangular
+        # a diagonal times a triangular factor is triangular
         return self.correlation.whiten(residual / self.std)
 
     def trace(self, weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
@@ -188,7 +188,7 @@ class ScaledCorrelation(Scale):
     def gap(self, other: Scale, weight: Float[Tensor, "dim dim"]) -> Float[Tensor, "*batch"]:
         if not isinstance(other, ScaledCorrelation):
             return super().gap(other, weight)
-        # both are around the same correlation: scales of two states under one law
+        # both have the same correlation, since they are scales of two states under one law
         return ScaledCorrelation(self.std - other.std, self.correlation).trace(weight)
 
     def entries(self) -> Float[Tensor, "*batch entry"]:
@@ -203,7 +203,7 @@ class ScaledCorrelation(Scale):
 
 @dataclass(frozen=True, eq=False)
 class FullScale(Scale):
-    """Any covariance, by its lower Cholesky factor."""
+    """Any covariance, stored as its lower Cholesky factor."""
 
     factor_name: ClassVar[str] = "the lower Cholesky factor"
 
@@ -240,7 +240,7 @@ class FullScale(Scale):
 def _solved(
     root: Float[Tensor, "*#batch dim dim"], residual: Float[Tensor, "*#batch dim"]
 ) -> Float[Tensor, "*batch dim"]:
-    """By a lower triangular factor; one factor for the whole batch takes one solve."""
+    """Solve with a lower triangular factor; a factor shared by the batch takes one solve."""
     solved: Tensor
     if root.ndim == 2:
         columns = residual.reshape(-1, residual.shape[-1]).mT

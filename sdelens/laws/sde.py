@@ -1,13 +1,13 @@
-r"""Stochastic differential equations :math:`dX = \mu(X,t)\,dt + \sigma(X,t)\,dW`, in Itô's sense.
+r"""Itô stochastic differential equations :math:`dX = \mu(X,t)\,dt + \sigma(X,t)\,dW`.
 
-The meaning of the coefficients is named by `SDE.density`:
+`SDE.density` names the relation between the coefficients and the law of one step:
 
 - ``discrete``: the law is a Gaussian kernel with mean :math:`m(x,t)` and covariance
-  :math:`S(x,t)` over one step; then :math:`\mu = (m - x)/dt` and :math:`\sigma\sigma^\top = S/dt`.
-- ``euler``: the same formulas, read as Euler and Maruyama's approximation of a diffusion.
-- ``kessler``, ``ozaki``, ``strang``: coefficients of a diffusion under an approximation of its law
-  of higher order (`sdelens.laws.coefficient_sde`);
-- ``exact``: the coefficients of a linear SDE whose transition law is known in closed form.
+  :math:`S(x,t)` over one step; :math:`\mu = (m - x)/dt` and :math:`\sigma\sigma^\top = S/dt`;
+- ``euler``: the same formulas, as the Euler-Maruyama approximation of a diffusion;
+- ``kessler``, ``ozaki``, ``strang``: the coefficients of a diffusion under a higher-order
+  approximation of its transition law (`sdelens.laws.coefficient_sde`);
+- ``exact``: the coefficients of a linear SDE, whose transition law is known in closed form.
 """
 
 from abc import abstractmethod
@@ -32,10 +32,10 @@ Density = Literal["discrete", "euler", "kessler", "ozaki", "strang", "exact"]
 
 
 class SDE(Law):
-    """A drift and a diffusion, and the law of one step that they were fitted by.
+    """An SDE: drift, diffusion, and the law of one step.
 
-    It speaks torchsde's language (`f`, `g`, `g_prod`, `noise_type`, `sde_type`). A ``discrete``
-    kernel is reproduced by ``torchsde.sdeint`` under ``method="euler", dt=sde.dt`` only.
+    It implements the torchsde interface (`f`, `g`, `g_prod`, `noise_type`, `sde_type`).
+    ``torchsde.sdeint`` reproduces a ``discrete`` kernel only with ``method="euler", dt=sde.dt``.
     """
 
     sde_type: ClassVar[str] = "ito"
@@ -46,49 +46,49 @@ class SDE(Law):
     def drift(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim"]:
-        r""":math:`\mu(x, t)`, in states per unit of time."""
+        r"""Drift :math:`\mu(x, t)`, in states per unit of time."""
 
     @abstractmethod
     def diffusion(self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]) -> Scale:
-        r""":math:`\sigma(x, t)`: its covariance is per unit of time."""
+        r"""Diffusion :math:`\sigma(x, t)`; its covariance is per unit of time."""
 
     @abstractmethod
     def transition(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
     ) -> Predictive:
-        """The law of the state one step of length `dt` later."""
+        """Law of the state after one step of length `dt`."""
 
     def predict(self, past: Trajectories) -> Predictive:
         return self.transition(past.times.expand(past.mask.shape), past.states)
 
     @property
     def noise_type(self) -> str:
-        """The shape of the diffusion in torchsde's words."""
+        """Noise type of the diffusion in torchsde's terms."""
         return "general"
 
     def f(self, t: Float[Tensor, ""], y: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-        """The drift, for torchsde."""
+        """Drift for torchsde."""
         return self.drift(_shared(t, y), y)
 
     def g(self, t: Float[Tensor, ""], y: Float[Tensor, "batch dim"]) -> Float[Tensor, "..."]:
-        """The diffusion, for torchsde: a vector where the noise is diagonal, else a matrix."""
+        """Diffusion for torchsde: a vector if the noise is diagonal, otherwise a matrix."""
         return self.diffusion(_shared(t, y), y).for_torchsde(len(y))
 
     def g_prod(
         self, t: Float[Tensor, ""], y: Float[Tensor, "batch dim"], v: Float[Tensor, "batch noise"]
     ) -> Float[Tensor, "batch dim"]:
-        """The diffusion times noise, for torchsde, without the matrix."""
+        """Product of the diffusion with noise, for torchsde; it does not form the matrix."""
         return self.diffusion(_shared(t, y), y).apply(v)
 
 
 def _shared(t: Float[Tensor, ""], y: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
-    """One time for every path; torchsde's may be a double where the states are floats."""
+    """Repeat the time for every path; torchsde's may be float64 when the states are float32."""
     return t.to(y).expand(len(y))
 
 
 @dataclass(frozen=True, eq=False)
 class KernelSDE(SDE):
-    """A Gaussian kernel over steps of length `dt`, read as an SDE."""
+    """A Gaussian kernel over steps of length `dt`, as an SDE."""
 
     mean: Mean
     noise: Noise
@@ -127,10 +127,10 @@ class KernelSDE(SDE):
 
 @dataclass(frozen=True, eq=False)
 class LinearSDE(SDE):
-    r"""An Ornstein-Uhlenbeck process :math:`dX = (AX + b)\,dt + \sigma dW`, with its exact law.
+    r"""Ornstein-Uhlenbeck process :math:`dX = (AX + b)\,dt + \sigma dW` with its exact law.
 
     Over one step :math:`X' = e^{A dt}X + A^{-1}(e^{A dt}-I)\,b + \varepsilon` with
-    :math:`\mathrm{Cov}\,\varepsilon = \int_0^{dt} e^{As}\sigma\sigma^\top e^{A^\top s} ds`, by
+    :math:`\mathrm{Cov}\,\varepsilon = \int_0^{dt} e^{As}\sigma\sigma^\top e^{A^\top s} ds`; see
     Van Loan, "Computing integrals involving the matrix exponential" (1978).
     """
 
@@ -139,7 +139,7 @@ class LinearSDE(SDE):
     offset: Float[Tensor, " dim"]
     """b, in states per unit of time."""
     root: Float[Tensor, "dim dim"]
-    """The lower Cholesky factor of the covariance per unit of time."""
+    """Lower Cholesky factor of the covariance per unit of time."""
     step_matrix: Float[Tensor, "dim dim"]
     step_offset: Float[Tensor, " dim"]
     step_root: Float[Tensor, "dim dim"]
@@ -158,10 +158,10 @@ class LinearSDE(SDE):
         covariance: Float[Tensor, "dim dim"],
         dt: float,
     ) -> "LinearSDE":
-        """The SDE whose exact law over `dt` has this mean ``matrix @ x + offset`` and covariance.
+        """SDE whose law over `dt` has the mean ``matrix @ x + offset`` and the given covariance.
 
-        Raises `BadNumbers` where there is none: no real logarithm, or no positive semi-definite
-        diffusion (the embedding problem).
+        Raises `BadNumbers` if no such SDE exists: the matrix has no real logarithm, or the
+        diffusion is not positive semi-definite (the embedding problem).
         """
         step, start = matrix.double(), offset.double()
         rate = real_logarithm(step) / dt

@@ -1,4 +1,4 @@
-r"""Strang's splitting: the law of a step whose drift is a linear part and a nonlinear one."""
+r"""Strang splitting: the law of a step whose drift has a linear and a nonlinear part."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,9 +29,10 @@ class Linear:
 
 @dataclass(frozen=True, eq=False)
 class Composed(Predictive):
-    """The law of F(Z), where Z is normal and F half a step of an ordinary differential equation.
+    """Distribution of F(Z), where Z is normal and F is the flow of an ODE over half a step.
 
-    Mean and covariance are to second order in the step; the density is that of the inverse flow.
+    Mean and covariance are accurate to second order in the step; the density uses the inverse
+    flow.
     """
 
     inner: Gaussian
@@ -64,20 +65,20 @@ class Composed(Predictive):
         return runge_kutta(self.rate, y, -0.5)
 
     def _columns(self) -> Float[Tensor, "k *batch dim"]:
-        """A root of the noise, along which derivatives are taken."""
+        """Columns of a root of the covariance, the directions of the derivatives."""
         centre = self.inner.mean
         root = self.inner.scale.lower().expand(*centre.shape, centre.shape[-1])
         return root.movedim(-1, 0)
 
 
 def _log_volume(columns: Float[Tensor, "k *batch dim"]) -> Float[Tensor, "*batch"]:
-    """Of the box that the columns span."""
+    """Log volume of the parallelepiped spanned by the columns."""
     volume: Tensor = torch.linalg.det(columns.movedim(0, -1)).abs().log()
     return volume
 
 
 def strang(coefficients: Coefficients, linear: Linear, x: Float[Tensor, "*batch dim"]) -> Composed:
-    r"""Strang's splitting of the drift into a linear and a nonlinear part, for additive noise.
+    r"""Strang splitting of the drift into a linear and a nonlinear part, for additive noise.
 
     With f the flow of the nonlinear part over half a step and :math:`N(\mu(y), \Omega)` the exact
     law of the linear SDE, :math:`\log p = \log N(f^{-1}(x'); \mu(f(x)), \Omega) + \log|\det
@@ -86,7 +87,7 @@ def strang(coefficients: Coefficients, linear: Linear, x: Float[Tensor, "*batch 
     require_narrow("strang", x)
     if not coefficients.additive:
         raise UsageError(
-            "strang is for noise that is the same in all states, but this one depends on the "
+            "strang requires noise that is the same in every state, but this noise depends on the "
             "state: use constant noise (--set probe.additive=true), or --density kessler or ozaki"
         )
     rate = lambda y: coefficients.drift(y) - linear(y)
@@ -100,7 +101,7 @@ def strang(coefficients: Coefficients, linear: Linear, x: Float[Tensor, "*batch 
 
 
 def runge_kutta(rate: Callable[[Tensor], Tensor], y: Tensor, h: float) -> Tensor:
-    """The state after time h of dy = rate(y) dt, by one step of the classical method."""
+    """Solution of dy = rate(y) dt after time h, by one classical Runge-Kutta step."""
     one = rate(y)
     two = rate(y + h / 2 * one)
     three = rate(y + h / 2 * two)

@@ -1,4 +1,4 @@
-"""Noise that is the same in every state, with deviations of its own at each time."""
+"""Noise that is the same in every state but depends on the time."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ from sdelens.paths.moments import nearest
 
 @dataclass(frozen=True, eq=False)
 class TimedNoise(Noise):
-    r""":math:`S_t = \mathrm{diag}(s_t)\,R\,\mathrm{diag}(s_t)`, R the same at all times.
+    r"""Noise with covariance :math:`S_t = \mathrm{diag}(s_t)\,R\,\mathrm{diag}(s_t)`, R constant.
 
-    A time that was not fitted takes the nearest one's deviations.
+    A time that was not fitted uses the deviations of the nearest fitted time.
     """
 
     times: Float[Tensor, " time"]
     deviations: Float[Tensor, "time dim"]
     shape: ConstantNoise | None = None
-    """R; None where coordinates are independent."""
+    """R; None if the coordinates are independent."""
 
     @property
     def constant(self) -> bool:
@@ -33,7 +33,7 @@ class TimedNoise(Noise):
         return self.shape is None
 
     def __call__(self, t: Float[Tensor, "*batch"], x: Float[Tensor, "*batch dim"]) -> Scale:
-        del x  # the same in every state
+        del x  # constant in the state
         std = self.deviations[nearest(self.times, t)]
         return (
             DiagonalScale(std) if self.shape is None else ScaledCorrelation(std, self.shape.scale)
@@ -49,7 +49,7 @@ StatelessNoise = ConstantNoise | TimedNoise
 
 
 def restored_noise(spec: NoiseSpec, tensors: dict[str, Tensor]) -> StatelessNoise:
-    """The noise that was saved with these tensors."""
+    """Restore the noise from its saved tensors."""
     if not spec.by_time:
         return ConstantNoise.restore(spec, tensors)
     shape = group_of(tensors, "shape")

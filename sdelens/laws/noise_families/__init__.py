@@ -1,1 +1,1 @@
-"""Structures of constant noise, one file for each."""
+"""Families of constant noise, one file each."""

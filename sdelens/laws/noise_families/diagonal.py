@@ -1,4 +1,4 @@
-"""Independent coordinates: ``diagonal``, and ``scalar`` with one deviation for all of them."""
+"""Noise with independent coordinates: ``diagonal``, and ``scalar`` with one deviation for all."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,7 @@ from sdelens.laws.scale import DiagonalScale, Scale
 
 @dataclass(frozen=True)
 class Diagonal(NoiseFamily):
-    """A standard deviation for each coordinate."""
+    """Independent coordinates, each with its own standard deviation."""
 
     usage: ClassVar[str] = "diagonal"
     scale: ClassVar[type[Scale]] = DiagonalScale
@@ -30,7 +30,7 @@ class Diagonal(NoiseFamily):
 
 @dataclass(frozen=True)
 class Scalar(Diagonal):
-    """One standard deviation for all coordinates."""
+    """Independent coordinates with a common standard deviation."""
 
     usage: ClassVar[str] = "scalar"
     isotropic: ClassVar[bool] = True

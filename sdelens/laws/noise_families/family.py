@@ -1,4 +1,4 @@
-"""What a structure of noise provides: the covariances that it allows, and how they are fitted."""
+"""Interface of a noise family: a set of covariances, and how they are fitted."""
 
 from abc import ABC, abstractmethod
 from dataclasses import fields
@@ -12,53 +12,54 @@ from sdelens.laws.scale import Scale
 
 
 class NoiseFamily(ABC):
-    """The covariances of one structure, selected by ``noise=NAME`` or ``noise=NAME:K``.
+    """A family of covariances, selected by ``noise=NAME`` or ``noise=NAME:K``.
 
-    A family is a frozen dataclass; its fields are what stands after the colon. In one dimension
-    all families are the diagonal one, which is decided before a family is used.
+    A family is a frozen dataclass; its fields are parsed from the text after the colon. In one
+    dimension the diagonal family is used instead of any other.
     """
 
     usage: ClassVar[str]
-    """How the setting is written, for messages: ``correlated:K``."""
+    """Form of the setting, for messages, such as ``correlated:K``."""
     scale: ClassVar[type[Scale]]
-    """The dataclass that `estimate` returns; its fields are the tensors that are saved."""
+    """The dataclass returned by `estimate`; its fields are the tensors saved."""
     isotropic: ClassVar[bool] = False
     """Whether all coordinates have the same standard deviation."""
 
     @classmethod
     def parse(cls, argument: str | None) -> "NoiseFamily | None":
-        """The family with what stands after the colon; None where that is not understood."""
+        """Create the family from the text after the colon; None if the text is invalid."""
         return cls() if argument is None else None
 
     @abstractmethod
     def estimate(self, covariance: Float[Tensor, "dim dim"], count: int | None = None) -> Scale:
-        """The member that is most likely for residuals with this covariance, in float64.
+        """Maximum likelihood estimate in float64, given the covariance of the residuals.
 
-        Raises `BadNumbers` where `count` residuals are too few; None is enough of them.
+        Raises `BadNumbers` if `count` residuals are too few; None skips the check.
         """
 
     def free(self, scale: Scale, std: Float[Tensor, " dim"]) -> dict[str, Tensor]:
-        """Unconstrained parameters of a member's correlation, for optimisation by gradients.
+        """Unconstrained parameters of the correlation of `scale`, for gradient descent.
 
-        The scale is divided by its standard deviations `std`. Independent coordinates have none.
+        The correlation is `scale` divided by its standard deviations `std`. Families with
+        independent coordinates have no such parameters.
         """
         del scale, std
         raise UsageError(
-            f"noise={self.usage} cannot be trained by gradients: use a probe in closed form, or "
-            "define free() and correlation() for it"
+            f"noise={self.usage} cannot be trained by gradients: use a closed-form probe, or "
+            "define free() and correlation() for this family"
         )
 
     def correlation(self, free: dict[str, Tensor]) -> Scale:
-        """The inverse of `free`."""
+        """The correlation with the given parameters, the inverse of `free`."""
         raise NotImplementedError(f"{type(self).__name__} has no free parameters")
 
     def restore(self, tensors: dict[str, Tensor]) -> Scale:
-        """The member that was saved as the fields of `scale`."""
+        """Restore a scale from its saved fields."""
         return self.scale(**{f.name: tensors[f.name] for f in fields(self.scale)})  # type: ignore[arg-type]
 
 
 def variances(covariance: Float[Tensor, "dim dim"]) -> Float[Tensor, " dim"]:
-    """The diagonal, constant coordinates lifted to a trillionth of the largest."""
+    """Diagonal of a covariance, clamped from below to a trillionth of its largest entry."""
     variance = covariance.diagonal()
     return variance.clamp(min=1e-12 * float(variance.max()))
 
@@ -66,6 +67,6 @@ def variances(covariance: Float[Tensor, "dim dim"]) -> Float[Tensor, " dim"]:
 def standardised(
     covariance: Float[Tensor, "dim dim"],
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, "dim dim"]]:
-    """Standard deviations and the correlation matrix."""
+    """Standard deviations and correlation matrix of a covariance."""
     std = variances(covariance).sqrt()
     return std, covariance / std[:, None] / std

@@ -1,4 +1,4 @@
-"""``full``: any covariance, by its Cholesky factor."""
+"""Noise family ``full``: any covariance, stored as its Cholesky factor."""
 
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -14,7 +14,7 @@ from sdelens.laws.scale import FullScale, Scale
 
 @dataclass(frozen=True)
 class Full(NoiseFamily):
-    """All correlations."""
+    """Any covariance."""
 
     usage: ClassVar[str] = "full"
     scale: ClassVar[type[Scale]] = FullScale
@@ -26,17 +26,17 @@ class Full(NoiseFamily):
         if count is not None and count <= dim:
             raise BadNumbers(
                 f"full noise of {dim} coordinates needs more than {dim} transitions, got {count}: "
-                f"give more, or --set probe.noise=diagonal, or --basis pca:{max(1, count // 8)}"
+                f"use more, or --set probe.noise=diagonal, or --basis pca:{max(1, count // 8)}"
             )
         std, correlation = standardised(covariance)
-        correlation.diagonal().add_(1e-6)  # of copies of one coordinate
+        correlation.diagonal().add_(1e-6)  # some coordinates may be identical
         return FullScale(cholesky(correlation) * std[:, None])
 
     def free(self, scale: Scale, std: Float[Tensor, " dim"]) -> dict[str, Tensor]:
-        """The factor below its diagonal, and the diagonal's logarithm, which keeps it positive."""
+        """The strictly lower part of the factor, and the logarithm of its diagonal."""
         root = cast(FullScale, scale).root / std[:, None]
         return {"log_diagonal": root.diagonal().log(), "below": root.tril(-1)}
 
     def correlation(self, free: dict[str, Tensor]) -> FullScale:
-        # what is on and above the diagonal of "below" is not used
+        # the entries of "below" on and above the diagonal are not used
         return FullScale(free["below"].tril(-1) + free["log_diagonal"].exp().diag_embed())

@@ -1,4 +1,4 @@
-r"""``correlated:K``: a diagonal plus K shared columns, :math:`S = D^2 + UU^\top`."""
+r"""Noise family ``correlated:K``: diagonal plus low rank, :math:`S = D^2 + UU^\top`."""
 
 import math
 import re
@@ -15,13 +15,13 @@ from sdelens.laws.scale import LOG_2PI, Scale
 
 @dataclass(frozen=True, eq=False)
 class LowRankScale(Scale):
-    r"""Diagonal plus low rank, :math:`S = D^2 + UU^\top`, the same for every state.
+    r"""Covariance :math:`S = D^2 + UU^\top`, diagonal plus low rank, the same in every state.
 
-    By Woodbury's identity with the capacitance :math:`C = I + U^\top D^{-2} U`, a density costs
-    :math:`O(dk^2 + k^3)` once and :math:`O(dk)` per residual.
+    With Woodbury's identity and the capacitance matrix :math:`C = I + U^\top D^{-2} U`, a density
+    costs :math:`O(dk^2 + k^3)` once and :math:`O(dk)` per residual.
     """
 
-    factor_name: ClassVar[str] = "a constant diagonal beside constant columns"
+    factor_name: ClassVar[str] = "a constant diagonal and constant columns"
 
     std: Float[Tensor, " dim"]
     columns: Float[Tensor, "dim rank"]
@@ -48,12 +48,12 @@ class LowRankScale(Scale):
         whitened = self.columns / self.std[:, None]
         identity = torch.eye(rank, dtype=whitened.dtype, device=whitened.device)
         root: Tensor = torch.linalg.cholesky(identity + whitened.mT @ whitened)
-        # D^-2 U L^-T, so that one product per residual gives the Woodbury correction; the small
-        # factor is inverted, since a solve with all of U costs as much as that product
+        # D^-2 U L^-T, with which the Woodbury correction takes one product per residual; the small
+        # factor is inverted because a solve with all of U costs as much as that product
         inverse: Tensor = torch.linalg.solve_triangular(root, identity, upper=False)
         projector = (whitened / self.std[:, None]) @ inverse.mT
         corrections = (residual @ projector).square().sum(-1)
-        # a product with D^-2 instead of a division: one pass less over the residuals
+        # a product with D^-2 instead of a division saves one pass over the residuals
         squares = residual.square() @ self.std.square().reciprocal() - corrections
         log_det = 2 * (self.std.log().sum() + root.diagonal().log().sum())
         return -0.5 * (squares + log_det + dim * LOG_2PI)
@@ -61,7 +61,7 @@ class LowRankScale(Scale):
 
 @dataclass(frozen=True)
 class Correlated(NoiseFamily):
-    """Correlations through `rank` shared columns, below the dimension."""
+    """Diagonal plus `rank` shared columns; the rank is reduced to at most dim - 1."""
 
     usage: ClassVar[str] = "correlated:K"
     scale: ClassVar[type[Scale]] = LowRankScale
@@ -81,7 +81,7 @@ class Correlated(NoiseFamily):
         return LowRankScale(unique * std, columns * std[:, None])
 
     def free(self, scale: Scale, std: Float[Tensor, " dim"]) -> dict[str, Tensor]:
-        """The columns, and the logarithm of D, which keeps it positive."""
+        """The columns and the logarithm of D."""
         found = cast(LowRankScale, scale)
         return {"log_unique": (found.std / std).log(), "columns": found.columns / std[:, None]}
 
@@ -92,10 +92,11 @@ class Correlated(NoiseFamily):
 def factor_analysis(
     correlation: Float[Tensor, "dim dim"], rank: int, sweeps: int = 50
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, "dim rank"]]:
-    r"""Unique standard deviations D and loadings U of :math:`D^2 + UU^\top`, by likelihood.
+    r"""Maximum likelihood factor analysis, :math:`R = D^2 + UU^\top`.
 
-    Given D, the best U is in the leading eigenvectors of :math:`D^{-1}RD^{-1}`; given U, D follows
-    from the diagonal (Lawley 1940; Joreskog 1967).
+    Returns the unique standard deviations D and the loadings U. Given D, the best U is spanned by
+    the leading eigenvectors of :math:`D^{-1}RD^{-1}`; given U, D follows from the diagonal (Lawley
+    1940; Joreskog 1967).
     """
     unique = torch.full_like(correlation.diagonal(), 0.5)
     columns = correlation.new_zeros(len(unique), rank)

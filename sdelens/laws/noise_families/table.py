@@ -1,4 +1,4 @@
-"""Noise families by name: the built-in ones, and those that plugins register."""
+"""Noise families by name, built-in and registered by plugins."""
 
 from sdelens.errors import UsageError
 from sdelens.laws.noise_families.diagonal import Diagonal, Scalar
@@ -16,7 +16,7 @@ BUILT_IN: dict[str, type[NoiseFamily]] = {
 
 
 def noise_family(setting: str) -> NoiseFamily:
-    """The family that a setting such as ``correlated:32`` selects.
+    """The noise family selected by a setting such as ``correlated:32``.
 
     >>> noise_family("correlated:32")
     Correlated(rank=32)
@@ -24,7 +24,7 @@ def noise_family(setting: str) -> NoiseFamily:
     name, colon, argument = setting.partition(":")
     known = plugins("noise")
     if name in BUILT_IN and name in known:
-        raise UsageError(f"{name!r} is a built-in family of noise: give yours another name")
+        raise UsageError(f"{name!r} is a built-in noise family: use another name for yours")
     kind: type[NoiseFamily] | None = BUILT_IN.get(name)
     if name in known:
         kind = plugin("noise", name).load()

@@ -242,7 +242,9 @@ def test_a_noise_of_the_wrong_form_spoils_the_drift_unless_they_are_fitted_apart
 def test_a_density_of_whole_jacobians_in_too_many_dimensions_says_what_to_use():
     x = torch.zeros(2, 17)
     c = Coefficients(torch.zeros_like, lambda x: DiagonalScale(torch.ones_like(x)), True)
-    with pytest.raises(UsageError, match=r"ozaki is for at most 16 dimensions, got 17: .*kessler"):
+    with pytest.raises(
+        UsageError, match=r"ozaki supports at most 16 dimensions, got 17: .*kessler"
+    ):
         ozaki(c, x)
 
 

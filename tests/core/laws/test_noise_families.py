@@ -116,5 +116,5 @@ def test_free_parameters_are_those_of_the_correlation(name):
 
 def test_a_built_in_name_is_not_taken_by_a_plugin(blocks):
     sdelens.noise("full")(blocks)
-    with pytest.raises(UsageError, match="'full' is a built-in family of noise"):
+    with pytest.raises(UsageError, match="'full' is a built-in noise family"):
         NoiseSpec("full")

@@ -115,7 +115,7 @@ def test_a_time_that_was_not_fitted_takes_the_nearest():
 
 
 def test_a_form_that_is_none_is_refused():
-    with pytest.raises(UsageError, match="after @ noise knows time only, as in diagonal@time"):
+    with pytest.raises(UsageError, match="only time may follow @ in noise, as in diagonal@time"):
         NoiseSpec.parse("diagonal@depth")
     with pytest.raises(UsageError, match="must be scalar, diagonal"):
         LinearProbe(noise="wild@time")
