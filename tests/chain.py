@@ -4,6 +4,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from sdelens.branching.branch_sampler import BranchSampler
+from sdelens.branching.branched_transitions import branched_transitions
+from sdelens.branching.token_choice import TokenChoice
+from sdelens.estimation.noise import ConstantNoise
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.study import Study, Viewed
 from sdelens.origin import ModelCard
@@ -11,9 +15,10 @@ from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.protocols import Pass, Site
-from sdelens.states.capturing import record
+from sdelens.states.capturing import origin_of, record
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler, sample
+from tests.language import kernel
 
 SITE = Site("block", 0)
 
@@ -95,3 +100,23 @@ def chain_study(model, law, *, sampler=None, documents=300, length=60, temperatu
     fitted = Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0))
     views = {View(SITE): Viewed(fitted, train, validation, test)}
     return Study("chain", views, texts, model, sampler=sampler)
+
+
+def linear_chain_study():
+    """A study of the chain's own texts under its best linear law."""
+    model = Chain()
+    law = kernel(model.a / (1 - model.c), 1, ConstantNoise.independent(torch.ones(1)))
+    return chain_study(model, law, sampler=Sampler())
+
+
+def chain_origin(study):
+    """The origin of the states of a study of the chain."""
+    return origin_of(study.model, study.documents, [SITE], skip_first=1)
+
+
+def branched_steps(study, origin, numbers, *, branches=4, every=1, own=True, sampler=None):
+    """Branched transitions of some documents."""
+    branching = BranchSampler(sampler or Sampler(), TokenChoice(branches), every=every)
+    return branched_transitions(
+        study.model, study.documents, numbers, [SITE], branching, origin, own=own, seed=0
+    )

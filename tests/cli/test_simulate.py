@@ -21,7 +21,7 @@ def test_a_prompt_is_continued_in_every_view(sdelens, run):
     for finding in findings:
         assert {"the fit, network", "the model, likeliest"} <= set(finding["texts"])
         assert finding["prompt"] == "the cat sat"
-        assert finding["headline"].startswith("After “the cat sat” the fit goes on")
+        assert finding["headline"].startswith("After “the cat sat” the fit continues")
     assert len(list(run.glob("analysis/generate/*/finding.json"))) == 2
 
 

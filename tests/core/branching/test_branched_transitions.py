@@ -5,17 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sdelens.branching.branch_sampler import BranchSampler
-from sdelens.branching.branched_transitions import SHARD_STEPS, branched_transitions
-from sdelens.branching.token_choice import TokenChoice
+from sdelens.branching.branched_transitions import SHARD_STEPS
 from sdelens.errors import UsageError
-from sdelens.estimation.noise import ConstantNoise
 from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
-from tests.chain import SITE, Chain, chain_study
-from tests.language import kernel
+from tests.chain import SITE, branched_steps, chain_origin, linear_chain_study
 from tests.small import small_model
 
 TEXTS = {"documents_wanted": 40, "length": 20}
@@ -24,28 +20,17 @@ BRANCHES = 4
 
 @pytest.fixture(scope="module")
 def chain():
-    model = Chain()
-    law = kernel(model.a / (1 - model.c), 1, ConstantNoise.independent(torch.ones(1)))
-    return chain_study(model, law, sampler=Sampler())
+    return linear_chain_study()
 
 
 @pytest.fixture(scope="module")
 def origin(chain):
-    from sdelens.states.capturing import origin_of
-
-    return origin_of(chain.model, chain.documents, [SITE], skip_first=1)
-
-
-def steps_of(study, origin, numbers, *, branches=BRANCHES, every=1, own=True, sampler=None):
-    branching = BranchSampler(sampler or Sampler(), TokenChoice(branches), every=every)
-    return branched_transitions(
-        study.model, study.documents, numbers, [SITE], branching, origin, own=own, seed=0
-    )
+    return chain_origin(chain)
 
 
 def test_every_prefix_has_as_many_steps_as_branches_from_the_state_that_it_ends_in(chain, origin):
     numbers = [3, 5, 11]
-    found = steps_of(chain, origin, numbers)
+    found = branched_steps(chain, origin, numbers)
     (block,) = found.recording.view(View(SITE))
     assert block.states.shape[1] == 2
     assert block.mask.all()
@@ -67,7 +52,7 @@ def test_every_prefix_has_as_many_steps_as_branches_from_the_state_that_it_ends_
 
 def test_branches_have_the_mean_that_the_model_gives_them(chain, origin):
     """E[y | past] = a x + c x_before + b h: a regression on all three finds them."""
-    found = steps_of(chain, origin, list(range(60)))
+    found = branched_steps(chain, origin, list(range(60)))
     (block,) = found.recording.view(View(SITE))
     padded, time = chain.documents.padded(), block.times[:, 0].long()
     later = time > 1
@@ -82,9 +67,9 @@ def test_branches_have_the_mean_that_the_model_gives_them(chain, origin):
 
 
 def test_steps_do_not_depend_on_the_shards_they_lie_in(chain, origin, monkeypatch):
-    (whole,) = steps_of(chain, origin, [1, 2, 3]).recording.view(View(SITE))
+    (whole,) = branched_steps(chain, origin, [1, 2, 3]).recording.view(View(SITE))
     monkeypatch.setattr("sdelens.branching.branched_transitions.SHARD_STEPS", 100)
-    many = list(steps_of(chain, origin, [1, 2, 3]).recording.view(View(SITE)))
+    many = list(branched_steps(chain, origin, [1, 2, 3]).recording.view(View(SITE)))
     assert SHARD_STEPS > len(whole.document) > 100
     assert len(many) > 1
     for name in ("states", "tokens", "document"):
@@ -96,8 +81,8 @@ def test_texts_that_were_drawn_otherwise_are_refused_unless_they_are_anothers(ch
     with pytest.raises(
         UsageError, match="sampling settings of the run are not those of its texts"
     ):
-        steps_of(chain, origin, list(range(60)), sampler=cold)
-    assert steps_of(chain, origin, list(range(60)), sampler=cold, own=False).tokens > 0
+        branched_steps(chain, origin, list(range(60)), sampler=cold)
+    assert branched_steps(chain, origin, list(range(60)), sampler=cold, own=False).tokens > 0
 
 
 # --- a run whose fits learn from them

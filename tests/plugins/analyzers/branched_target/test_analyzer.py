@@ -6,9 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sdelens.branching.branch_sampler import BranchSampler
-from sdelens.branching.branched_transitions import branched_transitions
-from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import UsageError
 from sdelens.estimation.noise import ConstantNoise
 from sdelens.evidence.bootstrap import Bootstrap
@@ -35,7 +32,7 @@ from sdelens_plugins.analyzers.branched_target.training_sets import (
     training_sets,
 )
 from tests.asked import value
-from tests.chain import SITE, Chain, chain_study
+from tests.chain import Chain, branched_steps, chain_origin, chain_study, linear_chain_study
 from tests.language import kernel
 
 BRANCHES = 4
@@ -43,23 +40,12 @@ BRANCHES = 4
 
 @pytest.fixture(scope="module")
 def chain():
-    model = Chain()
-    law = kernel(model.a / (1 - model.c), 1, ConstantNoise.independent(torch.ones(1)))
-    return chain_study(model, law, sampler=Sampler())
+    return linear_chain_study()
 
 
 @pytest.fixture(scope="module")
 def origin(chain):
-    from sdelens.states.capturing import origin_of
-
-    return origin_of(chain.model, chain.documents, [SITE], skip_first=1)
-
-
-def steps_of(study, origin, numbers, *, branches=BRANCHES, every=1, own=True, sampler=None):
-    branching = BranchSampler(sampler or Sampler(), TokenChoice(branches), every=every)
-    return branched_transitions(
-        study.model, study.documents, numbers, [SITE], branching, origin, own=own, seed=0
-    )
+    return chain_origin(chain)
 
 
 def test_single_steps_are_the_transitions_from_every_nth_position(chain):
@@ -174,7 +160,7 @@ def test_a_mean_learned_from_branches_has_the_variance_that_theory_says(origin):
     model = Chain(b=0.0, c=0.0, a=0.3)  # S = 1 - a², nothing is unexplained
     law = kernel(0.3, 1, ConstantNoise.independent(torch.ones(1)))
     study = chain_study(model, law, sampler=Sampler(), documents=240, length=40)
-    steps = steps_of(study, origin, list(range(150)), branches=8)
+    steps = branched_steps(study, origin, list(range(150)), branches=8)
     view, viewed = study.single
     found = {}
     for name, paths in (("plain", viewed.train), ("branched", steps.recording.view(view))):
@@ -192,7 +178,7 @@ def test_a_mean_learned_from_branches_has_the_variance_that_theory_says(origin):
 
 def test_training_sets_are_fitted_in_the_coordinates_of_the_fit(chain, origin):
     numbers = list(range(150))
-    steps = steps_of(chain, origin, branched_documents(numbers), branches=2)
+    steps = branched_steps(chain, origin, branched_documents(numbers), branches=2)
     view, viewed = chain.single
     probe = load("probe", "linear")()
     laws = fit_training_sets(
@@ -230,13 +216,9 @@ def test_what_branches_save_of_a_chain_is_found_with_its_ceiling(chain):
 
 
 def with_origin(study):
-    from sdelens.states.capturing import origin_of
-
     ((view, viewed),) = study.views.items()
-    origin = origin_of(study.model, study.documents, [SITE], skip_first=1)
-    return replace(
-        study, views={view: replace(viewed, fitted=replace(viewed.fitted, origin=origin))}
-    )
+    fitted = replace(viewed.fitted, origin=chain_origin(study))
+    return replace(study, views={view: replace(viewed, fitted=fitted)})
 
 
 def test_of_other_texts_the_losses_are_of_what_occurred_and_there_is_no_ceiling(chain):

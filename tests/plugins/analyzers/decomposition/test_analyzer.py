@@ -10,7 +10,6 @@ from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.next_state_law import NoiseComparison
 from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import UsageError
-from sdelens.estimation.noise import ConstantNoise
 from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
@@ -26,8 +25,7 @@ from sdelens_plugins.analyzers.decomposition.shares import Decomposition
 from sdelens_plugins.analyzers.transition_law.analyzer import TransitionLawAnalyzer
 from sdelens_plugins.analyzers.transition_law.trace_agreement import TraceAgreement
 from tests.asked import value
-from tests.chain import Chain, chain_study
-from tests.language import kernel
+from tests.chain import Chain, linear_chain_study
 from tests.spoken import Loud, small_bridge, spoken_study
 
 ASKED = DecompositionAnalyzer(centres=4, lags=1, every=1)
@@ -49,9 +47,7 @@ def study(small):
 
 @pytest.fixture(scope="module")
 def chain():
-    model = Chain()
-    law = kernel(model.a / (1 - model.c), 1, ConstantNoise.independent(torch.ones(1)))
-    return chain_study(model, law, sampler=Sampler())
+    return linear_chain_study()
 
 
 @pytest.mark.parametrize("analyzer", ANALYZERS)
