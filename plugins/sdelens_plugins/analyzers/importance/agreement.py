@@ -13,6 +13,8 @@ REFERENCE = "drift.occlusion"
 """The measure to which the others are compared: the change of the drift without the token."""
 DRAWS = 200
 """Shufflings that give the distribution by chance."""
+# the random streams of two measures have other names, which keeps their results reproducible
+STREAMS = {"attention_received": "received", "attention_from_last": "looked"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +37,8 @@ def agreements(measures: ImportanceMeasures, seed: int) -> dict[str, Agreement]:
         if name == REFERENCE or not tau.isfinite().any():
             continue
         mean = DocumentMean.of(tau, rows)
-        draws = by_chance(
-            values.abs(), reference, measures.compared, draws=DRAWS, seed=derive(seed, name)
-        )
+        stream = derive(seed, STREAMS.get(name, name))
+        draws = by_chance(values.abs(), reference, measures.compared, draws=DRAWS, seed=stream)
         chance = float(draws.abs().quantile(0.95))
         agreements[name] = Agreement(mean, chance, chance_of(mean.value, draws))
     return agreements
