@@ -57,7 +57,7 @@ class LossesAnalyzer:
                 headline=f"There are no losses by epoch: {record.probe} is solved in closed form.",
                 reading="A closed-form fit has no epochs; judge it by the held-out scores.",
             )
-        curves = LearningCurves(record.history)
+        curves = TrainingCurves(record.history)
         return Finding(
             view=str(view),
             headline=curves.headline(),
@@ -83,7 +83,7 @@ def final_loss(scores: Mapping[str, Any]) -> list[Estimate]:
 
 
 @dataclass(frozen=True)
-class LearningCurves:
+class TrainingCurves:
     """The losses of one training run."""
 
     history: Sequence[Epoch]

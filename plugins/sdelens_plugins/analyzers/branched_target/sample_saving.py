@@ -30,7 +30,7 @@ class LearningCurves:
     """Held-out losses by size of the training set, for plain and for branched transitions."""
 
     plain: Float[Tensor, "*replicate size"]
-    branched: Float[Tensor, "*replicate few"]
+    branched: Float[Tensor, "*replicate branched_size"]
 
     @classmethod
     def of(
@@ -50,7 +50,7 @@ class LearningCurves:
             torch.stack([mean("branched", part) for part in BRANCHED], -1),
         )
 
-    def saving(self) -> Float[Tensor, "*replicate few"]:
+    def saving(self) -> Float[Tensor, "*replicate branched_size"]:
         r"""The ratio of plain to branched transitions at equal loss, for each branched size.
 
         The loss is interpolated linearly in 1/n between neighbouring sizes, as an excess error is,

@@ -30,12 +30,12 @@ class PrincipalComponents:
     @classmethod
     def plane(cls, train: Paths) -> "PrincipalComponents":
         """The first two; raises `BadNumbers` if states vary in one direction only."""
-        found = cls.of(train, 2)
-        if len(found.components) < 2:
+        plane = cls.of(train, 2)
+        if len(plane.components) < 2:
             raise BadNumbers(
                 "a plane needs states that vary in two directions, but these vary in one"
             )
-        return found
+        return plane
 
     def select(self, *components: int) -> "PrincipalComponents":
         """A selection of these components."""
@@ -62,8 +62,8 @@ class PrincipalComponents:
     def shares(self) -> list[float]:
         """The share of the standardised variance along each component."""
         variance = self._variance
-        found = variance / variance.sum() * self.basis.explained
-        shares: list[float] = found[list(self.components)].tolist()
+        explained = variance / variance.sum() * self.basis.explained
+        shares: list[float] = explained[list(self.components)].tolist()
         return shares
 
     @property
@@ -79,8 +79,8 @@ class PrincipalComponents:
 
     def project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch component"]:
         """The coordinates of states along the components."""
-        found = self.basis.encode(x.new_zeros(x.shape[:-1]), x)
-        return found[..., list(self.components)] * self._scale
+        z = self.basis.encode(x.new_zeros(x.shape[:-1]), x)
+        return z[..., list(self.components)] * self._scale
 
     def direction(self, v: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch component"]:
         """The coordinates of differences of states."""

@@ -16,14 +16,14 @@ from sdelens.paths.standard_metric import standard_weights
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import LanguageModel, Site
 from sdelens_plugins.analyzers.decomposition.predictors import Predictors
-from sdelens_plugins.analyzers.decomposition.shares import Products
+from sdelens_plugins.analyzers.decomposition.shares import IncrementProducts
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """The sums of one pass of branching over all texts."""
 
-    products: Mapping[Site, Products]
+    products: Mapping[Site, IncrementProducts]
     """Sums by cell of prefixes and unit of documents, at each site."""
     agreement: SamplerCheck
     tokens: int
@@ -51,8 +51,13 @@ class _Layer:
         return cls(text, block, predict(block), fitted.basis, weights)
 
     def add_to(
-        self, products: Products, places: slice, states: Tensor, cell: Tensor, unit: Tensor
-    ) -> Products:
+        self,
+        products: IncrementProducts,
+        places: slice,
+        states: Tensor,
+        cell: Tensor,
+        unit: Tensor,
+    ) -> IncrementProducts:
         """The products with the prefixes of some positions and their next states."""
         at, inside = self.text.at[places], self.text.inside[:, places]
         row, place = inside.nonzero(as_tuple=True)
@@ -82,7 +87,7 @@ def measure(
     seed: int,
 ) -> Measurement:
     """Measures all layers in one pass; `cell` is that of the prefix ending at each position."""
-    products = {site: Products.zeros(cells, prefixes.units) for site in predictors}
+    products = {site: IncrementProducts.zeros(cells, prefixes.units) for site in predictors}
     check = SurprisalCheck(prefixes, cached=branching.cached)
     for text in branching(model, prefixes, list(predictors), seed=seed):
         check.add(text)

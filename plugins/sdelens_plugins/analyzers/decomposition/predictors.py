@@ -171,27 +171,27 @@ def _features(train: list[Trajectories], larger: LargerProbe, seed: int) -> Pred
 
 
 @dataclass(frozen=True, eq=False)
-class _Sums:
+class _RidgeSums:
     """Sums of products of features and residuals: products in single, sums in double precision."""
 
     gram: Float[Tensor, "feature feature"]
     cross: Float[Tensor, "feature latent"]
 
-    def first(self, count: int) -> "_Sums":
-        return _Sums(self.gram[:count, :count], self.cross[:count])
+    def first(self, count: int) -> "_RidgeSums":
+        return _RidgeSums(self.gram[:count, :count], self.cross[:count])
 
 
-def _sums(fitted: Fitted, features: PredictorFeatures, blocks: list[Trajectories]) -> _Sums:
+def _sums(fitted: Fitted, features: PredictorFeatures, blocks: list[Trajectories]) -> _RidgeSums:
     gram, cross = torch.zeros(()).double(), torch.zeros(()).double()
     for block in pieces(blocks, 2**18):
         steps = block.steps
         residual = block.states[:, 1:] - fitted.law.predict(block).mean[:, :-1]
         f, r = features(block)[:, :-1][steps], residual[steps]
         gram, cross = gram + (f.mT @ f).double(), cross + (f.mT @ r).double()
-    return _Sums(gram, cross)
+    return _RidgeSums(gram, cross)
 
 
-def _ridge(train: _Sums, held: _Sums) -> Float[Tensor, "feature latent"]:
+def _ridge(train: _RidgeSums, held: _RidgeSums) -> Float[Tensor, "feature latent"]:
     """The ridge coefficients with the smallest squared error on validation."""
     level = train.gram.diagonal().clamp(min=1e-9 * float(train.gram.diagonal().max()))
     candidates = [

@@ -44,7 +44,7 @@ _REVERSION, _BRANCHED, _OCCURRED = range(len(PREDICTORS), len(PREDICTORS) + 3)
 
 
 @dataclass(frozen=True, eq=False)
-class Products:
+class IncrementProducts:
     """Sums over prefixes of inner products of predictors and increments, per dimension."""
 
     gram: Float[Tensor, "*cell vector vector"]
@@ -55,7 +55,7 @@ class Products:
     count: Float[Tensor, "*cell"]
 
     @classmethod
-    def zeros(cls, cells: int, units: int) -> "Products":
+    def zeros(cls, cells: int, units: int) -> "IncrementProducts":
         """Zero sums per cell and unit."""
         shape, size = (cells, units), _OCCURRED + 1
         gram = torch.zeros(*shape, size, size, dtype=torch.float64)
@@ -70,7 +70,7 @@ class Products:
         weights: Float[Tensor, " latent"],
         cell: Int[Tensor, " row"],
         unit: Int[Tensor, " row"],
-    ) -> "Products":
+    ) -> "IncrementProducts":
         """The sums with more prefixes."""
         increments = torch.stack([moments.mean - x, following - x])
         vectors = torch.cat([predicted, increments]).double() * (weights / len(weights)).sqrt()
@@ -82,12 +82,12 @@ class Products:
         sums = rearrange(sums, "product (cell unit) -> product cell unit", unit=units)
         squares = rearrange(sums[:-3], "(v w) cell unit -> cell unit v w", v=len(vectors))
         totals = zip((self.error, self.noise, self.count), sums[-3:], strict=True)
-        return Products(self.gram + squares, *(old + new for old, new in totals))
+        return IncrementProducts(self.gram + squares, *(old + new for old, new in totals))
 
-    def over(self, cells: Float[Tensor, "group cell"]) -> "Products":
+    def over(self, cells: Float[Tensor, "group cell"]) -> "IncrementProducts":
         """Sums over groups of cells."""
         rest = (cells @ part for part in (self.error, self.noise, self.count))
-        return Products(torch.einsum("gc,cuvw->guvw", cells, self.gram), *rest)
+        return IncrementProducts(torch.einsum("gc,cuvw->guvw", cells, self.gram), *rest)
 
     @property
     def branched(self) -> Float[Tensor, "*cell"]:
@@ -120,14 +120,19 @@ class Decomposition:
 
     @classmethod
     def of(
-        cls, products: Products, groups: Float[Tensor, "group cell"], *, own: bool, seed: int
+        cls,
+        products: IncrementProducts,
+        groups: Float[Tensor, "group cell"],
+        *,
+        own: bool,
+        seed: int,
     ) -> "Decomposition":
         """Decomposes each group; the first one is all prefixes.
 
         `own` says whether the model wrote the texts.
         """
         grouped = products.over(groups)
-        whole = Products(*(part[0] for part in vars(grouped).values()))
+        whole = IncrementProducts(*(part[0] for part in vars(grouped).values()))
         bootstrap = Bootstrap.of(whole.count, seed=seed)
         target = _BRANCHED if own else _OCCURRED
         coefficients = cross_fitted(whole.gram, whole.count, target)
@@ -178,7 +183,7 @@ def _least_squares(
     return coefficients
 
 
-def _parts(grouped: Products, coefficients: Tensor, own: bool) -> list[Tensor]:
+def _parts(grouped: IncrementProducts, coefficients: Tensor, own: bool) -> list[Tensor]:
     """The part of each predictor, and the two parts of the rest."""
     target = _BRANCHED if own else _OCCURRED
     left = [_squared_residual(grouped.gram, beta, target) for beta in coefficients]
@@ -190,7 +195,9 @@ def _parts(grouped: Products, coefficients: Tensor, own: bool) -> list[Tensor]:
     return [*explained, left[-1] - model, model]
 
 
-def _reversion(grouped: Products, whole: Products, target: int) -> Float[Tensor, "group unit"]:
+def _reversion(
+    grouped: IncrementProducts, whole: IncrementProducts, target: int
+) -> Float[Tensor, "group unit"]:
     """The motion that the return to the mean explains by itself."""
     pair = torch.tensor([_REVERSION, target])
     grams, whole_gram = (part.gram[..., pair, :][..., pair] for part in (grouped, whole))

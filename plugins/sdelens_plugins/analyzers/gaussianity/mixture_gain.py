@@ -16,7 +16,7 @@ from sdelens.protocols import ignore_epoch
 from sdelens.seeds import derive
 from sdelens.settings import build
 from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
-from sdelens_plugins.analyzers.gaussianity.correlated import Correlated
+from sdelens_plugins.analyzers.gaussianity.constant_correlation import WithConstantCorrelation
 
 GAUSSIANS = ("one", "correlated")
 LOWER = ", lower"
@@ -47,7 +47,7 @@ class MixtureGain:
             law = probe.fit(*sides, seed=derive(seed, name), watch=ignore_epoch).law
             laws |= {name: law, f"{name}{LOWER}": law.variants["lower floor"]}
         for floor in ("", LOWER):
-            laws[f"correlated{floor}"] = Correlated.of(laws[f"one{floor}"], *sides)
+            laws[f"correlated{floor}"] = WithConstantCorrelation.of(laws[f"one{floor}"], *sides)
         return cls(components, (probe.floor, probe.lower_floor), gains(laws, study, seed))
 
 

@@ -109,7 +109,7 @@ def continuations(
     lengths = [(len(text.ids), float(text.at[-1])) for text in texts]
     for length, at in dict.fromkeys(lengths):
         numbers = [k for k, each in enumerate(lengths) if each == (length, at)]
-        group = Group(
+        group = TextGroup(
             [texts[k] for k in numbers],
             steps=min(steps, model.card.context - length),
             rows=rows,
@@ -122,7 +122,7 @@ def continuations(
 
 
 @dataclass(frozen=True)
-class Group:
+class TextGroup:
     """Texts of the same length, each continued by `rows` paths."""
 
     texts: Sequence[Text]

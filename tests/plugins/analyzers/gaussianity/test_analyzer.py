@@ -17,7 +17,7 @@ from sdelens.states.recording import DEPTH
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.gaussianity.analyzer import GaussianityAnalyzer
-from sdelens_plugins.analyzers.gaussianity.correlated import Correlated
+from sdelens_plugins.analyzers.gaussianity.constant_correlation import WithConstantCorrelation
 from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain
 from sdelens_plugins.analyzers.gaussianity.next_states import EIGENVECTORS, next_states
 from sdelens_plugins.analyzers.gaussianity.prefix_sample import PrefixSampling
@@ -205,7 +205,7 @@ def test_a_correlation_gains_what_it_must(rho):
     """-log(1 - rho²) / 2 nats for two coordinates."""
     law = kernel(0.0, 2, ConstantNoise.independent(torch.ones(2)))
     train, validation, test = (gaussian_paths(rho, seed=k) for k in range(3))
-    found = Correlated.of(law, train, validation)
+    found = WithConstantCorrelation.of(law, train, validation)
     gains = log_density(found, test) - log_density(law, test)
     truth = -0.5 * torch.tensor(1 - rho**2).log()
     stderr = float(gains.mean(1).std()) / len(gains) ** 0.5
@@ -217,7 +217,7 @@ def test_a_correlation_does_not_mend_deviations_that_are_wrong(wrong):
     """Of coordinates without correlation nothing is gained, whatever the law says of variances."""
     law = kernel(0.0, 2, ConstantNoise.independent(wrong * torch.ones(2)))
     train, validation, test = (gaussian_paths(0.0, seed=k) for k in range(3))
-    found = Correlated.of(law, train, validation)
+    found = WithConstantCorrelation.of(law, train, validation)
     assert torch.allclose(found.root.square().sum(-1), torch.ones(2))
     gains = log_density(found, test) - log_density(law, test)
     stderr = float(gains.mean(1).std()) / len(gains) ** 0.5

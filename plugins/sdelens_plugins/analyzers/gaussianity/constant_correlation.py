@@ -23,7 +23,7 @@ SHARES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Correlated(Law):
+class WithConstantCorrelation(Law):
     """The mean and deviations of a law, with one correlation for all states."""
 
     law: Law
@@ -32,7 +32,7 @@ class Correlated(Law):
 
     @classmethod
     @torch.no_grad()
-    def of(cls, law: Law, train: Paths, validation: Paths) -> "Correlated":
+    def of(cls, law: Law, train: Paths, validation: Paths) -> "WithConstantCorrelation":
         """The correlation of training residuals, shrunk by the share that suits validation."""
         train_moment, held_moment = (
             residual_moment(law, paths, own=True)[0] for paths in (train, validation)
