@@ -1,4 +1,4 @@
-"""`sdelens analyze`: ask a fitted run questions."""
+"""`sdelens analyze`: run analyzers on a fitted run."""
 
 import json
 from pathlib import Path
@@ -14,9 +14,9 @@ from sdelens_cli.plugin_files import PluginFiles, use
 
 
 def analyze(
-    run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
+    run: Annotated[Path, typer.Argument(help="Folder written by sdelens fit.")],
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which analyzers. [all that apply]")
+        list[str] | None, typer.Argument(help="Analyzers to run. [all that apply]")
     ] = None,
     analyzer: Annotated[list[str] | None, typer.Option(help="The same, repeatable.")] = None,
     prompt: Annotated[str | None, typer.Option(help="A text to look at.")] = None,
@@ -27,14 +27,14 @@ def analyze(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
-    """Ask analyzers about a run: findings, figures and their data go into its folder."""
+    """Run analyzers on a run; findings, figures and their data are saved in its folder."""
     require_run(run)
     use(files)
     settings, chosen = parse_assignments(set_ or []), [*(names or []), *(analyzer or [])]
     for name in [*chosen, *settings]:
         plugin("analyzer", name)
     if chosen and (idle := settings.keys() - set(chosen)):
-        raise UsageError(f"--set {min(idle)}.* is about an analyzer that was not named")
+        raise UsageError(f"--set {min(idle)}.* names an analyzer that was not requested")
 
     from sdelens.runs.reporting import analyze as ask
     from sdelens.runs.reporting import finding_folder

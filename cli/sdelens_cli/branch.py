@@ -1,4 +1,4 @@
-"""`sdelens branch`: ask the model itself what could have come next."""
+"""`sdelens branch`: the model's own next-state law."""
 
 import json
 from pathlib import Path
@@ -10,18 +10,21 @@ from sdelens.runs.folder import require_run
 
 
 def branch(
-    run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
-    documents: Annotated[int, typer.Option(min=1, help="Held-out documents at most.")] = 256,
-    branches: Annotated[int, typer.Option(help="Next tokens drawn after each prefix.")] = 2,
+    run: Annotated[Path, typer.Argument(help="Folder written by sdelens fit.")],
+    documents: Annotated[
+        int, typer.Option(min=1, help="Maximum number of held-out documents.")
+    ] = 256,
+    branches: Annotated[int, typer.Option(help="Next tokens sampled after each prefix.")] = 2,
     coverage: Annotated[
-        float, typer.Option(help="Enumerate the likeliest up to this probability; 1 is all.")
+        float,
+        typer.Option(help="Enumerate the most likely tokens up to this probability; 1 is all."),
     ] = 0.0,
-    every: Annotated[int, typer.Option(help="Prefixes at every so manieth position.")] = 1,
-    memory: Annotated[int, typer.Option(help="MiB for states, cache and laws at hand.")] = 256,
+    every: Annotated[int, typer.Option(help="Use the prefix at every n-th position.")] = 1,
+    memory: Annotated[int, typer.Option(help="MiB for states, cache and laws of a batch.")] = 256,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
-    """Branch held-out texts: the model's own law of the next token and the next state."""
+    """Sample next tokens after held-out prefixes: the model's own law of the next state."""
     require_run(run)
 
     from sdelens.runs.reporting import analyze as ask

@@ -1,4 +1,4 @@
-"""`sdelens plugins check`: whether plugins keep what their kind promises."""
+"""`sdelens plugins check`: conformance checks of plugins."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,18 +16,24 @@ CHECKED = ("source", "probe", "analyzer")
 
 
 def check(
-    target: Annotated[str, typer.Argument(help="A plugin's name, or a Python file.")],
-    kind: Annotated[str | None, typer.Option(help="Of the name, if several have it.")] = None,
+    target: Annotated[str, typer.Argument(help="Name of a plugin, or a Python file.")],
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of the plugin, if several share the name.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting, as for its kind: probe.epochs=2. Repeatable."),
+        typer.Option("--set", help="A setting: probe.epochs=2. Repeatable."),
     ] = None,
     no_recovery: Annotated[
-        bool, typer.Option("--no-recovery", help="Of a probe without a drift: a random walk, say.")
+        bool,
+        typer.Option(
+            "--no-recovery",
+            help="Skip the recovery check, for probes without a state-dependent drift.",
+        ),
     ] = False,
     files: PluginFiles = None,
 ) -> None:
-    """Check that a plugin keeps the promises of its kind; a broken one is exit 6, with a list."""
+    """Check that a plugin meets the requirements of its kind; exits with 6 and a list if not."""
     from sdelens.interfaces import checked
 
     use(files)
@@ -39,11 +45,11 @@ def check(
         one = build(made, settings.pop(label, {}), plugin.name)
         verdict(plugin, one, {"recovers": False} if no_recovery else {})
     if settings:
-        raise UsageError(f"--set {min(settings)}.* is about no plugin that was checked")
+        raise UsageError(f"--set {min(settings)}.* names no checked plugin")
 
 
 def chosen(target: str, kind: str | None) -> list[Plugin]:
-    """The plugins of a file, or those of that name; only kinds that there are promises for."""
+    """The plugins of a file, or those of that name, of kinds that can be checked."""
     if target.endswith(".py") or "/" in target:
         found = list(load_file(Path(target)))
     else:
@@ -61,11 +67,11 @@ def chosen(target: str, kind: str | None) -> list[Plugin]:
 
 
 def verdict(plugin: Plugin, made: Any, options: dict[str, bool]) -> None:
-    """A sentence if every promise is kept; an error that lists those that are not."""
+    """A sentence if all requirements are met; raises an error that lists violations."""
     from sdelens.testing.conformance import CHECKS
 
     try:
         CHECKS[plugin.kind](made, **options if plugin.kind == "probe" else {})
     except AssertionError as error:
         raise BrokenPlugin(str(error)) from None
-    print(f"{plugin.kind} {plugin.name} keeps its promises")
+    print(f"{plugin.kind} {plugin.name} passes all checks")

@@ -1,4 +1,4 @@
-"""`sdelens compare`: one page about several runs."""
+"""`sdelens compare`: a report on several runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +11,12 @@ from sdelens_cli.plugin_files import PAGE, PluginFiles, ReporterName, use
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that sdelens fit wrote.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders written by sdelens fit.")],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("comparison"),
     reporter: ReporterName = PAGE,
     files: PluginFiles = None,
 ) -> None:
-    """Write one report on several runs: scores, paired gains over the first, findings."""
+    """Write a report on several runs: scores, paired gains over the first run, findings."""
     for run in runs:
         require_run(run)
     use(files)

@@ -1,4 +1,4 @@
-"""`sdelens fit`: capture a model's states and fit a law to them."""
+"""`sdelens fit`: capture the states of a model and fit a law to them."""
 
 import json
 import sys
@@ -19,12 +19,12 @@ from sdelens_cli.text_options import TextOptions
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of how the work is done and what is printed."""
+    """Options for execution and output."""
 
-    out: Annotated[Path | None, typer.Option(help="The run's folder. [runs/<name>]")] = None
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. [runs/<name>]")] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.")] = False
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")
+        bool, typer.Option("--overwrite", help="Start again in a folder that contains a run.")
     ] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False
@@ -32,7 +32,7 @@ class RunOptions:
         False
     )
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show epochs, and where errors came from.")
+        bool, typer.Option("--verbose", "-v", help="Show epochs, and tracebacks of errors.")
     ] = False
 
 
@@ -42,7 +42,8 @@ def fit(
     texts: TextOptions,
     *,
     density: Annotated[
-        str | None, typer.Option(help="How a step is scored. [discrete: tokens have dt = 1]")
+        str | None,
+        typer.Option(help="Transition density of a step. [discrete: tokens have dt = 1]"),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Only what is here already.")] = False,
     no_cache: Annotated[
@@ -53,13 +54,13 @@ def fit(
     ] = None,
     files: PluginFiles = None,
     config: Annotated[
-        Path | None, typer.Option(help="A run's config.json: the same job again.")
+        Path | None, typer.Option(help="config.json of a run, to repeat its job.")
     ] = None,
     run: RunOptions,
 ) -> None:
-    """Capture a model's states along texts, fit a law to them, score it on held-out documents."""
+    """Capture states along texts, fit a law to them, and score it on held-out documents."""
     if run.resume and run.overwrite:
-        raise UsageError("--resume and --overwrite contradict each other: give one of them")
+        raise UsageError("--resume and --overwrite cannot be combined: give one of them")
     use(files)
     source = texts.source(job.pop("source", None), offline=offline)
     if "model" in job:
@@ -72,7 +73,7 @@ def fit(
 
 
 def absolute(model: str) -> str:
-    """A folder by its full path, so that the run can be opened from anywhere."""
+    """The full path of a folder, so that the run can be opened from anywhere."""
     if model == Job.model or not Path(model).is_dir():
         return model
     return str(Path(model).resolve())
@@ -85,7 +86,7 @@ def job_settings(
     density: str | None,
     assigned: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """The config's settings, overridden by what was given on the command line."""
+    """Settings of the config file, overridden by those of the command line."""
     settings: dict[str, Any] = {}
     if config is not None:
         settings = read_config(config)
@@ -97,29 +98,31 @@ def job_settings(
         own = dict(settings.get(f"{kind}_settings", {})) | source.pop(f"{kind}_settings", {})
         settings[f"{kind}_settings"] = own | assigned.pop(kind, {})
     if assigned:
-        raise UsageError(f"--set knows probe.* and source.*, got {next(iter(assigned))}.*")
+        raise UsageError(f"--set accepts probe.* and source.*, got {next(iter(assigned))}.*")
     if density is not None:
         settings["probe_settings"]["density"] = density
     return settings | source | given
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """The settings in a run's config.json."""
+    """The settings in the config.json of a run."""
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: --config expects a run's config.json") from error
+        raise UsageError(
+            f"{file} cannot be read: --config expects the config.json of a run"
+        ) from error
     except ValueError as error:
         raise UsageError(f"{file} is not JSON: {error}") from error
     nested = [settings] if isinstance(settings, dict) else [None]
     nested += [settings.get(f"{kind}_settings", {}) for kind in ("source", "probe") if nested[0]]
     if not all(isinstance(part, dict) for part in nested):
-        raise UsageError(f"{file} holds no settings: --config expects a run's config.json")
+        raise UsageError(f"{file} contains no settings: --config expects the config.json of a run")
     return dict(settings)
 
 
 def run_fit(settings: dict[str, Any], options: RunOptions) -> None:
-    """The work: from here on heavy libraries are imported."""
+    """Run the job; imports heavy libraries."""
     job = Job.of(settings)
 
     from sdelens.runs.engine import execute
@@ -144,7 +147,7 @@ def run_fit(settings: dict[str, Any], options: RunOptions) -> None:
 
 
 def result(run: Any) -> dict[str, Any]:
-    """What `--json` prints: the run and, for each layer, its held-out scores."""
+    """The output of `--json`: the run and the held-out scores of each layer."""
     timings = run.manifest["timings"]
     layers = {
         view.label: run.metrics(view) | {"seconds": round(timings.get(str(view), 0.0), 3)}

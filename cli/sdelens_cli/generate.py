@@ -1,4 +1,4 @@
-"""`sdelens generate`: let the model write while a fit steers its states."""
+"""`sdelens generate`: generate text while a fit steers the model's states."""
 
 import json
 from dataclasses import asdict
@@ -19,34 +19,37 @@ if TYPE_CHECKING:
 
 
 def generate(
-    run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
+    run: Annotated[Path, typer.Argument(help="Folder written by sdelens fit.")],
     steer: Annotated[
-        str, typer.Option(help="What is done: drift=0.5,diffusion=0.8; or drift=remove, project.")
+        str,
+        typer.Option(help="The doses: drift=0.5,diffusion=0.8; or drift=remove, drift=project."),
     ],
     prompt: Annotated[
-        str | None, typer.Option(help="A text to go on from. [a question about France]")
+        str | None, typer.Option(help="Text to continue. [a question about France]")
     ] = None,
     layer: Annotated[
-        str | None, typer.Option(help="Which layer's fit, where there are several.")
+        str | None, typer.Option(help="Layer of the fit, if there are several.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="How many words to write.")] = 40,
     temperature: Annotated[
-        float, typer.Option(min=0.0, help="Divides the logits; 0 takes the likeliest words.")
+        float, typer.Option(min=0.0, help="Sampling temperature; 0 takes the most likely tokens.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of what is drawn, the same for both texts.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the random numbers, shared by both texts.")
+    ] = 0,
     files: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Let the model write with its states steered by a fit, beside what it writes itself.
+    """Generate text with and without steering by a fit.
 
-    The model writes, and its states are moved on the way; sdelens simulate lets the fit write.
+    The model generates while its states are displaced; sdelens simulate decodes states of the fit.
     """
     steering = Steering.parse(steer)
     if steering == Steering():
         raise UsageError(f"--steer {steer} changes nothing: give drift=0.5, or diffusion=0.8")
     if prompt is not None and not prompt.strip():
-        raise UsageError("--prompt is empty: give a text to go on from, or leave it out")
+        raise UsageError("--prompt is empty: give a text to continue, or remove it")
     require_run(run)
     use(files)
 
@@ -74,21 +77,21 @@ def generate(
 
 
 def one_layer(study: "Study", layer: str | None) -> str:
-    """The layer that is named, or the only one; an error before any model is loaded."""
+    """The requested layer, or the only one; raises before any model is loaded."""
     labels = [view.label for view in study.views]
     if layer in labels or (layer is None and len(labels) == 1):
         return layer or labels[0]
     if layer is None:
         why = f"{study.name} has fits of several layers"
     elif "," in layer:
-        why = f"one layer only can be steered, got {layer}"
+        why = f"--layer must be a single layer, got {layer}"
     else:
         why = f"{study.name} has no fit of layer {layer}"
     raise UsageError(f"{why}: give {' or '.join(f'--layer {label}' for label in labels)}")
 
 
 def as_values(found: "SteeredText") -> dict[str, Any]:
-    """As JSON has it, which knows no number that is none."""
+    """Values for JSON, with None instead of NaN."""
     from sdelens_cli.screen import finite
 
     sides = {"unsteered": found.unsteered, "steered": found.steered}
@@ -97,7 +100,7 @@ def as_values(found: "SteeredText") -> dict[str, Any]:
 
 
 def show(found: "SteeredText", seed: int) -> None:
-    """Both texts side by side, their numbers below, and what was done."""
+    """Both texts side by side with their statistics and a note."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -123,8 +126,8 @@ def show(found: "SteeredText", seed: int) -> None:
     console.print(rows)
     console.print(
         Text(
-            f"After “{found.prompt}” both texts are drawn by the numbers of seed {seed}; in the "
-            f"second the states that were written were steered by {found.steering}. Perplexity is "
-            "under the unsteered model, KL that of the steered law from the model's own."
+            f"Both texts continue “{found.prompt}” with the random numbers of seed {seed}; in the "
+            f"second, generated states were steered by {found.steering}. Perplexity is under the "
+            "unsteered model; KL is from the unsteered to the steered law."
         )
     )

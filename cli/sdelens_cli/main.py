@@ -1,4 +1,4 @@
-"""The console script `sdelens`: commands, and exit codes for what goes wrong."""
+"""The console script `sdelens`: commands and exit codes."""
 
 import os
 import re
@@ -35,13 +35,13 @@ OURS = re.compile(
     r"|runs.(reporting|left_out|engine|run)|fitting.(fit|comparison)|estimation.ensemble"
     r"|testing.(validation|recovery))\.py$"
 )
-"""Files whose steps say nothing about a plugin."""
+"""Files whose traceback lines are hidden from authors of plugins."""
 # the root of usage errors in the click that typer uses, which some versions bring themselves
 ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="sdelens",
-    help="Fit stochastic differential equations to language-model dynamics, and question the fit.",
+    help="Fit stochastic differential equations to language-model dynamics, and analyze the fit.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -61,9 +61,9 @@ app.add_typer(plugins, name="plugins")
 
 @app.callback(invoke_without_command=True)
 def root(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
-    """Fit stochastic differential equations to language-model dynamics, and question the fit."""
+    """Fit stochastic differential equations to language-model dynamics, and analyze the fit."""
     if version:
         from importlib.metadata import version as installed
 
@@ -72,7 +72,7 @@ def root(
 
 
 def main() -> NoReturn:
-    """Run the command line; every failure meant for the user is one sentence and a code."""
+    """Run the command line; failures print one sentence and set the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(prog_name="sdelens", standalone_mode=False)
@@ -90,24 +90,24 @@ def main() -> NoReturn:
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
             raise
-        advice = "take fewer layers at once, a shorter --length, or --device cpu"
+        advice = "use fewer layers at once, a shorter --length, or --device cpu"
         fail(error, f"memory ran out: {advice}", OutOfMemory.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        print("Interrupted. What was finished is kept: --resume goes on.", file=sys.stderr)
+        print("Interrupted. Finished parts are kept: continue with --resume.", file=sys.stderr)
         leave(INTERRUPTED)
     leave(code if isinstance(code, int) else 0)
 
 
 def system_error(error: OSError) -> tuple[str, int]:
-    """What the system said, and whose fault it is: a full disk, or a path that cannot be."""
+    """Message and exit code of a system error: a full disk, or an invalid path."""
     said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     return said, (OutOfMemory if disk_is_full(error) else UsageError).exit_code
 
 
 def fail(error: Exception, sentence: str, code: int) -> NoReturn:
-    """One sentence on stderr, after the traceback where --verbose asks for it.
+    """Print one sentence to stderr, after the traceback with --verbose.
 
-    Whoever writes a plugin needs to see where it broke: its own part of the traceback is shown.
+    For broken plugins, the plugin's own part of the traceback is always shown.
     """
     if {"-v", "--verbose"} & set(sys.argv):
         traceback.print_exception(error)
@@ -119,14 +119,14 @@ def fail(error: Exception, sentence: str, code: int) -> NoReturn:
 
 
 def own_part(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback without the steps by which a plugin was found and called."""
+    """A traceback without the lines that load and call a plugin."""
     while trace and trace.tb_next and OURS.search(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     return trace
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with a code; a closed pipe at the other end is no error."""
+    """Exit with a code; a closed pipe is not an error."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""`sdelens plugins new`: a plugin to begin with, as a distribution or as one file."""
+"""`sdelens plugins new`: a plugin template, as a distribution or a single file."""
 
 import re
 from enum import StrEnum
@@ -16,7 +16,7 @@ NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 
 
 class Kind(StrEnum):
-    """What there are templates for."""
+    """Kinds of plugins with templates."""
 
     analyzer = "analyzer"
     probe = "probe"
@@ -24,20 +24,23 @@ class Kind(StrEnum):
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Its name: lower case, as in mean_speed.")],
+    name: Annotated[str, typer.Argument(help="Name in lower case, as in mean_speed.")],
     kind: Annotated[Kind, typer.Option(help="What it is.")] = Kind.analyzer,
     single_file: Annotated[
-        bool, typer.Option("--single-file", help="One file, for --plugin, and no distribution.")
+        bool,
+        typer.Option(
+            "--single-file", help="A single file for --plugin instead of a distribution."
+        ),
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder that it is written into.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(),
 ) -> None:
-    """Write a plugin that works: one file, or a distribution with its test. Needs no network."""
+    """Write a working plugin: a single file, or a distribution with a test. Works offline."""
     if not NAME.fullmatch(name):
         raise UsageError(
             f"a plugin's name must be lower-case words joined by - or _, got {name!r}"
         )
     if name in plugins(kind.value):
-        raise UsageError(f"there is {kind.value} {name} already: choose another name")
+        raise UsageError(f"the {kind.value} {name} exists already: choose another name")
     words = words_of(name, kind)
     folder = out if single_file else out / words["distribution"]
     stem = name.replace("-", "_") if single_file else words["module"]
@@ -60,7 +63,7 @@ def new(
 
 
 def words_of(name: str, kind: Kind) -> dict[str, str]:
-    """What the templates leave open."""
+    """Values for the placeholders of a template."""
     plain = name.replace("-", "_")
     title = "".join(word.capitalize() for word in plain.split("_"))
     return {
@@ -75,6 +78,6 @@ def words_of(name: str, kind: Kind) -> dict[str, str]:
 
 
 def filled(template: str, words: dict[str, str]) -> str:
-    """A template's text."""
+    """The text of a template."""
     text = (TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
     return Template(text).substitute(words)

@@ -1,4 +1,4 @@
-"""Options of a command that belong together: one parameter stands for several of them."""
+"""Groups of command-line options: one parameter of a command stands for several options."""
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -9,14 +9,14 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 FLAGS = {"layers": "--layer"}
-"""Settings whose option has another name: a command line is about one layer, or several."""
+"""Settings whose option has a different name."""
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """The command with an option for each field of its parameters' dataclasses.
 
-    A parameter is a dataclass, or ``Annotated[dict[str, Any], Job]``: then it holds the settings
-    of `Job` that were given, and their help and defaults are those of its fields.
+    A parameter is a dataclass, or ``Annotated[dict[str, Any], Job]``, which receives the given
+    settings of `Job`, with help and defaults from its fields.
     """
     groups: dict[str, tuple[Any, list[Parameter]]] = {}
     parameters: list[Parameter] = []
@@ -51,9 +51,9 @@ def options_of(kind: Any) -> list[Parameter]:
 
 
 def settings_of(kind: Any) -> list[Parameter]:
-    """An option, None where it is not given, for each text or number among the fields.
+    """An option, by default None, for each text or number among the fields.
 
-    Fields of the class itself come before those that it inherits.
+    Fields of the class itself come before inherited ones.
     """
     hints, own = get_type_hints(kind), kind.__annotations__
     return [

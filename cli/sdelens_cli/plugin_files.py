@@ -1,4 +1,4 @@
-"""`--plugin FILE`: plugins that are files, of any command."""
+"""The option `--plugin FILE` of all commands."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,14 +9,14 @@ from sdelens.registering import load_file
 
 PluginFiles = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", help="A Python file that registers plugins. Repeatable."),
+    typer.Option("--plugin", help="Python file that registers plugins. Repeatable."),
 ]
 ReporterName = Annotated[str, typer.Option(help="How it is written.")]
 PAGE = "html"
-"""The reporter of commands that write a page."""
+"""The default reporter of commands that write a page."""
 
 
 def use(files: list[Path] | None) -> None:
-    """Execute the files; their plugins are there until the process ends."""
+    """Execute the files, which register plugins for this process."""
     for file in files or []:
         load_file(file)

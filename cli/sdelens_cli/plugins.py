@@ -1,4 +1,4 @@
-"""`sdelens plugins`: what is installed, what one is, a new one, and whether one keeps its word."""
+"""`sdelens plugins`: list, describe, create and check plugins."""
 
 import json
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -30,7 +30,7 @@ def list_(
     files: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Every plugin with its distribution; none of them is imported."""
+    """List all plugins with their distributions, without importing them."""
     use(files)
     rows = [row(plugin) for kind in KINDS for plugin in known(kind).values()]
     if as_json:
@@ -43,7 +43,7 @@ def list_(
 
 
 def row(plugin: Plugin) -> dict[str, str | None]:
-    """What is known of a plugin without importing it."""
+    """Facts about a plugin that need no import."""
     return {
         "kind": plugin.kind,
         "name": plugin.name,
@@ -60,7 +60,7 @@ def info(
     files: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """What a plugin is: whose, from where, what it says of itself, its settings."""
+    """Describe a plugin: distribution, file, description and settings."""
     use(files)
     found = [plugin for kind in KINDS for key, plugin in known(kind).items() if key == name]
     if not found:
@@ -75,7 +75,7 @@ def info(
 
 
 def about(plugin: Plugin) -> dict[str, Any]:
-    """What an imported plugin says of itself."""
+    """Facts about an imported plugin."""
     from sdelens.declarations import class_attributes
     from sdelens.interfaces import REQUIRED, api_of, checked
 
@@ -94,13 +94,13 @@ def about(plugin: Plugin) -> dict[str, Any]:
 
 
 def setting(field: "Field[Any]") -> dict[str, Any]:
-    """A field's name, type in words and default; none where it must be given."""
+    """Name, type and default of a field; no default if it is required."""
     default = {} if field.default is MISSING else {"default": field.default}
     return {"name": field.name, "type": named(field.type)} | default
 
 
 def show(one: dict[str, Any]) -> None:
-    """Whose it is, its own words, its settings."""
+    """Print distribution, description and settings."""
     print(f"{one['kind']} {one['name']}: {one['distribution']} {one['version']}, api {one['api']}")
     print(f"{one['entry_point']} in {one['file']}\n\n{one['about']}\n")
     for name in ("scope", "needs", "wants", "densities"):

@@ -1,4 +1,4 @@
-"""`sdelens report`: one page about a run."""
+"""`sdelens report`: the report of a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +11,12 @@ from sdelens_cli.plugin_files import PAGE, PluginFiles, ReporterName, use
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
+    run: Annotated[Path, typer.Argument(help="Folder written by sdelens fit.")],
     reporter: ReporterName = PAGE,
     files: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path only.")] = False,
 ) -> None:
-    """Write the report of a run; where nothing was analyzed yet, all analyzers are asked first."""
+    """Write the report of a run, after running all analyzers if none has run yet."""
     require_run(run)
     use(files)
     plugin("reporter", reporter)

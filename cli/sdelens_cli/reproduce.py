@@ -1,4 +1,4 @@
-"""`sdelens reproduce`: a paper's figures, remade on a model."""
+"""`sdelens reproduce`: reproduces the figures of a paper on a model."""
 
 import json
 import sys
@@ -22,28 +22,31 @@ def reproduce(
     ] = Job.model,
     texts: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Texts to read. [sampled from the model]"),
+        typer.Option(
+            exists=True, dir_okay=False, help="File with texts. [sampled from the model]"
+        ),
     ] = None,
     column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None,
     documents: Annotated[int | None, typer.Option(min=10, help="How many texts. [512]")] = None,
     length: Annotated[int | None, typer.Option(min=2, help="Tokens of each. [200]")] = None,
     layer: Annotated[
-        str, typer.Option(help="Where; the paper's own state is the embedding.")
+        str, typer.Option(help="Layers; the state in the paper is the embedding.")
     ] = "embed,middle",
     prompt: Annotated[
-        str, typer.Option(help="The question of the worked example.")
+        str, typer.Option(help="Question of the worked example.")
     ] = "What is the capital of France?",
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="The folder. [reproduction-<model>]")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Output folder. [reproduction-<model>]")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew in a folder that holds another run.")
+        bool,
+        typer.Option("--overwrite", help="Start again in a folder that contains another run."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path only.")] = False,
 ) -> None:
-    """Make the figures of a paper on a model, each beside what it must beat.
+    """Reproduce the figures of a paper on a model, with baselines.
 
-    An interrupted one goes on where it was left.
+    An interrupted reproduction continues where it stopped.
     """
     if study not in STUDIES:
         raise UnknownName.among("study", study, STUDIES)
@@ -74,5 +77,5 @@ def reproduce(
 
 
 def figures(folder: Path) -> list[str]:
-    """The figures that were written."""
+    """The written figures."""
     return sorted(str(file) for file in (folder / "figures").glob("*.png"))

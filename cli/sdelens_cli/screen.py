@@ -1,4 +1,4 @@
-"""What a person sees: plan, progress, scores, paths, the next command."""
+"""Terminal output: plan, progress, scores, paths and the next command."""
 
 import math
 import os
@@ -34,7 +34,7 @@ from sdelens.runs.score_table import score_table
 
 
 class Speed(ProgressColumn):
-    """Units a second."""
+    """Units per second."""
 
     def render(self, task: Task) -> Text:
         if task.fields["unit"] != "tokens" or not task.speed:
@@ -43,7 +43,7 @@ class Speed(ProgressColumn):
 
 
 class Count(ProgressColumn):
-    """How many units of how many; of closed forms, which have none, nothing."""
+    """Finished and total units; empty for closed forms."""
 
     def render(self, task: Task) -> Text:
         done, total, unit = f"{task.completed:,.0f}", task.total, task.fields["unit"]
@@ -66,7 +66,7 @@ SHORT = (SpinnerColumn(), TextColumn("{task.description}"))
 
 
 class Screen:
-    """An observer that draws on stderr; stdout is for results."""
+    """An observer that writes to stderr; stdout is for results."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet, self.verbose = quiet, verbose
@@ -77,7 +77,7 @@ class Screen:
         self.plan: Plan | None = None
 
     def planned(self, plan: Plan) -> None:
-        """The plan in a panel, before anything is done."""
+        """Show the plan in a panel."""
         self.plan = plan
         rows = Table.grid(padding=(0, 2))
         for name, value in plan_rows(plan):
@@ -85,18 +85,18 @@ class Screen:
         self.console.print(Panel(rows, title="plan", title_align="left", expand=False))
 
     def told(self, sentence: str) -> None:
-        """One sentence, dim."""
+        """Show a message, dimmed."""
         self.console.print(sentence, style="dim")
 
     def plan_json(self) -> dict[str, Any]:
-        """The plan as JSON values."""
+        """The plan for JSON."""
         if self.plan is None:
             raise RuntimeError("there is no plan before it was made")
         return {"plan": asdict(self.plan) | {"folder": str(self.plan.folder)}}
 
     @contextmanager
     def stage(self, name: str, total: int | None, unit: str) -> Iterator[Advance]:
-        """A progress bar for the time of a stage; none where a notebook cannot draw one."""
+        """A progress bar for the duration of a stage, if it can be displayed."""
         clock = time.perf_counter()
         columns = COLUMNS if unit else SHORT
         drawn = not self.console.is_jupyter or find_spec("ipywidgets") is not None
@@ -125,12 +125,12 @@ class Screen:
 
     @contextmanager
     def working(self, name: str) -> Iterator[Callable[[str], None]]:
-        """A spinner with what is being done now."""
+        """A spinner with the current activity."""
         with self.console.status(name) as status:
             yield lambda text: status.update(f"{name} {text}")
 
     def scores(self, run: Run) -> None:
-        """Tables, verdicts and where everything is."""
+        """Show tables, verdicts and paths."""
         if self.quiet:
             print(run.folder)
             return
@@ -145,7 +145,7 @@ class Screen:
         self.next(f"sdelens report {run.folder}")
 
     def findings(self, found: Sequence[tuple[Finding, Path]]) -> None:
-        """A headline and a few estimates of each finding; with --quiet only where it is."""
+        """Show the headline and a few estimates of each finding; only paths with --quiet."""
         for finding, folder in found:
             if self.quiet:
                 print(folder)
@@ -158,24 +158,24 @@ class Screen:
             self.console.print(Text(f"  {folder}", style="dim"), soft_wrap=True)
 
     def headlines(self, report: Report) -> None:
-        """What a report's findings are called, and what they say."""
+        """Show titles and headlines of the findings in a report."""
         rows = Table.grid(padding=(0, 2))
         for label, finding in zip(report.labels, report.findings, strict=True):
             rows.add_row(Text(f"{label}, {finding.view}", style="bold"), Text(finding.headline))
         self.console.print(rows)
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
-        """Analyzers that could not answer."""
+        """Show analyzers that could not run."""
         for name, reason in reasons.items():
             self.console.print(Text(f"left out: {name}: {reason}"), soft_wrap=True)
 
     def next(self, command: str) -> None:
-        """What may be done now."""
+        """Show the next command."""
         self.console.print(Text(f"\nnext: {command}"), soft_wrap=True)
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
-    """What the plan panel says, line by line."""
+    """The lines of the plan panel."""
     model, free = plan.model, size(plan.disk_free_bytes)
     states = UNKNOWN if plan.disk_bytes is None else f"at most {size(plan.disk_bytes)} of states"
     return [
@@ -193,7 +193,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def size(count: float) -> str:
-    """Bytes in words.
+    """Bytes in readable units.
 
     >>> size(3 * 2**20)
     '3.0 MiB'
@@ -206,7 +206,7 @@ def size(count: float) -> str:
 
 
 def draw(console: Console, table: ScoreTable) -> None:
-    """Scores in the terminal; the fit's own row stands out."""
+    """Scores for the terminal, with the row of the fit highlighted."""
     drawn = Table(header_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for number, column in enumerate(table.columns):
         side: JustifyMethod = "left" if number == 0 else "right"
@@ -228,7 +228,7 @@ def bullets(sentences: Sequence[str]) -> Table:
 
 
 def estimates(found: Sequence[Estimate]) -> Table:
-    """Names and values below each other."""
+    """Names and values in two columns."""
     rows = Table.grid(padding=(0, 2))
     for estimate in found:
         rows.add_row("", Text(estimate.name), Text(str(estimate)))
@@ -249,5 +249,5 @@ def finding_json(finding: Finding) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The value; None for a number that JSON cannot hold."""
+    """The value, or None for numbers that JSON cannot represent."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

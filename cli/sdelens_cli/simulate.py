@@ -1,4 +1,4 @@
-"""`sdelens simulate`: let a fit go on from a prompt, in words."""
+"""`sdelens simulate`: continue a prompt with states simulated by a fit, decoded to text."""
 
 import json
 from pathlib import Path
@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    run: Annotated[Path, typer.Argument(help="A folder that sdelens fit wrote.")],
+    run: Annotated[Path, typer.Argument(help="Folder written by sdelens fit.")],
     prompt: Annotated[
-        str | None, typer.Option(help="A text to go on from. [a question about France]")
+        str | None, typer.Option(help="Text to continue. [a question about France]")
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="How many words to simulate.")] = 20,
+    tokens: Annotated[int, typer.Option(min=1, help="Number of tokens to simulate.")] = 20,
     start: Annotated[
-        str, typer.Option(help="The prompt's last state, or the mean of its states: last, mean.")
+        str,
+        typer.Option(
+            help="Initial state: the last state of the prompt, or their mean (last, mean)."
+        ),
     ] = "last",
     files: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Simulate a fit from a prompt and say its states in words, beside the model's own."""
+    """Simulate a fit from a prompt and decode its states, next to the model's own text."""
     require_run(run)
     use(files)
     if start not in ("last", "mean"):
@@ -56,12 +59,12 @@ def simulate(
 
 
 def texts(finding: "Finding") -> dict[str, str]:
-    """What everyone wrote, by name."""
+    """The generated texts by generator."""
     return {strip.name: "".join(strip.tokens) for strip in finding.strips}
 
 
 def show(finding: "Finding") -> None:
-    """The texts of one view, then what they are worth."""
+    """The texts of one view with their statistics."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -76,7 +79,7 @@ def show(finding: "Finding") -> None:
 
 
 def one_line(text: str) -> str:
-    r"""A text with signs for its line breaks.
+    r"""A text with visible line breaks.
 
     >>> one_line("a cat\nsat")
     'a cat⏎sat'

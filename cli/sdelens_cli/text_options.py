@@ -1,4 +1,4 @@
-"""The texts of a fit: which source, with which settings."""
+"""Options for the texts of a fit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from sdelens.errors import UsageError
 
 @dataclass(frozen=True)
 class TextOptions:
-    """Options of where texts come from."""
+    """Options for the source of texts."""
 
     texts: Annotated[
         Path | None,
@@ -20,26 +20,25 @@ class TextOptions:
         ),
     ] = None
     dataset: Annotated[
-        str | None, typer.Option(help="A dataset on the hub, or a folder that holds one.")
+        str | None, typer.Option(help="A dataset on the hub, or a local folder.")
     ] = None
-    split: Annotated[str | None, typer.Option(help="The dataset's split. [train]")] = None
+    split: Annotated[str | None, typer.Option(help="Split of the dataset. [train]")] = None
     column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None
     documents: Annotated[int | None, typer.Option(min=10, help="How many texts. [512]")] = None
     length: Annotated[
-        int | None, typer.Option(min=2, help="Tokens of each, after BOS. [200, or the context]")
+        int | None,
+        typer.Option(min=2, help="Tokens per document, after BOS. [200, or the context]"),
     ] = None
-    temperature: Annotated[
-        float | None, typer.Option(help="Of texts sampled from the model. [1.0]")
-    ] = None
-    top_p: Annotated[float | None, typer.Option(help="Nucleus of sampled texts. [1.0]")] = None
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [1.0]")] = None
+    top_p: Annotated[float | None, typer.Option(help="Nucleus sampling probability. [1.0]")] = None
     ignore_eos: Annotated[
-        bool, typer.Option("--ignore-eos", help="Ban the end of text while sampling.")
+        bool, typer.Option("--ignore-eos", help="Exclude the end-of-text token while sampling.")
     ] = False
 
     def source(self, name: str | None = None, *, offline: bool = False) -> dict[str, Any]:
-        """The source and its settings, as a job has them, where a plugin may be named.
+        """The source plugin and its settings, as in `Job`.
 
-        Raises `UsageError` where options contradict each other.
+        Raises `UsageError` for options that cannot be combined.
         """
         settings = {
             "split": self.split,
@@ -66,17 +65,19 @@ class TextOptions:
     def _check(self, name: str | None, chosen: dict[str, Any]) -> None:
         read = self.texts or self.dataset
         if self.texts and self.dataset:
-            raise UsageError("--texts and --dataset contradict each other: give one of them")
+            raise UsageError("--texts and --dataset cannot be combined: give one of them")
         if name and read:
             other = "--texts" if self.texts else "--dataset"
-            raise UsageError(f"--source and {other} contradict each other: give one of them")
+            raise UsageError(f"--source and {other} cannot be combined: give one of them")
         sampling = {"temperature", "top_p", "ignore_eos"} & set(chosen)
         if read and sampling:
             option = sorted(sampling)[0].replace("_", "-")
             raise UsageError(
-                f"--{option} is about sampled texts: leave it out, or --texts and --dataset"
+                f"--{option} applies to sampled texts only: remove it, or --texts and --dataset"
             )
         if not (self.dataset or name) and "split" in chosen:
-            raise UsageError("--split is about a dataset: give --dataset too")
+            raise UsageError("--split applies to datasets only: give --dataset too")
         if not (read or name) and "column" in chosen:
-            raise UsageError("--column is about a file or a dataset: give --texts or --dataset")
+            raise UsageError(
+                "--column applies to files and datasets only: give --texts or --dataset"
+            )

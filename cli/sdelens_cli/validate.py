@@ -1,4 +1,4 @@
-"""`sdelens validate`: a probe over systems whose truth is known."""
+"""`sdelens validate`: accuracy of a probe on reference systems with known truth."""
 
 import json
 from dataclasses import asdict
@@ -26,31 +26,31 @@ COLUMNS = (
     ("inside\n90%", "predicted", 3, False),
     ("of coef-\nficients", "intervals", 3, True),
 )
-"""Heading, field of a row, digits, whether with its error."""
+"""Heading, field of a row, digits, and whether to show the error."""
 NOTE = (
-    "drift, noise, excess: squared errors of drift and covariance and held-out nats, over those "
-    "of an efficient estimator, ± standard error over seeds. nats: excess over the true law. "
-    "noise error: relative, of the covariance. inside: share of 90% intervals that hold the next "
-    "state, and the coefficients."
+    "drift, noise, excess: squared errors of drift and covariance and held-out excess loss, "
+    "relative to an efficient estimator, ± standard error over seeds. nats: excess over the true "
+    "law. noise error: relative error of the covariance. inside: coverage of 90% intervals for "
+    "the next state and for the coefficients."
 )
 
 
 def validate(
     probe: Annotated[
-        str | None, typer.Option(help="A probe's name; with --plugin, a class.")
+        str | None, typer.Option(help="Name of a probe; with --plugin, a class.")
     ] = None,
     plugin: Annotated[
-        Path | None, typer.Option(help="A Python file that defines the probe.")
+        Path | None, typer.Option(help="Python file that defines the probe.")
     ] = None,
     system: Annotated[
-        list[str] | None, typer.Option(help="Which system; repeatable. [all of them]")
+        list[str] | None, typer.Option(help="System, repeatable. [all of them]")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many fits of each. [3]", min=1)] = None,
     transitions: Annotated[
-        int | None, typer.Option(help="Transitions to fit to. [20000]", min=200)
+        int | None, typer.Option(help="Number of training transitions. [20000]", min=200)
     ] = None,
     ensemble: Annotated[
-        int, typer.Option(help="Members of an ensemble, for intervals of coefficients.", min=0)
+        int, typer.Option(help="Size of the ensemble for intervals of the coefficients.", min=0)
     ] = 0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: probe.ridge=0.0")
@@ -61,12 +61,12 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Fit a probe to reference systems and hold it against the truth and the efficient bound."""
+    """Fit a probe to reference systems and compare it with the truth and the efficient bound."""
     settings = parse_assignments(set_ or [])
     if set(settings) - {"probe"}:
-        raise UsageError(f"--set knows probe.*, got {next(iter(set(settings) - {'probe'}))}.*")
+        raise UsageError(f"--set accepts probe.*, got {next(iter(set(settings) - {'probe'}))}.*")
     if ensemble == 1:
-        raise UsageError("--ensemble must be 0 or at least 2: one member has no spread")
+        raise UsageError("--ensemble must be 0 or at least 2")
     if plugin is None:
         if probe is None:
             raise UsageError("give --probe NAME, or --plugin FILE with a probe of your own")
@@ -98,7 +98,7 @@ def validate(
 
 
 def from_file(file: Path, name: str | None) -> Any:
-    """The probe class in a file; an error where there is none, or more than one and no name."""
+    """The probe class in a file; raises `UsageError` unless it is unique or named."""
     module = execute(file)
     found = {
         key: value
@@ -114,7 +114,7 @@ def from_file(file: Path, name: str | None) -> Any:
         return next(iter(found.values()))
     if name is None:
         raise UsageError(
-            f"{file} must define one probe (a class with densities, fit and restore), but holds "
+            f"{file} must define one probe (a class with densities, fit and restore), got "
             f"{', '.join(sorted(found)) or 'none'}: name one with --probe"
         )
     if name not in found:
@@ -156,7 +156,7 @@ def show(probe: str, rows: "list[Row]", *, as_json: bool) -> None:
 
 
 def table(rows: "list[Row]") -> tuple[list[str], list[list[str]]]:
-    """Headings and cells, of the columns that hold anything."""
+    """Headings and cells of the non-empty columns."""
     used = [one for one in COLUMNS if any(getattr(row, one[1]) is not None for row in rows)]
     headings = ["system", *(heading for heading, *_ in used)]
     cells = [
@@ -167,7 +167,7 @@ def table(rows: "list[Row]") -> tuple[list[str], list[list[str]]]:
 
 
 def number(value: "Value | None", digits: int, with_error: bool) -> str:
-    """A value in so many digits; nothing where there is none."""
+    """A value with a number of digits; empty if there is none."""
     if value is None:
         return ""
     error = f"±{value.stderr:.{digits}f}".replace("±0.", "±.")

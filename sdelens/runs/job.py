@@ -62,7 +62,7 @@ class Job(FitOptions):
             )
         if self.axis == "layer" and self.target == "branched":
             raise UsageError(
-                "--target branched and --axis layer contradict each other: next tokens are a "
+                "--target branched cannot be combined with --axis layer: next tokens are a "
                 "question of the token axis"
             )
         if self.target == "plain" and self.branches is not None:

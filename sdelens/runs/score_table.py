@@ -84,8 +84,8 @@ def lost_words(lost: int, documents: int) -> str:
     '28 of 120 texts have no transition: too short, or their prompt fills the context.'
     """
     return (
-        f"Of {counted(documents, 'text')} {lost:,} leave no step to record: too short, or their "
-        "prompt fills the context."
+        f"{lost:,} of {counted(documents, 'text')} have no transition: too short, or their prompt "
+        "fills the context."
     )
 
 
@@ -99,24 +99,25 @@ def _sinks(scores: Mapping[str, Any]) -> str:
 def _dropped(count: int) -> str:
     if not count:
         return "No whole prefix of a held-out transition occurs in training."
-    return f"Left out since their whole prefix occurs in training: {counted(count, 'transition')}."
+    transitions = counted(count, "transition")
+    return f"Not scored, because their whole prefix occurs in training: {transitions}."
 
 
 def _going(counts: Sequence[int], most: int = 4) -> str:
     """A sentence on the number of documents that reach a few positions.
 
     >>> _going([9, 9, 9])
-    'All 9 documents go on to position 2.'
+    'All 9 documents reach position 2.'
     >>> _going([9, 9, 7, 7, 2])
-    'Documents still going: 9 at position 1, 7 at 3, 2 at 4.'
+    'Documents by position: 9 reach position 1, 7 reach 3, 2 reach 4.'
     """
     if not counts:
         return ""
     last = len(counts) - 1
     if counts[last] == counts[0]:
-        return f"All {counts[0]:,} documents go on to position {last}."
-    # the last position of each number that is shown: from there on there are fewer
-    shown = {counts[round(i * last / (most - 1))]: 0 for i in range(most)}
-    last_of = {count: position for position, count in enumerate(counts) if count in shown}
-    parts = [f"{count:,} at {position}" for count, position in last_of.items()]
-    return f"Documents still going: {', '.join(parts).replace(' at ', ' at position ', 1)}."
+        return f"All {counts[0]:,} documents reach position {last}."
+    # the last position of each displayed count
+    displayed = {counts[round(i * last / (most - 1))] for i in range(most)}
+    last_of = {count: position for position, count in enumerate(counts) if count in displayed}
+    parts = [f"{count:,} reach {position}" for count, position in last_of.items()]
+    return f"Documents by position: {', '.join(parts).replace('reach ', 'reach position ', 1)}."

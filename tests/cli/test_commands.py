@@ -22,7 +22,7 @@ LIGHT = {
     "fit --texts {texts} --source sampled": (2, "--source and --texts contradict"),
     "fit --source smapled": (3, "'sampled'"),
     "fit --plugin nowhere.py": (2, "no such file"),
-    "fit --texts {texts} --temperature 0.5": (2, "--temperature is about sampled texts"),
+    "fit --texts {texts} --temperature 0.5": (2, "--temperature applies to sampled texts only"),
     "fit --texts nowhere.txt": (2, "nowhere.txt"),
     "fit --column story": (2, "--column"),
     "fit --split test": (2, "--split"),

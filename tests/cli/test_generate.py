@@ -30,7 +30,7 @@ def test_what_cannot_be_steered_is_one_sentence(sdelens, finished):
         ("--steer", "drift=much"): "--steer expects drift=0.5,diffusion=0.8",
         ("--steer", "drift=1"): "several layers: give --layer 0 or --layer 2",
         ("--steer", "drift=1", "--layer", "1"): "no fit of layer 1: give --layer 0 or --layer 2",
-        ("--steer", "drift=1", "--layer", "0,2"): "one layer only can be steered, got 0,2",
+        ("--steer", "drift=1", "--layer", "0,2"): "--layer must be a single layer, got 0,2",
         ("--steer", "drift=1", "--layer", "2", "--prompt", " "): "--prompt is empty",
     }
     for options, said in wrong.items():

@@ -175,13 +175,13 @@ def test_check_takes_a_name_and_settings(capsys):
     done = call(
         capsys, "plugins", "check", "constant", "--set", "probe.noise=full", "--no-recovery"
     )
-    assert done.strip() == "probe constant keeps its promises"
+    assert done.strip() == "probe constant passes all checks"
 
 
 WRONG = {
     "html": ((), "there are promises for source, probe, analyzer, but html is a reporter"),
     "linear": (("--set", "probe.rigde=1"), "'ridge'"),
-    "losses": (("--set", "probe.ridge=1"), "--set probe.* is about no plugin that was checked"),
+    "losses": (("--set", "probe.ridge=1"), "--set probe.* names no checked plugin"),
 }
 
 

@@ -184,6 +184,6 @@ def test_a_template_as_one_file_keeps_its_promises_too(environment, tmp_path):
     assert made.stdout.strip() == "mean_step.py"
     words = (*COMMAND, "plugins", "check", "mean_step.py")
     done = run(sys.executable, environment, *words, cwd=tmp_path)
-    assert done.stdout.strip() == "analyzer mean_step keeps its promises", done.stderr
+    assert done.stdout.strip() == "analyzer mean_step passes all checks", done.stderr
     again = run(sys.executable, environment, *COMMAND, "plugins", "new", "mean_step", cwd=tmp_path)
     assert again.returncode == 0, "another form of it is another file"

@@ -138,7 +138,7 @@ def test_targets_that_cannot_be_are_refused_before_any_work(place):
         job(place, target="other")
     with pytest.raises(UsageError, match="branches must be at least 2, got 1"):
         job(place, target="branched", branches=1)
-    with pytest.raises(UsageError, match="contradict each other"):
+    with pytest.raises(UsageError, match="cannot be combined with --axis layer"):
         Job(axis="layer", target="branched")
-    with pytest.raises(UsageError, match="the probe switching looks further back"):
+    with pytest.raises(UsageError, match="the probe switching uses earlier states"):
         execute(replace(job(place, target="branched"), probe="switching"), place / "none")
