@@ -32,7 +32,7 @@ nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_kernel_rgx_aliases = {".*": "python3"}
 
-autodoc_preserve_defaults = True
+autodoc_preserve_defaults = False  # signatures of `fit` are composed from `FitOptions`
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80

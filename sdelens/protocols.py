@@ -1,13 +1,15 @@
 """Everything that sdelens reads from a plugin or a model. No plugin needs a base class.
 
-| group               | required        | optional                                           |
-|---------------------|-----------------|----------------------------------------------------|
-| `sdelens.models`    | `ModelAdapter`  | `ModelLoader`                                      |
-| what adapters give  | `LanguageModel` | see `sdelens.model_protocols`                      |
-| `sdelens.sources`   | `Source`        | `SizedSource`, `TruncatedSource`, `SamplingSource` |
-| `sdelens.probes`    | `Probe`         | `MatchedProbe`, `StackedProbe`                     |
-| `sdelens.analyzers` | `Analyzer`      |                                                    |
-| `sdelens.reporters` | `Reporter`      | `FigureReporter`, `PageReporter`                   |
+===================  ===============  ==================================================
+group                required         optional
+===================  ===============  ==================================================
+`sdelens.models`     `ModelAdapter`   `ModelLoader`
+what adapters give   `LanguageModel`  see `sdelens.model_protocols`
+`sdelens.sources`    `Source`         `SizedSource`, `TruncatedSource`, `SamplingSource`
+`sdelens.probes`     `Probe`          `MatchedProbe`, `StackedProbe`
+`sdelens.analyzers`  `Analyzer`
+`sdelens.reporters`  `Reporter`       `FigureReporter`, `PageReporter`
+===================  ===============  ==================================================
 
 All members of a required protocol must exist; the values of class attributes are examples, not
 defaults. A plugin implements an optional protocol by having its members, and may be `Versioned`.
@@ -256,12 +258,12 @@ NEEDS = ("sde", "ensemble", "prompt", "model", "attention")
 """Possible needs of an analyzer; `sdelens.runs.needs` states how to satisfy each."""
 SCOPES = ("view", "run")
 """Whether an analyzer runs once per view, or once for all views of a run."""
-Study = TypeVar("Study", contravariant=True)
+AnyStudy = TypeVar("AnyStudy", contravariant=True)
 """A `sdelens.fitting.study.Study`."""
 
 
 @runtime_checkable
-class Analyzer(Protocol[Study]):
+class Analyzer(Protocol[AnyStudy]):
     """Group ``sdelens.analyzers``: a frozen dataclass that answers one question about a fit."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -271,7 +273,7 @@ class Analyzer(Protocol[Study]):
     scope: ClassVar[str] = "view"
     """One of `SCOPES`."""
 
-    def analyze(self, study: Study, *, seed: int) -> Finding:
+    def analyze(self, study: AnyStudy, *, seed: int) -> Finding:
         """The finding, with standard errors, figures and their data."""
 
 

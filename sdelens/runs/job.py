@@ -62,12 +62,12 @@ class Job(FitOptions):
             )
         if self.axis == "layer" and self.target == "branched":
             raise UsageError(
-                "--target branched cannot be combined with --axis layer: next tokens are a "
-                "question of the token axis"
+                "--target branched cannot be combined with --axis layer: next tokens need "
+                "the token axis"
             )
         if self.target == "plain" and self.branches is not None:
             raise UsageError(
-                "--branches is about --target branched: leave it out, or give that as well"
+                "--branches needs --target branched: give both, or remove --branches"
             )
         if self.target == "branched" and self.branches is None:
             object.__setattr__(self, "branches", BRANCHES)

@@ -129,7 +129,7 @@ def test_branches_are_eight_unless_told_and_belong_to_a_branched_target(place):
     branched = job(place, target="branched")
     assert branched.hash8 == job(place, target="branched", branches=8).hash8
     assert branched.hash8 != job(place, target="branched", branches=5).hash8
-    with pytest.raises(UsageError, match="--branches is about --target branched"):
+    with pytest.raises(UsageError, match="--branches needs --target branched"):
         job(place, branches=5)
 
 
