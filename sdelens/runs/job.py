@@ -66,9 +66,7 @@ class Job(FitOptions):
                 "the token axis"
             )
         if self.target == "plain" and self.branches is not None:
-            raise UsageError(
-                "--branches needs --target branched: give both, or remove --branches"
-            )
+            raise UsageError("--branches needs --target branched: give both, or remove --branches")
         if self.target == "branched" and self.branches is None:
             object.__setattr__(self, "branches", BRANCHES)
         if self.branches is not None and self.branches < 2:
