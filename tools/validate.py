@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sdelens.testing import ornstein_uhlenbeck
-from sdelens.testing.validation import Row, validate
+from sdelens.testing.validation import ValidationRow, validate
 from sdelens_cli.validate import number, table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "validation.md"
@@ -95,7 +95,7 @@ def coverage() -> str:
     return markdown(["d", "N", "intervals", "inside 90%"], lines) + "\n"
 
 
-def ratios(row: Row) -> list[str]:
+def ratios(row: ValidationRow) -> list[str]:
     """Of one row."""
     three = (row.drift_ratio, row.covariance_ratio, row.excess_ratio)
     return [*(number(value, 2, True) for value in three), number(row.predicted, 4, True)]

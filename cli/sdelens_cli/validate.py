@@ -14,7 +14,7 @@ from sdelens.registry import registered
 from sdelens.settings import parse_assignments
 
 if TYPE_CHECKING:
-    from sdelens.testing.validation import Row, Value
+    from sdelens.testing.validation import ValidationRow, Value
 
 COLUMNS = (
     ("drift", "drift_ratio", 2, True),
@@ -122,7 +122,7 @@ def from_file(file: Path, name: str | None) -> Any:
     return found[name]
 
 
-def show(probe: str, rows: "list[Row]", *, as_json: bool) -> None:
+def show(probe: str, rows: "list[ValidationRow]", *, as_json: bool) -> None:
     """A table, or one JSON object."""
     if as_json:
         from sdelens_cli.screen import finite
@@ -155,7 +155,7 @@ def show(probe: str, rows: "list[Row]", *, as_json: bool) -> None:
     console.print(Text(NOTE, style="dim"))
 
 
-def table(rows: "list[Row]") -> tuple[list[str], list[list[str]]]:
+def table(rows: "list[ValidationRow]") -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the non-empty columns."""
     used = [one for one in COLUMNS if any(getattr(row, one[1]) is not None for row in rows)]
     headings = ["system", *(heading for heading, *_ in used)]

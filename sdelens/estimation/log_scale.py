@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.estimation.regression import Products
 from sdelens.laws.matrices import cholesky
+from sdelens.paths.products import products_of
 
 WIDEST = 4.0
 """Bounds the logarithm of the variance: the features may be far out where the data are few."""
@@ -52,7 +52,7 @@ class LogScale:
     ) -> "LogScale":
         """By Fisher scoring from constant variance; the first feature is the constant."""
         squares = white.square()
-        gram = Products.of(features, squares).gram
+        gram = products_of(features, squares).xx
         # times two, for the information is half of the gram
         weight = 2 * penalty * gram.diagonal()
         root = cholesky(gram + weight.diag())

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from sdelens.estimation.additive import Moments
-from sdelens.estimation.optimise import Group, Schedule, minimise
+from sdelens.estimation.optimise import ParameterGroup, Schedule, minimise
+from sdelens.laws.constant_correlation import ConstantCorrelation
 from sdelens.laws.constant_noise import ConstantNoise as ConstantNoise
 from sdelens.laws.constant_noise import NoiseSpec as NoiseSpec
-from sdelens.laws.correlation import Correlation
 from sdelens.laws.law import Mean, Noise, group_of, prefixed
 from sdelens.laws.network import Clock, Network
 from sdelens.laws.scale import DiagonalScale, Scale, ScaledCorrelation
@@ -89,7 +89,7 @@ class StateDependentNoise(Noise):
     features: NoiseFeatures
     base: Float[Tensor, "*member dim"]
     network: Network
-    correlation: Correlation | None = None
+    correlation: ConstantCorrelation | None = None
 
     @property
     def diagonal(self) -> bool:
@@ -129,7 +129,7 @@ class StateDependentNoise(Noise):
             NoiseFeatures.joined([stack.features for stack in stacks]),
             torch.cat([stack.base for stack in stacks]),
             Network.joined([stack.network for stack in stacks]),
-            Correlation.stack(shapes),
+            ConstantCorrelation.stack(shapes),
         )
 
     def log_density(
@@ -146,11 +146,14 @@ class StateDependentNoise(Noise):
             [self.member(i).around(std[i]).log_density(residual[i]) for i in members]
         )
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         """What is optimised: the weights slowly, since a scale overfits before a mean does."""
         shared = list(self.correlation.free.values()) if self.correlation else []
         biases = [*self.network.biases, *shared]
-        return [Group(self.network.weights, rate=0.3), Group(biases, decays=False)]
+        return [
+            ParameterGroup(self.network.weights, rate=0.3),
+            ParameterGroup(biases, decays=False),
+        ]
 
     def tensors(self) -> dict[str, Tensor]:
         own = {"base": self.base} | (self.correlation.free if self.correlation else {})
@@ -168,7 +171,7 @@ class StateDependentNoise(Noise):
             NoiseFeatures.restore(features, waves),
             tensors["base"],
             Network.restore(group_of(tensors, "network")),
-            Correlation(family, free) if free else None,
+            ConstantCorrelation(family, free) if free else None,
         )
 
     @classmethod
@@ -189,9 +192,9 @@ class StateDependentNoise(Noise):
         sizes = [features.size, *hidden, base.shape[-1]]
         network = Network.stack(sizes, len(starts), seed, features.mean.device)
         pairs = zip(starts, base, strict=True)
-        around = [Correlation.of(family, start, std) for start, std in pairs]
+        around = [ConstantCorrelation.of(family, start, std) for start, std in pairs]
         shapes = [correlation for correlation in around if correlation]
-        return cls(features, base, network, Correlation.stack(shapes))
+        return cls(features, base, network, ConstantCorrelation.stack(shapes))
 
 
 def fit_noise(

@@ -25,7 +25,7 @@ Losses = Callable[[Transitions], dict[str, Float[Tensor, " member"]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class ParameterGroup:
     """Parameters that share a multiple of the learning rate, and whether they decay."""
 
     parameters: Sequence[Float[Tensor, "member ..."]]
@@ -59,7 +59,7 @@ class Schedule:
 
 
 def minimise(
-    groups: Sequence[Group],
+    groups: Sequence[ParameterGroup],
     losses: Losses,
     train: Paths | StackedPaths,
     validation: Paths | StackedPaths,
@@ -130,7 +130,7 @@ def _shuffled(
     return train.transitions(size, derive(seed, "epoch", epoch))
 
 
-def _stepper(groups: Sequence[Group], schedule: Schedule) -> torch.optim.AdamW:
+def _stepper(groups: Sequence[ParameterGroup], schedule: Schedule) -> torch.optim.AdamW:
     options = [
         {
             "params": list(group.parameters),

@@ -9,52 +9,23 @@ from torch import Tensor
 
 from sdelens.laws.matrices import cholesky
 from sdelens.laws.scale import FullScale
-
-CHUNK = 8192
-"""Rows that are made double precision at a time."""
+from sdelens.paths.products import Products
 
 
-@dataclass(frozen=True, eq=False)
-class Products:
-    """Sums of products of features f and targets y: all that least squares needs to know."""
+def ridge(products: Products, penalty: Float[Tensor, " feature"]) -> Float[Tensor, "feature dim"]:
+    """Coefficients under a penalty that is a share of each feature's own sum of squares."""
+    squares = products.xx.diagonal()
+    level = squares.clamp(min=1e-12 * float(squares.max()))
+    return torch.cholesky_solve(products.xy, cholesky(products.xx + (penalty * level).diag()))
 
-    gram: Float[Tensor, "feature feature"]
-    cross: Float[Tensor, "feature dim"]
-    square: Float[Tensor, "dim dim"]
-    count: int
 
-    @classmethod
-    def of(
-        cls, features: Float[Tensor, "row feature"], target: Float[Tensor, "row dim"]
-    ) -> "Products":
-        """In double precision."""
-        width = features.shape[1]
-        both = features.new_zeros(*[width + target.shape[1]] * 2, dtype=torch.float64)
-        pieces = (torch.split(side, CHUNK) for side in (features, target))
-        for f, y in zip(*pieces, strict=True):
-            rows = torch.cat([f, y], dim=1).double()
-            both += rows.mT @ rows
-        return cls(both[:width, :width], both[:width, width:], both[width:, width:], len(target))
-
-    def __add__(self, other: "Products") -> "Products":
-        return Products(
-            self.gram + other.gram,
-            self.cross + other.cross,
-            self.square + other.square,
-            self.count + other.count,
-        )
-
-    def solve(self, penalty: Float[Tensor, " feature"]) -> Float[Tensor, "feature dim"]:
-        """Coefficients under a penalty that is a share of each feature's own sum of squares."""
-        level = self.gram.diagonal().clamp(min=1e-12 * float(self.gram.diagonal().max()))
-        root = cholesky(self.gram + (penalty * level).diag())
-        return torch.cholesky_solve(self.cross, root)
-
-    def residual(self, coefficients: Float[Tensor, "feature dim"]) -> Float[Tensor, "dim dim"]:
-        """E[ee'] of what the coefficients leave."""
-        mixed = coefficients.mT @ self.cross
-        total = self.square - mixed - mixed.mT + coefficients.mT @ self.gram @ coefficients
-        return total / self.count
+def unexplained(
+    products: Products, coefficients: Float[Tensor, "feature dim"]
+) -> Float[Tensor, "dim dim"]:
+    """E[ee'] of what the coefficients leave."""
+    mixed = coefficients.mT @ products.xy
+    total = products.yy - mixed - mixed.mT + coefficients.mT @ products.xx @ coefficients
+    return total / products.count
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +39,14 @@ class Regression:
     @classmethod
     def of(cls, train: Products, penalty: Float[Tensor, " feature"]) -> "Regression":
         """Ridge coefficients and the covariance of what they leave, lifted by a millionth."""
-        coefficients = train.solve(penalty)
-        left = train.residual(coefficients)
+        coefficients = ridge(train, penalty)
+        left = unexplained(train, coefficients)
         lift = 1e-6 * left.diagonal().mean()
         return cls(coefficients, cholesky(left + lift * torch.eye(len(left)).to(left)))
 
     def nll(self, products: Products) -> float:
         """Negative log likelihood per row, less its constant."""
-        left = products.residual(self.coefficients)
+        left = unexplained(products, self.coefficients)
         squares = torch.cholesky_solve(left, self.root).trace()
         return float(squares / 2 + self.root.diagonal().log().sum())
 

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.estimation.regression import Products
+from sdelens.estimation.regression import ridge
 from sdelens.evidence.effects import Effect
 from sdelens.evidence.process_class import TAILS
 from sdelens.laws.law import Law
+from sdelens.paths.products import Products, products_of
 from sdelens.paths.trajectories import Trajectories
 
 INTERVALS = (1, 2, 4)
@@ -82,8 +83,8 @@ def _linear(paths: Iterable[Trajectories], interval: int) -> Float[Tensor, "feat
     for block in paths:
         usable = _usable(block, interval)
         seen, target = (side[usable] for side in _pairs(block, interval))
-        part = Products.of(seen, target)
+        part = products_of(seen, target)
         total = part if total is None else total + part
     if total is None:
         raise ValueError("at least one block of paths is needed")
-    return total.solve(torch.full((len(total.gram),), 1e-6).to(total.gram))
+    return ridge(total, torch.full((len(total.xx),), 1e-6).to(total.xx))

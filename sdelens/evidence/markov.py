@@ -18,10 +18,11 @@ from torch import Tensor
 
 from sdelens.estimation import log_scale, regression
 from sdelens.estimation.log_scale import LogScale
-from sdelens.estimation.regression import Products, Regression
+from sdelens.estimation.regression import Regression
 from sdelens.evidence.effects import Effect, paired_gain
 from sdelens.evidence.lagged import LAGS, Lagged
 from sdelens.evidence.process_class import MEMORY
+from sdelens.paths.products import products_of
 
 OWN = (1e-4, 1e-2, 1.0)
 """Penalties on the current state, as shares of each feature's own sum of squares."""
@@ -107,13 +108,13 @@ def memory(sides: MarkovSplit) -> tuple[Standard, tuple[Effect, Effect]]:
 def _mean(sides: MarkovSplit, features: MarkovFeatures) -> tuple[Regression, Effect]:
     """Without lagged states, and what they add."""
     train, validation = (
-        Products.of(features.for_mean(rows), rows.residual)
+        products_of(features.for_mean(rows), rows.residual)
         for rows in (sides.train, sides.validation)
     )
     dim = sides.train.x.shape[1]
     split = 1 + 3 * dim + len(_pairs(dim)[0])
     least = [_penalty(split, own) for own in OWN]
-    own, penalty = regression.chosen(_first(train, split), _first(validation, split), least)
+    own, penalty = regression.chosen(train.first(split), validation.first(split), least)
     more = [torch.cat([penalty, _penalty(LAGS * dim, lag, free=False)]) for lag in LAG]
     wide, _ = regression.chosen(train, validation, more)
     seen, target = features.for_mean(sides.test), sides.test.residual
@@ -142,12 +143,6 @@ def _scale(sides: MarkovSplit, own: Standard) -> tuple[LogScale, Effect]:
 def _pairs(dim: int) -> Int[Tensor, "2 pair"]:
     """Each pair of different coordinates once, where they are few enough."""
     return torch.combinations(torch.arange(dim)).mT if 1 < dim <= FEW else torch.zeros(2, 0).long()
-
-
-def _first(products: Products, split: int) -> Products:
-    """Of the first features only."""
-    gram, cross = products.gram[:split, :split], products.cross[:split]
-    return Products(gram, cross, products.square, products.count)
 
 
 def _penalty(size: int, weight: float, *, free: bool = True) -> Float[Tensor, " feature"]:

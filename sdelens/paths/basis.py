@@ -171,6 +171,8 @@ def _accumulate(blocks: Iterable[Trajectories]) -> tuple[Tensor, _Sums]:
             grown.count[rows] = sums.count
             grown.first[rows] = sums.first
             grown.second += sums.second
+        # rows are added to the sums so far; `Moments` adds the sums of each block, and rounding
+        # differs, which is why the two do not share this
         index = torch.searchsorted(known, t)
         grown.count.index_add_(0, index, torch.ones_like(t, dtype=torch.float64))
         grown.first.index_add_(0, index, x)

@@ -1,7 +1,6 @@
 """Sums of products over transitions: all that a closed-form mean needs to know of the data."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -9,19 +8,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from sdelens.paths.products import Products
 from sdelens.paths.trajectories import NO_TOKEN, Trajectories, Transitions, require_finite
-
-
-def _no_tokens() -> Tensor:
-    return torch.empty(0, dtype=torch.long)
-
 
 MOST_TIMES = 512
 """On longer paths neighbouring times share an intercept: the work grows with the cube of this."""
 
 
-@dataclass
-class Moments:
+class Moments(Products):
     """Sums of products of state x, next state y, position and token over all transitions.
 
     Accumulated in float64, block by block, so that memory does not grow with the corpus. A row of
@@ -30,29 +24,22 @@ class Moments:
     positions and tokens these are all that the normal equations need.
     """
 
-    dim: int
-    times: Float[Tensor, " time"]
-    tokens: Int[Tensor, " token"] = field(default_factory=_no_tokens)
-    count: int = 0
-    xx: Float[Tensor, "dim dim"] = field(init=False)
-    xy: Float[Tensor, "dim dim"] = field(init=False)
-    yy: Float[Tensor, "dim dim"] = field(init=False)
-    position_count: Float[Tensor, " time"] = field(init=False)
-    position_x: Float[Tensor, "time dim"] = field(init=False)
-    position_y: Float[Tensor, "time dim"] = field(init=False)
-    token_position: Float[Tensor, "token time"] = field(init=False)
-    token_x: Float[Tensor, "token dim"] = field(init=False)
-    token_y: Float[Tensor, "token dim"] = field(init=False)
+    position_count: Float[Tensor, " time"]
+    position_x: Float[Tensor, "time dim"]
+    position_y: Float[Tensor, "time dim"]
+    token_position: Float[Tensor, "token time"]
+    token_x: Float[Tensor, "token dim"]
+    token_y: Float[Tensor, "token dim"]
 
-    def __post_init__(self) -> None:
-        dim, positions, tokens = self.dim, len(self.times), len(self.tokens)
-        zeros = partial(torch.zeros, dtype=torch.float64, device=self.times.device)
-        self.tokens = self.tokens.to(self.times.device)
-        self.xx, self.xy, self.yy = (zeros(dim, dim) for _ in range(3))
-        self.position_count = zeros(positions)
-        self.position_x, self.position_y = zeros(positions, dim), zeros(positions, dim)
-        self.token_position = zeros(tokens, positions)
-        self.token_x, self.token_y = zeros(tokens, dim), zeros(tokens, dim)
+    def __init__(self, dim: int, times: Float[Tensor, " time"]) -> None:
+        zeros = partial(torch.zeros, dtype=torch.float64, device=times.device)
+        super().__init__(zeros(dim, dim), zeros(dim, dim), zeros(dim, dim))
+        self.dim, self.times = dim, times
+        self.tokens = torch.empty(0, dtype=torch.long, device=times.device)
+        self.position_count = zeros(len(times))
+        self.position_x, self.position_y = zeros(len(times), dim), zeros(len(times), dim)
+        self.token_position = zeros(0, len(times))
+        self.token_x, self.token_y = zeros(0, dim), zeros(0, dim)
 
     @classmethod
     def of(cls, blocks: Iterable[Trajectories], times: Float[Tensor, " time"]) -> "Moments":
@@ -85,6 +72,7 @@ class Moments:
         self.xx += squares - last.mT @ last
         self.xy += rows[:-1].mT @ rows[1:]
         self.yy += squares - first.mT @ first
+        self.count += int(steps.sum())
         times = pad(block.times.expand(block.mask.shape), (0, 1))
         labels = (each.flatten()[:-1] for each in (times, pad(block.tokens, (0, 1)), starts))
         self._add_groups(rows[:-1], rows[1:], *labels)
@@ -92,9 +80,7 @@ class Moments:
     def add(self, batch: Transitions) -> None:
         """Add the products of a batch of transitions."""
         x, y = batch.x.double(), batch.following.double()
-        self.xx += x.mT @ x
-        self.xy += x.mT @ y
-        self.yy += y.mT @ y
+        self.add_rows(x, y)
         self._add_groups(x, y, batch.t, batch.token, torch.ones_like(batch.token).bool())
 
     def _add_groups(
@@ -110,7 +96,6 @@ class Moments:
         self.position_x += _grouped(x, place, self.position_x)
         self.position_y += _grouped(y, place, self.position_y)
         self.position_count += torch.bincount(place, minlength=len(self.times) + 1)[:-1]
-        self.count += int(observed.sum())
         said = observed & (token != NO_TOKEN)
         if not said.any():
             return

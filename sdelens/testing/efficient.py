@@ -24,7 +24,7 @@ from sdelens.testing.ornstein_uhlenbeck import OrnsteinUhlenbeck
 
 
 @dataclass(frozen=True)
-class Bound:
+class CramerRaoBound:
     """Least mean squared errors of unbiased estimators from N transitions, times N."""
 
     drift: float
@@ -80,7 +80,7 @@ class Tangent:
         return rate, (self.vectors @ change @ self.vectors.mH).real
 
 
-def efficient(system: OrnsteinUhlenbeck) -> Bound:
+def efficient(system: OrnsteinUhlenbeck) -> CramerRaoBound:
     """The bound at the true coefficients of a system."""
     flow, dim = system.flow, system.dim
     spread, noise = cholesky(flow.stationary()), cholesky(flow.covariance)
@@ -96,4 +96,4 @@ def efficient(system: OrnsteinUhlenbeck) -> Bound:
         pairs = column[:, None] * noise.mT[:, None, :]
         _, turned = tangent.coefficients(still, (pairs + pairs.mT) / 2**0.5)
         covariance += float(unit.square().sum() + turned.square().sum())
-    return Bound(drift, covariance, dim * dim + dim + dim * (dim + 1) // 2)
+    return CramerRaoBound(drift, covariance, dim * dim + dim + dim * (dim + 1) // 2)

@@ -27,7 +27,7 @@ MATRICES = 500
 
 
 @dataclass(frozen=True)
-class Coefficients:
+class CoefficientErrors:
     """Errors of drift and covariance, over held-out states."""
 
     drift: float
@@ -50,7 +50,7 @@ class Recovery:
     """Held-out excess loss over the true law in nats per transition; None if unknown."""
     predicted: float
     """Coverage of 90% predictive intervals for coordinates of the next state."""
-    coefficients: Coefficients | None
+    coefficients: CoefficientErrors | None
     """None if the system has no coefficients or the probe no SDE."""
 
 
@@ -74,7 +74,7 @@ def recover(
 
 def _coefficients(
     fitted: Fitted, system: System, t: Float[Tensor, " state"], x: Float[Tensor, "state dim"]
-) -> Coefficients | None:
+) -> CoefficientErrors | None:
     some = slice(None, None, max(1, len(x) // MATRICES))
     drift, unit = system.drift(x), system.covariance(x[some])
     if drift is None or unit is None or not isinstance(fitted.law, SDE):
@@ -82,7 +82,7 @@ def _coefficients(
     wrong = (fitted.drift(t, x) - drift).double()
     squares = (fitted.covariance(t[some], x[some]) - unit).double().square().sum((-2, -1))
     centred = drift.double() - drift.double().mean(0)
-    return Coefficients(
+    return CoefficientErrors(
         drift=float(wrong.square().sum(-1).mean()),
         drift_scale=float(centred.square().sum(-1).mean()),
         covariance=float(squares.mean()),

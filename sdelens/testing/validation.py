@@ -13,7 +13,7 @@ from sdelens.interfaces import load
 from sdelens.protocols import Probe
 from sdelens.settings import build
 from sdelens.testing import systems as all_systems
-from sdelens.testing.efficient import Bound, efficient
+from sdelens.testing.efficient import CramerRaoBound, efficient
 from sdelens.testing.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from sdelens.testing.recovery import Recovery, recover
 from sdelens.testing.system import System
@@ -36,7 +36,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Row:
+class ValidationRow:
     """Accuracy of a probe on one system: means over seeds with standard errors.
 
     Entries are None if there is no truth, no bound, or no estimate of the probe.
@@ -77,7 +77,7 @@ def validate(
     ensemble: int = 0,
     done: Done = unobserved,
     **settings: Any,
-) -> list[Row]:
+) -> list[ValidationRow]:
     """Fit a probe to each system with each seed and compare it with the truth, one row per system.
 
     A probe given by name or class uses its preferred density for the system's kind of time; a
@@ -115,7 +115,7 @@ def validate(
         seconds = (perf_counter() - clock) / max(len(found), 1)
         means: dict[str, Any] = {} if failure else _means(found, system, transitions)
         head = (name, system.dim, transitions, len(found), seconds)
-        rows.append(Row(*head, **means, failure=failure))
+        rows.append(ValidationRow(*head, **means, failure=failure))
     return rows
 
 
@@ -163,5 +163,5 @@ def _mean(values: Sequence[float]) -> Value:
 
 
 @cache
-def _bound(system: OrnsteinUhlenbeck) -> Bound:
+def _bound(system: OrnsteinUhlenbeck) -> CramerRaoBound:
     return efficient(system)

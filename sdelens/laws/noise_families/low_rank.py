@@ -60,7 +60,7 @@ class LowRankScale(Scale):
 
 
 @dataclass(frozen=True)
-class Correlated(NoiseFamily):
+class LowRank(NoiseFamily):
     """Diagonal plus `rank` shared columns; the rank is reduced to at most dim - 1."""
 
     usage: ClassVar[str] = "correlated:K"

@@ -4,13 +4,13 @@ from sdelens.errors import UsageError
 from sdelens.laws.noise_families.diagonal import Diagonal, Scalar
 from sdelens.laws.noise_families.family import NoiseFamily
 from sdelens.laws.noise_families.full import Full
-from sdelens.laws.noise_families.low_rank import Correlated
+from sdelens.laws.noise_families.low_rank import LowRank
 from sdelens.registry import plugin, plugins
 
 BUILT_IN: dict[str, type[NoiseFamily]] = {
     "scalar": Scalar,
     "diagonal": Diagonal,
-    "correlated": Correlated,
+    "correlated": LowRank,
     "full": Full,
 }
 
@@ -19,7 +19,7 @@ def noise_family(setting: str) -> NoiseFamily:
     """The noise family selected by a setting such as ``correlated:32``.
 
     >>> noise_family("correlated:32")
-    Correlated(rank=32)
+    LowRank(rank=32)
     """
     name, colon, argument = setting.partition(":")
     known = plugins("noise")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sdelens.dynamics.field import averaged, sliced
-from sdelens.dynamics.grid import Grid
+from sdelens.dynamics.plane_grid import PlaneGrid
 from sdelens.dynamics.sample import Sample
 from sdelens.errors import UsageError
 from sdelens.paths.trajectories import Trajectories
@@ -66,7 +66,7 @@ def test_one_document_gives_no_error():
 
 def test_a_grid_counts_the_points_nearest_to_its_nodes():
     corners = torch.tensor([[0.0, 0.0], [0.0, 2.0], [4.0, 0.0], [4.0, 2.0], [4.0, 2.0]])
-    grid = Grid.over(corners.repeat(500, 1), cells=3)
+    grid = PlaneGrid.over(corners.repeat(500, 1), cells=3)
     assert grid.count.tolist() == [[500, 0, 500], [0, 0, 0], [500, 0, 1000]]
     assert grid.nodes[5].tolist() == [4.0, 1.0]
     assert grid.filled(600).nonzero().ravel().tolist() == [8]

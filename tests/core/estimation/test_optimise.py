@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from sdelens.errors import BadNumbers
 from sdelens.estimation import optimise
-from sdelens.estimation.optimise import Group, Schedule, evaluate, minimise
+from sdelens.estimation.optimise import ParameterGroup, Schedule, evaluate, minimise
 from sdelens.paths.stacked import StackedPaths
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import ignore_epoch
@@ -33,7 +33,7 @@ SCHEDULE = Schedule(epochs=20, batch=32, rate=0.1, weight_decay=0.0, least_steps
 
 def run(parameter, schedule=SCHEDULE, losses=None, watch=lambda _: None):
     losses = losses or losses_of(parameter)
-    groups = [Group([parameter], decays=False)]
+    groups = [ParameterGroup([parameter], decays=False)]
     return minimise(groups, losses, paths(), paths(1), schedule, seed=0, watch=watch)
 
 
@@ -143,7 +143,7 @@ def test_members_with_data_of_their_own_are_those_that_are_fitted_alone():
 
     def fit(parameter, number):
         minimise(
-            [Group([parameter], decays=False)],
+            [ParameterGroup([parameter], decays=False)],
             lambda b: {"diffusion": (b.following[..., 0] - parameter).square().mean(-1)},
             StackedPaths(data[number : number + 1]),
             StackedPaths((paths(1),)),
@@ -156,7 +156,7 @@ def test_members_with_data_of_their_own_are_those_that_are_fitted_alone():
     alone = torch.cat([fit(members(0.0), 0), fit(members(0.0), 1)])
     together = members(0.0, 0.0)
     minimise(
-        [Group([together], decays=False)],
+        [ParameterGroup([together], decays=False)],
         lambda batch: {"diffusion": (batch.following[..., 0] - together).square().mean(-1)},
         StackedPaths(data),
         StackedPaths((paths(1), paths(1))),

@@ -10,12 +10,13 @@ from sdelens.errors import UsageError
 from sdelens.estimation import regression
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.estimation.log_scale import LogScale
-from sdelens.estimation.regression import Products, Regression
+from sdelens.estimation.regression import Regression
 from sdelens.evidence.gaussianity import DiagonalMixture, gaussian, mixture_gain
 from sdelens.evidence.lagged import lagged
 from sdelens.evidence.markov import MarkovSplit, memory
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.sde import KernelSDE
+from sdelens.paths.products import products_of
 from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 from sdelens.testing import discrete_markov, double_well
@@ -102,7 +103,7 @@ def test_regression_without_a_penalty_is_least_squares_with_its_likelihood():
     f = torch.randn(500, 3, generator=random, dtype=torch.float64)
     y = f @ torch.randn(3, 2, generator=random, dtype=torch.float64)
     y = y + torch.randn(500, 2, generator=random, dtype=torch.float64)
-    products = Products.of(f, y)
+    products = products_of(f, y)
     fitted = Regression.of(products, torch.zeros(3, dtype=torch.float64))
     assert torch.allclose(fitted.coefficients, torch.linalg.lstsq(f, y).solution)
     left = y - f @ fitted.coefficients
@@ -115,7 +116,7 @@ def test_regression_without_a_penalty_is_least_squares_with_its_likelihood():
 def test_validation_prefers_a_penalty_where_features_are_noise():
     random = generator(3)
     train, validation = (
-        Products.of(torch.randn(60, 40, generator=random), torch.randn(60, 1, generator=random))
+        products_of(torch.randn(60, 40, generator=random), torch.randn(60, 1, generator=random))
         for _ in range(2)
     )
     weak, strong = torch.full((40,), 1e-4).double(), torch.full((40,), 1e3).double()

@@ -24,6 +24,7 @@ from sdelens.evidence.scorecard import pieces
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Viewed
 from sdelens.laws.matrices import cholesky
+from sdelens.paths.products import Products, no_products
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.seeds import generator
 
@@ -76,6 +77,11 @@ class PredictorFeatures:
     def current(self) -> int:
         """The number of features of the current state, which come first."""
         return 1 + 2 * WAVES + len(self.mean) + len(self.centres)
+
+    @property
+    def size(self) -> int:
+        """The number of features."""
+        return self.current + self.lags * len(self.mean)
 
     def __call__(self, block: Trajectories) -> Float[Tensor, "path time feature"]:
         """Features of each state of a latent block; missing earlier states count as the mean."""
@@ -170,33 +176,22 @@ def _features(train: list[Trajectories], larger: LargerProbe, seed: int) -> Pred
     return PredictorFeatures(mean, scale, centres, max(width, 1e-6), max(span, 1.0), larger.lags)
 
 
-@dataclass(frozen=True, eq=False)
-class _RidgeSums:
-    """Sums of products of features and residuals: products in single, sums in double precision."""
-
-    gram: Float[Tensor, "feature feature"]
-    cross: Float[Tensor, "feature latent"]
-
-    def first(self, count: int) -> "_RidgeSums":
-        return _RidgeSums(self.gram[:count, :count], self.cross[:count])
-
-
-def _sums(fitted: Fitted, features: PredictorFeatures, blocks: list[Trajectories]) -> _RidgeSums:
-    gram, cross = torch.zeros(()).double(), torch.zeros(()).double()
+def _sums(fitted: Fitted, features: PredictorFeatures, blocks: list[Trajectories]) -> Products:
+    """Products of features and residuals, in single precision, which is faster."""
+    sums = no_products(features.size, len(features.mean))
     for block in pieces(blocks, 2**18):
         steps = block.steps
         residual = block.states[:, 1:] - fitted.law.predict(block).mean[:, :-1]
-        f, r = features(block)[:, :-1][steps], residual[steps]
-        gram, cross = gram + (f.mT @ f).double(), cross + (f.mT @ r).double()
-    return _RidgeSums(gram, cross)
+        sums.add_rows(features(block)[:, :-1][steps], residual[steps])
+    return sums
 
 
-def _ridge(train: _RidgeSums, held: _RidgeSums) -> Float[Tensor, "feature latent"]:
+def _ridge(train: Products, held: Products) -> Float[Tensor, "feature latent"]:
     """The ridge coefficients with the smallest squared error on validation."""
-    level = train.gram.diagonal().clamp(min=1e-9 * float(train.gram.diagonal().max()))
+    level = train.xx.diagonal().clamp(min=1e-9 * float(train.xx.diagonal().max()))
     candidates = [
-        torch.cholesky_solve(train.cross, cholesky(train.gram + (share * level).diag()))
+        torch.cholesky_solve(train.xy, cholesky(train.xx + (share * level).diag()))
         for share in PENALTIES
     ]
-    losses = [float((b * (held.gram @ b - 2 * held.cross)).sum()) for b in candidates]
+    losses = [float((b * (held.xx @ b - 2 * held.xy)).sum()) for b in candidates]
     return candidates[losses.index(min(losses))].float()

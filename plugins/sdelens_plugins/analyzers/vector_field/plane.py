@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdelens.dynamics.field import PlaneField, averaged, curl, divergence, sliced
-from sdelens.dynamics.grid import Grid
+from sdelens.dynamics.plane_grid import PlaneGrid
 from sdelens.dynamics.sample import Sample
 from sdelens.estimation.ratio import Ratio, summed
 from sdelens.fitting.fitted import Fitted
@@ -30,7 +30,7 @@ class PlaneDrift:
     """slice or expectation."""
     t: float
     dt: float
-    grid: Grid
+    grid: PlaneGrid
     field: PlaneField
     divergence: tuple[float, float | None]
     """The mean and its standard error."""
@@ -54,7 +54,7 @@ class PlaneDrift:
     ) -> "PlaneDrift":
         """The slice at time `t`, or the expectation over held-out states, by `kind`."""
         points = axes.project(test.x)
-        grid = Grid.over(axes.project(train.x), cells)
+        grid = PlaneGrid.over(axes.project(train.x), cells)
         drift = axes.direction(fitted.drift(test.t, test.x))
         data = axes.direction((test.following - test.x) / fitted.dt)
         width = bandwidth(points, grid)
@@ -97,7 +97,7 @@ class PlaneDrift:
         return self.grid.filled(MIN_STATES)
 
 
-def bandwidth(points: Float[Tensor, "state 2"], grid: Grid) -> Float[Tensor, "2"]:
+def bandwidth(points: Float[Tensor, "state 2"], grid: PlaneGrid) -> Float[Tensor, "2"]:
     """Silverman's rule for two dimensions, at least a cell wide."""
     rule = points.double().std(0) * len(points) ** (-1 / 6)
     return torch.maximum(rule, grid.step)

@@ -19,7 +19,7 @@ from sdelens.estimation.additive import (
 )
 from sdelens.estimation.expectation_maximisation import Prior, expected
 from sdelens.estimation.noise import features_of
-from sdelens.estimation.optimise import Group, Schedule, minimise
+from sdelens.estimation.optimise import ParameterGroup, Schedule, minimise
 from sdelens.estimation.selection import selected
 from sdelens.estimation.starts import best_start, sampled, stacked
 from sdelens.fitting.baselines import Effort
@@ -113,8 +113,8 @@ class MixtureProbe:
             return {"drift": squares, "diffusion": nats}
 
         groups = [
-            Group(stack.network.weights),
-            Group([*stack.network.biases, stack.direct], decays=False),
+            ParameterGroup(stack.network.weights),
+            ParameterGroup([*stack.network.biases, stack.direct], decays=False),
         ]
         history, _ = minimise(
             groups, losses, train, validation, self.schedule, seed=seed, watch=watch

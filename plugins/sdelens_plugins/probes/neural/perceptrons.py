@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdelens.estimation.additive import AdditiveMean
 from sdelens.estimation.noise import NoiseFeatures, StateDependentNoise
-from sdelens.estimation.optimise import Group
+from sdelens.estimation.optimise import ParameterGroup
 from sdelens.laws.law import Mean, group_of, prefixed
 from sdelens.laws.network import Network
 from sdelens.laws.splitting import Linear
@@ -141,11 +141,11 @@ class Perceptrons:
         mean = NeuralMean(self.starts[index], self.direct[index], network, self.features[index])
         return mean, self.noise.member(index)
 
-    def groups(self, *, additive: bool) -> list[Group]:
+    def groups(self, *, additive: bool) -> list[ParameterGroup]:
         """The optimised parameters; additive noise keeps the weights of its network at zero."""
         free = [*self.drift.biases, self.direct]
         own = self.noise.groups()[1:] if additive else self.noise.groups()
-        return [Group(self.drift.weights), Group(free, decays=False), *own]
+        return [ParameterGroup(self.drift.weights), ParameterGroup(free, decays=False), *own]
 
     def kernel_losses(self, batch: Transitions) -> dict[str, Tensor]:
         """Losses of the Gaussian kernels of all members, in one batched product."""

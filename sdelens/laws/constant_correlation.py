@@ -12,7 +12,7 @@ from sdelens.laws.scale import Scale
 
 
 @dataclass(frozen=True, eq=False)
-class Correlation:
+class ConstantCorrelation:
     """A covariance of residuals in units of their own standard deviations, or a stack of them."""
 
     family: NoiseFamily
@@ -22,7 +22,7 @@ class Correlation:
     @classmethod
     def of(
         cls, family: NoiseFamily, scale: Scale, std: Float[Tensor, " dim"]
-    ) -> "Correlation | None":
+    ) -> "ConstantCorrelation | None":
         """That of a constant scale with these deviations; None for independent coordinates."""
         free = family.free(scale, std)
         return cls(family, free) if free else None
@@ -31,15 +31,17 @@ class Correlation:
         """This correlation as a `Scale`; stacks are not supported."""
         return self.family.correlation(self.free)
 
-    def member(self, index: int) -> "Correlation":
+    def member(self, index: int) -> "ConstantCorrelation":
         """One of a stack."""
-        return Correlation(self.family, {name: each[index] for name, each in self.free.items()})
+        return ConstantCorrelation(
+            self.family, {name: each[index] for name, each in self.free.items()}
+        )
 
     @staticmethod
-    def stack(members: Sequence["Correlation"]) -> "Correlation | None":
+    def stack(members: Sequence["ConstantCorrelation"]) -> "ConstantCorrelation | None":
         """Several of one family, the inverse of `member`; None for an empty sequence."""
         if not members:
             return None
         names = members[0].free
         free = {name: torch.stack([each.free[name] for each in members]) for name in names}
-        return Correlation(members[0].family, free)
+        return ConstantCorrelation(members[0].family, free)

@@ -12,7 +12,7 @@ TAIL = 0.005
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class PlaneGrid:
     """Equally spaced nodes, and how many data points are nearest to each."""
 
     across: Float[Tensor, " column"]
@@ -20,7 +20,7 @@ class Grid:
     count: Float[Tensor, "row column"]
 
     @classmethod
-    def over(cls, points: Float[Tensor, "state 2"], cells: int) -> "Grid":
+    def over(cls, points: Float[Tensor, "state 2"], cells: int) -> "PlaneGrid":
         """`cells` nodes along each axis over the middle 99% of the points."""
         ends = points.double().quantile(torch.tensor([TAIL, 1 - TAIL]).double(), dim=0)
         lows, highs = ends.tolist()
