@@ -60,7 +60,7 @@ def test_a_registered_family_is_fitted_scored_saved_and_loaded(tmp_path):
     # the baselines have noise of the same family: the linear one is the fit
     assert abs(fitted.record.scores["baselines"]["linear"]["gain_of_fit"]) < 1e-6
     write_fit(tmp_path, View(Site("block", 0)), fitted, {})
-    again = read_fit(tmp_path, lambda name: registry.load("probe", name))
+    again = read_fit(tmp_path, lambda name: registry.plugin("probe", name).load())
     assert torch.equal(covariance_of(again), found)
 
 
