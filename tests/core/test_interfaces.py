@@ -75,6 +75,7 @@ def test_what_is_missing_is_named_with_what_to_write(kind, name):
         ("probe", {"effort": 3}, r"has no method effort: write def effort\(self, dim\)"),
         ("source", {"documents_wanted": "12"}, "documents_wanted = '12', which must be int"),
         ("source", {"length": 1.5}, "length = 1.5, which must be int"),
+        ("reporter", {"svg": 3}, r"has no method svg: write def svg\(self, figure\)"),
     ],
 )
 def test_what_is_of_another_type_is_named_with_what_to_write(kind, changed, said):
