@@ -1,1 +1,1 @@
-"""What a fit shows and does not show: calibration, memory, nulls, verdicts."""
+"""Statistical evidence for a fit: calibration, memory, null data and verdicts."""

@@ -1,8 +1,9 @@
-r"""How well a score tells texts of two kinds apart: the area under the ROC curve.
+r"""Area under the ROC curve of a score that separates two kinds of texts.
 
-It is :math:`P(U > V) + \tfrac12 P(U = V)` for the score U of an unlike text and V of a usual one:
-one half is chance. For two normals it is :math:`\Phi(\Delta/\sqrt{s_U^2 + s_V^2})`. Errors
-resample whole documents; texts that were made from the same document are drawn together.
+It is :math:`P(U > V) + \tfrac12 P(U = V)` for the score U of an unusual text and V of a usual
+one; chance level is one half. For two normal distributions it is
+:math:`\Phi(\Delta/\sqrt{s_U^2 + s_V^2})`. Standard errors resample whole documents; texts derived
+from the same document are drawn together.
 """
 
 from dataclasses import dataclass
@@ -17,23 +18,23 @@ from sdelens.evidence.interval import Interval
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """One score for each document, and how often each replicate draws it."""
+    """Score of each document, and how often each replicate draws the document."""
 
     values: Float[Tensor, " document"]
     weights: Float[Tensor, "replicate document"]
 
     @property
     def documents(self) -> int:
-        """How many there are."""
+        """Number of documents."""
         return len(self.values)
 
 
 def auroc(usual: Scores, unlike: Scores) -> Float[Tensor, " replicate"]:
-    """The area in each replicate; the first is that of the documents as they are.
+    """Area under the ROC curve in each replicate.
 
-    Put `as_they_are` over the weights for that.
+    With weights from `as_they_are`, the first replicate is the original sample.
     """
-    # scipy.stats.mannwhitneyu counts each document once, where replicates weight them
+    # scipy.stats.mannwhitneyu does not support the weights of the replicates
     above = (unlike.values[:, None] > usual.values).double()
     above += (unlike.values[:, None] == usual.values).double() / 2
     pairs = unlike.weights.sum(1) * usual.weights.sum(1)
@@ -41,7 +42,7 @@ def auroc(usual: Scores, unlike: Scores) -> Float[Tensor, " replicate"]:
 
 
 def as_they_are(bootstrap: Bootstrap) -> Float[Tensor, "replicate document"]:
-    """The weights of a bootstrap below a row in which each document counts once."""
+    """Bootstrap weights, preceded by a row in which each document counts once."""
     once = (bootstrap.weights.sum(0, keepdim=True) > 0).double()
     return torch.cat([once, bootstrap.weights])
 
@@ -49,12 +50,13 @@ def as_they_are(bootstrap: Bootstrap) -> Float[Tensor, "replicate document"]:
 def interval(
     areas: Float[Tensor, " replicate"], documents: int, *, least: float = 0.0
 ) -> Interval:
-    """The area of the first row, with the spread and the middle 95% of the others.
+    """Area of the original sample, with an expanded percentile interval from the replicates.
 
-    The tails are those at which a normal interval is as long as Student's (as `Bootstrap.ratio`).
-    Where no pair is out of order the bootstrap has no spread. The interval is then that of the
-    rule of three: with n documents and no failure, failures are fewer than 3/n with confidence
-    95%. `least` is the lower end of the scale: -1 for a difference of areas.
+    `areas` starts with the original sample. The tail probabilities are as in
+    `Bootstrap.interval`. If every pair is ordered correctly, the bootstrap has no spread and the
+    interval is that of the rule of three: after n documents without a failure, the failure rate is
+    below 3/n with 95% confidence. `least` is the lower end of the scale: -1 for a difference of
+    areas.
     """
     value, drawn, n = areas[0], areas[1:], documents
     if n < 2:

@@ -1,4 +1,4 @@
-"""Intervals for ratios of sums over documents, by resampling whole documents."""
+"""Bootstrap intervals over documents, for ratios of sums and quantiles."""
 
 import math
 from dataclasses import dataclass
@@ -15,18 +15,21 @@ from sdelens.seeds import generator
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """How often each document is drawn in each replicate: the same draws for all estimates."""
+    """Bootstrap over documents. All estimates share the same draws.
+
+    `weights` counts how often each replicate draws each document.
+    """
 
     weights: Float[Tensor, "replicate document"]
     documents: int
-    """How many can be drawn: the effective sample size."""
+    """Number of documents that can be drawn: the effective sample size."""
 
     @classmethod
     def of(
         cls, counts: Float[Tensor, " document"], *, seed: int, replicates: int = 2000
     ) -> "Bootstrap":
-        """Draws, with replacement, from the documents that have something to count."""
-        # scipy.stats.bootstrap keeps its draws to itself; here all estimates share them
+        """Draw, with replacement, from the documents with a nonzero count."""
+        # scipy.stats.bootstrap does not expose its draws, which all estimates share here
         seen = counts.nonzero()[:, 0]
         random = generator(seed, "bootstrap")
         drawn = torch.randint(len(seen), (replicates, len(seen)), generator=random)
@@ -37,7 +40,7 @@ class Bootstrap:
     def ratio(
         self, above: Float[Tensor, "*series document"], below: Float[Tensor, "*#series document"]
     ) -> Interval:
-        """Of two sums over documents, for every series."""
+        """Interval for the ratio of two sums over documents, for each series."""
         value = above.sum(-1) / below.sum(-1)
         counts = (below > 0).sum(-1).expand(value.shape)
         return self.interval(value, (above @ self.weights.mT) / (below @ self.weights.mT), counts)
@@ -45,9 +48,11 @@ class Bootstrap:
     def quantile(
         self, values: Float[Tensor, "*series row"], unit: Int[Tensor, " row"], share: float
     ) -> Interval:
-        """Of rows of documents, by inversion of their distribution function, for every series.
+        """Interval for a quantile over rows, for each series.
 
-        Only documents that have a row count; replicates that draw none of them give nothing.
+        The quantile inverts the empirical distribution function at `share`; `unit` is the document
+        of each row. Documents without rows are not counted, and replicates that draw no document
+        with rows are ignored.
         """
         ordered, order = values.sort(dim=-1)
         drawn_rows = self.weights[:, unit][:, order]
@@ -64,11 +69,11 @@ class Bootstrap:
         drawn: Float[Tensor, "*series replicate"],
         documents: Int[Tensor, "*series"] | None = None,
     ) -> Interval:
-        """Of any estimate, given that of each replicate: the expanded percentile interval.
+        """Expanded percentile interval of an estimate, from its value in each replicate.
 
-        Its tails are those at which a normal interval is as long as Student's, which matters where
-        documents are few (Hesterberg, "What teachers should know about the bootstrap", 2015). A
-        series may be of some of the `documents` only.
+        The tail probabilities are those at which a normal interval is as long as Student's, which
+        matters with few documents (Hesterberg, "What teachers should know about the bootstrap",
+        2015). `documents` is the sample size of each series, by default that of the bootstrap.
         """
         counts = torch.full(value.shape, self.documents) if documents is None else documents
         found = [torch.full_like(value, math.nan) for _ in range(3)]
@@ -84,8 +89,8 @@ def _inverted(
     heights: Float[Tensor, "*series replicate row"],
     share: float,
 ) -> Float[Tensor, "*series replicate"]:
-    """The first value up to which there is so much of all weight."""
-    # numpy.quantile takes weights, but not other ones for each replicate of the same values
+    """First value at which the cumulative weight `heights` reaches `share` of the total."""
+    # numpy.quantile does not support different weights for each replicate of the same values
     place = (heights < share * heights[..., -1:] - 1e-9).sum(-1, keepdim=True)
     return ordered.gather(-1, place)[..., 0]
 
@@ -93,7 +98,7 @@ def _inverted(
 def expanded(
     drawn: Float[Tensor, "series replicate"], n: int
 ) -> tuple[Float[Tensor, " series"], Float[Tensor, " series"], Float[Tensor, " series"]]:
-    """Standard errors and ends of expanded percentile intervals, drawn from n documents."""
+    """Standard errors and ends of expanded percentile intervals from draws of n documents."""
     tail = 0.5 * math.erfc(math.sqrt(n / (n - 1)) * student(0.975, n) / math.sqrt(2))
     shares = torch.tensor([tail, 1 - tail], dtype=drawn.dtype)
     low, high = drawn.nanquantile(shares, dim=-1)
@@ -104,6 +109,6 @@ def expanded(
 def by_unit(
     values: Float[Tensor, "*series row"], unit: Int[Tensor, " row"], units: int
 ) -> Float[Tensor, "*series unit"]:
-    """Sums of the values of each unit (a document, or a position of one)."""
+    """Sums of values by unit; a unit is a document or a position in a document."""
     sums = torch.zeros(*values.shape[:-1], units, dtype=torch.float64)
     return sums.index_add_(-1, unit.cpu(), values.double().cpu())

@@ -1,4 +1,4 @@
-"""How large a property is, how sure that is over documents, and what could have been seen."""
+"""Effect sizes with simultaneous intervals over documents and minimum detectable effects."""
 
 import math
 from dataclasses import dataclass
@@ -11,70 +11,70 @@ from sdelens.estimation.ratio import Ratio, summed
 from sdelens.evidence.student import student
 
 SIZE = 0.01
-"""How often, over all properties together, chance alone may show what is not there."""
+"""Family-wise error rate over all properties."""
 PROPERTIES = 6
-"""Gain, memory of the mean, memory of the scale, jumps, mixture, lagged moments: by Bonferroni's
-inequality each has this share of `SIZE`."""
+"""Number of properties tested: gain, memory of the mean, memory of the scale, jumps, mixture and
+lagged moments. By Bonferroni's correction each is tested at level `SIZE / PROPERTIES`."""
 POWER = 0.8
-"""How often an effect of the detectable size is shown."""
+"""Probability of showing an effect of the minimum detectable size."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """An estimate with its simultaneous interval, beside the size from which on it matters.
+    """Estimate with a simultaneous interval and the threshold above which it matters.
 
-    Nothing is said by the estimate alone: an effect is shown where the whole interval lies above
-    the threshold, absent where it lies below, and open otherwise.
+    The effect is shown if the whole interval lies above the threshold, absent if it lies below,
+    and undecided otherwise.
     """
 
     name: str
     value: float
     stderr: float
     groups: int
-    """How many documents the estimate comes from."""
+    """Number of groups of documents behind the estimate: the sample size."""
     threshold: float
     tests: int = PROPERTIES
-    """Among how many intervals `SIZE` is divided."""
+    """Number of intervals that share the error rate `SIZE`."""
     price: float = 0.0
-    """By how much the estimate may be too low, since what it is of had to be estimated."""
+    """Possible downward bias of the value, due to estimated coefficients; added to `high`."""
     unit: str = "nats per dimension"
 
     @property
     def margin(self) -> float:
-        """Half of the two-sided interval; from fewer than two documents there is none."""
+        """Half-width of the two-sided interval; infinite with fewer than two groups."""
         if self.groups < 2:
             return math.inf
         return student(1 - SIZE / (2 * self.tests), self.groups) * self.stderr
 
     @property
     def low(self) -> float:
-        """The lower end of the interval."""
+        """Lower end of the interval."""
         return self.value - self.margin
 
     @property
     def high(self) -> float:
-        """The upper end."""
+        """Upper end of the interval, including `price`."""
         return self.value + self.margin + self.price
 
     @property
     def shown(self) -> bool:
-        """Whether the effect is above its threshold beyond doubt."""
+        """Whether the interval lies above the threshold."""
         return self.low > self.threshold
 
     @property
     def absent(self) -> bool:
-        """Whether it is below beyond doubt."""
+        """Whether the interval lies below the threshold."""
         return self.high < self.threshold
 
     @property
     def detectable(self) -> float:
-        """The minimum detectable effect: the true size that is shown with a chance of `POWER`."""
+        """Minimum detectable effect: the true value shown with probability `POWER`."""
         luck = NormalDist().inv_cdf(POWER) * self.stderr
         return self.threshold + self.margin + self.price + luck
 
     @property
     def interval(self) -> str:
-        """The ends of the interval."""
+        """The interval as text."""
         return f"[{self.low:.3f}, {self.high:.3f}]"
 
     def __str__(self) -> str:
@@ -89,6 +89,6 @@ def paired_gain(
     threshold: float,
     price: float = 0.0,
 ) -> Effect:
-    """The mean of what each transition gains, in nats per dimension."""
+    """Mean gain per transition in nats per dimension, with an error over groups of documents."""
     ratio = Ratio.of(*summed(gains, group, groups))
     return Effect(name, ratio.value, ratio.stderr, ratio.groups, threshold, price=price)

@@ -1,8 +1,8 @@
-r"""Whether a linear one-step law is that of a linear SDE, and how sure is that over documents.
+r"""The embedding problem for linear one-step laws, with a bootstrap over documents.
 
-:math:`X' = AX + c + \varepsilon` is an Ornstein-Uhlenbeck process observed after a step if A has a
-real logarithm and the diffusion that makes :math:`\mathrm{Cov}\,\varepsilon` is positive
-semi-definite: the embedding problem.
+:math:`X' = AX + c + \varepsilon` is the one-step law of an Ornstein-Uhlenbeck process if A has a
+real logarithm and the diffusion that gives :math:`\mathrm{Cov}\,\varepsilon` is positive
+semi-definite.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 
 BLOCKS = 100
-"""More documents are bootstrapped in so many blocks of documents."""
+"""Maximum number of bootstrap units; more documents are pooled into this many blocks."""
 REPLICATES = 200
 RIDGE = 1e-6
 
@@ -24,10 +24,11 @@ RIDGE = 1e-6
 def embeddable(
     matrix: Float[Tensor, "batch dim dim"], covariance: Float[Tensor, "batch dim dim"]
 ) -> Bool[Tensor, " batch"]:
-    r"""Whether the law of a step with this matrix and noise is that of a linear SDE.
+    r"""Whether a linear law with this step matrix and noise covariance is that of a linear SDE.
 
-    The logarithm is real unless an eigenvalue is zero or negative; in A's eigenbasis the diffusion
-    is the covariance divided by :math:`(\lambda_i\lambda_j-1)/(\log\lambda_i+\log\lambda_j)`.
+    The logarithm of the matrix is real unless an eigenvalue is zero or negative. In the eigenbasis
+    of the matrix, the diffusion is the covariance divided by
+    :math:`(\lambda_i\lambda_j-1)/(\log\lambda_i+\log\lambda_j)`.
     """
     values, vectors = torch.linalg.eig(matrix)
     real = ~((values.imag == 0) & (values.real <= 0)).any(-1)
@@ -52,9 +53,10 @@ def embeddable_share(
     seed: int,
     replicates: int = REPLICATES,
 ) -> float:
-    """The share of bootstrap replicates over documents whose linear law is embeddable.
+    """Share of bootstrap replicates over documents whose linear law is embeddable in an SDE.
 
-    Each draws documents with replacement and fits ``X' = AX + c`` in the coordinates ``x @ axes``.
+    Each replicate draws documents with replacement and fits ``X' = AX + c`` in the coordinates
+    ``x @ axes``.
     """
     sums = _sums(paths, groups, axes)
     random = generator(seed, "bootstrap")
@@ -70,7 +72,7 @@ def _sums(
     groups: Int[Tensor, " document"],
     axes: Float[Tensor, "dim kept"],
 ) -> Float[Tensor, "block both both"]:
-    """Products of ``[1, x, x']`` of each block of documents; blocks without any are left out."""
+    """Sums of products of ``[1, x, x']`` by block of documents, without empty blocks."""
     blocks = min(int(groups.max()) + 1, BLOCKS)
     kept = axes.shape[1]
     sums = torch.zeros(blocks, 1 + 2 * kept, 1 + 2 * kept, dtype=torch.float64)
@@ -83,14 +85,17 @@ def _sums(
         sums.index_add_(0, number, both.mT @ both)
     sums = sums[sums[:, 0, 0] > 0]
     if len(sums) < 2:
-        raise UsageError("a bootstrap over documents needs two documents or more in training")
+        raise UsageError(
+            "a bootstrap needs transitions in at least two training documents, got "
+            f"{len(sums)}: give more documents"
+        )
     return sums
 
 
 def _linear(
     moments: Float[Tensor, "batch both both"],
 ) -> tuple[Float[Tensor, "batch dim dim"], Float[Tensor, "batch dim dim"]]:
-    """Least squares of x' on [1, x]: the matrix, and the covariance of what is left."""
+    """Matrix and residual covariance of the least-squares regression of x' on ``[1, x]``."""
     split = (moments.shape[-1] + 1) // 2
     gram, cross = moments[:, :split, :split], moments[:, :split, split:]
     level = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]

@@ -1,4 +1,4 @@
-"""All that a verdict rests on, gathered from a fit and the paths that it was made from."""
+"""Evidence about a fit, computed from its training, validation and test paths."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -25,16 +25,16 @@ from sdelens.seeds import derive
 
 RIVALS = ("random_walk", "constant", "iid_position")
 EMBEDDED = 32
-"""Leading principal coordinates in which embeddability is asked for."""
+"""Number of leading principal coordinates in which embeddability is tested."""
 
 
 def gather(viewed: Viewed, documents: Documents, *, seed: int) -> Evidence:
-    """Every property that the data allow to ask for.
+    """Compute the evidence for every property that the data allow to test.
 
-    Gains, memory and mixture are those of test documents, regressions being fitted to training and
-    chosen on validation ones; lagged moments are of validation and test documents, which no
-    coefficient has seen; embeddability and tails need no such care. Errors are over the groups of
-    documents that are kept on one side of the split.
+    Gain, memory and mixture are evaluated on test documents, with regressions fitted to training
+    and selected on validation documents. Lagged moments use validation and test documents, which
+    no coefficient was fitted to. Embeddability uses training documents, and the test for jumps all
+    documents. Standard errors are over groups of documents, which the split keeps together.
     """
     fitted = viewed.fitted
     groups = torch.unique(documents.group, return_inverse=True)[1]
@@ -67,7 +67,7 @@ def gather(viewed: Viewed, documents: Documents, *, seed: int) -> Evidence:
 def _jump(
     fitted: Fitted, paths: Sequence[Paths], groups: Int[Tensor, " document"]
 ) -> Effect | None:
-    """Only where the step is an interval that could have been shorter, and paths allow three."""
+    """Test for jumps; None if the step is discrete or the paths are too short for it."""
     blocks = chain.from_iterable(paths)
     longest = max((int(block.steps.sum(1).max()) for block in blocks), default=0)
     if fitted.record.density == "discrete" or longest <= max(INTERVALS):
@@ -76,13 +76,15 @@ def _jump(
 
 
 def gain_over_best(fitted: Fitted) -> Effect:
-    """The held-out gain over the best of `RIVALS` that is not of the fit's own family.
+    """Held-out gain over the best of `RIVALS`, excluding the fit's own family.
 
-    As recorded when it was fitted, under noise of the same kind for both.
+    The gain is recorded with the fit, with the same kind of noise for both.
     """
     scores, probe = fitted.record.scores, fitted.record.probe
     if not scores:
-        raise UsageError("a verdict needs a fit with held-out scores: fit it with sdelens.fit")
+        raise UsageError(
+            "a verdict needs a fit with held-out scores, got one without: fit it with sdelens.fit"
+        )
     key = f"gain_of_fit{NOISES[scores['noise_column']]}"
     rows = {name: scores["baselines"][name] for name in RIVALS if name != probe}
     gains = [

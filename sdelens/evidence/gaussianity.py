@@ -1,4 +1,4 @@
-"""What a mixture of Gaussians gains over one Gaussian on standardised residuals."""
+"""Gain of a Gaussian mixture over a single Gaussian on standardised residuals."""
 
 import math
 from dataclasses import dataclass
@@ -15,36 +15,37 @@ from sdelens.seeds import generator
 
 COMPONENTS = 4
 MOST = 20_000
-"""Rows that the mixture is fitted to, evenly taken: it has few parameters."""
+"""Maximum number of rows, evenly spaced, that the mixture is fitted to."""
 SWEEPS = 60
 FLOOR = 0.05
-"""The smallest variance of a component, as a share of the residuals'; fixed, for a mixture gains
-without bound on states that are nearly atoms."""
+"""Minimum variance of a component relative to that of the residuals. Without it, the likelihood
+of a mixture is unbounded for states that are nearly discrete."""
 
 
 @dataclass(frozen=True, eq=False)
 class DiagonalMixture:
-    r""":math:`\sum_k w_k N(m_k, \mathrm{diag}\, v_k)`."""
+    r"""Gaussian mixture :math:`\sum_k w_k N(m_k, \mathrm{diag}\, v_k)`."""
 
     log_weight: Float[Tensor, " component"]
     mean: Float[Tensor, "component dim"]
     variance: Float[Tensor, "component dim"]
 
     def joint(self, x: Float[Tensor, "row dim"]) -> Float[Tensor, "row component"]:
-        """The log density of each component, weighted: three products, no array of their size."""
+        """Log density of each component plus its log weight."""
+        # expanded into matrix products, to avoid an array of size row x component x dim
         precision = 1 / self.variance
         constant = (self.mean.square() * precision + self.variance.log() + LOG_2PI).sum(-1)
         cross = x.square() @ precision.mT - 2 * x @ (self.mean * precision).mT
         return self.log_weight - 0.5 * (cross + constant)
 
     def log_density(self, x: Float[Tensor, "row dim"]) -> Float[Tensor, " row"]:
-        """In nats."""
+        """Log density of the mixture, in nats."""
         return self.joint(x).logsumexp(-1)
 
     def improved(self, x: Float[Tensor, "row dim"], floor: Tensor) -> "DiagonalMixture":
-        """After one sweep of expectation and maximisation (Dempster, Laird and Rubin 1977)."""
+        """The mixture after one step of the EM algorithm (Dempster, Laird and Rubin 1977)."""
         share = self.joint(x).softmax(-1)
-        # a component that lost its rows stays where it is, at a weight of next to nothing
+        # a component that loses all rows keeps a tiny weight
         mass = share.sum(0).clamp(min=1e-6)[:, None]
         mean = share.mT @ x / mass
         variance = (share.mT @ x.square() / mass - mean.square()).clamp(min=floor)
@@ -52,12 +53,12 @@ class DiagonalMixture:
 
 
 def gaussian(x: Float[Tensor, "row dim"]) -> DiagonalMixture:
-    """One component: the mean and the variances of the rows."""
+    """Single component with the mean and the variances of the rows."""
     return DiagonalMixture(x.new_zeros(1), x.mean(0)[None], x.var(0, correction=0)[None])
 
 
 def fitted_mixtures(x: Float[Tensor, "row dim"], seed: int) -> list[DiagonalMixture]:
-    """From two starts: components that differ in place, and components that differ in width."""
+    """Mixtures fitted from two starts: components with different means, or different widths."""
     one = gaussian(x)
     random = generator(seed, "mixture")
     rows = x[torch.randperm(len(x), generator=random)[:COMPONENTS].to(x.device)]
@@ -76,7 +77,10 @@ def fitted_mixtures(x: Float[Tensor, "row dim"], seed: int) -> list[DiagonalMixt
 
 
 def mixture_gain(sides: MarkovSplit, standard: Standard, *, seed: int) -> Effect:
-    """Held-out nats per dimension over one Gaussian; validation chooses between the two starts."""
+    """Held-out gain of the mixture over a single Gaussian, in nats per dimension.
+
+    Validation rows select one of the two starts.
+    """
     train, validation, test = map(standard, (sides.train, sides.validation, sides.test))
     train = train[:: math.ceil(len(train) / MOST)]
     fits = fitted_mixtures(train, seed)

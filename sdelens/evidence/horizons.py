@@ -1,4 +1,4 @@
-"""Several steps ahead: the kernel iterated from observed states, and data seen every h-th step."""
+"""Multi-step forecasts: the law iterated from observed states, and paths thinned to h steps."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,17 @@ from sdelens.seeds import derive
 
 
 def thinned(paths: Paths, every: int) -> MappedPaths:
-    """Paths seen every h-th step, one for each phase: their steps are all h-step transitions."""
+    """Paths of every h-th observation, one for each phase, so that each h-step transition occurs.
+
+    Args:
+        paths: Paths to thin.
+        every: The number of steps h.
+    """
 
     def thin(block: Trajectories) -> Trajectories:
         count, time = block.mask.shape
         index = torch.arange(-(-time // every) * every, device=block.mask.device)
-        column = index.clamp(max=time - 1)  # the last phases may end one step earlier
+        column = index.clamp(max=time - 1)  # the last phases may be one observation shorter
 
         def phases(values: Tensor) -> Tensor:
             return rearrange(
@@ -40,7 +45,7 @@ def thinned(paths: Paths, every: int) -> MappedPaths:
 
 @dataclass(frozen=True, eq=False)
 class Starts:
-    """States from which to look ahead, and what was observed at each horizon after them."""
+    """Start states of forecasts, and the states observed at each horizon after them."""
 
     t: Float[Tensor, " start"]
     x: Float[Tensor, "start dim"]
@@ -51,9 +56,9 @@ class Starts:
     def of(
         cls, paths: Iterable[Trajectories], horizons: Sequence[int], *, each: int
     ) -> "Starts | None":
-        """At most `each` of every path, evenly spread where the farthest horizon is observed.
+        """At most `each` evenly spaced starts per path whose farthest horizon is observed.
 
-        None where no path is long enough.
+        None if no path is long enough.
         """
         parts = [part for block in paths if (part := _starts(block, horizons, each))]
         if not parts:
@@ -73,7 +78,7 @@ def _starts(block: Trajectories, horizons: Sequence[int], each: int) -> Starts |
         return None
     rank, total = open_.long().cumsum(1), open_.sum(1, keepdim=True)
     wanted = total.clamp(min=1, max=each)
-    # the k-th of n is taken where k m/n passes a whole number: m of them, evenly spread
+    # takes the k-th of n starts if k m/n passes an integer, which gives m evenly spaced starts
     steps = (rank * wanted).div(total.clamp(min=1), rounding_mode="floor")
     before = ((rank - 1) * wanted).div(total.clamp(min=1), rounding_mode="floor")
     row, column = (open_ & (steps > before)).nonzero().unbind(1)
@@ -96,9 +101,9 @@ def iterated(
     draws: int,
     seed: int,
 ) -> Iterator[Float[Tensor, "start draw dim"]]:
-    """The states of `draws` paths from each start after 1, 2, …, `steps` steps of the law.
+    """Yield the states of `draws` simulated paths per start, after 1, 2, …, `steps` steps.
 
-    The law must be memoryless: it is told the last state and the time, no token.
+    The law must be memoryless: it receives only the last state and the time, no token.
     """
     state = repeat(x, "start dim -> (start draw) dim", draw=draws)
     now = repeat(t, "start -> (start draw)", draw=draws)
@@ -110,21 +115,22 @@ def iterated(
 
 @torch.no_grad()
 def memoryless(law: Law, block: Trajectories, tolerance: float = 1e-3) -> bool:
-    """Whether a law predicts the same from the last state alone, without its token.
+    """Whether a law predicts the same mean from the last state alone, without history and token.
 
-    It is asked, at the last observation of each path; a filter or a table of tokens fails.
+    The check compares predictions at the last observation of each path. It fails for filters and
+    for laws that depend on the token.
     """
     last = (block.mask.long() * torch.arange(1, block.mask.shape[1] + 1)).argmax(1)
     row = torch.arange(len(last))
     t, x = block.times.expand(block.mask.shape)[row, last], block.states[row, last]
-    whole, told = law.predict(block), law.predict(alone(t, x))
+    whole, last_only = law.predict(block), law.predict(alone(t, x))
     mean, variance = whole.mean[row, last], whole.covariance().variance()
     size = variance.expand(whole.mean.shape)[row, last].sqrt()
-    return bool(((mean - told.mean[:, 0]).abs() <= tolerance * size).all())
+    return bool(((mean - last_only.mean[:, 0]).abs() <= tolerance * size).all())
 
 
 def alone(t: Float[Tensor, " start"], x: Float[Tensor, "start dim"]) -> Trajectories:
-    """Every state as a path of one observation."""
+    """Each state as a path with a single observation and no token."""
     return Trajectories(
         states=x[:, None],
         mask=torch.ones_like(t, dtype=torch.bool)[:, None],

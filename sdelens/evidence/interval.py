@@ -12,7 +12,7 @@ from sdelens.evidence.student import student
 
 @dataclass(frozen=True, eq=False)
 class Interval:
-    """Estimates, one or many; the error and both ends are NaN where they are unknown."""
+    """Estimates with standard errors and 95% intervals; NaN where these are unknown."""
 
     value: Float[Tensor, "*series"]
     stderr: Float[Tensor, "*series"]
@@ -21,7 +21,7 @@ class Interval:
 
     @classmethod
     def unknown(cls, value: Float[Tensor, "*series"]) -> "Interval":
-        """Values without an error."""
+        """Values with unknown errors."""
         nothing = torch.full_like(value, torch.nan)
         return cls(value, nothing, nothing, nothing)
 
@@ -29,18 +29,18 @@ class Interval:
     def student(
         cls, value: Float[Tensor, "*series"], stderr: Float[Tensor, "*series"], groups: int
     ) -> "Interval":
-        """Symmetric intervals by Student's t, of standard errors between `groups` groups."""
+        """Symmetric intervals by Student's t, from standard errors over `groups` groups."""
         margin = student(0.975, groups) * stderr
         return cls(value, stderr, value - margin, value + margin)
 
     @classmethod
     def stack(cls, intervals: Iterable["Interval"]) -> "Interval":
-        """Several intervals along a new first axis."""
+        """Stack intervals along a new first axis."""
         ends = zip(*(interval.tensors().values() for interval in intervals), strict=True)
         return cls(*map(torch.stack, ends))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Interval":
-        """The function of all four tensors: a change of unit, of shape or, in a figure, of axis.
+        """Apply a function to all four tensors, for example to change the unit or the shape.
 
         >>> Interval.unknown(torch.tensor(0.5)).map(lambda end: 100 * end).value
         tensor(50.)
@@ -48,7 +48,7 @@ class Interval:
         return Interval(*map(function, self.tensors().values()))
 
     def sqrt(self) -> "Interval":
-        """Square roots, with errors by the delta method and the roots of both ends."""
+        """Square roots of the values and of both ends, with errors by the delta method."""
         value = self.value.sqrt()
         return Interval(value, self.stderr / (2 * value), self.low.sqrt(), self.high.sqrt())
 
@@ -62,5 +62,5 @@ class Interval:
         return Interval(whole - self.value, self.stderr, whole - self.high, whole - self.low)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Value, standard error, low and high end, by name."""
+        """The four tensors by name."""
         return dict(vars(self))

@@ -1,10 +1,11 @@
-r"""Whether the tails of a process thin out with the sampling interval as those of jumps do.
+r"""Test for jumps: how fast the tails of the increments decay with the sampling interval.
 
-Of increments over an interval k, freed of their linear mean and of the law's own scale at the
-start, :math:`\kappa_k = M_4/3M_2^2 - 1` grows with k for a diffusion, stays for noise whose scale
-varies slowly, and falls as 1/k where there are jumps: their fourth moment is proportional to the
-interval, M_2^2 to its square. The effect is :math:`\kappa_1 - 2\kappa_4`: of 1/k half of
-:math:`\kappa_1` is left, of a decay slower than :math:`k^{-1/2}` nothing.
+Let :math:`\kappa_k = M_4/3M_2^2 - 1` for the increments over an interval k, after subtracting
+their linear mean and dividing by the law's standard deviation at the start. It grows with k for a
+diffusion, is constant for noise whose scale varies slowly, and decreases as 1/k for jumps, whose
+:math:`M_4` is proportional to the interval while :math:`M_2^2` is proportional to its square. The
+effect is :math:`\kappa_1 - 2\kappa_4`: half of :math:`\kappa_1` for a decay as 1/k, and not
+positive for a decay slower than :math:`k^{-1/2}`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ INTERVALS = (1, 2, 4)
 def tails(
     law: Law, paths: Sequence[Iterable[Trajectories]], groups: Int[Tensor, " document"]
 ) -> Float[Tensor, "interval group moment dim"]:
-    """Count, sum of squares and of fourth powers of the increments of each group of documents."""
+    """Count, sum of squares and sum of fourth powers of the increments, by group of documents."""
     maps = [_linear(chain.from_iterable(paths), interval) for interval in INTERVALS]
     shape = (len(INTERVALS), int(groups.max()) + 1, 3, maps[0].shape[1])
     sums = torch.zeros(shape, dtype=torch.float64)
@@ -46,13 +47,13 @@ def tails(
 
 
 def excess(sums: Float[Tensor, "*batch moment dim"]) -> Float[Tensor, "*batch"]:
-    """M4 / 3 M2^2 - 1, the mean over coordinates."""
+    """``M4 / 3 M2^2 - 1``, averaged over coordinates."""
     count, second, fourth = sums.unbind(-2)
     return (fourth * count / (3 * second.square()) - 1).mean(-1)
 
 
 def jump_effect(sums: Float[Tensor, "interval group moment dim"]) -> Effect:
-    """By how much the tails at the shortest interval exceed a slower decay; jackknifed."""
+    """The effect of jumps, with a jackknife standard error over groups of documents."""
     sums = sums[:, (sums[:, :, 0] > 0).all(-1).all(0)]
     groups = sums.shape[1]
     total = sums.sum(1)
@@ -72,13 +73,13 @@ def _usable(block: Trajectories, interval: int) -> Tensor:
 
 
 def _pairs(block: Trajectories, interval: int) -> tuple[Tensor, Tensor]:
-    """``[1, x]``, and the state an interval later."""
+    """``[1, x]`` and the state one interval later."""
     x = block.states[:, :-interval]
     return torch.cat([torch.ones_like(x[..., :1]), x], dim=-1), block.states[:, interval:]
 
 
 def _linear(paths: Iterable[Trajectories], interval: int) -> Float[Tensor, "feature dim"]:
-    """Least squares of the state an interval later on ``[1, x]``."""
+    """Least-squares coefficients of the state one interval later on ``[1, x]``."""
     total: Products | None = None
     for block in paths:
         usable = _usable(block, interval)
@@ -86,5 +87,5 @@ def _linear(paths: Iterable[Trajectories], interval: int) -> Float[Tensor, "feat
         part = products_of(seen, target)
         total = part if total is None else total + part
     if total is None:
-        raise ValueError("at least one block of paths is needed")
+        raise ValueError("expected at least one block of paths, got none")
     return ridge(total, torch.full((len(total.xx),), 1e-6).to(total.xx))

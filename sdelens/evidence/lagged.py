@@ -1,4 +1,4 @@
-"""Transitions with the states and residuals before them: what a test of memory looks at."""
+"""Transitions with their lagged states and residuals, as used by the tests of memory."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -14,18 +14,18 @@ from sdelens.paths.trajectories import Trajectories
 
 LAGS = 2
 MOST = 4_000_000
-"""Numbers held for each field; of more transitions every second, third, … is taken."""
+"""Maximum number of values per field; more transitions are thinned evenly."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lagged:
-    """One row for each transition that has two states before its own."""
+    """Transitions with at least two earlier states, one row each."""
 
     x: Float[Tensor, "row dim"]
     before: Float[Tensor, "row lag dim"]
     """The states one and two steps earlier."""
     residual: Float[Tensor, "row dim"]
-    """Next state less the law's mean, each coordinate by the law's standard deviation."""
+    """Next state minus the law's mean, divided by the law's standard deviation."""
     earlier: Float[Tensor, "row lag dim"]
     """The residuals one and two steps earlier."""
     group: Int[Tensor, " row"]
@@ -35,17 +35,16 @@ class Lagged:
 def lagged(
     law: Law, paths: Iterable[Trajectories], groups: Int[Tensor, " document"], most: int = MOST
 ) -> Lagged:
-    """The rows of latent paths, evenly thinned to at most `most` numbers a field.
+    """Collect the lagged transitions of latent paths, with at most `most` values per field.
 
-    `groups` holds the group of each document by its number. Raises `UsageError` where no path has
-    four observations in a row.
+    `groups` is the group of each document. Raises `UsageError` if no path has four observations.
     """
     blocks = list(_counts(paths))
     rows, dim = sum(count for count, _ in blocks), blocks[0][1] if blocks else 1
     if not rows:
         raise UsageError(
             "a test of memory needs paths of at least four observations in training, validation "
-            "and held-out documents: give longer texts"
+            "and held-out documents, got shorter ones: give longer texts"
         )
     stride = math.ceil(rows * dim / most)
     parts, seen = [], 0
@@ -57,7 +56,7 @@ def lagged(
 
 
 def _counts(paths: Iterable[Trajectories]) -> Iterator[tuple[int, int]]:
-    """Rows and dimension of each block."""
+    """Number of rows and dimension of each block."""
     for block in paths:
         usable = block.mask[:, : -LAGS - 1] & block.mask[:, LAGS + 1 :]
         yield int(usable.sum()), block.states.shape[-1]
@@ -67,7 +66,7 @@ def _rows(
     law: Law, block: Trajectories, groups: Int[Tensor, " document"], *, offset: int, stride: int
 ) -> Lagged:
     x, residual = block.states, residuals(law, block)
-    # a path is one contiguous run: where both ends are observed, all between them is
+    # a path has no gaps: if both ends are observed, so is everything between
     usable = block.mask[:, : -LAGS - 1] & block.mask[:, LAGS + 1 :]
     path, time = (index[offset::stride] for index in usable.nonzero(as_tuple=True))
     lags = time[:, None] + torch.tensor([1, 0], device=time.device)
@@ -81,7 +80,7 @@ def _rows(
 
 
 def residuals(law: Law, block: Trajectories) -> Float[Tensor, "path step dim"]:
-    """Next states less the law's means, each coordinate by the law's standard deviation."""
+    """Next states minus the law's means, divided by the law's standard deviations."""
     predicted = law.predict(block)
     spread = predicted.covariance().variance().sqrt().expand(block.states.shape)
     return (block.states[:, 1:] - predicted.mean[:, :-1]) / spread[:, :-1]

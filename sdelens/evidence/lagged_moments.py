@@ -1,9 +1,10 @@
-r"""A test of Chapman and Kolmogorov's equation that holds for nonlinear kernels.
+r"""Chapman-Kolmogorov test by lagged moments, valid for nonlinear kernels.
 
-A fitted kernel is run k steps from observed states; :math:`E[f(z_k)]` and :math:`E[f(z_0)f(z_k)]`
-of its paths are held against those of the data from the same starts, for f(z) = z and f(z) =
-z^2 - 1 in leading principal coordinates of unit variance. (The comparison of :math:`c_k` with
-:math:`c_1^k` holds for a single exponential only.)
+The fitted kernel is simulated for k steps from observed states. The moments :math:`E[f(z_k)]` and
+:math:`E[f(z_0)f(z_k)]` of the simulated paths are compared with those of the data from the same
+starts, for f(z) = z and f(z) = z^2 - 1 in leading principal coordinates z of unit variance.
+(Comparing the autocorrelation :math:`c_k` with :math:`c_1^k` would be valid only for a single
+exponential.)
 """
 
 import math
@@ -26,12 +27,12 @@ from sdelens.seeds import derive
 LAGS = (2, 4, 8, 16)
 COORDINATES = 4
 STARTS = 20_000
-"""More states than so many are thinned evenly along their paths."""
+"""Maximum number of start states; more are thinned evenly along their paths."""
 DRAWS = 8
 NAMES = ("mean of x", "mean of x²", "product of x", "product of x²")
 UNIT = "standardised"
 FARTHEST = 3.0
-"""A coordinate counts as no further out, in deviations: moments of it exist and have an error."""
+"""Bound on each coordinate, in standard deviations, so that all moments are finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Axes:
 
     @classmethod
     def of(cls, paths: Iterable[Trajectories], most: int) -> "Axes":
-        """By the covariance of all observed states."""
+        """The axes from the covariance of all observed states."""
         count, first, second = 0, torch.zeros(1), torch.zeros(1, 1)
         for block in paths:
             x = block.states[block.mask].double().cpu()
@@ -55,23 +56,23 @@ class Axes:
         return cls(mean.float(), (vectors[:, kept] / values[kept].sqrt()).float())
 
     def leading(self, count: int) -> "Axes":
-        """The first of them."""
+        """The first `count` axes."""
         return Axes(self.mean, self.encoder[:, :count])
 
     def __call__(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch kept"]:
-        """Bounded; what a diverging kernel made of a state counts as far out."""
+        """Coordinates of states, clamped to `FARTHEST`; NaN from a diverging kernel maps to it."""
         z = (x - self.mean.to(x)) @ self.encoder.to(x)
         return z.nan_to_num(nan=FARTHEST).clamp(-FARTHEST, FARTHEST)
 
 
 @dataclass(frozen=True, eq=False)
 class Gaps:
-    """Sums over starts of data less simulation, as it is and times f(z_0)."""
+    """Sums over starts of the differences between data and simulation."""
 
     product: Float[Tensor, "lag moment group kept"]
-    """The moments of `NAMES`."""
+    """Differences of f(z_k), and the same times f(z_0), in the order of `NAMES`."""
     square: Float[Tensor, "function kept"]
-    """Sums of f(z_0)^2 over the starts."""
+    """Sums of f(z_0)^2 over starts."""
     count: Float[Tensor, "lag group"]
 
     def __add__(self, other: "Gaps") -> "Gaps":
@@ -79,7 +80,10 @@ class Gaps:
         return Gaps(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
     def effects(self) -> tuple[Effect, ...]:
-        """In units of the deviation or variance of f; for lags that two documents reach."""
+        """Absolute differences in units of the standard deviation or variance of f.
+
+        Only lags reached by at least two groups of documents are included.
+        """
         reached = [i for i in range(len(LAGS)) if (self.count[i] > 0).sum() > 1]
         variance = self.square / self.count[0].sum()
         level = torch.cat([variance.sqrt(), variance])
@@ -103,10 +107,10 @@ def lagged_moments(
     *,
     seed: int,
 ) -> tuple[Effect, ...]:
-    """How far the moments of latent paths lie from simulated ones, by lag, function, coordinate.
+    """Differences between the lagged moments of latent paths and simulated ones.
 
-    Nothing for lags that are longer than all paths. Errors are over documents, those of the
-    simulation among them.
+    There is one effect per lag, moment and coordinate; lags longer than all paths are left out.
+    Standard errors are over groups of documents and include the error of the simulation.
     """
     states = sum(int(block.mask.sum()) for block in chain.from_iterable(paths))
     stride = max(1, math.ceil(states / STARTS))
@@ -125,7 +129,7 @@ def _gaps(
     stride: int,
     seed: int,
 ) -> Gaps:
-    """Of one block: from every `stride`-th state that has a further one at the first lag."""
+    """Sums of one block, over every `stride`-th state that is observed again at the first lag."""
     path, time = _starts(block, stride)
     z = axes(block.states)
     first, size = _functions(z[path, time]), int(groups.max()) + 1
@@ -144,7 +148,7 @@ def _gaps(
 
 
 def _starts(block: Trajectories, stride: int) -> tuple[Tensor, Tensor]:
-    """Path and time of the starts; the first of a path is at its first usable state."""
+    """Path and time index of the starts; the first start of a path is its first usable state."""
     usable = block.mask[:, : -LAGS[0]] & block.mask[:, LAGS[0] :]
     order = usable.long().cumsum(1) - 1
     path, time = (usable & (order % stride == 0)).nonzero(as_tuple=True)
@@ -158,7 +162,7 @@ def _functions(z: Float[Tensor, "*batch kept"]) -> Float[Tensor, "2 *batch kept"
 def _simulated(
     sde: SDE, block: Trajectories, path: Tensor, time: Tensor, axes: Axes, seed: int
 ) -> Iterator[Float[Tensor, "2 start kept"]]:
-    """Means over the draws of both functions, at each lag in turn."""
+    """Yield the means of both functions over draws, at each lag in turn."""
     times = block.times.expand(block.mask.shape)
     t = repeat(times[path, time], "start -> (draw start)", draw=DRAWS)
     x = repeat(block.states[path, time], "start dim -> (draw start) dim", draw=DRAWS)

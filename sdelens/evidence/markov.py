@@ -1,12 +1,12 @@
-r"""Whether lagged states add to what a law says of the next one.
+r"""Tests of memory: whether lagged states improve the prediction of a fitted law.
 
-The residuals of a fitted law, standardised, are regressed on the current state alone and on the
-two states before it as well; then so are the logarithms of their variance. Both regressions see
-polynomials of the current state, so that what a law misses there is less likely to pass for
-memory: a lagged state knows much of the current one. Gains are those of held-out documents in
-nats per dimension, every penalty having been chosen on validation. What lagged states add must
-be estimated, and where there are few transitions the estimate is too low by up to its price: an
-effect counts as absent only if it is so with that added.
+The standardised residuals of the law are regressed on the current state alone, and on the current
+and the two previous states; the log variances of the residuals likewise. Both regressions include
+polynomials of the current state, so that a lack of fit of the law is less likely to appear as
+memory, since lagged states are correlated with the current one. Gains are in nats per dimension
+on held-out documents, with penalties selected on validation documents. With few transitions, the
+estimated coefficients of lagged states bias a gain downwards by up to its `price`; an effect is
+absent only if it is below the threshold with the price added.
 """
 
 from dataclasses import dataclass
@@ -25,30 +25,30 @@ from sdelens.evidence.process_class import MEMORY
 from sdelens.paths.products import products_of
 
 OWN = (1e-4, 1e-2, 1.0)
-"""Penalties on the current state, as shares of each feature's own sum of squares."""
+"""Penalties on features of the current state, relative to the sum of squares of each feature."""
 LAG = (1e-4, 1e-2, 1e-1, 1.0, 1e3)
-"""Penalties on lagged states; the last is as good as none of them."""
+"""Penalties on lagged states; the last one effectively removes them."""
 FEW = 8
-"""Up to so many coordinates their products are features too."""
+"""Maximum dimension in which products of coordinates are included as features."""
 FARTHEST = 4.0
-"""States count as no further out than so many deviations, in polynomials of them."""
+"""Bound on states in the polynomials, in standard deviations."""
 
 
 @dataclass(frozen=True, eq=False)
 class MarkovFeatures:
-    """What the regressions see: the current state's first, then those of lagged states."""
+    """Features of the regressions: those of the current state, then those of lagged states."""
 
     centre: Float[Tensor, " dim"]
     spread: Float[Tensor, " dim"]
 
     @classmethod
     def of(cls, train: Lagged) -> "MarkovFeatures":
-        """Standardised by the training states."""
+        """Features standardised by the mean and standard deviation of the training states."""
         spread = train.x.std(0).clamp(min=1e-6 * float(train.x.std()))
         return cls(train.x.mean(0), spread)
 
     def current(self, rows: Lagged, powers: int) -> Float[Tensor, "row feature"]:
-        """The constant, powers of each coordinate, and of few coordinates their products."""
+        """A constant, powers of each coordinate and, in low dimension, products of coordinates."""
         z = ((rows.x - self.centre) / self.spread).clamp(-FARTHEST, FARTHEST)
         one, other = _pairs(z.shape[1])
         products = z[:, one] * z[:, other]
@@ -56,13 +56,13 @@ class MarkovFeatures:
         return torch.cat([torch.ones_like(z[:, :1]), *powered, products], 1)
 
     def for_mean(self, rows: Lagged) -> Float[Tensor, "row feature"]:
-        """Cubic in the state; the way that led to it, from which the lagged states follow."""
+        """Features of the mean: cubic in the current state, and increments from lagged states."""
         way = (rows.x[:, None] - rows.before) / self.spread
         way = rearrange(way, "row lag dim -> row (lag dim)")
         return torch.cat([self.current(rows, 3), way], dim=1)
 
     def for_scale(self, rows: Lagged) -> Float[Tensor, "row feature"]:
-        """Quadratic in the state; the squares of the residuals before."""
+        """Features of the scale: quadratic in the current state, and squared lagged residuals."""
         squares = rows.earlier.clamp(-FARTHEST, FARTHEST).square()
         squares = rearrange(squares, "row lag dim -> row (lag dim)")
         return torch.cat([self.current(rows, 2), squares], dim=1)
@@ -70,14 +70,14 @@ class MarkovFeatures:
 
 @dataclass(frozen=True, eq=False)
 class Standard:
-    """A law's residuals, freed of what the current state still tells of their mean and scale."""
+    """Residuals of a law, corrected for the dependence of mean and scale on the current state."""
 
     features: MarkovFeatures
     mean: Regression
     scale: LogScale
 
     def white(self, rows: Lagged) -> Float[Tensor, "row dim"]:
-        """Uncorrelated, before their scale."""
+        """Residuals corrected for their mean and correlations, but not yet for their scale."""
         seen = self.features.for_mean(rows)[:, : len(self.mean.coefficients)]
         return self.mean.residual(seen, rows.residual)
 
@@ -88,7 +88,7 @@ class Standard:
 
 @dataclass(frozen=True, eq=False)
 class MarkovSplit:
-    """Rows of training, validation and held-out documents, and how many groups they are of."""
+    """Rows of training, validation and test documents, and the number of groups of documents."""
 
     train: Lagged
     validation: Lagged
@@ -97,7 +97,7 @@ class MarkovSplit:
 
 
 def memory(sides: MarkovSplit) -> tuple[Standard, tuple[Effect, Effect]]:
-    """What lagged states add to the mean and to the scale, and residuals without them."""
+    """Residuals without memory, and the gains of lagged states for the mean and the scale."""
     features = MarkovFeatures.of(sides.train)
     mean, by_mean = _mean(sides, features)
     own = Standard(features, mean, LogScale(torch.zeros(1, 1)))
@@ -106,7 +106,7 @@ def memory(sides: MarkovSplit) -> tuple[Standard, tuple[Effect, Effect]]:
 
 
 def _mean(sides: MarkovSplit, features: MarkovFeatures) -> tuple[Regression, Effect]:
-    """Without lagged states, and what they add."""
+    """Regression of the mean without lagged states, and the gain from adding them."""
     train, validation = (
         products_of(features.for_mean(rows), rows.residual)
         for rows in (sides.train, sides.validation)
@@ -123,7 +123,7 @@ def _mean(sides: MarkovSplit, features: MarkovFeatures) -> tuple[Regression, Eff
 
 
 def _scale(sides: MarkovSplit, own: Standard) -> tuple[LogScale, Effect]:
-    """Without lagged squares, and what they add."""
+    """Regression of the scale without lagged residuals, and the gain from adding them."""
     dim = sides.train.x.shape[1]
     split = 1 + 2 * dim + len(_pairs(dim)[0])
     pairs = [
@@ -141,12 +141,12 @@ def _scale(sides: MarkovSplit, own: Standard) -> tuple[LogScale, Effect]:
 
 
 def _pairs(dim: int) -> Int[Tensor, "2 pair"]:
-    """Each pair of different coordinates once, where they are few enough."""
+    """Pairs of distinct coordinates; none in one dimension or above `FEW`."""
     return torch.combinations(torch.arange(dim)).mT if 1 < dim <= FEW else torch.zeros(2, 0).long()
 
 
 def _penalty(size: int, weight: float, *, free: bool = True) -> Float[Tensor, " feature"]:
-    """The same for all features, but for a free constant at their head."""
+    """The same penalty for all features; if `free`, nearly none on the leading constant."""
     penalty = torch.full((size,), weight, dtype=torch.float64)
     if free:
         penalty[0] = 1e-9
@@ -154,7 +154,7 @@ def _penalty(size: int, weight: float, *, free: bool = True) -> Float[Tensor, " 
 
 
 def _effect(name: str, gains: Float[Tensor, " row"], sides: MarkovSplit) -> Effect:
-    """With what it costs to estimate p coefficients of each coordinate from N rows, p/2N."""
+    """Mean gain, with the price p/2N of estimating p coefficients per coordinate from N rows."""
     rows, dim = sides.train.x.shape
     price = LAGS * dim / (2 * rows)
     return paired_gain(name, gains, sides.test.group, sides.groups, MEMORY, price)

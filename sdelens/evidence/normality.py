@@ -1,4 +1,4 @@
-"""How far series of numbers are from standard normal, from counts that do not grow with them."""
+"""Distance of scores from a standard normal distribution, from binned counts."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,12 +11,13 @@ from torch import Tensor
 from sdelens.evidence.residuals import FARTHEST
 
 BINS = 1600
-"""A hundred to the unit: the distance is too small by at most .002 of a smooth distribution."""
+"""One hundred bins per unit: for a smooth distribution, binning lowers the distance by at most
+0.002."""
 
 
 @dataclass
 class NormalScores:
-    """Counts of each series in narrow bins from -8 to 8; what lies further out is in the last."""
+    """Histograms of series in narrow bins from -8 to 8; the outer bins include values beyond."""
 
     series: int
     counts: Float[Tensor, "series bin"] = field(init=False)
@@ -25,7 +26,7 @@ class NormalScores:
         self.counts = torch.zeros(self.series, BINS, dtype=torch.float64)
 
     def add(self, scores: Float[Tensor, "batch series"]) -> None:
-        """Count further numbers of every series."""
+        """Add scores of every series to the counts."""
         place = (scores + FARTHEST) * (BINS / (2 * FARTHEST))
         rows = torch.arange(self.series, device=scores.device) * BINS
         index = place.floor().long().clamp(0, BINS - 1) + rows
@@ -34,23 +35,23 @@ class NormalScores:
 
     @property
     def count(self) -> int:
-        """How many numbers each series has."""
+        """Number of scores per series."""
         return int(self.counts[0].sum())
 
     @property
     def below(self) -> Float[Tensor, "series edge"]:
-        """The share of each series below every edge, the first and the last included."""
+        """Share of each series below each bin edge, including the first and the last."""
         shares = self.counts.cumsum(-1) / self.count
         return torch.cat([torch.zeros_like(shares[:, :1]), shares], dim=-1)
 
     def distance(self) -> Float[Tensor, " series"]:
-        r"""Kolmogorov's distance :math:`\sup_z|F_n(z)-\Phi(z)|`, between 0 and 1."""
-        # scipy.stats.kstest needs all numbers at once; here only their counts are kept
+        r"""Kolmogorov-Smirnov distance :math:`\sup_z|F_n(z)-\Phi(z)|`, between 0 and 1."""
+        # scipy.stats.kstest needs all values in memory
         normal: Tensor = torch.special.ndtr(_edges())
         return (self.below - normal)[:, 1:-1].abs().amax(-1)
 
     def quantiles(self, shares: Float[Tensor, " share"]) -> Float[Tensor, "series share"]:
-        """Quantiles at shares between 0 and 1, linear within a bin."""
+        """Quantiles at shares between 0 and 1, interpolated linearly within a bin."""
         below, edges = self.below, _edges()
         wanted = shares.to(below).expand(self.series, -1).contiguous()
         right = torch.searchsorted(below, wanted).clamp(1, BINS)
@@ -59,7 +60,7 @@ class NormalScores:
         return edges[right - 1] + part * (edges[right] - edges[right - 1])
 
     def moment(self, power: int) -> Float[Tensor, " series"]:
-        """The mean of a power of each series' numbers, those further out than 8 as 8."""
+        """Mean of a power of the scores of each series, clamped to [-8, 8]."""
         edges = _edges()
         return self.counts @ ((edges[1:] + edges[:-1]) / 2).pow(power) / self.count
 
@@ -69,8 +70,9 @@ def _edges() -> Float[Tensor, " edge"]:
 
 
 def expected_distance(count: int) -> float:
-    r"""The mean of Kolmogorov's distance of that many independent numbers of the true law.
+    r"""Expected Kolmogorov-Smirnov distance of `count` independent draws from the true law.
 
-    :math:`\sqrt{\pi/2}\,\log 2/\sqrt n` (Kolmogorov 1933): a distance is not read below it.
+    It is :math:`\sqrt{\pi/2}\,\log 2/\sqrt n` (Kolmogorov 1933). Smaller distances are not
+    evidence of a difference.
     """
     return math.sqrt(math.pi / 2) * math.log(2) / math.sqrt(max(count, 1))

@@ -1,4 +1,4 @@
-"""Data sets in which a fit should find little or nothing, made from those that were fitted."""
+"""Null data: modified versions of the data in which a fit should find little or no dynamics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sdelens.estimation.additive import (
-    Terms,
-)
+from sdelens.estimation.additive import Terms
 from sdelens.estimation.selection import selected
 from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
@@ -35,24 +33,24 @@ TERMS = {
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """Training, validation and test paths of one data set, in the coordinates of its states."""
+    """Training, validation and test paths of a data set, in its original coordinates."""
 
     train: Paths
     validation: Paths
     test: Paths
 
     def permuted(self, seed: int) -> "Sides":
-        """The states of every path in random order: its states, and no dynamics."""
+        """The same paths with their states in random order, which removes the dynamics."""
         sides = (self.train, self.validation, self.test)
         return Sides(*(permuted_states(side, seed) for side in sides))
 
     def linear_gain(
         self, spec: BasisSpec, groups: Int[Tensor, " document"], *, seed: int
     ) -> Interval:
-        """Nats per dimension by which `linear` beats i.i.d. per position, fitted to these paths.
+        """Gain of the `linear` baseline over i.i.d. per position, in nats per dimension.
 
-        Both with constant diagonal noise, in a basis of their own; the interval is over the groups
-        of test documents.
+        Both are fitted to these paths with constant diagonal noise, in a basis fitted to the
+        training paths. The interval is over groups of test documents.
         """
         basis = fit_basis(spec, self.train)
         seen, held = basis.view(self.train), basis.view(self.validation)
@@ -66,12 +64,12 @@ class Sides:
 
 
 def permuted_states(paths: Paths, seed: int) -> MappedPaths:
-    """Each path's observed states in random order, its times and tokens where they were."""
+    """Paths with observed states in random order, and times and tokens unchanged."""
 
     def permute(block: Trajectories) -> Trajectories:
         random = generator(seed, "permute", int(block.document[0]))
         keys = torch.rand(block.mask.shape, generator=random).to(block.states.device)
-        # observed places first, in order; observed states first, in random order
+        # place: observed positions first, in order; source: observed states first, at random
         place = (~block.mask).to(torch.uint8).argsort(dim=1, stable=True)
         source = keys.where(block.mask, 2.0).argsort(dim=1, stable=True)
         wide = (-1, -1, block.states.shape[-1])
@@ -83,7 +81,7 @@ def permuted_states(paths: Paths, seed: int) -> MappedPaths:
 
 
 def permuted_tokens(documents: Documents, seed: int, *, keep: int) -> Documents:
-    """The tokens of each document in random order, all but the first `keep`."""
+    """Documents with tokens in random order, except for the first `keep` of each."""
     lengths = documents.lengths
     row = torch.repeat_interleave(torch.arange(len(documents)), lengths)
     position = torch.arange(len(documents.tokens)) - documents.offsets[:-1][row]
@@ -102,9 +100,10 @@ def captured(
     *,
     skip_first: int,
 ) -> Sides:
-    """The states of a model along documents: so many to train, then to validate, then to test.
+    """Capture the states of a model along documents, split into consecutive sides.
 
-    `first` says from which position on each test document is scored.
+    `counts` are the numbers of training, validation and test documents, in this order; `first` is
+    the position from which each test document is scored.
     """
     sites = sites_of("embed,all", model) if view.axis == "layer" else [view.site]
     recording = record(model, documents, sites, skip_first=skip_first)

@@ -1,4 +1,4 @@
-"""What kind of process the evidence allows to speak of: the first rule that applies."""
+"""Classification of the process from the evidence: the first rule that applies."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,42 +21,43 @@ CLASSES = (
     DISCRETE_GAUSSIAN,
     CANNOT_TELL,
 )
-"""In the order in which they are tried."""
+"""All classes, in the order of the rules."""
 
 GAIN = 0.01
-"""Nats per dimension by which a fit must beat the best baseline."""
+"""Minimum gain of a fit over the best baseline, in nats per dimension."""
 MEMORY = 0.005
-"""Nats per dimension that lagged states may add to a process that counts as Markov."""
+"""Maximum gain from lagged states for a Markov process, in nats per dimension."""
 TAILS = 0.1
-"""By how much M4 / 3 M2^2 may exceed what a diffusion of the same longer intervals has."""
+"""Maximum excess of ``M4 / 3 M2^2`` over the value expected of a diffusion."""
 MIXTURE = 0.005
-"""Nats per dimension that a mixture may add to noise that counts as Gaussian."""
+"""Maximum gain of a mixture for Gaussian noise, in nats per dimension."""
 LAGGED = 0.15
-"""How far lagged moments may lie from the simulated ones, in units of the variance."""
+"""Maximum difference between lagged moments of the data and the simulation, in units of the
+variance."""
 EMBEDDABLE = 0.95
-"""The share of bootstrap replicates whose one-step law must be that of a linear SDE."""
+"""Minimum share of bootstrap replicates whose one-step law is embeddable in a linear SDE."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a fit; None or nothing where the data do not allow the question."""
+    """Evidence about a fit; None or empty where the data do not allow the test."""
 
     gain: Effect
-    """Over the best baseline that is not of the fit's own family."""
+    """Gain over the best baseline, excluding the fit's own family."""
     memory: tuple[Effect, ...]
-    """What lagged states add to the mean, and to the scale."""
+    """Gains from lagged states, for the mean and for the scale."""
     mixture: Effect
-    """What a mixture adds to Gaussian noise."""
+    """Gain of a mixture over Gaussian noise."""
     embeddable: float
-    """The share of bootstrap replicates whose one-step law is a linear SDE's."""
+    """Share of bootstrap replicates whose one-step law is embeddable in a linear SDE."""
     lagged: tuple[Effect, ...] = ()
-    """Lagged moments of the data less simulated ones, in absolute value."""
+    """Absolute differences between the lagged moments of the data and of simulations."""
     jump: Effect | None = None
-    """How much faster than a diffusion's the tails thin out with the interval."""
+    """How much faster the tails decay with the interval than those of a diffusion."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """One for each property; of the lagged moments that of the highest upper end."""
+        """One effect per property; for lagged moments, the one with the highest upper end."""
         jump = () if self.jump is None else (self.jump,)
         worst = [max(self.lagged, key=lambda effect: effect.high)] if self.lagged else []
         return (self.gain, *self.memory, *jump, self.mixture, *worst)
@@ -64,55 +65,56 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ProcessVerdict:
-    """A class, and the reason in one clause."""
+    """Class of the process, and the reason in one clause."""
 
     kind: str
     because: str
 
 
 def classify(evidence: Evidence) -> ProcessVerdict:
-    """The first rule that applies; an effect counts by its whole interval.
+    """Classify the process by the first rule that applies.
 
-    A class whose name says Markov or Gaussian needs the contrary to be absent, not only not shown:
-    where an interval holds its threshold, nothing is told.
+    Rules compare whole intervals with thresholds. A class named Markov or Gaussian requires that
+    memory or a mixture is absent; if an interval contains its threshold, the verdict is
+    `CANNOT_TELL`.
     """
     gain, jump, mixture = evidence.gain, evidence.jump, evidence.mixture
     if not gain.shown:
-        return ProcessVerdict(NO_BETTER, f"{gain} is not above {GAIN:g} beyond doubt")
+        return ProcessVerdict(NO_BETTER, f"{gain} is not clearly above {GAIN:g}")
     for effect in _shown(evidence.memory):
         return ProcessVerdict(NON_MARKOV, f"{effect} is above {MEMORY:g}")
     if jump is not None and jump.shown:
-        return ProcessVerdict(JUMP, f"{jump} is above {TAILS:g}: they thin out with the interval")
+        return ProcessVerdict(JUMP, f"{jump} is above {TAILS:g}: they decay with the interval")
     for effect in _open(evidence.memory):
-        return ProcessVerdict(CANNOT_TELL, f"{effect} may be above {MEMORY:g} or below")
+        return ProcessVerdict(CANNOT_TELL, f"{effect} may be above or below {MEMORY:g}")
     if mixture.shown:
         return ProcessVerdict(DISCRETE_NON_GAUSSIAN, f"{mixture} is above {MIXTURE:g}")
     for effect in _open([mixture] if jump is None else [mixture, jump]):
-        return ProcessVerdict(CANNOT_TELL, f"{effect} may be above {effect.threshold:g} or below")
+        return ProcessVerdict(CANNOT_TELL, f"{effect} may be above or below {effect.threshold:g}")
     return _gaussian(evidence)
 
 
 def _gaussian(evidence: Evidence) -> ProcessVerdict:
-    """The class of a Markov process of Gaussian noise."""
+    """Class of a Markov process with Gaussian noise."""
     if not evidence.lagged:
         return ProcessVerdict(CANNOT_TELL, "the paths are too short for lagged moments")
     for effect in _shown(evidence.lagged):
-        return ProcessVerdict(CANNOT_TELL, f"the fit does not last over many steps: {effect}")
+        return ProcessVerdict(CANNOT_TELL, f"the fit does not hold over many steps: {effect}")
     for effect in _open(evidence.lagged):
         return ProcessVerdict(
-            CANNOT_TELL, f"whether the fit lasts over many steps is open: {effect}"
+            CANNOT_TELL, f"whether the fit holds over many steps is undecided: {effect}"
         )
     share = f"{evidence.embeddable:.0%} of bootstrap replicates are embeddable in a linear SDE"
     if evidence.embeddable >= EMBEDDABLE:
-        return ProcessVerdict(COMPATIBLE, f"{share}, and lagged moments are as simulated")
+        return ProcessVerdict(COMPATIBLE, f"{share}, and lagged moments match the simulation")
     return ProcessVerdict(DISCRETE_GAUSSIAN, f"only {share}")
 
 
 def _shown(effects: Iterable[Effect]) -> list[Effect]:
-    """Those above their threshold, the surest first."""
+    """Effects above their thresholds, the highest lower end first."""
     return sorted((e for e in effects if e.shown), key=lambda e: -e.low)
 
 
 def _open(effects: Iterable[Effect]) -> list[Effect]:
-    """Those not known to be below their threshold, the largest possible first."""
+    """Effects not clearly below their thresholds, the highest upper end first."""
     return sorted((e for e in effects if not e.absent), key=lambda e: -e.high)

@@ -1,4 +1,4 @@
-r"""Proper scores of a predicted law at what then happened: lower is better, the truth is best.
+r"""Proper scores of predicted laws at the observed next states; lower is better.
 
 Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation" (2007).
 """
@@ -17,12 +17,12 @@ def gaussian_crps(
     std: Float[Tensor, "*#batch dim"],
     following: Float[Tensor, "*batch dim"],
 ) -> Float[Tensor, "*batch dim"]:
-    r"""The continuous ranked probability score of each coordinate, in that coordinate's unit.
+    r"""Continuous ranked probability score of a Gaussian, by coordinate and in its unit.
 
     For :math:`N(m, s^2)` and :math:`z = (y-m)/s` it is
     :math:`s\,(z(2\Phi(z)-1) + 2\varphi(z) - 1/\sqrt\pi)` (Gneiting et al. 2005, equation 5).
     """
-    # scoringrules.crps_normal is the same formula, but its constants lose digits in float64
+    # scoringrules.crps_normal is the same formula with constants of lower precision
     z = (following - mean) / std
     inside: Tensor = z * torch.special.erf(z / math.sqrt(2))
     density = math.sqrt(2 / math.pi) * torch.exp(-z.square() / 2)
@@ -32,15 +32,16 @@ def gaussian_crps(
 def energy_score(
     draws: Float[Tensor, "*batch draw dim"], following: Float[Tensor, "*batch dim"]
 ) -> Float[Tensor, "*batch"]:
-    r""":math:`E|X-y| - \tfrac12E|X-X'|`, without bias, from draws of the law (a U-statistic).
+    r"""Energy score :math:`E|X-y| - \tfrac12E|X-X'|`, estimated without bias from draws.
 
-    In one dimension it is the continuous ranked probability score. The unit is that of states.
+    The estimate is a U-statistic in the unit of the states. In one dimension it is the continuous
+    ranked probability score.
     """
     count = draws.shape[-2]
-    # scoringrules.es_ensemble(estimator="fair") is the same, but holds all differences of draws,
-    # draw x draw x dim: five times slower and hundreds of megabytes where states are wide
+    # scoringrules.es_ensemble(estimator="fair") is the same, but stores all differences of draws,
+    # draw x draw x dim: five times slower, and hundreds of megabytes for wide states
     off: Tensor = (draws - following[..., None, :]).norm(dim=-1).mean(-1)
-    # by products of matrices, nearby draws would lose their distance to rounding
+    # matrix products would lose the distances of nearby draws to rounding
     apart = torch.cdist(draws, draws, compute_mode="donot_use_mm_for_euclid_dist")
     return off - apart.sum((-2, -1)) / (2 * count * (count - 1))
 
@@ -48,13 +49,13 @@ def energy_score(
 def moment_matched_nll(
     draws: Float[Tensor, "*batch draw dim"], following: Float[Tensor, "*batch dim"]
 ) -> Float[Tensor, "*batch dim"]:
-    r"""Minus the log density of each coordinate under the Gaussian of the law's two moments.
+    r"""Negative log density of each coordinate under a Gaussian with the moments of a law's draws.
 
-    With the mean and variance of M draws in their place it would be too large by about 1/M nats.
-    This is without bias where the draws are Gaussian, since then mean and variance are independent
-    and :math:`(M-1)\hat s^2/s^2` is chi-square with M - 1 degrees of freedom:
+    Plugging in the mean and variance of M draws would overestimate it by about 1/M nats. This
+    estimate is unbiased for Gaussian draws, whose mean and variance are independent with
+    :math:`(M-1)\hat s^2/s^2` chi-square with M - 1 degrees of freedom:
     :math:`E\log\hat s^2 = \log s^2 + \psi(\tfrac{M-1}2) - \log\tfrac{M-1}2` and
-    :math:`E\,\hat s^{-2} = s^{-2}\,\tfrac{M-1}{M-3}`. At least four draws are needed.
+    :math:`E\,\hat s^{-2} = s^{-2}\,\tfrac{M-1}{M-3}`. It needs at least four draws.
     """
     count = draws.shape[-2]
     mean, variance = draws.mean(-2), draws.var(-2)

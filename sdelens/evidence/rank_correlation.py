@@ -1,9 +1,10 @@
-r"""Spearman's rank correlation, whose sample size is documents and not tokens.
+r"""Spearman's rank correlation with errors over documents, and Kendall's tau.
 
-The error resamples whole documents: in a replicate each row counts as often as its document was
-drawn, and ranks are taken anew, so that it is exactly Spearman's correlation of the resampled
-rows. The interval is :math:`\tanh(\mathrm{artanh}\,\rho \pm q\,s)`, with s the bootstrap deviation
-of :math:`\mathrm{artanh}\,\rho` (Fisher's transformation) and q Student's quantile.
+Standard errors resample whole documents, not tokens. In a replicate each row counts as often as
+its document is drawn and ranks are recomputed, which gives exactly Spearman's correlation of the
+resampled rows. The interval is :math:`\tanh(\mathrm{artanh}\,\rho \pm q\,s)`, where s is the
+bootstrap standard deviation of :math:`\mathrm{artanh}\,\rho` (Fisher's transformation) and q is
+Student's quantile.
 """
 
 import math
@@ -18,23 +19,23 @@ from sdelens.evidence.student import student
 from sdelens.seeds import generator
 
 NUMBERS = 2**22
-"""Numbers that are worked on together: replicates are taken in chunks of that size."""
+"""Maximum number of values per chunk of replicates."""
 ENDS = 1 - 1e-6
-"""Correlations nearer to one than this count as this: Fisher's transformation ends there."""
+"""Bound on absolute correlations before Fisher's transformation, which is infinite at one."""
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation with its error over documents; NaN where it cannot be had."""
+    """Rank correlation with its standard error over documents; NaN if it is undefined."""
 
     value: float
     stderr: float
     spread: float
-    """The standard error of its Fisher transform."""
+    """Standard error of the Fisher-transformed correlation."""
     documents: int
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The two-sided interval."""
+        """Two-sided interval; NaN with fewer than four documents."""
         if self.documents < 4 or not math.isfinite(self.spread):
             return math.nan, math.nan
         margin = student((1 + level) / 2, self.documents) * self.spread
@@ -51,10 +52,10 @@ def rank_correlation(
     held: Float[Tensor, " row"] | None = None,
     replicates: int = 1000,
 ) -> Correlation:
-    """Of the rows where both are finite; `unit` numbers the document of each.
+    """Spearman's correlation of the finite rows; `unit` is the document of each row.
 
-    With `held` it is the partial correlation: of what is left of both ranks when the part that is
-    linear in the ranks of `held` is taken out.
+    With `held`, it is the partial correlation: that of the residuals of both ranks after linear
+    regression on the ranks of `held`.
     """
     columns = [column.double().cpu() for column in (x, y, *([] if held is None else [held]))]
     seen = torch.stack(columns).isfinite().all(0)
@@ -75,7 +76,7 @@ def rank_correlation(
         ]
     )
     drawn = drawn[drawn.isfinite()]
-    # a sample of n documents varies by the factor (n - 1)/n less about its own mean
+    # the variance about the sample mean is too small by the factor (n - 1)/n
     wider = math.sqrt(documents / (documents - 1))
     transformed = drawn.clamp(-ENDS, ENDS).atanh()
     return Correlation(
@@ -86,12 +87,12 @@ def rank_correlation(
 def weighted_spearman(
     columns: list[Float[Tensor, " row"]], weights: Float[Tensor, "replicate row"]
 ) -> Float[Tensor, " replicate"]:
-    """The rank correlation of the first two columns, partial where there is a third."""
+    """Rank correlation of the first two columns, partial given the third if there is one."""
     ranks = [weighted_ranks(column, weights) for column in columns]
     found = _pearson(ranks[0], ranks[1], weights)
     if len(ranks) < 3:
         return found
-    # what is held may not vary at all, and then takes nothing away
+    # a constant control variable has no correlation with the others
     xz, yz = (_pearson(rank, ranks[2], weights).nan_to_num() for rank in ranks[:2])
     left = (1 - xz.square()) * (1 - yz.square())
     return (found - xz * yz) / left.clamp(min=0).sqrt()
@@ -100,8 +101,8 @@ def weighted_spearman(
 def weighted_ranks(
     values: Float[Tensor, " row"], weights: Float[Tensor, "replicate row"]
 ) -> Float[Tensor, "replicate row"]:
-    """Midranks, up to a shift, of rows that occur as often as their weights say."""
-    # scipy.stats.rankdata takes no weights; repeating rows for it is ten times slower
+    """Midranks, up to a shift, of rows repeated as often as their weights."""
+    # scipy.stats.rankdata does not support weights; repeating rows is ten times slower
     distinct, place = torch.unique(values, return_inverse=True)
     mass = weights.new_zeros(len(weights), len(distinct)).index_add_(1, place, weights)
     return (mass.cumsum(1) - mass / 2)[:, place]
@@ -123,13 +124,13 @@ def chance(
     held: Float[Tensor, " row"] | None = None,
     permutations: int = 9999,
 ) -> float:
-    """The two-sided p-value of a rank correlation of one row for each document, by permutation.
+    """Two-sided permutation p-value of a rank correlation, with one row per document.
 
-    With `held`, what is permuted is what is left of the ranks of x when those of `held` are taken
-    out (Freedman and Lane 1983). The observed order counts as one of the permutations, so that the
-    p-value is valid for any number of them (Phipson and Smyth 2010).
+    With `held`, the test permutes the residuals of the ranks of x after regression on the ranks of
+    `held` (Freedman and Lane 1983). The observed order counts as one of the permutations, which
+    makes the p-value valid for any number of them (Phipson and Smyth 2010).
     """
-    # scipy.stats.permutation_test permutes the observations, not what is left of them
+    # scipy.stats.permutation_test permutes observations, not residuals
     columns = [column.double().cpu() for column in (x, y, *([] if held is None else [held]))]
     seen = torch.stack(columns).isfinite().all(0)
     one = torch.ones(1, int(seen.sum()), dtype=torch.float64)
@@ -139,29 +140,29 @@ def chance(
         return math.nan
     keys = torch.rand(permutations, len(first), generator=generator(seed, "permute"))
     drawn = first[keys.argsort(1)]
-    if held is not None:  # a permuted remainder is not free of what is held any more
+    if held is not None:  # permuted residuals may correlate with the control variable again
         drawn = _left(drawn, ranks[2:])
     size = drawn @ second / drawn.norm(dim=1)
-    # rounding must not make a permutation that equals the observed order smaller than it
+    # tolerance for rounding: a permutation equal to the observed order must count
     observed = (first @ second / first.norm()).abs() * (1 - 1e-9)
     return (1 + int((size.abs() >= observed).sum())) / (1 + permutations)
 
 
 def _left(ranks: Float[Tensor, "*batch row"], held: list[Tensor]) -> Float[Tensor, "*batch row"]:
-    """What is left without the mean and the part along what is held."""
+    """Residuals of ranks after removing the mean and the projection on the control variables."""
     left = ranks - ranks.mean(-1, keepdim=True)
     for other in held:
         axis = other - other.mean()
         if float(axis.norm()):
             left = left - (left @ axis)[..., None] * axis / axis.square().sum()
-    # what is nothing but rounding is nothing
+    # set residuals at the level of rounding errors to zero
     return left.where(left.norm(dim=-1, keepdim=True) > 1e-9 * ranks.norm(dim=-1, keepdim=True), 0)
 
 
 def holm(chances: list[float]) -> list[float]:
-    """Holm's corrected p-values: together they err no more often than one by itself (1979).
+    """P-values with Holm's (1979) correction, which controls the family-wise error rate.
 
-    NaN stays NaN, and is not counted.
+    NaN values are kept and not counted.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -176,7 +177,7 @@ def holm(chances: list[float]) -> list[float]:
 
 
 PAIRS = 4_000_000
-"""Pairs of items that are compared together."""
+"""Maximum number of pairs of items per chunk of permutations."""
 
 
 def kendall(
@@ -184,10 +185,10 @@ def kendall(
     second: Float[Tensor, "*batch item"],
     seen: Bool[Tensor, "*batch item"],
 ) -> Float[Tensor, "*batch"]:
-    r"""Kendall's :math:`\tau_b` (1945) over the items seen; NaN where one ranking has no order.
+    r"""Kendall's :math:`\tau_b` (1945) over the items `seen`; NaN if all items of a ranking tie.
 
-    The number of pairs in the same order less that of pairs in opposite order, over
-    :math:`\sqrt{n_1 n_2}`, the pairs that are no ties in each.
+    It is the number of concordant minus the number of discordant pairs, divided by
+    :math:`\sqrt{n_1 n_2}`, where :math:`n_i` is the number of pairs not tied in ranking i.
     """
     # scipy.stats.kendalltau takes one pair of rankings at a time: six times slower for a batch
     one, other = _orders(first, seen), _orders(second, seen)
@@ -199,7 +200,7 @@ def kendall(
 def _orders(
     values: Float[Tensor, "*batch item"], seen: Bool[Tensor, "*batch item"]
 ) -> Float[Tensor, "*batch item item"]:
-    """1, 0 or -1 for each pair of items seen."""
+    """Order of each pair of items: 1, 0 or -1; 0 for pairs not seen."""
     both = seen[..., :, None] & seen[..., None, :]
     signs = (values[..., :, None] - values[..., None, :]).double().sign()
     return signs.masked_fill(~both, 0.0)
@@ -213,7 +214,7 @@ def by_chance(
     draws: int,
     seed: int,
 ) -> Float[Tensor, " draw"]:
-    """The mean of tau over texts when the first ranking is shuffled within each text."""
+    """Mean of tau over texts, in draws that shuffle the first ranking within each text."""
     left = seen.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
     first, second, seen = (values.gather(1, left) for values in (first, second, seen))
     random = generator(seed, "permutations")
@@ -230,11 +231,11 @@ def by_chance(
 def _shuffled(
     seen: Bool[Tensor, "draw text item"], random: torch.Generator
 ) -> Int[Tensor, "draw text item"]:
-    """Orders of the items, those seen (which come first) among themselves."""
+    """Random permutations of the seen items of each text, which come first."""
     keys = torch.rand(seen.shape, generator=random)
     return keys.masked_fill(~seen, 2.0).argsort(dim=-1)
 
 
 def chance_of(value: float, draws: Float[Tensor, " draw"]) -> float:
-    """The two-sided p-value of a mean tau among shuffled ones, the own order counted as one."""
+    """Two-sided p-value of a mean tau among shuffled ones; the observed order counts as one."""
     return float((1 + (draws.abs() >= abs(value)).sum()) / (1 + len(draws)))

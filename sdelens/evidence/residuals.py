@@ -1,4 +1,4 @@
-r"""Standardised residuals :math:`r = L^{-1}(x'-m)`, which a true Gaussian law makes N(0, I)."""
+r"""Standardised residuals :math:`r = L^{-1}(x'-m)`: N(0, I) under the true Gaussian law."""
 
 import torch
 from jaxtyping import Float
@@ -9,14 +9,14 @@ from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 
 FARTHEST = 8.0
-"""Scores further out than this are of no known size: their tail probability is below 1e-15."""
+"""Bound on normal scores: beyond it, tail probabilities are below 1e-15 and lose precision."""
 
 
 def chi_square_score(squares: Float[Tensor, "*batch"], dim: int) -> Float[Tensor, "*batch"]:
-    r"""The standard normal score of :math:`|r|^2` under chi-square: :math:`\Phi^{-1}(F(|r|^2))`.
+    r"""Standard normal score of :math:`|r|^2` under chi-square: :math:`\Phi^{-1}(F(|r|^2))`.
 
-    It is at most :math:`\Phi^{-1}(q)` where x' lies in the ellipsoid that holds the share q of the
-    law. From the nearer tail, so that far ones keep their digits.
+    It is at most :math:`\Phi^{-1}(q)` if x' lies inside the ellipsoid with probability q. The
+    smaller of the two tail probabilities is used for precision.
     """
     half = torch.full_like(squares, dim / 2)
     below = torch.special.gammainc(half, squares / 2)
@@ -29,9 +29,10 @@ def chi_square_score(squares: Float[Tensor, "*batch"], dim: int) -> Float[Tensor
 
 @torch.no_grad()
 def is_normal(law: Law, block: Trajectories, few: int = 32, tolerance: float = 0.01) -> bool:
-    """Whether a law is the normal one with its mean and covariance, to so many nats per dimension.
+    """Whether a law is Gaussian, up to `tolerance` nats per dimension.
 
-    It is asked, at the first observations of the longest path of a latent block.
+    The check compares its log density with that of the Gaussian with the same mean and covariance,
+    at the first `few` observations of the longest path of a latent block.
     """
     row = int(block.mask.sum(1).argmax())
     first = int(block.mask[row].long().argmax())
@@ -50,7 +51,7 @@ def is_normal(law: Law, block: Trajectories, few: int = 32, tolerance: float = 0
 
 
 def directions(dim: int, count: int, seed: int) -> Float[Tensor, "dim direction"]:
-    """Unit vectors drawn evenly from the sphere, as columns."""
+    """Unit vectors drawn uniformly from the sphere, as columns."""
     random = generator(seed, "directions")
     drawn = torch.randn(dim, count, generator=random, dtype=torch.float64)
     unit: Tensor = drawn / drawn.norm(dim=0)

@@ -15,14 +15,14 @@ from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import derive
 
 SCORES = ("nats", "crps", "energy")
-"""Minus the log density and the continuous ranked probability score, both per dimension, and the
-energy score of the whole state."""
+"""Negative log density and continuous ranked probability score, both per dimension, and energy
+score of the whole state."""
 PIECE = 2**20
-"""Numbers in a piece of a block: with draws of each state, memory is a few hundred megabytes."""
+"""Values per piece of a block; with draws of each state, this takes a few hundred megabytes."""
 
 
 def pieces(paths: Iterable[Trajectories], numbers: int = PIECE) -> Iterator[Trajectories]:
-    """The blocks cut between paths, so that none holds many more numbers than that."""
+    """Split blocks between paths into pieces of about `numbers` values, skipping empty ones."""
     for block in paths:
         count, size = len(block.document), max(1, numbers // max(1, block.states[0].numel()))
         for first in range(0, count, size):
@@ -33,7 +33,7 @@ def pieces(paths: Iterable[Trajectories], numbers: int = PIECE) -> Iterator[Traj
 
 
 def past(block: Trajectories) -> Trajectories:
-    """What is known before each next state: all but the last observation."""
+    """The block without the last observation of each path."""
     return replace(
         block,
         states=block.states[:, :-1],
@@ -45,18 +45,18 @@ def past(block: Trajectories) -> Trajectories:
 
 @dataclass(frozen=True, eq=False)
 class Scorecard:
-    """Sums of the scores of each law, by group of documents and bin of positions."""
+    """Sums of the scores of each law, by group of documents and position bin."""
 
     laws: tuple[str, ...]
     sums: Float[Tensor, "score law document bin"]
     count: Float[Tensor, "document bin"]
 
     def of(self, score: str, law: str) -> Float[Tensor, "document bin"]:
-        """The sums of one score of one law."""
+        """Sums of one score of one law."""
         return self.sums[SCORES.index(score), self.laws.index(law)]
 
     def lead(self, score: str, law: str, over: str) -> Float[Tensor, "document bin"]:
-        """By how much one law is better than another, summed over the same transitions."""
+        """Summed difference in score between two laws; positive if `law` is better than `over`."""
         return self.of(score, over) - self.of(score, law)
 
 
@@ -72,8 +72,8 @@ def scorecard(
 ) -> Scorecard:
     """Score all laws on all transitions of latent paths, block by block.
 
-    `groups` numbers the group of each document from 0; `edges` are the times between bins of
-    positions. Energy scores are of `draws` draws, whose noise the laws share.
+    `groups` is the group of each document, numbered from 0; `edges` are the times between position
+    bins. Energy scores use `draws` draws, with the same noise for all laws.
     """
     bins, units = len(edges) + 1, int(groups.max()) + 1
     sums = torch.zeros(len(SCORES), len(laws), units * bins, dtype=torch.float64)
@@ -84,9 +84,9 @@ def scorecard(
         bin_ = torch.bucketize(known.times.expand(steps.shape).contiguous(), edges.to(block.times))
         unit = groups.to(block.document.device)[block.document][:, None] * bins + bin_
         count += torch.bincount(unit[steps].cpu(), minlength=units * bins)
-        for law, asked in enumerate(laws.values()):
-            found = _scores(asked.predict(known), following, draws, own)
-            sums[:, law] += by_unit(found[:, steps], unit[steps], units * bins)
+        for index, law in enumerate(laws.values()):
+            found = _scores(law.predict(known), following, draws, own)
+            sums[:, index] += by_unit(found[:, steps], unit[steps], units * bins)
     return Scorecard(
         tuple(laws),
         rearrange(sums, "score law (unit bin) -> score law unit bin", bin=bins),
@@ -97,7 +97,7 @@ def scorecard(
 def _scores(
     predicted: Predictive, following: Float[Tensor, "path step dim"], draws: int, seed: int
 ) -> Float[Tensor, "score path step"]:
-    """All scores of one law; where it is no Gaussian, the CRPS is of its draws too."""
+    """All scores of one law; the CRPS of a non-Gaussian law is estimated from its draws."""
     drawn = [predicted.sample(derive(seed, draw)) for draw in range(draws)]
     sampled = torch.stack(drawn, dim=-2)
     if isinstance(predicted, Gaussian):

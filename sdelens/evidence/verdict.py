@@ -1,4 +1,4 @@
-"""Sentences that say what held-out scores allow to say, and no more."""
+"""The verdict on a fit in plain sentences, from its held-out scores."""
 
 import math
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ LABELS = {
     "linear_token": "linear + token",
 }
 MUST_BEAT = ("random_walk", "constant", "iid", "iid_position", "token", "linear")
-"""Means that know no more than the state, the time or the token alone."""
+"""Baselines that a fit must beat: each uses only the state, the time or the token."""
 NOISES = {"constant": "", "state-dependent": "_state_dependent"}
-"""The columns of the scores, and how their keys end."""
+"""Columns of the scores and the suffixes of their keys."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better the fit is than another law, with the 95% interval over documents."""
+    """Gain of the fit over another law, with its 95% interval over documents."""
 
     value: float
     margin: float
@@ -36,7 +36,7 @@ class Gain:
 
     @property
     def refuted(self) -> bool:
-        """Whether the interval lies below zero: the other law is better."""
+        """Whether the interval lies below zero, so that the other law is better."""
         return self.value < -self.margin
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Gain:
 
     @classmethod
     def of(cls, row: Mapping[str, float], key: str, groups: int) -> "Gain":
-        """From the scores; from one document there is no interval, hence nothing is shown."""
+        """Read a gain from the scores; the margin is infinite with fewer than two documents."""
         margin = student(0.975, groups) * row[f"{key}_stderr"] if groups > 1 else math.inf
         return cls(row[key], margin)
 
@@ -52,10 +52,10 @@ class Gain:
 def verdict(
     scores: Mapping[str, Any], probe: str, density: str, *, clock: str = "Tokens"
 ) -> tuple[str, ...]:
-    """The answer in three to five sentences, the plainest first.
+    """The verdict in three to five sentences, the main one first.
 
-    Laws are compared under the noise of the fit: its own column of the scores. The `clock` is
-    what time counts.
+    Laws are compared with the same kind of noise as the fit. `clock` is the unit of time, such as
+    "Tokens" or "Blocks".
     """
     suffix, groups = NOISES[scores["noise_column"]], scores["held_out_documents"]
     if groups < 2:
@@ -79,85 +79,83 @@ def verdict(
 
 def _no_sample(groups: int) -> str:
     return (
-        f"Nothing is claimed: {groups or 'no'} held-out document has transitions to score, and "
-        "an interval needs two."
+        f"No claim is made: {groups or 'no'} held-out document has transitions to score, and an "
+        "interval needs two."
     )
 
 
 def _headline(gains: Mapping[str, Gain], probe: str, scores: Mapping[str, Any]) -> str:
-    """Against every law that must be beaten; the best of them is the one of least gain."""
+    """The main sentence: the fit against the baselines that it must beat."""
     documents, steps = scores["held_out_documents"], scores["transitions"]
     sample = f"{documents:,} held-out documents ({steps:,} transitions)"
     rivals = {name: gains[name] for name in MUST_BEAT if name in gains}
     noise = scores["noise_column"]
-    # the one that it is beaten by most surely, or else is least surely beaten by it
+    # `worst` has the lowest upper end of the gain, `doubtful` the lowest lower end
     worst = min(rivals, key=lambda name: rivals[name].value + rivals[name].margin)
     doubtful = min(rivals, key=lambda name: rivals[name].value - rivals[name].margin)
     best = min(rivals, key=lambda name: rivals[name].value)
     if rivals[worst].refuted:
         return (
-            f"An SDE on this state is a poor description here: on {sample} the {probe} fit is no "
-            f"better than: {_listed(rivals)}; by {LABELS[worst]} it is beaten (gain of the fit "
-            f"{rivals[worst]} nats per dimension, 95% interval over documents, both with {noise} "
-            "noise)."
+            f"An SDE is a poor description of this state: on {sample} the {probe} fit does not "
+            f"beat: {_listed(rivals)}; {LABELS[worst]} is better (gain of the fit {rivals[worst]} "
+            f"nats per dimension, 95% interval over documents, both with {noise} noise)."
         )
     if not rivals[doubtful].shown:
         return (
-            f"An SDE is not shown to describe this state better than simpler laws: on {sample} "
-            f"the {probe} fit does not clearly beat: {_listed(rivals)}; its gain over "
-            f"{LABELS[doubtful]} is {rivals[doubtful]} nats per dimension (95% interval over "
-            f"documents, both with {noise} noise)."
+            "There is no clear evidence that an SDE describes this state better than simpler "
+            f"laws: on {sample} the {probe} fit does not clearly beat: {_listed(rivals)}; its "
+            f"gain over {LABELS[doubtful]} is {rivals[doubtful]} nats per dimension (95% interval "
+            f"over documents, both with {noise} noise)."
         )
     return (
-        f"The {probe} fit beats every simpler law on {sample}: the best of them with the same "
-        f"{noise} noise, {LABELS[best]}, by {rivals[best]} nats per dimension "
-        "(95% interval over documents)."
+        f"The {probe} fit beats every simpler law on {sample}; it beats the best of them with the "
+        f"same {noise} noise, {LABELS[best]}, by {rivals[best]} nats per dimension (95% interval "
+        "over documents)."
     )
 
 
 def _listed(rivals: Mapping[str, Gain]) -> str:
-    """Those that the fit is not shown to beat."""
+    """Baselines that the fit does not clearly beat, separated by commas."""
     return ", ".join(LABELS[name] for name, gain in rivals.items() if not gain.shown)
 
 
 def _drift_claim(mean: Gain, fit: Mapping[str, float], linear: Mapping[str, float]) -> str:
-    """What of the gain over linear is drift, read within the constant-noise column."""
+    """Sentence on the drift: the gain over linear with constant noise for both."""
     explained = (
-        f"it explains {fit['increment_r2']:.0%} of the increments' squared length, a linear one "
+        f"it explains {fit['increment_r2']:.0%} of the increments' squared length, a linear drift "
         f"{linear['increment_r2']:.0%}"
     )
     if mean.shown:
-        return f"With constant noise its drift beats a linear one by {mean}: {explained}."
-    return f"That its drift is better than a linear one is not shown (gain {mean}): {explained}."
+        return f"With constant noise its drift beats a linear drift by {mean}: {explained}."
+    return f"Its drift does not clearly beat a linear drift (gain {mean}): {explained}."
 
 
 def _token_claim(gain: Gain) -> str:
     if gain.shown:
-        return f"It also beats a linear drift that is told the current token, by {gain}."
-    beaten = "is better than the fit" if gain.refuted else "is not shown to be worse"
+        return f"It also beats a linear drift given the current token, by {gain}."
+    beaten = "is better than the fit" if gain.refuted else "is not clearly worse"
     return (
-        f"A linear drift that is told the current token as well {beaten} (gain of the fit "
-        f"{gain}): part of what the state moves by may be a table of words."
+        f"A linear drift given the current token {beaten} (gain of the fit {gain}): part of the "
+        "motion may be a lookup table of words."
     )
 
 
 def _dropped(count: int) -> str:
-    one = count == 1
+    transitions = "transition is" if count == 1 else "transitions are"
     return (
-        f"Not scored {'is' if one else 'are'} {count:,} held-out transition{'' if one else 's'} "
-        "whose whole prefix occurs in training."
+        f"{count:,} held-out {transitions} not scored because the whole prefix occurs in training."
     )
 
 
 def _what_it_is(density: str, clock: str) -> str:
     if density == "discrete":
         return (
-            f"{clock} have no step shorter than one: what is fitted is a discrete Gaussian "
-            "kernel, read as an SDE at dt = 1. No continuous-time diffusion is claimed."
+            f"{clock} have no step shorter than one: the fit is a discrete Gaussian kernel, "
+            "interpreted as an SDE with dt = 1. No continuous-time diffusion is claimed."
         )
     if density == "exact":
-        return "The fitted one-step law is that of a linear SDE: it has a real logarithm."
+        return "The fitted one-step law is that of a linear SDE: its matrix has a real logarithm."
     return (
-        f"The coefficients are read as a continuous-time SDE's with the {density} density; that "
-        "the process is one is not checked."
+        f"The coefficients are those of a continuous-time SDE, fitted with the {density} density; "
+        "whether the process is a diffusion is not tested."
     )

@@ -154,10 +154,10 @@ def test_the_appendix_holds_verdict_scores_and_findings(tmp_path):
     size = Estimate("a|b", 1.5, 0.1, "nats")
     finding = Finding("L00", "It is <big>.", "A mean.", (size,), analyzer="size")
     table = Table("scores", ("mean", "nats"), (("linear", "1.0"),))
-    report = Report("a *title*", ("Nothing is claimed.",), (table,), (finding,))
+    report = Report("a *title*", ("No claim is made.",), (table,), (finding,))
     text = load("reporter", "appendix")().render(report, tmp_path).read_text()
     assert "# a \\\\*title\\\\*" in text
-    for part in ("- Nothing is claimed.", "| linear | 1.0 |", "It is &lt;big>."):
+    for part in ("- No claim is made.", "| linear | 1.0 |", "It is &lt;big>."):
         assert part in text
     assert "| a\\\\|b | 1.50 ± 0.10 nats |" in text
 """

@@ -34,7 +34,7 @@ QUICK = {"width": 32, "epochs": 8, "least_steps": 400}
 def test_independent_states_are_not_described_better_by_an_sde():
     sentences, _ = judged(Trajectories.from_states(randn(120, 30, 2), 1.0), **QUICK)
     # how bad it is depends on how much the networks overfit
-    assert "poor description" in sentences[0] or "not shown" in sentences[0]
+    assert "poor description" in sentences[0] or "no clear evidence" in sentences[0]
     assert "i.i.d." in sentences[0]
 
 
@@ -48,7 +48,7 @@ def test_states_that_follow_from_the_token_alone_are_poorly_described():
     block = Trajectories(block.states, block.mask, block.times, tokens, block.document)
     sentences, scores = judged(block, **QUICK)
     assert "poor description" in sentences[0]
-    assert "token" in sentences[0].partition("better than")[2]
+    assert "token" in sentences[0].partition("does not beat")[2]
     assert scores["baselines"]["token"]["gain_of_fit"] < 0
 
 
@@ -97,10 +97,10 @@ def test_the_verdict_names_the_best_rival_and_the_sample():
     assert 3 <= len(sentences) <= 5
 
 
-def test_what_is_not_shown_is_told_apart_from_what_is_worse():
+def test_a_worse_fit_is_distinguished_from_an_uncertain_one():
     unclear = verdict(scored({"iid": (0.3, 0.01), "token": (-0.01, 0.01)}), "linear", "discrete")
     assert "poor description" not in unclear[0]
-    assert "not shown" in unclear[0]
+    assert "no clear evidence" in unclear[0]
     assert "token" in unclear[0]
     assert "i.i.d." not in unclear[0]
     worse = verdict(scored({"iid": (0.3, 0.01), "token": (-0.1, 0.01)}), "linear", "discrete")
@@ -116,7 +116,7 @@ def test_an_uncertain_rival_of_a_larger_gain_is_not_beaten():
 
 def test_from_one_document_nothing_is_claimed():
     sentences = verdict(scored({"iid": (0.3, 0.0)}, groups=1), "linear", "discrete")
-    assert "Nothing is claimed" in sentences[0]
+    assert "No claim is made" in sentences[0]
     assert not Gain.of({"gain": 0.3, "gain_stderr": 0.0}, "gain", 1).shown
 
 

@@ -102,7 +102,7 @@ def everything():
     return Report(
         title=LONG,
         subtitle="runs/demo",
-        verdict=("It is a poor description here.", LONG),
+        verdict=("It is a poor description of this state.", LONG),
         tables=(scores,),
         findings=(finding, few),
         places=("analysis/everything/L06", "analysis/few/L06"),
