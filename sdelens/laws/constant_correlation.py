@@ -1,4 +1,4 @@
-"""The constant correlation around which a state-dependent scale varies, as free parameters."""
+"""Constant correlation of state-dependent noise, as unconstrained parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from sdelens.laws.scale import Scale
 
 @dataclass(frozen=True, eq=False)
 class ConstantCorrelation:
-    """A covariance of residuals in units of their own standard deviations, or a stack of them."""
+    """Covariance of standardised residuals, or a stack of such covariances."""
 
     family: NoiseFamily
     free: dict[str, Tensor]
-    """Unconstrained parameters, as the family defines them."""
+    """Unconstrained parameters, as defined by the family."""
 
     @classmethod
     def of(
         cls, family: NoiseFamily, scale: Scale, std: Float[Tensor, " dim"]
     ) -> "ConstantCorrelation | None":
-        """That of a constant scale with these deviations; None for independent coordinates."""
+        """Correlation of a constant scale given its deviations; None if it is diagonal."""
         free = family.free(scale, std)
         return cls(family, free) if free else None
 
@@ -32,14 +32,14 @@ class ConstantCorrelation:
         return self.family.correlation(self.free)
 
     def member(self, index: int) -> "ConstantCorrelation":
-        """One of a stack."""
+        """One member of a stack."""
         return ConstantCorrelation(
             self.family, {name: each[index] for name, each in self.free.items()}
         )
 
     @staticmethod
     def stack(members: Sequence["ConstantCorrelation"]) -> "ConstantCorrelation | None":
-        """Several of one family, the inverse of `member`; None for an empty sequence."""
+        """Stack correlations of the same family; None for an empty sequence."""
         if not members:
             return None
         names = members[0].free

@@ -1,1 +1,1 @@
-"""Observed paths: blocks, documents, splits, coordinates, sums."""
+"""Observed paths: blocks of states, documents, splits, bases and moments."""

@@ -1,11 +1,11 @@
-r"""Affine coordinates in which a law is fitted: :math:`z = (x - m_t)E`, :math:`x = zD + m_t`.
+r"""Affine coordinates for the fit of a law: :math:`z = (x - m_t)E`, :math:`x = zD + m_t`.
 
-Fitted on training documents only. Names: ``raw`` (the states themselves), ``standard`` (each
-coordinate to unit variance), ``pca:K`` (the K leading principal components of the standardised
-states) and ``whiten:K`` (the same, each to unit variance). Constant coordinates and principal
-directions whose variance is below 1e-6 of the largest are dropped, and counted; not by ``raw``.
-``center="position"`` subtracts the mean state of each position instead of one mean: learned
-positions carry up to a third of a state's variance.
+A basis is fitted on training documents only. ``raw`` keeps the coordinates of the states;
+``standard`` scales each coordinate to unit variance; ``pca:K`` takes the K leading principal
+components of the standardised states, and ``whiten:K`` also scales these to unit variance. All
+except ``raw`` drop constant coordinates and principal directions whose variance is below 1e-6 of
+the largest, and report how many. ``center="position"`` subtracts the mean state of each position
+instead of the overall mean: learned positions carry up to a third of the variance of a state.
 """
 
 from collections.abc import Iterable
@@ -21,13 +21,14 @@ from sdelens.paths.moments import nearest
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, require_finite
 
 FLOOR = 1e-6
-"""Principal directions with a smaller share of the largest variance are dropped, and coordinates
-whose deviation is a smaller share of the largest, or of their own size: that is rounding."""
+"""Relative threshold below which directions are dropped as rounding errors: the variance of a
+principal direction relative to the largest variance, or the standard deviation of a coordinate
+relative to the largest standard deviation or to its own root mean square."""
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """An affine map to latent coordinates, and what it leaves out."""
+    """Affine map between states and latent coordinates, with the remaining coordinates."""
 
     times: Float[Tensor, " time"]
     means: Float[Tensor, "time dim"]
@@ -36,12 +37,12 @@ class Basis:
     spread: Float[Tensor, " dim"]
     """Standard deviation of each coordinate about the mean, on training states."""
     explained: Float[Tensor, ""]
-    """The share of the standardised variance that is kept."""
+    """Share of the standardised variance in the latent coordinates."""
     left_encoder: Float[Tensor, "dim left"]
-    """To standardised coordinates along the principal directions that were not asked for."""
+    """Map to standardised coordinates along the principal directions after the first K."""
     left_decoder: Float[Tensor, "left dim"]
     dropped: int
-    """How many directions were left out for want of variance."""
+    """Number of directions dropped because their variance is too small."""
 
     @property
     def latent(self) -> int:
@@ -50,40 +51,41 @@ class Basis:
 
     @property
     def left(self) -> int:
-        """The number of coordinates that were not asked for."""
+        """The number of left-out coordinates."""
         return self.left_encoder.shape[1]
 
     def mean_at(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
-        """The mean state at a time."""
+        """The mean state at time t."""
         return self.means[nearest(self.times, t)]
 
     def encode(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch latent"]:
-        """From states, of any float type, to latent coordinates."""
+        """Map states of any float type to latent coordinates."""
         return (x - self.mean_at(t)).to(self.encoder.dtype) @ self.encoder
 
     def encode_left(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch left"]:
-        """The coordinates that `encode` leaves out, standardised."""
+        """Map states to the standardised coordinates that `encode` leaves out."""
         return (x - self.mean_at(t)).to(self.encoder.dtype) @ self.left_encoder
 
     def decode(
         self, t: Float[Tensor, "*#batch"], z: Float[Tensor, "*batch latent"]
     ) -> Float[Tensor, "*batch dim"]:
-        """From latent coordinates to states: within the kept directions, the inverse."""
+        """Map latent coordinates to states; the inverse of `encode` on the kept directions."""
         return z @ self.decoder + self.mean_at(t)
 
     def log_volume(self) -> float:
-        r"""Nats to add to a negative log density of all coordinates for that of states.
+        r"""Nats to add to a negative log density of all coordinates to obtain that of the states.
 
-        :math:`\tfrac12\log\det DD^\top`, D the map from kept and left-out coordinates to states.
+        This is :math:`\tfrac12\log\det DD^\top`, where D maps latent and left-out coordinates to
+        states.
         """
         return self._log_volume(torch.cat([self.decoder, self.left_decoder]))
 
     def log_volume_standard(self) -> float:
-        """The same for training-standardised coordinates."""
+        """As `log_volume`, for states standardised on the training documents."""
         return self._log_volume(torch.cat([self.decoder, self.left_decoder]) / self.spread)
 
     def _log_volume(self, decoder: Float[Tensor, "all dim"]) -> float:
@@ -91,7 +93,7 @@ class Basis:
         return 0.5 * float(torch.linalg.slogdet(wide @ wide.mT)[1])
 
     def view(self, paths: Paths) -> MappedPaths:
-        """The paths in latent coordinates, encoded as they are read."""
+        """The paths in latent coordinates, encoded lazily block by block."""
         return MappedPaths(paths, self._encoded)
 
     def _encoded(self, block: Trajectories) -> Trajectories:
@@ -102,12 +104,12 @@ class Basis:
         return replace(block, states=observed, times=block.times.to(states.dtype))
 
     def to(self, device: torch.device | str) -> "Basis":
-        """The same basis on another device."""
+        """Copy the basis to a device."""
         moved = {name: t.to(device) for name, t in self.tensors().items()}
         return Basis(**moved, dropped=self.dropped)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything fitted, by name."""
+        """All fitted tensors by name."""
         names = (
             *("times", "means", "encoder", "decoder"),
             *("spread", "explained", "left_encoder", "left_decoder"),
@@ -125,7 +127,7 @@ class _Sums:
 
 
 def fit_basis(spec: BasisSpec, train: Iterable[Trajectories]) -> Basis:
-    """The basis of that name, fitted on training paths in one pass."""
+    """Fit a basis to training paths in one pass."""
     times, sums = _accumulate(train)
     total = float(sums.count.sum())
     share = sums.count[:, None] / total
@@ -138,7 +140,7 @@ def fit_basis(spec: BasisSpec, train: Iterable[Trajectories]) -> Basis:
     varies = spread > FLOOR * size
     if not varies.any():
         raise BadNumbers(
-            "states must vary: those of training are all the same, or the same at each position; "
+            "states must vary, but all training states are equal, or equal at each position: "
             "check what was captured"
         )
     axes = _directions(spec, within, varies)
@@ -157,7 +159,7 @@ def fit_basis(spec: BasisSpec, train: Iterable[Trajectories]) -> Basis:
 
 
 def _accumulate(blocks: Iterable[Trajectories]) -> tuple[Tensor, _Sums]:
-    """Sums over all observed states, by time; times are found on the way."""
+    """The times of all observed states, and the sums of the states by time."""
     times = torch.empty(0)
     sums: _Sums | None = None
     for block in blocks:
@@ -171,8 +173,8 @@ def _accumulate(blocks: Iterable[Trajectories]) -> tuple[Tensor, _Sums]:
             grown.count[rows] = sums.count
             grown.first[rows] = sums.first
             grown.second += sums.second
-        # rows are added to the sums so far; `Moments` adds the sums of each block, and rounding
-        # differs, which is why the two do not share this
+        # `Moments` adds the sums of each block, whereas rows are added to the running sums here;
+        # rounding differs, so the two do not share code
         index = torch.searchsorted(known, t)
         grown.count.index_add_(0, index, torch.ones_like(t, dtype=torch.float64))
         grown.first.index_add_(0, index, x)
@@ -184,7 +186,7 @@ def _accumulate(blocks: Iterable[Trajectories]) -> tuple[Tensor, _Sums]:
 
 @dataclass
 class _Axes:
-    """Maps to and from latent coordinates, and what they leave out."""
+    """Maps to and from latent and left-out coordinates."""
 
     encoder: Tensor
     decoder: Tensor
@@ -195,11 +197,11 @@ class _Axes:
 
 
 def _directions(spec: BasisSpec, within: Tensor, varies: Tensor) -> _Axes:
-    """The axes of a basis, from the states' covariance about their mean."""
+    """Axes of a basis, from the covariance of the states."""
     dim = len(within)
     if (spec.rank or 0) > dim:
         raise UsageError(
-            f"{spec.name} asks for more components than the {dim} coordinates of a state: give "
+            f"{spec.name} has more components than the {dim} coordinates of a state: use "
             f"{spec.kind}:{dim} or fewer"
         )
     identity = torch.eye(dim).to(within)
@@ -227,9 +229,10 @@ def _directions(spec: BasisSpec, within: Tensor, varies: Tensor) -> _Axes:
 
 
 def _principal(correlation: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, largest first, and eigenvectors whose first large entry is positive.
+    """Eigenvalues in descending order, and eigenvectors whose first large entry is positive.
 
-    Large is half of the largest or more, so that rounding does not decide between equal entries.
+    An entry is large if its absolute value exceeds half the maximum, so that rounding does not
+    decide between entries of equal size.
     """
     values, vectors = torch.linalg.eigh(correlation)
     values, vectors = values.flip(0), vectors.flip(1)

@@ -1,4 +1,4 @@
-"""Which coordinates a law is fitted in, by name. Imports no torch."""
+"""Specification of the coordinates in which a law is fitted. Does not import torch."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sdelens.errors import UsageError
 
 @dataclass(frozen=True)
 class BasisSpec:
-    """A basis by name, as in ``pca:32``, and whether it is centred per position."""
+    """Name of a basis, such as ``pca:32``, and whether it is centred per position."""
 
     name: str = "standard"
     center: str = "all"
@@ -23,10 +23,10 @@ class BasisSpec:
 
     @property
     def kind(self) -> str:
-        """The name without its number."""
+        """The name without the number of components."""
         return self.name.partition(":")[0]
 
     @property
     def rank(self) -> int | None:
-        """The number of components asked for."""
+        """The number of components in the name."""
         return int(self.name.partition(":")[2]) if ":" in self.name else None

@@ -1,4 +1,4 @@
-"""Token sequences, in the order in which a model reads them."""
+"""Documents: token sequences with prompts, groups and annotations."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,25 +15,25 @@ from sdelens.errors import UsageError
 from sdelens.paths.trajectories import NO_TOKEN
 
 NOTE = "annotation."
-"""Before the names of annotations, where they are saved beside ids and bounds."""
+"""Prefix of the names of annotations in saved tensors."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One context: all its token ids, and from where on its states are recorded."""
+    """Token ids of one context, and the position from which its states are recorded."""
 
     tokens: tuple[int, ...]
     start: int = 0
-    """The first position that belongs to the path: after a prompt, say."""
+    """First position that belongs to the path, for example the first one after a prompt."""
     group: int | None = None
-    """Documents of one group are kept on one side of the split; None is a group of its own."""
+    """Documents of one group are on the same side of the split; None is a group of its own."""
     annotations: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """What is known of it besides its text, by name: ratings, say."""
+    """Additional numbers about the document by name, for example ratings."""
 
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """Many documents, end to end."""
+    """Many documents with their tokens concatenated."""
 
     tokens: Int[Tensor, " token"]
     offsets: Int[Tensor, " bound"]
@@ -41,11 +41,11 @@ class Documents:
     start: Int[Tensor, " document"]
     group: Int[Tensor, " document"]
     annotations: Mapping[str, Float[Tensor, " document"]] = field(default_factory=dict)
-    """By name; NaN where a document has none. No state depends on them, nor does the digest."""
+    """Annotations by name, NaN if missing. Neither the states nor the digest depend on them."""
 
     @classmethod
     def of(cls, documents: Iterable[Document]) -> "Documents":
-        """All documents; one without a group is a group of its own."""
+        """Concatenate documents; each document without a group becomes a group of its own."""
         listed = list(documents)
         if not listed:
             raise UsageError("at least one document is needed, got none: is the source empty?")
@@ -62,7 +62,7 @@ class Documents:
 
     @classmethod
     def restore(cls, tensors: Mapping[str, Tensor]) -> "Documents":
-        """The inverse of `tensors`."""
+        """Restore from the result of `tensors`."""
         own = {k: tensor for k, tensor in tensors.items() if not k.startswith(NOTE)}
         notes = {k.removeprefix(NOTE): tensors[k] for k in sorted({*tensors} - {*own})}
         return cls(**own, annotations=notes)
@@ -78,14 +78,14 @@ class Documents:
         return (Document(tuple(ids[a:b]), *rest) for (a, b), *rest in rows)
 
     def _notes(self) -> Iterator[dict[str, float]]:
-        """The annotations of each document, those it lacks left out."""
+        """Annotations of each document, without missing ones."""
         columns = {name: column.tolist() for name, column in self.annotations.items()}
         for row in range(len(self)):
             own = {name: column[row] for name, column in columns.items()}
             yield {name: value for name, value in own.items() if not math.isnan(value)}
 
     def slice(self, first: int, last: int) -> "Documents":
-        """Documents first to last - 1."""
+        """Documents `first` to `last` - 1."""
         low, high = int(self.offsets[first]), int(self.offsets[last])
         return Documents(
             tokens=self.tokens[low:high],
@@ -97,30 +97,30 @@ class Documents:
 
     @property
     def lengths(self) -> Int[Tensor, " document"]:
-        """Token counts."""
+        """Number of tokens of each document."""
         return self.offsets.diff()
 
     def padded(self) -> Int[Tensor, "document time"]:
-        """One row for each document from the start of its context, padded at the right with -1."""
+        """Token ids with one row per document, padded on the right with -1."""
         rows = torch.split(self.tokens, self.lengths.tolist())
         padded = pad_sequence(list(rows), batch_first=True, padding_value=NO_TOKEN)
-        # at least one column, where all documents are empty
+        # at least one column, even if all documents are empty
         return padded if padded.shape[1] else torch.full((len(self), 1), NO_TOKEN)
 
     def digest(self) -> str:
-        """sha256 over ids, bounds, starts and groups."""
+        """SHA-256 of the token ids, offsets, starts and groups."""
         parts = (self.tokens, self.offsets, self.start, self.group)
         return sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
 
     def tensors(self) -> dict[str, Tensor]:
-        """By name, as they are saved."""
+        """All tensors by name, as saved."""
         names = ("tokens", "offsets", "start", "group")
         notes = {f"{NOTE}{name}": column for name, column in self.annotations.items()}
         return {name: getattr(self, name) for name in names} | notes
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, Float[Tensor, " document"]]:
-    """One column for each name that occurs, in alphabetical order."""
+    """One column per name in alphabetical order, NaN if missing."""
     names = sorted({name for row in rows for name in row})
     return {
         name: torch.tensor([row.get(name, math.nan) for row in rows], dtype=torch.float64)

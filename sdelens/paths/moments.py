@@ -1,4 +1,4 @@
-"""Sums of products over transitions: all that a closed-form mean needs to know of the data."""
+"""Moments of transitions: the sums of products needed to fit a mean in closed form."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -12,16 +12,17 @@ from sdelens.paths.products import Products
 from sdelens.paths.trajectories import NO_TOKEN, Trajectories, Transitions, require_finite
 
 MOST_TIMES = 512
-"""On longer paths neighbouring times share an intercept: the work grows with the cube of this."""
+"""Maximum number of times with an intercept; the cost of a fit is cubic in it. On longer paths
+neighbouring times share an intercept."""
 
 
 class Moments(Products):
     """Sums of products of state x, next state y, position and token over all transitions.
 
-    Accumulated in float64, block by block, so that memory does not grow with the corpus. A row of
-    `position_x` or `token_y`, say, is the sum of x or y over the transitions from that position or
-    token; `times` and `tokens` name the rows. States without a token have no row. With one-hot
-    positions and tokens these are all that the normal equations need.
+    The sums are accumulated in float64 block by block, so memory does not grow with the corpus. A
+    row of `position_x` (or `token_y`) is the sum of x (or y) over the transitions from one
+    position (or token); `times` and `tokens` are the labels of the rows. States without a token
+    have no token row. With one-hot positions and tokens these sums determine the normal equations.
     """
 
     position_count: Float[Tensor, " time"]
@@ -43,7 +44,7 @@ class Moments(Products):
 
     @classmethod
     def of(cls, blocks: Iterable[Trajectories], times: Float[Tensor, " time"]) -> "Moments":
-        """The moments of all observed transitions."""
+        """Moments of all observed transitions."""
         moments: Moments | None = None
         for block in blocks:
             if moments is None:
@@ -54,13 +55,14 @@ class Moments(Products):
         return moments
 
     def add_paths(self, block: Trajectories) -> None:
-        """Add all observed transitions of a block, each state read once for both of its parts.
+        """Add all observed transitions of a block.
 
-        What is only the last of a path is taken off for x, what is only the first for y.
+        The products of all states are computed once; the last states of the paths are subtracted
+        for x, and the first ones for y.
         """
         steps = block.steps
         starts, ends = pad(steps, (0, 2)), pad(steps, (1, 1))
-        # a column of zeros after each path: rows that follow one another are transitions
+        # with a column of zeros after each path, consecutive rows are transitions
         states = torch.empty(*starts.shape, self.dim, dtype=torch.float64, device=steps.device)
         states[:, :-1], states[:, -1] = block.states, 0
         states.masked_fill_(~(starts | ends)[..., None], 0)
@@ -78,7 +80,7 @@ class Moments(Products):
         self._add_groups(rows[:-1], rows[1:], *labels)
 
     def add(self, batch: Transitions) -> None:
-        """Add the products of a batch of transitions."""
+        """Add a batch of transitions."""
         x, y = batch.x.double(), batch.following.double()
         self.add_rows(x, y)
         self._add_groups(x, y, batch.t, batch.token, torch.ones_like(batch.token).bool())
@@ -91,7 +93,7 @@ class Moments(Products):
         token: Int[Tensor, " row"],
         observed: Bool[Tensor, " row"],
     ) -> None:
-        """Add to the sums by position and by token; rows that have none go to one dropped."""
+        """Add rows to the sums by position and token; rows without one are dropped."""
         place = nearest(self.times, t).where(observed, len(self.times))
         self.position_x += _grouped(x, place, self.position_x)
         self.position_y += _grouped(y, place, self.position_y)
@@ -108,7 +110,7 @@ class Moments(Products):
         self.token_position += counts.view(self.token_position.shape)
 
     def _admit(self, tokens: Int[Tensor, " batch"]) -> None:
-        """Make rows for tokens not seen before."""
+        """Add rows for new tokens."""
         known = torch.unique(torch.cat([self.tokens, tokens]))
         if len(known) == len(self.tokens):
             return
@@ -124,19 +126,19 @@ class Moments(Products):
 def _grouped(
     rows: Float[Tensor, "row dim"], group: Int[Tensor, " row"], like: Float[Tensor, "group dim"]
 ) -> Float[Tensor, "group dim"]:
-    """The sums of rows by group, without those of the group one past the last."""
+    """Sums of rows by group; the group one past the last is dropped."""
     sums: Tensor = pad(torch.zeros_like(like), (0, 0, 0, 1)).index_add_(0, group, rows)
     return sums[:-1]
 
 
 def nearest(times: Float[Tensor, " time"], t: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
-    """The index of the nearest of increasing times."""
+    """Index of the nearest time to each t; `times` are increasing."""
     middles = (times[1:] + times[:-1]) / 2
     return torch.searchsorted(middles, t.to(times.dtype).contiguous())
 
 
 def times_of(blocks: Iterable[Trajectories]) -> Float[Tensor, " time"]:
-    """The times at which transitions start, increasing; evenly thinned to at most `MOST_TIMES`."""
+    """Increasing times at which transitions start, evenly thinned to at most `MOST_TIMES`."""
     seen = [
         torch.unique(block.times.expand(block.mask.shape)[:, :-1][block.steps]) for block in blocks
     ]

@@ -1,4 +1,4 @@
-"""Training, validation and test documents; never tokens."""
+"""Split of documents into training, validation and test sets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from sdelens.errors import UsageError
 from sdelens.seeds import generator
 
 LEAST = 10
-"""Fewer groups of documents than this cannot be split into 80, 10 and 10%."""
+"""Minimum number of groups of documents for a split into 80, 10 and 10%."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Document numbers; no group of documents is on two sides."""
+    """Numbers of the documents in each set; all documents of a group are in the same set."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
@@ -24,12 +24,15 @@ class Split:
 
 
 def split(groups: Sequence[int], *, seed: int) -> Split:
-    """80/10/10 by group: `groups[i]` is the group of document i (responses to one prompt, say)."""
+    """Split documents 80/10/10 by group.
+
+    `groups[i]` is the group of document i, for example all responses to one prompt.
+    """
     names = torch.tensor(sorted(set(groups)))
     if len(names) < LEAST:
         raise UsageError(
             f"at least {LEAST} documents (or prompts) are needed, so that some can be held out, "
-            f"got {len(names)}: give more texts, or cut one long path into several"
+            f"got {len(names)}: use more texts, or cut one long path into several"
         )
     order = names[torch.randperm(len(names), generator=generator(seed, "split"))].tolist()
     tenth = max(1, round(len(order) / 10))
@@ -42,10 +45,10 @@ def split(groups: Sequence[int], *, seed: int) -> Split:
 
 
 def prefix_keys(tokens: Int[Tensor, "path time"]) -> Int[Tensor, "path time"]:
-    """A 64-bit key of each prefix ``tokens[:, : j + 1]``: equal prefixes have equal keys.
+    """A 64-bit key of each prefix ``tokens[:, : j + 1]``; equal prefixes have equal keys.
 
-    The keys are sums of a random number per (position, token), as in Zobrist's hashing, so that
-    all prefixes come from one cumulative sum.
+    A key is the sum of a random number per (position, token), as in Zobrist hashing, so one
+    cumulative sum gives the keys of all prefixes.
     """
     position = torch.arange(tokens.shape[1])
     return _mixed(tokens.long() * 1_000_003 + position).cumsum(-1)
@@ -62,10 +65,10 @@ def _mixed(value: Int[Tensor, "path time"]) -> Int[Tensor, "path time"]:
 def first_new(
     tokens: Int[Tensor, "path time"], train: Sequence[int], chosen: Sequence[int]
 ) -> dict[int, int]:
-    """For each chosen document, the first position whose whole prefix occurs in no training one.
+    """First position of each chosen document whose prefix occurs in no training document.
 
-    Rows are documents from the start of their context, padded with -1. A prefix that occurs makes
-    all shorter ones occur, so that what remains of a path is still one contiguous run.
+    Rows of `tokens` are documents from the start of their context, padded with -1. If a prefix
+    occurs in training, so do all shorter ones, so the rest of a path is contiguous.
     """
     keys = prefix_keys(tokens)
     seen = torch.isin(keys[list(chosen)], torch.unique(keys[list(train)]))

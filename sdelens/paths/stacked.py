@@ -1,4 +1,4 @@
-"""Several data sets side by side, so that one batched computation fits a law to each."""
+"""Stacks of several data sets, to fit a law to each in one batched computation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -11,22 +11,22 @@ from sdelens.paths.trajectories import Paths, Transitions
 
 @dataclass(frozen=True, eq=False)
 class StackedPaths:
-    """Paths of each member; a batch has fields ``[member, batch, …]``."""
+    """One data set per member; the fields of a batch are ``[member, batch, …]``."""
 
     members: tuple[Paths, ...]
 
     def transitions(self, size: int, seeds: Sequence[int]) -> Iterator[Transitions]:
-        """Shuffled batches, each member's in an order of its own.
+        """Batches of transitions, shuffled independently for each member.
 
-        An epoch ends with the member of fewest transitions; of the others a few, drawn at random,
-        are left out of it.
+        An epoch ends with the member that has the fewest transitions, so a few random transitions
+        of the other members are left out.
         """
         pairs = zip(self.members, seeds, strict=True)
         feeds = [paths.transitions(size, seed) for paths, seed in pairs]
         return map(_stack, zip(*feeds, strict=False))
 
     def in_order(self, size: int) -> Iterator[Transitions]:
-        """All transitions in order; the members' paths must be of the same documents."""
+        """All transitions in order; all members must have the same documents."""
         if all(paths is self.members[0] for paths in self.members):
             return map(_expand, in_order(self.members[0], size), repeat(len(self.members)))
         feeds = [in_order(paths, size) for paths in self.members]
@@ -34,7 +34,7 @@ class StackedPaths:
 
 
 def in_order(paths: Paths, size: int) -> Iterator[Transitions]:
-    """All transitions in batches, block by block, in their own order."""
+    """All transitions in batches, block by block in the original order."""
     for block in paths:
         flat = block.flat()
         pieces = (torch.split(getattr(flat, field.name), size) for field in fields(flat))
@@ -44,7 +44,7 @@ def in_order(paths: Paths, size: int) -> Iterator[Transitions]:
 
 
 def _stack(batches: Sequence[Transitions]) -> Transitions:
-    """One batch for all members, as long as the shortest."""
+    """Stack one batch per member, cut to the shortest."""
     size = min(len(batch.t) for batch in batches)
     names = (field.name for field in fields(Transitions))
     return Transitions(
@@ -53,6 +53,6 @@ def _stack(batches: Sequence[Transitions]) -> Transitions:
 
 
 def _expand(batch: Transitions, members: int) -> Transitions:
-    """The same batch for every member."""
+    """Repeat a batch for every member."""
     values = (getattr(batch, field.name) for field in fields(Transitions))
     return Transitions(*(value.expand(members, *value.shape) for value in values))

@@ -1,4 +1,4 @@
-"""Observed paths: one block in memory, and what is streamed block by block."""
+"""Observed paths, in one block in memory or streamed block by block."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ NO_TOKEN = -1
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """A batch of single steps, out of order: from state `x` at time `t` to `following`."""
+    """A batch of transitions in any order: from state `x` at time `t` to `following`."""
 
     t: Float[Tensor, "*batch"]
     x: Float[Tensor, "*batch dim"]
@@ -26,7 +26,7 @@ class Transitions:
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """Paths of unequal length in one rectangle, left-aligned, padded where the mask is false."""
+    """A block of paths of unequal length, left-aligned and padded where the mask is false."""
 
     states: Float[Tensor, "path time dim"]
     mask: Bool[Tensor, "path time"]
@@ -36,7 +36,7 @@ class Trajectories:
 
     @classmethod
     def from_states(cls, states: Float[Tensor, "path time dim"], dt: float) -> "Trajectories":
-        """Paths of equal length, observed every `dt` from time 0, each a document of its own."""
+        """Paths of equal length, observed every `dt` from time 0; each path is a document."""
         paths, length, _ = states.shape
         device = states.device
         return cls(
@@ -52,16 +52,16 @@ class Trajectories:
 
     @property
     def steps(self) -> Bool[Tensor, "path step"]:
-        """Which transitions have both ends observed."""
+        """Whether both ends of each transition are observed."""
         return self.mask[:, :-1] & self.mask[:, 1:]
 
     def select(self, documents: Sequence[int]) -> "Trajectories":
-        """The paths of these documents, in their own order."""
+        """The paths of the given documents, in the order of the block."""
         chosen = torch.tensor(documents, dtype=torch.long, device=self.document.device)
         return self.rows(torch.isin(self.document, chosen).nonzero()[:, 0])
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "Trajectories":
-        """Some of the paths."""
+        """The paths with the given indices."""
         return Trajectories(
             states=self.states[index],
             mask=self.mask[index],
@@ -71,7 +71,7 @@ class Trajectories:
         )
 
     def to(self, device: torch.device | str) -> "Trajectories":
-        """The same block on another device."""
+        """Copy the block to a device."""
         fields = ("states", "mask", "times", "tokens", "document")
         return replace(self, **{name: getattr(self, name).to(device) for name in fields})
 
@@ -87,26 +87,29 @@ class Trajectories:
         )
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All observed transitions once, shuffled, in batches of `size`; the last may be short."""
+        """All observed transitions, shuffled, in batches of `size`; the last may be smaller."""
         return shuffled([self], size, seed)
 
 
 @runtime_checkable
 class Paths(Protocol):
-    """Blocks of paths in a fixed order, as often as asked; a `Trajectories` is one block."""
+    """Blocks of paths in a fixed order, which can be iterated repeatedly.
+
+    A `Trajectories` is a single block.
+    """
 
     def __iter__(self) -> Iterator[Trajectories]: ...
 
     def select(self, documents: Sequence[int]) -> "Paths":
-        """The paths of these documents only."""
+        """The paths of the given documents."""
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All transitions once, shuffled, in batches."""
+        """All transitions, shuffled, in batches of `size`."""
 
 
 @dataclass(frozen=True, eq=False)
 class MappedPaths:
-    """Paths seen through a function of each block: encoded, trimmed, on another device."""
+    """Paths with a function applied to each block, for example to encode or trim it."""
 
     paths: Paths
     function: Callable[[Trajectories], Trajectories]
@@ -115,11 +118,11 @@ class MappedPaths:
         return map(self.function, self.paths)
 
     def select(self, documents: Sequence[int]) -> "MappedPaths":
-        """The paths of these documents, through the same function."""
+        """The paths of the given documents, with the same function."""
         return MappedPaths(self.paths.select(documents), self.function)
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All transitions once, shuffled within a pool of blocks."""
+        """All transitions, shuffled within pools of blocks, in batches of `size`."""
         return shuffled(self, size, seed)
 
 
@@ -128,7 +131,8 @@ def shuffled(
 ) -> Iterator[Transitions]:
     """Batches of transitions shuffled within pools of `pool` blocks.
 
-    What does not fill a batch is carried into the next pool, so that only the last batch is short.
+    Transitions that do not fill a batch are moved to the next pool, so only the last batch may be
+    smaller.
     """
     random = generator(seed, "shuffle")
     held: list[Transitions] = []
@@ -143,7 +147,7 @@ def shuffled(
 def _batches(
     held: list[Transitions], size: int, random: torch.Generator, *, last: bool
 ) -> Generator[Transitions, None, Transitions]:
-    """Shuffle what is held and cut it into batches; return what is left over."""
+    """Shuffle transitions and yield full batches; return the remaining transitions."""
     joined = _joined(held)
     count = len(joined.t)
     order = torch.randperm(count, generator=random).to(joined.t.device)
@@ -169,51 +173,53 @@ def _joined(parts: list[Transitions]) -> Transitions:
 
 
 def require_finite(block: Trajectories) -> Trajectories:
-    """The same block; an error if an observed state holds NaN or infinity."""
+    """Return the block; raises `BadNumbers` if an observed state contains NaN or infinity."""
     bad = ~block.states.isfinite().all(-1) & block.mask
     if bad.any():
         path, time = bad.nonzero()[0].tolist()
         raise BadNumbers(
-            f"states must be finite: document {int(block.document[path])} holds NaN or infinity "
-            f"at its observation {time} ({int(bad.sum())} such states in this block); leave such "
-            "documents out, or capture in float32"
+            f"states must be finite: document {int(block.document[path])} contains NaN or "
+            f"infinity at its observation {time} ({int(bad.sum())} such states in this block); "
+            "remove such documents, or capture in float32"
         )
     return block
 
 
 def step_of(times: Float[Tensor, "#path time"]) -> float:
-    """The one step between observation times, in the data's unit; an error if it varies."""
+    """Step between observation times in the unit of the data; raises `BadNumbers` if it varies."""
     count = times.shape[1] - 1
     if times.numel() == 0 or count < 1:
-        raise BadNumbers("a path needs at least two observations to have a step")
+        raise BadNumbers(
+            f"a path needs at least two observations, got times of shape {tuple(times.shape)}"
+        )
     exact = times.double()
     step = float(exact[0, -1] - exact[0, 0]) / count
     slack = 1e-3 * step + 2 * torch.finfo(times.dtype).eps * float(exact.abs().max())
     if not step > 0 or (exact.diff(dim=-1) - step).abs().max() > slack:
         first = ", ".join(f"{t:.6g}" for t in times[0, :5].tolist())
         raise BadNumbers(
-            f"observation times must increase in equal steps, got {first}, …: give paths "
-            "observed at a constant interval, or interpolate them to one"
+            f"observation times must increase in equal steps, got {first}, …: use paths "
+            "observed at constant intervals, or interpolate them"
         )
-    return float(f"{step:.7g}")  # a float32 time carries seven digits
+    return float(f"{step:.7g}")  # a float32 time has seven digits
 
 
 def dt_of(paths: Iterable[Trajectories]) -> float:
-    """The one step between observations of all paths."""
+    """Step between the observations of all paths."""
     return step_of(next(block for block in paths if block.steps.any()).times)
 
 
 def require_transitions(paths: Iterable[Trajectories], side: str) -> None:
-    """An error where no path has two observations in a row."""
+    """Raise `UsageError` if no path has two consecutive observations."""
     if not any(bool(block.steps.any()) for block in paths):
         raise UsageError(
-            f"{side} documents hold no transition to use: give more or longer texts (held-out "
+            f"{side} documents contain no usable transition: use more or longer texts (held-out "
             "transitions whose whole prefix occurs in training do not count)"
         )
 
 
 def began(paths: Iterable[Trajectories]) -> dict[int, int]:
-    """Each document that has an observed state, and the time of its first."""
+    """Time of the first observed state by document; documents without one are left out."""
     found: dict[int, int] = {}
     for block in paths:
         times = block.times.expand(block.mask.shape)

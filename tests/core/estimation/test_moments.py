@@ -78,7 +78,9 @@ def test_paths_with_holes_have_the_moments_of_their_transitions(seed):
 def test_numbers_that_are_not_finite_are_refused(bad):
     block = paths()
     block.states[3, 1, 2] = bad
-    with pytest.raises(BadNumbers, match="document 3 holds NaN or infinity at its observation 1"):
+    with pytest.raises(
+        BadNumbers, match="document 3 contains NaN or infinity at its observation 1"
+    ):
         moments_of(block)
 
 

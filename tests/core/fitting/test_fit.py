@@ -170,7 +170,7 @@ def test_paths_without_a_held_out_transition_are_refused_before_the_fit():
     short = Trajectories(block.states, mask, block.times, block.tokens, block.document)
     groups = {number: number for number in range(12)}
     probe = load("probe", "constant")()
-    with pytest.raises(UsageError, match="held-out documents hold no transition"):
+    with pytest.raises(UsageError, match="held-out documents contain no usable transition"):
         fit_view(short, sides, groups, probe, kind="constant")
 
 

@@ -255,7 +255,7 @@ def test_an_unknown_centre_is_an_error():
 
 
 def test_more_components_than_coordinates_are_an_error():
-    with pytest.raises(UsageError, match=r"pca:6 asks for more components than the 5"):
+    with pytest.raises(UsageError, match=r"pca:6 has more components than the 5"):
         fit_basis(BasisSpec("pca:6"), paths())
 
 
