@@ -1,1 +1,1 @@
-"""From paths to laws: least squares, likelihood, gradient descent."""
+"""Estimation of laws from paths: least squares, maximum likelihood, gradient descent."""

@@ -1,8 +1,8 @@
-r"""Closed-form means: :math:`E[X'|x,t,v] = Ax + c_t + e_v`, from one pass over the data.
+r"""Additive means :math:`E[X'|x,t,v] = Ax + c_t + e_v`, fitted in closed form.
 
-State x, position t and token v enter additively; leaving terms out gives every baseline. All that
-least squares needs is in the `Moments` of the transitions, so that penalties are chosen on
-validation documents without another pass over the data.
+State x, position t and token v have additive effects; subsets of the terms give the baselines. The
+`Moments` of the transitions suffice for least squares, so one pass over the data is enough to fit
+a mean and to select its penalties on validation documents.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from sdelens.paths.moments import times_of as times_of
 
 @dataclass(frozen=True)
 class Terms:
-    """Which terms a mean has."""
+    """Terms included in a mean."""
 
     state: bool = False
     position: bool = False
@@ -30,7 +30,7 @@ class Terms:
 class AdditiveMean(Mean):
     """The mean ``matrix @ x + by_time[t] + by_token[v]``.
 
-    Unseen tokens add nothing; a time that was not fitted takes the nearest one's effect.
+    Unseen tokens have zero effect. A time that was not fitted has the effect of the nearest one.
     """
 
     matrix: Float[Tensor, "dim dim"]
@@ -49,7 +49,7 @@ class AdditiveMean(Mean):
         return mean + self.effect(token) if len(self.known) else mean
 
     def effect(self, token: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
-        """What a token adds: zero if it was not seen."""
+        """Effect of each token; zero for tokens not seen in training."""
         if len(self.known) == 0:
             return self.by_token.new_zeros(*token.shape, self.by_token.shape[1])
         row = torch.searchsorted(self.known, token.contiguous()).clamp(max=len(self.known) - 1)
@@ -61,7 +61,7 @@ class AdditiveMean(Mean):
         return {name: getattr(self, name) for name in names}
 
     def to(self, dtype: torch.dtype) -> "AdditiveMean":
-        """The same mean with coefficients of another type."""
+        """Convert the coefficients to a dtype."""
         return AdditiveMean(
             self.matrix.to(dtype),
             self.times.to(dtype),
@@ -72,12 +72,12 @@ class AdditiveMean(Mean):
 
 
 def random_walk(moments: Moments) -> AdditiveMean:
-    """The mean X' = x: nothing is fitted."""
+    """The mean of a random walk, E[X'|x] = x, without fitted coefficients."""
     return _assembled(moments, torch.eye(moments.dim).to(moments.xx), None, None)
 
 
 def drifting(moments: Moments, *, by_position: bool, shrinkage: float = 16.0) -> AdditiveMean:
-    """The mean x + c, or x + c_t: a random walk with drift, the same for all states."""
+    """The mean of a random walk with drift, x + c, or x + c_t if `by_position`."""
     increments = moments.position_y - moments.position_x
     counts = moments.position_count[:, None]
     overall = increments.sum(0) / moments.count
@@ -89,12 +89,13 @@ def drifting(moments: Moments, *, by_position: bool, shrinkage: float = 16.0) ->
 def least_squares(
     moments: Moments, terms: Terms, *, ridge: float = 1e-6, shrinkage: float = 1.0
 ) -> AdditiveMean:
-    r"""Penalised least squares by the normal equations, token effects eliminated (Schur).
+    r"""Penalised least squares from the normal equations.
 
-    The penalty on A is ``ridge * tr(E[xx'])/dim`` per transition, towards the autoregression of
-    each coordinate on itself: a persistent state is not pulled to zero, nor a fleeting one to the
-    identity. Effects of tokens and positions are shrunk as by `shrinkage` further observations of
-    no effect. The intercept is free.
+    Token effects are eliminated by a Schur complement. The penalty on A is
+    ``ridge * tr(E[xx'])/dim`` per transition and shrinks A towards the autoregression of each
+    coordinate on itself, so persistent states are not pulled to zero, nor transient ones to the
+    identity. Effects of tokens and positions are shrunk as by `shrinkage` additional observations
+    of zero effect. The intercept is not penalised.
     """
     phi = _Features(moments, terms)
     gram, cross = phi.gram(), phi.cross()
@@ -114,20 +115,20 @@ def least_squares(
 
 
 def autoregression(moments: Moments, *, by_position: bool) -> Float[Tensor, " dim"]:
-    """Slope of the next value of each coordinate on its own value, with an intercept."""
+    """Slope of the regression of each coordinate on its previous value, with an intercept."""
     count, x, y = moments.position_count[:, None], moments.position_x, moments.position_y
     if not by_position:
         count, x, y = (sums.sum(0, keepdim=True) for sums in (count, x, y))
-    count = count.clamp(min=1)  # a time without transitions has sums of zero
+    count = count.clamp(min=1)  # times without transitions have zero sums
     products = moments.xy.diagonal() - (x * y / count).sum(0)
     squares = moments.xx.diagonal() - (x * x / count).sum(0)
     return products / squares.clamp(min=1e-12 * float(squares.max()) + 1e-300)
 
 
 def second_moment(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "dim dim"]:
-    """E[rr'] of the mean's residuals r, by the moments alone: on train, validation or test."""
+    """Second moment E[rr'] of the residuals r of a mean, from the moments of any transitions."""
     by_time = mean.by_time[nearest(mean.times, moments.times)]
-    free = torch.zeros_like(by_time[:1])  # the intercept is part of by_time already
+    free = torch.zeros_like(by_time[:1])  # by_time already includes the intercept
     theta = torch.cat([mean.matrix.mT, free, by_time]).double()
     everything = _Features(moments, Terms(state=True, position=True))
     token = mean.effect(moments.tokens).double()
@@ -141,14 +142,14 @@ def second_moment(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "dim di
 
 
 class _Features:
-    """The dense features ``[x, one-hot position]``, or those of them that the terms ask for."""
+    """Dense features ``[x, one-hot position]``, restricted to the given terms."""
 
     def __init__(self, moments: Moments, terms: Terms) -> None:
         self.moments, self.terms = moments, terms
         positions = len(moments.times)
         one = torch.ones(positions, 1, dtype=torch.float64, device=moments.times.device)
-        # without a position term all positions share one intercept; with it they have one each,
-        # and a free one besides, so that only differences between positions are shrunk
+        # all positions share a free intercept; a position term adds one for each position, so
+        # only the differences between positions are shrunk
         own = torch.eye(positions).to(one)
         self.collapse = torch.cat([one, own], dim=1) if terms.position else one
         self.token_count = moments.token_position.sum(1)
@@ -186,7 +187,7 @@ class _Features:
 def _assembled(
     moments: Moments, matrix: Tensor | None, by_time: Tensor | None, by_token: Tensor | None
 ) -> AdditiveMean:
-    """A mean with zeros for the terms that it does not have."""
+    """A mean with zeros for missing terms."""
     zeros = moments.xx.new_zeros
     dim, positions = moments.dim, len(moments.times)
     return AdditiveMean(

@@ -1,7 +1,7 @@
-r"""Sums of products with the effects of positions eliminated: what is left to fit is a matrix.
+r"""Centred moments, with the effects of positions eliminated.
 
-For every A, least squares of :math:`y = Ax + c_t` gives the best shrunken effects :math:`c_t` in
-closed form. Put back in, they leave a quadratic in A alone, with the moments below.
+For a given A, least squares of :math:`y = Ax + c_t` has a closed-form solution for the shrunken
+effects :math:`c_t`. Substituting it gives a quadratic function of A, with the moments below.
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,22 @@ from sdelens.paths.moments import Moments
 
 @dataclass(frozen=True, eq=False)
 class Centred:
-    """Schur complements of the moments of x and y in those of the positions, in float64."""
+    """Schur complements of the moments of x and y with respect to the positions, in float64."""
 
     moments: Moments
     collapse: Float[Tensor, "time place"]
-    """Which intercepts a time has: a shared one, and under `position` one of its own."""
+    """Intercepts of each time: a shared one, and its own one with `position`."""
     root: Float[Tensor, "place place"]
-    """The Cholesky factor of the intercepts' penalised normal equations."""
+    """Cholesky factor of the penalised normal equations of the intercepts."""
     xx: Float[Tensor, "dim dim"]
     xy: Float[Tensor, "dim dim"]
 
     @classmethod
     def of(cls, moments: Moments, *, position: bool, shrinkage: float) -> "Centred":
-        """Effects of positions are shrunk as by `shrinkage` observations of none.
+        """Eliminate the intercepts, with one per position if `position`.
 
-        The shared intercept is free; without `position` there is no other.
+        Effects of positions are shrunk as by `shrinkage` observations of zero effect. The shared
+        intercept is not penalised.
         """
         one = torch.ones_like(moments.position_count)[:, None]
         own = torch.eye(len(one)).to(one)
@@ -46,7 +47,7 @@ class Centred:
         return cls(moments, collapse, root, moments.xx - x.mT @ x, moments.xy - x.mT @ y)
 
     def mean(self, matrix: Float[Tensor, "dim dim"]) -> AdditiveMean:
-        """The mean with this matrix and the effects that are best beside it."""
+        """The mean with the given matrix and the optimal effects of positions."""
         rest = self.moments.position_y - self.moments.position_x @ matrix.mT
         effects = torch.cholesky_solve(self.collapse.mT @ rest, self.root)
         return AdditiveMean(

@@ -1,9 +1,9 @@
-r"""The coordinates that a basis leaves out, given those that it keeps: a conditional Gaussian.
+r"""Conditional Gaussian of the coordinates that a basis leaves out, given the latent ones.
 
-With kept coordinates z and left-out ones c, :math:`p(x'|x) = p(z'|x)\,p(c'|z',x)`. The fitted law
-is the first factor; the second is :math:`c' = A_1 z' + A_2 c + c_t + \varepsilon` by least squares
-on training documents, with constant diagonal noise. It is the same beside every law, so that gains
-do not see it, and the likelihood is that of whole states.
+With latent coordinates z and left-out ones c, :math:`p(x'|x) = p(z'|x)\,p(c'|z',x)`. The fitted
+law is the first factor. The second is :math:`c' = A_1 z' + A_2 c + c_t + \varepsilon` with
+constant diagonal noise, fitted by least squares on training documents. The product is the
+likelihood of whole states. The second factor is the same for all laws, so it cancels in gains.
 """
 
 from collections.abc import Iterable
@@ -28,13 +28,13 @@ from sdelens.paths.trajectories import Paths, Trajectories
 
 @dataclass(frozen=True, eq=False)
 class Complement:
-    """The law of the left-out coordinates one step later."""
+    """Law of the next left-out coordinates given the next latent ones and the state."""
 
     mean: AdditiveMean
     std: Float[Tensor, " left"]
 
     def log_density(self, basis: Basis, block: Trajectories) -> Float[Tensor, "path step"]:
-        """In nats, in the left-out standardised coordinates, of each step of raw states."""
+        """Log density of each step of raw states in nats, in standardised left-out coordinates."""
         both = _paired(basis, block)
         times = both.times.expand(both.mask.shape)[:, :-1]
         past, following = both.states[:, :-1], both.states[:, 1:]
@@ -44,19 +44,19 @@ class Complement:
         return DiagonalScale(self.std).log_density(left)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What was fitted, by name."""
+        """All fitted tensors by name."""
         return prefixed(mean=self.mean.tensors()) | {"std": self.std}
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor]) -> "Complement | None":
-        """The inverse of `tensors`; None of none."""
+        """Restore from the result of `tensors`; None if it is empty."""
         if not tensors:
             return None
         return cls(AdditiveMean(**group_of(tensors, "mean")), tensors["std"])
 
 
 def fit_complement(basis: Basis, train: Paths, validation: Paths) -> Complement | None:
-    """The complement of a basis, in one pass; None where nothing is left out."""
+    """Fit the complement of a basis in one pass; None if the basis leaves nothing out."""
     if basis.left == 0:
         return None
     times = times_of(train)
@@ -68,7 +68,7 @@ def fit_complement(basis: Basis, train: Paths, validation: Paths) -> Complement 
 
 
 def _paired(basis: Basis, block: Trajectories) -> Trajectories:
-    """Kept and left-out coordinates side by side."""
+    """Concatenate latent and left-out coordinates."""
     (kept,) = basis.view(block)
     left = basis.encode_left(block.times.expand(block.mask.shape), block.states)
     return replace(kept, states=torch.cat([kept.states, left], -1))
@@ -77,7 +77,7 @@ def _paired(basis: Basis, block: Trajectories) -> Trajectories:
 def _moments(
     basis: Basis, paths: Iterable[Trajectories], times: Float[Tensor, " time"]
 ) -> Moments:
-    """Moments of the next [z', c'] given [z', c]: what is kept is known one step ahead."""
+    """Moments for the regression of [z', c'] on [z', c], with the next latent coordinates z'."""
     moments = Moments(basis.latent + basis.left, times)
     for block in paths:
         flat = _paired(basis, block).flat()

@@ -1,4 +1,4 @@
-"""Fits to resampled documents: how much of a coefficient is the luck of the sample."""
+"""Ensembles of fits to bootstrap samples of the documents, for standard errors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +11,10 @@ from sdelens.seeds import derive, generator
 
 
 def resampled(paths: Paths, groups: Mapping[int, int] | None, seed: int) -> MappedPaths:
-    """As many groups of documents as there are, drawn with replacement: a bootstrap sample.
+    """Bootstrap sample of the groups of documents, drawn with replacement.
 
-    A document's paths are repeated as often as its group was drawn; groups are what is independent
-    (Efron 1979; Field and Welsh 2007 for clusters).
+    The paths of a document are repeated as often as its group was drawn. Groups are resampled as
+    a whole because they are the independent units (Efron 1979; Field and Welsh 2007 for clusters).
     """
     documents = {number for block in paths for number in block.document.tolist()}
     groups = groups or {document: document for document in documents}
@@ -33,7 +33,7 @@ def resampled(paths: Paths, groups: Mapping[int, int] | None, seed: int) -> Mapp
 
 
 def fit_all(probe: Probe, tasks: Sequence[FitTask], *, watch: Watch = ignore_epoch) -> list[Fit]:
-    """A fit for each task: in one batched computation where the probe can, else in turn."""
+    """Fit all tasks, in one batched computation if the probe supports it."""
     widths = {next(iter(task.train)).states.shape[-1] for task in tasks}
     if isinstance(probe, StackedProbe) and len(tasks) > 1 and len(widths) == 1:
         found = probe.fit_stack(tasks, watch=watch)
@@ -42,7 +42,7 @@ def fit_all(probe: Probe, tasks: Sequence[FitTask], *, watch: Watch = ignore_epo
     for fit in found:
         if not isinstance(fit, Fit):
             raise BrokenPlugin(
-                f"fit of {type(probe).__name__} must give a Fit(law), it gave {type(fit).__name__}"
+                f"fit of {type(probe).__name__} must return a Fit(law), got {type(fit).__name__}"
             )
     return found
 
@@ -55,6 +55,6 @@ def ensemble_tasks(
     members: int,
     seed: int,
 ) -> list[FitTask]:
-    """As many fits as there are members, each to training documents resampled by its seed."""
+    """Fit tasks of the members, each with its own bootstrap sample of the training documents."""
     seeds = [derive(seed, "member", number) for number in range(members)]
     return [FitTask(resampled(train, groups, own), validation, own) for own in seeds]

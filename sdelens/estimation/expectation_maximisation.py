@@ -1,8 +1,8 @@
 r"""Expectation maximisation for switching regressions, streamed over paths.
 
-A pass filters and smooths the regimes along every path, in log space, and sums what the new
-regressions need: Dempster, Laird and Rubin (1977); Baum and others (1970). What is maximised is
-the likelihood of the observed transitions times a `Prior`, and no pass lowers it.
+A pass filters and smooths the regimes along every path in log space and accumulates the expected
+sufficient statistics: Dempster, Laird and Rubin (1977); Baum and others (1970). The objective is
+the likelihood of the observed transitions times a `Prior`; no pass decreases it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,20 +19,20 @@ from sdelens.estimation.regimes import Chain, Piece, Regimes
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What a pass over the data leaves: sums over transitions, weighted by regime, in float64."""
+    """Expected sufficient statistics: sums over transitions weighted by regime, in float64."""
 
     log_likelihood: Float[Tensor, " member"]
     squares: Float[Tensor, " member"]
-    """Squared distance of the filtered mean from the next state."""
+    """Sum of squared distances between the filtered mean and the next state."""
     transitions: Int[Tensor, ""]
     start: Float[Tensor, "member regime"]
     moves: Float[Tensor, "member regime regime"]
     count: Float[Tensor, "member regime"]
     gram: Float[Tensor, "member regime feature feature"]
     cross: Float[Tensor, "member regime feature dim"]
-    """Features by the residuals of the present coefficients."""
+    """Products of features with the residuals of the current coefficients."""
     scatter: Float[Tensor, "member regime dim *other"]
-    """Those residuals by each other; only the diagonal where that is enough."""
+    """Products of these residuals; only the diagonal if the noise is diagonal."""
 
     def __add__(self, other: "Expected") -> "Expected":
         names = [field.name for field in fields(self)]
@@ -40,12 +40,12 @@ class Expected:
 
 
 def expected(regimes: Regimes, pieces: Iterable[Piece]) -> Expected:
-    """The sums of one pass, under these regimes."""
+    """Expected sufficient statistics of one pass under the given regimes."""
     return reduce(add, (_expected(regimes, piece) for piece in pieces))
 
 
 def _expected(regimes: Regimes, piece: Piece) -> Expected:
-    """Products in the data's precision, the sums and the chain in float64."""
+    """Compute products in the precision of the data, sums and the chain in float64."""
     residual = piece.residual - piece.features @ regimes.coefficients
     density = regimes.log_density(residual)
     evidence = density.new_zeros(*density.shape[:-1], *piece.steps.shape, dtype=torch.float64)
@@ -72,12 +72,12 @@ def _smoothed(
     evidence: Float[Tensor, "member regime path step"],
     steps: Bool[Tensor, "path step"],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """P(regime) of each observed step before and after all is seen, sums of the chain, nats."""
+    """Filtered and smoothed regime probabilities, sums of starts and moves, log likelihood."""
     evidence = evidence.movedim(1, -1)
     before, later = chain.forward(evidence)[..., :-1, :], chain.backward(evidence)
     joint = before + evidence
     after = (joint + later).softmax(-1)
-    # steps behind the last observed one are not part of a path
+    # steps after the last observed one are not part of a path
     inside = steps.flip(-1).cumsum(-1).flip(-1) > 0
     pairs = joint[..., :-1, :, None] + chain.moves[..., None, None, :, :]
     pairs = pairs + (evidence + later)[..., 1:, None, :]
@@ -99,11 +99,11 @@ def _scatter(share: Tensor, residual: Tensor, *, full: bool) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What keeps a regime that explains little from collapsing onto it.
+    """Prior that keeps regimes with few transitions from collapsing onto them.
 
-    A penalty on departures from the common mean, in units of the noise; one observation with the
-    common mean's variance; one of every start and every move of the chain; and, for the noise that
-    a coordinate has for itself, a variance that it cannot fall below.
+    It consists of a ridge penalty on departures from the common mean, in units of the noise; one
+    pseudo-observation with the residual variance of the common mean; one pseudo-observation of
+    every start and every move of the chain; and a lower bound on the variances D of each regime.
     """
 
     penalty: Float[Tensor, " feature"]
@@ -111,7 +111,7 @@ class Prior:
     floor: Float[Tensor, " dim"]
 
     def log_density(self, regimes: Regimes) -> Float[Tensor, " member"]:
-        """Up to a constant."""
+        """Log density of the prior, up to a constant."""
         scatter = self.scatter(regimes.coefficients.double())
         covariance = regimes.covariance().double()
         inside = torch.linalg.solve(covariance, scatter).diagonal(dim1=-2, dim2=-1).sum(-1)
@@ -121,17 +121,17 @@ class Prior:
     def scatter(
         self, coefficients: Float[Tensor, "*member feature dim"]
     ) -> Float[Tensor, "*member dim dim"]:
-        """What the prior adds to the scatter of the residuals."""
+        """Contribution of the prior to the scatter of the residuals."""
         departure = coefficients.mT @ (self.penalty[:, None] * coefficients)
         return departure + self.variance.diag()
 
 
 def maximised(regimes: Regimes, sums: Expected, prior: Prior) -> Regimes:
-    """The regimes of highest expected likelihood and prior; low-rank noise moves towards them."""
+    """Maximise the expected log likelihood plus log prior; low-rank noise takes one EM step."""
     old, penalty = regimes.coefficients.double(), prior.penalty[:, None]
     root = torch.linalg.cholesky(sums.gram + prior.penalty.diag())
     step = torch.cholesky_solve(sums.cross - penalty * old, root)
-    # the scatter of the new residuals by that of the old: nothing cancels near convergence
+    # update the scatter from that of the old residuals to avoid cancellation near convergence
     if sums.scatter.ndim == old.ndim:
         mixed = step.mT @ sums.cross
         scatter = sums.scatter - mixed - mixed.mT + step.mT @ sums.gram @ step
@@ -154,7 +154,7 @@ def maximised(regimes: Regimes, sums: Expected, prior: Prior) -> Regimes:
 def _factors(
     regimes: Regimes, covariance: Float[Tensor, "member regime dim dim"]
 ) -> tuple[Float[Tensor, "member regime dim"], Float[Tensor, "member regime dim rank"]]:
-    """One step of expectation maximisation for factor analysis: Rubin and Thayer (1982)."""
+    """One step of expectation maximisation for factor analysis (Rubin and Thayer 1982)."""
     columns = regimes.columns.double()
     identity = torch.eye(columns.shape[-1]).to(columns)
     pull = torch.linalg.solve(regimes.covariance().double(), columns)  # S^-1 U
@@ -167,7 +167,7 @@ def _factors(
 def climb(
     regimes: Regimes, pieces: Iterable[Piece], prior: Prior
 ) -> Iterator[tuple[Regimes, Expected]]:
-    """Regimes after each pass, without end, and what a pass under them found."""
+    """Iterate expectation maximisation without end; yields regimes and their statistics."""
     while True:
         sums = expected(regimes, pieces)
         yield regimes, sums

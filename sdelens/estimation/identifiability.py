@@ -1,11 +1,11 @@
-r"""How well a linear drift can be known at all, before anything is fitted.
+r"""Identifiability of a linear drift: its expected error, before a law is fitted.
 
-Least squares of :math:`X' = BX + c + \varepsilon` over N transitions misses B by
-:math:`E\lVert\hat B - B\rVert_F^2 = \mathrm{tr}(S)\,\mathrm{tr}(P^{-1})/N` to first order, with S
-the noise of a step and P the covariance of the states; as dt falls this is the Cramer-Rao bound
-:math:`\mathrm{tr}(a)\,\mathrm{tr}(P^{-1})/T` for the drift of a diffusion. What a user sees is the
-drift on the data's own states: there the expected squared error is :math:`\mathrm{tr}(S)(d+1)/N`,
-to be held against the drift's energy :math:`E\lVert BX + c - X\rVert^2`.
+Least squares of :math:`X' = BX + c + \varepsilon` over N transitions has the expected error
+:math:`E\lVert\hat B - B\rVert_F^2 = \mathrm{tr}(S)\,\mathrm{tr}(P^{-1})/N` to first order, where S
+is the covariance of the noise of a step and P that of the states. As dt tends to zero this is the
+Cramer-Rao bound :math:`\mathrm{tr}(a)\,\mathrm{tr}(P^{-1})/T` for the drift of a diffusion. For
+the drift at the states of the data the expected squared error is :math:`\mathrm{tr}(S)(d+1)/N`,
+which is compared with the mean square of the drift, :math:`E\lVert BX + c - X\rVert^2`.
 """
 
 import math
@@ -18,22 +18,23 @@ from torch import Tensor
 from sdelens.paths.moments import Moments
 
 TOO_MUCH = 0.5
-"""A relative error from which on advice is given."""
+"""Relative error above which advice is given."""
 
 
 @dataclass(frozen=True)
 class Identifiability:
-    """The expected relative error of an unregularised linear drift."""
+    """Expected relative error of an unregularised linear drift."""
 
     dim: int
     transitions: int
     error: float
-    """The root of expected squared error over energy, on the data's states: 1 is 100%; infinite
-    where there are no more transitions than unknowns in a row, or no drift beyond its error."""
+    """Square root of expected squared error over mean square drift at the states of the data; 1
+    is 100%. Infinite if there are no more transitions than unknowns per row, or if the estimated
+    drift is no larger than its error."""
 
     @classmethod
     def of(cls, moments: Moments) -> "Identifiability":
-        """By the moments of training transitions, one intercept for all positions."""
+        """Compute from the moments of training transitions, with a single intercept."""
         mean_x = moments.position_x.sum(0) / moments.count
         mean_y = moments.position_y.sum(0) / moments.count
         return cls.from_covariances(
@@ -53,7 +54,7 @@ class Identifiability:
         step: Float[Tensor, " dim"],
         transitions: int,
     ) -> "Identifiability":
-        """By centred second moments of state and next state, and the mean increment."""
+        """Compute from centred second moments of state and next state, and the mean increment."""
         dim, spare = len(xx), transitions - len(xx) - 1
         if spare <= 0:
             return cls(dim, transitions, math.inf)
@@ -62,37 +63,37 @@ class Identifiability:
         noise = float((yy - xy.mT @ slope).trace().clamp(min=0)) * transitions / spare
         rate = slope - torch.eye(dim).to(slope)
         error = noise * (dim + 1) / transitions
-        # the energy of an estimated drift holds the error of the estimate
+        # the mean square of an estimated drift includes the error of the estimate
         energy = float((rate.mT @ xx @ rate).trace() + step.square().sum()) - error
         return cls(dim, transitions, math.sqrt(error / energy) if energy > 0 else math.inf)
 
     @property
     def poor(self) -> bool:
-        """Whether a fit without a penalty would be mostly noise."""
+        """Whether an unregularised fit would be mostly noise."""
         return self.error > TOO_MUCH
 
     @property
     def needed(self) -> int | None:
-        """Transitions for an error of `TOO_MUCH`; None where that cannot be said."""
+        """Number of transitions for an error of `TOO_MUCH`; None if the error is infinite."""
         if not math.isfinite(self.error):
             return None
         return math.ceil(self.transitions * (self.error / TOO_MUCH) ** 2)
 
     def __str__(self) -> str:
-        """One sentence, and advice where the error is large."""
+        """The expected error in one sentence, with advice if it is large."""
         drift = (
             f"an unregularised linear drift of {self.dim:,} coordinates from "
             f"{self.transitions:,} transitions"
         )
         if not math.isfinite(self.error):
-            return f"No direction of {drift} can be told from noise: {self._advice()}."
+            return f"No direction of {drift} can be distinguished from noise: {self._advice()}."
         said = f"The expected error of {drift} is {self.error:.0%} of the drift itself"
         return f"{said}: {self._advice()}." if self.poor else f"{said}."
 
     def _advice(self) -> str:
         fewer = max(1, int(self.dim * (TOO_MUCH / self.error) ** 2)) if self.needed else 1
-        more = f", or give about {self.needed:,} transitions" if self.needed else ""
+        more = f", or use about {self.needed:,} transitions" if self.needed else ""
         return (
-            "rely on the ridge that validation chooses, fit fewer directions "
+            "rely on the ridge penalty chosen on validation, fit fewer directions "
             f"(--basis pca:{fewer}){more}"
         )

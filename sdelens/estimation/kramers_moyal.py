@@ -1,9 +1,10 @@
-r"""Drift and diffusion as conditional moments of the step, smooth functions of the state.
+r"""Drift and diffusion from Kramers-Moyal conditional moments, as smooth functions of the state.
 
-:math:`m(x) = E[X'|x]` and :math:`S(x) = \mathrm{Cov}[X'|x]`, the first two Kramers-Moyal moments,
-by local linear regression on a grid: of what a linear mean leaves, and of the products of what is
-left then. Away from the data the corrections keep their edge values or fade to zero, so that the
-law is there that of a linear mean, which pulls back wherever stationary data do.
+The moments are :math:`m(x) = E[X'|x]` and :math:`S(x) = \mathrm{Cov}[X'|x]`. Local linear
+regression on a grid estimates a correction to a linear mean from its residuals, and S from the
+products of the remaining residuals. Away from the data the corrections keep their values at the
+edge or decay to zero, so the law is that of the linear mean there, which is mean-reverting for
+stationary data.
 """
 
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from sdelens.laws.scale import DiagonalScale, FullScale, Scale
 from sdelens.laws.sde import KernelSDE
 
 NODES = {1: 257, 2: 65, 3: 33}
-"""On each axis, by dimension."""
+"""Number of grid nodes per axis, by dimension."""
 
 
 @dataclass(frozen=True, eq=False)
 class SmoothMean(Mean):
-    """A linear mean and a correction on a grid, with the standard errors of their sum."""
+    """A linear mean plus a correction on a grid, with standard errors of the sum."""
 
     linear: AdditiveMean
     lower: Float[Tensor, " dim"]
@@ -34,7 +35,7 @@ class SmoothMean(Mean):
 
     @property
     def grid(self) -> Grid:
-        """Where the correction is known."""
+        """The grid of the correction."""
         return grid_of(self.lower, self.upper)
 
     def __call__(
@@ -46,7 +47,7 @@ class SmoothMean(Mean):
         return self.linear(t, x, token) + self.grid.interpolate(self.values, x)
 
     def error(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        """The standard error of each coordinate; beyond the grid that of its edge."""
+        """Standard error of each coordinate; constant outside the grid."""
         return self.grid.interpolate(self.errors, x)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -55,22 +56,22 @@ class SmoothMean(Mean):
         return own | prefixed(linear=self.linear.tensors())
 
     def to(self, dtype: torch.dtype) -> "SmoothMean":
-        """The same mean with coefficients of another type."""
+        """Convert the coefficients to a dtype."""
         own = (self.lower, self.upper, self.values, self.errors)
         return SmoothMean(self.linear.to(dtype), *(tensor.to(dtype) for tensor in own))
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor]) -> "SmoothMean":
-        """The inverse of `tensors`."""
+        """Restore from the result of `tensors`."""
         own = {name: t for name, t in tensors.items() if "." not in name}
         return cls(AdditiveMean(**group_of(tensors, "linear")), **own)
 
 
 @dataclass(frozen=True, eq=False)
 class SmoothNoise(Noise):
-    """Lower factors of covariances on a grid, with the standard errors of the covariances.
+    """Lower factors of covariances on a grid, with standard errors of the covariances.
 
-    Between nodes factors are interpolated: a mean of lower factors is one.
+    Factors are interpolated between nodes: an average of lower triangular factors is again one.
     """
 
     lower: Float[Tensor, " dim"]
@@ -79,12 +80,12 @@ class SmoothNoise(Noise):
     errors: Float[Tensor, "node dim dim"]
 
     def __call__(self, t: Float[Tensor, "*batch"], x: Float[Tensor, "*batch dim"]) -> Scale:
-        del t  # the same at all times
+        del t  # constant in time
         root = self._at(self.roots, x)
         return DiagonalScale(root[..., 0]) if root.shape[-1] == 1 else FullScale(root)
 
     def error(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim dim"]:
-        """The standard error of each entry of the covariance; beyond the grid that of its edge."""
+        """Standard error of each entry of the covariance; constant outside the grid."""
         return self._at(self.errors, x)
 
     def _at(
@@ -97,13 +98,13 @@ class SmoothNoise(Noise):
         return {name: getattr(self, name) for name in ("lower", "upper", "roots", "errors")}
 
     def to(self, dtype: torch.dtype) -> "SmoothNoise":
-        """The same noise with coefficients of another type."""
+        """Convert the coefficients to a dtype."""
         return SmoothNoise(**{name: tensor.to(dtype) for name, tensor in self.tensors().items()})
 
 
 @dataclass(frozen=True, eq=False)
 class KramersMoyalSDE(KernelSDE):
-    """A kernel of smooth moments, which knows how well it knows them."""
+    """A kernel with smooth conditional moments and their standard errors."""
 
     mean: SmoothMean
     noise: SmoothNoise
@@ -111,18 +112,18 @@ class KramersMoyalSDE(KernelSDE):
     def drift_error(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim"]:
-        """The standard error of each coordinate of the drift."""
-        del t  # the same at all times
+        """Standard error of each coordinate of the drift."""
+        del t  # constant in time
         return self.mean.error(x) / self.dt
 
     def covariance_error(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim dim"]:
-        """The standard error of each entry of the diffusion's covariance per unit of time."""
-        del t  # the same at all times
+        """Standard error of each entry of the covariance of the diffusion, per unit of time."""
+        del t  # constant in time
         return self.noise.error(x) / self.dt
 
 
 def grid_of(lower: Float[Tensor, " dim"], upper: Float[Tensor, " dim"]) -> Grid:
-    """The grid between these corners."""
+    """The grid between two corners."""
     return Grid(lower, upper, NODES[len(lower)])

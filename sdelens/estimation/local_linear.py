@@ -1,13 +1,13 @@
 r"""Local linear regression on a grid, with the variance of every estimate.
 
-At a node g it is the intercept of the regression of responses on :math:`[1, u]`, u = x - g, with
-Gaussian weights :math:`K_h(u)`. Data that were spread over the grid once give the sums it needs,
-for every bandwidth h, as products with one small matrix per axis: Fan and Marron, "Fast
-implementations of nonparametric curve estimators" (1994).
+The estimate at a node g is the intercept of the regression of responses on :math:`[1, u]`, u = x -
+g, with Gaussian weights :math:`K_h(u)`. The data are binned on the grid once; the sums for every
+bandwidth h are then products with one small matrix per axis: Fan and Marron, "Fast implementations
+of nonparametric curve estimators" (1994).
 
-The bias of order h² is removed by a combination of two bandwidths, :math:`2\hat f_h -
-\hat f_{\sqrt2 h}` (the generalised jackknife: Schucany and Sommers 1977), so that error bars made
-of variance cover.
+The bias of order h² is removed by combining two bandwidths, :math:`2\hat f_h - \hat f_{\sqrt2 h}`
+(the generalised jackknife: Schucany and Sommers 1977), so that error bars based on the variance
+alone have the nominal coverage.
 """
 
 from dataclasses import dataclass
@@ -20,37 +20,38 @@ from torch import Tensor
 from sdelens.laws.grid import Grid
 
 COMBINATION = ((2.0, 1.0), (-1.0, 2.0**0.5))
-"""Coefficients, and the multiples of the bandwidth that they belong to."""
+"""Pairs of coefficient and multiple of the bandwidth, which remove the bias of order h²."""
 PRIOR = 1.0
-"""Observations of response zero at every node: where there are no data, the estimate is zero."""
+"""Pseudo-observations of zero at every node, so the estimate is zero where there are no data."""
 
 
 @dataclass(frozen=True, eq=False)
 class LocalLinear:
-    """Regression of responses on states, both spread over a grid; of several sets at once."""
+    """Regression of responses on states, binned on a grid; several data sets are possible."""
 
     grid: Grid
     unit: Float[Tensor, " dim"]
-    """The unit of length on each axis, in which bandwidths are given."""
+    """Unit of bandwidths on each axis."""
     count: Float[Tensor, "*set node"]
-    """How many states each node stands for."""
+    """Number of states binned to each node."""
     sums: Float[Tensor, "*set node value"]
-    """The sums of their responses."""
+    """Sum of the responses binned to each node."""
 
     def plain(self, bandwidth: float) -> Float[Tensor, "*set node value"]:
-        """Conditional means of the responses, with a bias of order h²."""
+        """Estimate conditional means of the responses, with a bias of order h²."""
         near = [self._smoothed(self.sums, bandwidth, power) for power in self._powers()]
         return torch.einsum("...f,f...v->...v", self._row(bandwidth), torch.stack(near))
 
     def estimate(self, bandwidth: float) -> Float[Tensor, "*set node value"]:
-        """The same without the bias of order h²."""
+        """Estimate conditional means without the bias of order h²."""
         parts = [a * self.plain(h) for a, h in _bandwidths(bandwidth)]
         return torch.stack(parts).sum(0)
 
     def variance(self, bandwidth: float) -> Float[Tensor, "*set node"]:
-        """The variance of an estimate, in units of that of one response.
+        """Variance of the result of `estimate`, relative to the variance of one response.
 
-        As if the observations of the prior had errors as well: without data it is that of one.
+        The pseudo-observations of the prior count as observations with errors, so the variance
+        without data is that of one response.
         """
         parts = []
         for (a, h), (b, k) in product(_bandwidths(bandwidth), repeat=2):
@@ -59,14 +60,14 @@ class LocalLinear:
         return torch.stack(parts).sum(0)
 
     def average(self, bandwidth: float) -> Float[Tensor, "*set node value"]:
-        """Local averages, with the overall mean as prior: never outside the responses' range."""
+        """Local averages with the overall mean as prior, within the range of the responses."""
         overall = (self.sums.sum(-2) / self.count.sum(-1, keepdim=True))[..., None, :]
         both = torch.cat([self.count[..., None], self.sums], -1)
         near = self._smoothed(both, bandwidth, (0,) * self.grid.dim)
         return (near[..., 1:] + PRIOR * overall) / (near[..., :1] + PRIOR)
 
     def _row(self, bandwidth: float) -> Float[Tensor, "*set node feature"]:
-        """What turns the sums at a node into its intercept."""
+        """Linear map from the sums at a node to its intercept."""
         gram = self._gram(bandwidth) + self._prior(bandwidth, bandwidth)
         first = torch.zeros_like(gram[..., :1])
         first[..., 0, :] = 1
@@ -88,14 +89,14 @@ class LocalLinear:
         return PRIOR * diagonal.diag()
 
     def _powers(self) -> list[tuple[int, ...]]:
-        """Those of u in the features: none, then one on each axis."""
+        """Powers of u in the features: zero, then one for each axis."""
         dim = self.grid.dim
         return [(0,) * dim, *(tuple(int(i == j) for j in range(dim)) for i in range(dim))]
 
     def _smoothed(
         self, values: Float[Tensor, "*set node value"], bandwidth: float, powers: tuple[int, ...]
     ) -> Float[Tensor, "*set node value"]:
-        """Sums of values times the kernel and powers of u, one axis after the other."""
+        """Sums of values times the kernel and powers of u, computed axis by axis."""
         nodes, dim = self.grid.nodes, self.grid.dim
         shaped = values.reshape(*values.shape[:-2], *[nodes] * dim, -1)
         steps = torch.arange(1 - nodes, nodes).to(values)

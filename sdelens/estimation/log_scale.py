@@ -1,8 +1,8 @@
-r"""Log-linear variance: :math:`w_i \sim N(0, e^{\phi^\top b_i})`, by Fisher scoring.
+r"""Log-linear variance :math:`w_i \sim N(0, e^{\phi^\top b_i})`, fitted by Fisher scoring.
 
-The information of b is half of :math:`\Phi^\top\Phi`, whatever b is, so that one Cholesky factor
-serves all steps and coordinates (Harvey, "Estimating regression models with multiplicative
-heteroscedasticity", 1976).
+The Fisher information of :math:`b_i` is :math:`\tfrac12\Phi^\top\Phi` for every value of
+:math:`b_i`, so one Cholesky factor serves all steps and coordinates (Harvey, "Estimating
+regression models with multiplicative heteroscedasticity", 1976).
 """
 
 from collections.abc import Sequence
@@ -16,31 +16,31 @@ from sdelens.laws.matrices import cholesky
 from sdelens.paths.products import products_of
 
 WIDEST = 4.0
-"""Bounds the logarithm of the variance: the features may be far out where the data are few."""
+"""Bound on the absolute log variance, since features may be far from the training data."""
 SWEEPS = 6
 
 
 @dataclass(frozen=True, eq=False)
 class LogScale:
-    """The variance of each coordinate given features."""
+    """Variance of each coordinate given the features."""
 
     coefficients: Float[Tensor, "feature dim"]
 
     def log_variance(self, features: Float[Tensor, "row feature"]) -> Float[Tensor, "row dim"]:
-        """Bounded."""
+        """Log variance of each coordinate, clamped to ±`WIDEST`."""
         return (features @ self.coefficients.to(features)).clamp(-WIDEST, WIDEST)
 
     def log_density(
         self, features: Float[Tensor, "row feature"], white: Float[Tensor, "row dim"]
     ) -> Float[Tensor, " row"]:
-        """In nats, less its constant."""
+        """Log density in nats, up to a constant."""
         logs = self.log_variance(features)
         return -0.5 * (white.square() * (-logs).exp() + logs).sum(-1)
 
     def standardised(
         self, features: Float[Tensor, "row feature"], white: Float[Tensor, "row dim"]
     ) -> Float[Tensor, "row dim"]:
-        """Each coordinate by its standard deviation."""
+        """Divide each coordinate by its standard deviation."""
         return white * (-0.5 * self.log_variance(features)).exp()
 
     @classmethod
@@ -50,10 +50,10 @@ class LogScale:
         white: Float[Tensor, "row dim"],
         penalty: Float[Tensor, " feature"],
     ) -> "LogScale":
-        """By Fisher scoring from constant variance; the first feature is the constant."""
+        """Fit by Fisher scoring from a constant variance; the first feature must be constant."""
         squares = white.square()
         gram = products_of(features, squares).xx
-        # times two, for the information is half of the gram
+        # twice the penalty, because the information is half the Gram matrix
         weight = 2 * penalty * gram.diagonal()
         root = cholesky(gram + weight.diag())
         fitted = cls(gram.new_zeros(len(gram), squares.shape[1]))
@@ -70,7 +70,7 @@ def chosen(
     validation: tuple[Tensor, Tensor],
     penalties: Sequence[Float[Tensor, " feature"]],
 ) -> tuple[LogScale, Float[Tensor, " feature"]]:
-    """The scale, and its penalty, that predict validation best; features and residuals of both."""
+    """The scale and penalty with the lowest validation loss, from pairs (features, residuals)."""
     fits = [LogScale.of(*train, penalty) for penalty in penalties]
     losses = [-float(fit.log_density(*validation).mean()) for fit in fits]
     best = losses.index(min(losses))

@@ -1,8 +1,8 @@
-r"""A variance that is log-linear in features of the state: :math:`\log s_i^2 = b_i^\top\phi(x,t)`.
+r"""Variance that is log-linear in features of the state, :math:`\log s_i^2 = b_i^\top\phi(x,t)`.
 
-Harvey, "Estimating regression models with multiplicative heteroscedasticity" (1976): the expected
-information of every :math:`b_i` is half the features' Gram matrix. One Cholesky factor serves the
-scoring steps of all coordinates, and a step is one pass over the data.
+The expected information of every :math:`b_i` is half the Gram matrix of the features (Harvey,
+"Estimating regression models with multiplicative heteroscedasticity", 1976). One Cholesky factor
+serves the scoring steps of all coordinates, and a step is one pass over the data.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,12 +21,12 @@ from sdelens.paths.trajectories import Trajectories
 CHUNK = 8192
 SCORINGS = 100
 WORTH = 1e-3
-"""Steps end where twice the log likelihood gains less; a parameter is worth about 1."""
+"""Scoring stops if twice the gain in log likelihood is smaller; one parameter is worth about 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
-    """Features with a leading one and residuals of all transitions, chunk by chunk, in float64."""
+    """Chunks of features, with a leading one, and residuals of all transitions, in float64."""
 
     paths: Iterable[Trajectories]
     features: NoiseFeatures
@@ -41,26 +41,26 @@ class Residuals:
                 yield with_one(self.features(t, x)), following - self.mean(t, x, token)
 
     def gram(self) -> Float[Tensor, "feature feature"]:
-        r""":math:`\sum\phi\phi^\top`; its first entry counts the transitions."""
+        r"""Gram matrix :math:`\sum\phi\phi^\top`; its first entry is the number of transitions."""
         return torch.stack([phi.mT @ phi for phi, _ in self]).sum(0)
 
 
 def with_one(features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch more"]:
-    """The same with a leading one, for the intercept."""
+    """Prepend a one to the features, for the intercept."""
     return torch.cat([torch.ones_like(features[..., :1]), features], dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
 class LogLinearNoise(Noise):
-    """A log-linear diagonal scale, around a constant correlation if there is one.
+    """Noise with log-linear variances and an optional constant correlation.
 
-    Outside the range of log variances seen in training it keeps their least and greatest: a state
-    far away gets the noise of the edge, not an exponential of its distance.
+    Log variances are clamped to their range in training, so the noise far from the data does not
+    grow exponentially with the distance.
     """
 
     features: NoiseFeatures
     weight: Float[Tensor, "feature dim"]
-    """b of each coordinate; the first row holds the intercepts."""
+    """Coefficients b of each coordinate; the first row contains the intercepts."""
     least: Float[Tensor, " dim"]
     most: Float[Tensor, " dim"]
     correlation: ConstantNoise | None = None
@@ -72,12 +72,12 @@ class LogLinearNoise(Noise):
         return ScaledCorrelation(std, self.correlation.scale)
 
     def log_variance(self, phi: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch dim"]:
-        """Within the range seen in training."""
+        """Log variance of each coordinate, clamped to its range in training."""
         linear: Tensor = phi @ self.weight
         return linear.clamp(self.least, self.most)
 
     def nats(self, residuals: Residuals) -> float:
-        """Minus the log likelihood of residuals under the diagonal scale."""
+        """Negative log likelihood of the residuals under the diagonal scale, in nats."""
         total = 0.0
         for phi, residual in residuals:
             log_variance = self.log_variance(phi)
@@ -86,7 +86,7 @@ class LogLinearNoise(Noise):
         return total
 
     def correlated(self, spec: NoiseSpec, residuals: Residuals) -> "LogLinearNoise":
-        """The same scale around the standardised residuals' own correlation."""
+        """The same scale with the correlation of the standardised residuals."""
         white = (r * (-0.5 * self.log_variance(phi)).exp() for phi, r in residuals)
         moment = torch.stack([z.mT @ z for z in white]).sum(0) / residuals.gram()[0, 0]
         around = ConstantNoise.of(spec, moment)
@@ -95,7 +95,7 @@ class LogLinearNoise(Noise):
         return LogLinearNoise(self.features, self.weight, self.least, self.most, around)
 
     def to(self, dtype: torch.dtype) -> "LogLinearNoise":
-        """The same noise with coefficients of another type."""
+        """Convert the coefficients to a dtype."""
         parts = (self.weight.to(dtype), self.least.to(dtype), self.most.to(dtype))
         return LogLinearNoise(self.features, *parts, self.correlation)
 
@@ -106,7 +106,7 @@ class LogLinearNoise(Noise):
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor], waves: int, spec: NoiseSpec) -> "LogLinearNoise":
-        """The inverse of `tensors`."""
+        """Restore from the result of `tensors`."""
         around = group_of(tensors, "correlation")
         return cls(
             NoiseFeatures.restore(group_of(tensors, "features"), waves),
@@ -120,7 +120,7 @@ class LogLinearNoise(Noise):
 def constant_variance(
     features: NoiseFeatures, variance: Float[Tensor, " dim"]
 ) -> Float[Tensor, "feature dim"]:
-    """The coefficients of a variance that is the same in all states."""
+    """Coefficients of a variance that is the same in every state."""
     weight = variance.new_zeros(1 + features.size, len(variance))
     weight[0] = variance.clamp(min=1e-12 * float(variance.max())).log()
     return weight
@@ -133,9 +133,9 @@ def log_linear_noise(
 ) -> LogLinearNoise:
     r"""Penalised maximum likelihood by Fisher scoring, all coordinates at once.
 
-    The penalty is :math:`\tfrac14 N\,\mathrm{ridge}\,\|b\|^2` on all but the intercept: a share
-    `ridge` of the information that a feature of unit variance carries. Where a step lowers a
-    coordinate's likelihood, half of it is tried.
+    The penalty is :math:`\tfrac14 N\,\mathrm{ridge}\,\|b\|^2` on all but the intercept, which is
+    `ridge` times the information of a feature with unit variance. If a step lowers the likelihood
+    of a coordinate, it is halved.
     """
     gram = residuals.gram()
     penalty = torch.full_like(gram[:, :1], ridge * float(gram[0, 0]))
@@ -149,7 +149,7 @@ def log_linear_noise(
         best = value.where(better, best)
         weight = (weight + step).where(better, weight)
         step = torch.cholesky_solve(gradient, root).where(better, step / 2)
-        # without a better value the step is known to be too long, however short it is
+        # a step without a better value is too long, however short it is
         if (better & ((gradient * step).sum(0) < WORTH)).all():
             break
     predicted = [(phi @ weight).aminmax(dim=0) for phi, _ in residuals]
@@ -161,7 +161,7 @@ def log_linear_noise(
 def _likelihood(
     residuals: Residuals, weight: Float[Tensor, "feature dim"], penalty: Float[Tensor, "feature 1"]
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, "feature dim"]]:
-    """Each coordinate's penalised log likelihood, up to a constant, and its gradient."""
+    """Penalised log likelihood of each coordinate, up to a constant, and its gradient."""
     value = -0.25 * (penalty * weight.square()).sum(0)
     gradient = -0.5 * penalty * weight
     for phi, residual in residuals:

@@ -1,9 +1,9 @@
-r"""Noise whose scale depends on the state, around any mean.
+r"""State-dependent noise around any mean.
 
-:math:`S = \mathrm{diag}(s)\,R\,\mathrm{diag}(s)` with a constant correlation R (none, of low rank
-plus diagonal, or full), and :math:`s(x,t) = \epsilon + s_0\,\mathrm{softplus}(c + h(x,t))` with a
-network h; :math:`s_0` is the deviation of the mean's residuals. The floor epsilon keeps densities
-bounded.
+The covariance is :math:`S = \mathrm{diag}(s)\,R\,\mathrm{diag}(s)` with a constant correlation R
+(the identity, low rank plus diagonal, or full) and :math:`s(x,t) = \epsilon +
+s_0\,\mathrm{softplus}(c + h(x,t))` with a network h; :math:`s_0` is the standard deviation of the
+residuals of the mean. The floor :math:`\epsilon` keeps densities bounded.
 """
 
 import math
@@ -28,12 +28,12 @@ from sdelens.protocols import Watch, ignore_epoch
 from sdelens.seeds import derive
 
 FLOOR = 0.02
-"""The smallest scale, as a share of the states' own standard deviation: the same for all means."""
+"""Minimum scale, relative to the standard deviation of the states; the same for all means."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseFeatures:
-    """What the networks see: the standardised state and a Fourier encoding of the time."""
+    """Inputs of the networks: the standardised state and a Fourier encoding of the time."""
 
     mean: Float[Tensor, "*member dim"]
     std: Float[Tensor, "*member dim"]
@@ -41,17 +41,17 @@ class NoiseFeatures:
 
     @property
     def size(self) -> int:
-        """How many."""
+        """The number of features."""
         return self.mean.shape[-1] + self.clock.size
 
     @classmethod
     def joined(cls, members: Sequence["NoiseFeatures"]) -> "NoiseFeatures":
-        """Those of several data sets, side by side; they are told apart by `member`."""
+        """Stack the features of several data sets; `member` returns one of them."""
         means = torch.stack([each.mean for each in members])
         return cls(means, torch.stack([each.std for each in members]), members[0].clock)
 
     def member(self, index: int) -> "NoiseFeatures":
-        """Those of one data set; all members of a stack may share them."""
+        """The features of one data set; the members of a stack may share them."""
         if self.mean.ndim == 1:
             return self
         return NoiseFeatures(self.mean[index], self.std[index], self.clock)
@@ -62,19 +62,19 @@ class NoiseFeatures:
         return torch.cat([(x - self.mean) / self.std, self.clock(t)], dim=-1)
 
     def tensors(self) -> dict[str, Tensor]:
-        """By name."""
+        """All tensors by name, as saved."""
         span = torch.tensor([self.clock.first, self.clock.last], dtype=torch.float64)
         return {"mean": self.mean, "std": self.std, "clock": span}
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor], waves: int) -> "NoiseFeatures":
-        """The inverse of `tensors`."""
+        """Restore from the result of `tensors`."""
         first, last = tensors["clock"].tolist()
         return cls(tensors["mean"], tensors["std"], Clock(first, last, waves))
 
 
 def features_of(moments: Moments, waves: int) -> NoiseFeatures:
-    """Standardised states and the encoding of the times seen in training."""
+    """Features for the mean, standard deviation and times of the training states."""
     mean = moments.position_x.sum(0) / moments.count
     variance = moments.xx.diagonal() / moments.count - mean.square()
     std = variance.clamp(min=1e-12 * float(variance.max())).sqrt()
@@ -84,7 +84,7 @@ def features_of(moments: Moments, waves: int) -> NoiseFeatures:
 
 @dataclass(frozen=True, eq=False)
 class StateDependentNoise(Noise):
-    """A network's diagonal scale, around a constant correlation if there is one."""
+    """Noise with standard deviations from a network and an optional constant correlation."""
 
     features: NoiseFeatures
     base: Float[Tensor, "*member dim"]
@@ -100,30 +100,30 @@ class StateDependentNoise(Noise):
         return self.around(self.std(self.features(t, x)))
 
     def std(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*stacked dim"]:
-        """The scale before correlation; `base` and the floor where the network is zero."""
+        """Standard deviations, which equal `base` plus the floor if the network is zero."""
         one = math.log(math.e - 1)  # softplus(one) = 1
         base, floor = self.base, FLOOR * self.features.std
-        if base.shape[-1] == 1:  # one output for all coordinates: the noise is a scalar
+        if base.shape[-1] == 1:  # one output for all coordinates: scalar noise
             floor = floor.square().mean(-1, keepdim=True).sqrt()
         base, floor = (t if t.ndim == 1 else t[:, None] for t in (base, floor))
         std = floor + base * softplus(self.network(features) + one)
         return std.expand(*std.shape[:-1], self.features.std.shape[-1])
 
     def around(self, std: Float[Tensor, "*stacked dim"]) -> Scale:
-        """A scale with these standard deviations and the constant correlation."""
+        """The scale with the given standard deviations and the constant correlation."""
         if self.correlation is None:
             return DiagonalScale(std)
         return ScaledCorrelation(std, self.correlation.scale())
 
     def member(self, index: int) -> "StateDependentNoise":
-        """One of a stack."""
+        """One member of a stack."""
         correlation = self.correlation and self.correlation.member(index)
         features, network = self.features.member(index), self.network.member(index)
         return StateDependentNoise(features, self.base[index], network, correlation)
 
     @classmethod
     def joined(cls, stacks: Sequence["StateDependentNoise"]) -> "StateDependentNoise":
-        """Stacks of one member each, fitted to data of their own, as one."""
+        """Concatenate stacks of one member each, fitted to different data."""
         shapes = [stack.correlation.member(0) for stack in stacks if stack.correlation]
         return cls(
             NoiseFeatures.joined([stack.features for stack in stacks]),
@@ -137,7 +137,7 @@ class StateDependentNoise(Noise):
         features: Float[Tensor, "*member batch feature"],
         residual: Float[Tensor, "stack batch dim"],
     ) -> Float[Tensor, "stack batch"]:
-        """Of each member's own residuals, for a stack."""
+        """Log density of residuals; in a stack, of the residuals of each member."""
         std = self.std(features)
         if self.correlation is None:
             return DiagonalScale(std).log_density(residual)
@@ -147,7 +147,7 @@ class StateDependentNoise(Noise):
         )
 
     def groups(self) -> list[ParameterGroup]:
-        """What is optimised: the weights slowly, since a scale overfits before a mean does."""
+        """Parameters to optimise; weights learn slowly, since a scale overfits before a mean."""
         shared = list(self.correlation.free.values()) if self.correlation else []
         biases = [*self.network.biases, *shared]
         return [
@@ -163,7 +163,7 @@ class StateDependentNoise(Noise):
     def restore(
         cls, tensors: dict[str, Tensor], waves: int, spec: NoiseSpec
     ) -> "StateDependentNoise":
-        """The inverse of `tensors`."""
+        """Restore from the result of `tensors`."""
         features = group_of(tensors, "features")
         free = {name: t for name, t in tensors.items() if name != "base" and "." not in name}
         family = spec.family(len(features["mean"]))
@@ -183,7 +183,7 @@ class StateDependentNoise(Noise):
         hidden: Sequence[int],
         seed: int,
     ) -> "StateDependentNoise":
-        """One member for each residual covariance, all starting at its constant noise."""
+        """One member per residual covariance, initialised at its constant noise."""
         family = spec.family(len(features.mean))
         starts = [ConstantNoise.of(spec, covariance).scale for covariance in covariances]
         base = torch.stack([scale.variance().sqrt() for scale in starts])
@@ -210,7 +210,7 @@ def fit_noise(
     seed: int,
     watch: Watch = ignore_epoch,
 ) -> list[StateDependentNoise]:
-    """State-dependent noise around each of several fixed means, in one batched computation."""
+    """Fit state-dependent noise around several fixed means in one batched computation."""
     stack = StateDependentNoise.stack(spec, features, covariances, hidden, derive(seed, "noise"))
     dim = len(features.mean)
 

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with early stopping, for a stack of independent members at once."""
+"""Stochastic gradient descent with early stopping, for a stack of independent members."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,17 +16,18 @@ from sdelens.protocols import Epoch, Watch
 from sdelens.seeds import derive
 
 SLACK = 2.0
-"""Nats, of all validation transitions together, by which a loss must be lower to mean anything."""
+"""Differences in validation loss below this are not significant; in nats, summed over all
+validation transitions."""
 Losses = Callable[[Transitions], dict[str, Float[Tensor, " member"]]]
-"""Mean losses of a batch by name, one for each member.
+"""Mean losses of a batch by name, one per member.
 
-``diffusion``, the exact likelihood, is what is minimised.
+``diffusion``, the negative exact log likelihood, is minimised.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class ParameterGroup:
-    """Parameters that share a multiple of the learning rate, and whether they decay."""
+    """Parameters with a common factor of the learning rate, with or without weight decay."""
 
     parameters: Sequence[Float[Tensor, "member ..."]]
     rate: float = 1.0
@@ -35,7 +36,7 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class Schedule:
-    """AdamW with one cycle of the learning rate: a short rise, then a cosine to zero."""
+    """AdamW schedule with a short linear warmup and cosine decay to zero."""
 
     epochs: int = 10
     batch: int = 512
@@ -43,16 +44,16 @@ class Schedule:
     weight_decay: float = 0.01
     warmup: float = 0.1
     least_steps: int = 2000
-    """Small data are gone through more often, until so many steps are made."""
+    """Minimum number of steps; small data sets are trained for more epochs to reach it."""
     patience: int = 5
-    """Epochs, of `epochs`, without a better validation loss, then a member's training stops."""
+    """Epochs, out of `epochs`, without a better validation loss before a member stops training."""
 
     def planned(self, batches: int) -> int:
-        """How many epochs of so many batches."""
+        """Number of epochs, given the number of batches per epoch."""
         return max(self.epochs, math.ceil(self.least_steps / max(1, batches)))
 
     def scale(self, progress: float) -> float:
-        """The share of `rate` after this share of all steps."""
+        """Factor of `rate` after the fraction `progress` of all steps."""
         if progress < self.warmup:
             return progress / self.warmup
         return 0.5 + 0.5 * math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))
@@ -68,14 +69,14 @@ def minimise(
     seed: int | Sequence[int],
     watch: Watch,
 ) -> list[tuple[Epoch, ...]]:
-    """Leave in the parameters (``[member, ...]``) each member's best values on validation.
+    """Minimise the loss in place; parameters ``[member, ...]`` end at their best on validation.
 
-    The values at the start compete too, so that training never makes a member worse there. Members
-    share nothing: one that has waited too long keeps its best values, and its history ends, while
-    others go on. Of epochs that validation does not tell apart (`SLACK`) the last counts as best:
-    its weights have settled, where those of an early one that was lucky have not. A stack of data
-    sets takes a seed for each. `watch` is shown the means over members. Raises `BadNumbers` where
-    a loss is not finite; the best values so far are kept.
+    The initial values are candidates too, so training never increases the validation loss of a
+    member. Members are independent: one that exceeds the patience keeps its best values and its
+    history ends, while the others continue. Among epochs whose validation losses do not differ
+    significantly (`SLACK`) the last is the best, because its weights have converged. A stack of
+    data sets takes one seed per data set. `watch` receives the means over members. Raises
+    `BadNumbers` if a loss is not finite, after restoring the best values so far.
     """
     parameters = [parameter for group in groups for parameter in group.parameters]
     for parameter in parameters:
@@ -121,12 +122,12 @@ def minimise(
 def _shuffled(
     train: Paths | StackedPaths, size: int, seed: int | Sequence[int], epoch: int
 ) -> Iterator[Transitions]:
-    """The batches of an epoch."""
+    """Shuffled batches of an epoch."""
     if isinstance(train, StackedPaths):
         seeds = [seed] * len(train.members) if isinstance(seed, int) else seed
         return train.transitions(size, [derive(own, "epoch", epoch) for own in seeds])
     if not isinstance(seed, int):
-        raise TypeError("several seeds are for several data sets")
+        raise TypeError("a sequence of seeds requires a stack of data sets, got one data set")
     return train.transitions(size, derive(seed, "epoch", epoch))
 
 
@@ -143,7 +144,7 @@ def _stepper(groups: Sequence[ParameterGroup], schedule: Schedule) -> torch.opti
 
 
 def evaluate(losses: Losses, paths: Paths | StackedPaths, batch: int) -> dict[str, Tensor]:
-    """Mean losses over all transitions, by name, one for each member."""
+    """Mean losses over all transitions by name, one per member."""
     return _evaluated(losses, paths, batch)[0]
 
 
@@ -151,7 +152,7 @@ def evaluate(losses: Losses, paths: Paths | StackedPaths, batch: int) -> dict[st
 def _evaluated(
     losses: Losses, paths: Paths | StackedPaths, batch: int
 ) -> tuple[dict[str, Tensor], int]:
-    """The same, and over how many numbers of one member: transitions times dimensions."""
+    """Mean losses, and the number of transitions times dimensions of one member."""
     sums: dict[str, Tensor] = {}
     count = dim = 0
     size = 4 * batch
@@ -162,12 +163,14 @@ def _evaluated(
             sums[name] = sums.get(name, 0) + value.double() * steps
         count += steps
     if count == 0:
-        raise UsageError("validation documents must hold a transition: give more or longer texts")
+        raise UsageError(
+            "validation documents must contain a transition: use more or longer texts"
+        )
     return {name: value / count for name, value in sums.items()}, count * dim
 
 
 class _Best:
-    """Each member's parameters where its validation loss was lowest, or as good as lowest."""
+    """The parameters of each member at its lowest validation loss, within the slack."""
 
     def __init__(
         self, parameters: Sequence[Tensor], losses: Float[Tensor, " member"], slack: float
@@ -198,7 +201,7 @@ class _Running:
 
     def add(self, losses: dict[str, Tensor], size: int) -> None:
         for name, value in losses.items():
-            # kept on the device: reading a number here would wait for it at every step
+            # stays on the device: reading a number here would synchronise at every step
             self.sums[name] = self.sums.get(name, 0) + value.detach().double() * size
         self.count += size
 
@@ -210,6 +213,9 @@ class _Running:
 
 
 def _member(losses: dict[str, Tensor], member: int | None = None) -> dict[str, float]:
-    """One member's losses, or their means; with the paper's total, recorded but not minimised."""
+    """Losses of one member, or means over members, with the total loss of the paper.
+
+    The total is recorded but not minimised.
+    """
     own = {k: float(v.mean() if member is None else v[member]) for k, v in losses.items()}
     return own | {"total": sum(own.values())}

@@ -1,4 +1,4 @@
-"""A ratio of sums over documents, which are its sample."""
+"""Ratio estimates from sums over documents."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio, with its error by linearisation (Cochran 1977, 6.4)."""
+    """A ratio of sums with its standard error by linearisation (Cochran 1977, 6.4)."""
 
     value: float
     stderr: float
@@ -18,7 +18,7 @@ class Ratio:
 
     @classmethod
     def of(cls, above: Float[Tensor, " group"], below: Float[Tensor, " group"]) -> "Ratio":
-        """Documents with nothing below do not count."""
+        """Ratio of the sums; groups with a zero denominator are not counted in `groups`."""
         groups, total = int((below > 0).sum()), float(below.sum())
         value = float(above.sum()) / total
         spread = float((above - value * below).square().sum()) * groups / max(groups - 1, 1)
@@ -28,7 +28,7 @@ class Ratio:
 def summed(
     values: Float[Tensor, " row"], group: Tensor, groups: int
 ) -> tuple[Float[Tensor, " group"], Float[Tensor, " group"]]:
-    """The sum of the values of each group, and how many they are."""
+    """Sum and number of the values in each group."""
     zeros = torch.zeros(groups, dtype=torch.float64, device=values.device)
     above = zeros.index_add(0, group, values.double())
     return above.cpu(), zeros.index_add(0, group, torch.ones_like(values).double()).cpu()

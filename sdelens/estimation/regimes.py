@@ -1,14 +1,14 @@
-r"""Regimes: linear regressions, and the hidden Markov chain that chooses between them.
+r"""Switching regressions: linear regressions selected by a hidden Markov chain.
 
-With the features :math:`f_t = (x_t, 1)` and a residual :math:`r_t` of some common mean, a chain
-:math:`z_t` with K regimes chooses the law of each transition:
+With the features :math:`f_t = (x_t, 1)` and the residual :math:`r_t` of a common mean, a Markov
+chain :math:`z_t` with K regimes selects the law of each transition:
 
 .. math:: r_t = f_t \Theta_{z_t} + \varepsilon_t, \quad
           \varepsilon_t \sim N(0, D_z + U_z U_z^\top).
 
-States are observed, so that the filter over regimes is exact: Hamilton, "A new approach to the
-economic analysis of nonstationary time series" (1989), as Carson and Reisizadeh (2025) use it on
-language models. All tensors may have a leading axis of members: several starts, fitted at once.
+States are observed, so the filter over regimes is exact: Hamilton, "A new approach to the economic
+analysis of nonstationary time series" (1989), applied to language models by Carson and Reisizadeh
+(2025). All tensors may have a leading axis of members, for several starts fitted together.
 """
 
 from collections.abc import Iterator
@@ -29,20 +29,20 @@ from sdelens.paths.trajectories import Paths, Trajectories
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """A Markov chain of regimes; all its probabilities are logarithms."""
+    """A Markov chain of regimes; all probabilities are logarithms."""
 
     start: Float[Tensor, "*member regime"]
     moves: Float[Tensor, "*member regime regime"]
-    """From the row's regime to the column's."""
+    """Transition probabilities from the regime of the row to that of the column."""
 
     def forward(
         self, evidence: Float[Tensor, "*member path step regime"]
     ) -> Float[Tensor, "*member path time regime"]:
-        """Log P(regime of the transition from each state | states up to it).
+        """Filter: log P(regime of the transition from each state | states up to it).
 
         `evidence` is the log density of each transition under each regime, 0 where unobserved.
         """
-        paths = (*evidence.shape[:-2], evidence.shape[-1])  # there may be no step at all
+        paths = (*evidence.shape[:-2], evidence.shape[-1])  # the number of steps may be zero
         weights = [self.start[..., None, :].expand(paths)]
         for now in evidence.unbind(-2):
             seen = (weights[-1] + now).log_softmax(-1)
@@ -52,7 +52,7 @@ class Chain:
     def backward(
         self, evidence: Float[Tensor, "*member path step regime"]
     ) -> Float[Tensor, "*member path step regime"]:
-        """Log p(later states | regime of each transition), up to a constant for each."""
+        """Log p(later states | regime of each transition), up to a constant per transition."""
         if evidence.shape[-2] == 0:
             return torch.zeros_like(evidence)
         later = [torch.zeros_like(evidence[..., 0, :])]
@@ -64,23 +64,23 @@ class Chain:
 
 @dataclass(frozen=True, eq=False)
 class Regimes:
-    """K linear regressions with noise of their own, and the chain that chooses between them."""
+    """K linear regressions, each with its own noise, and the chain that selects one."""
 
     coefficients: Float[Tensor, "*member regime feature dim"]
     variance: Float[Tensor, "*member regime dim"]
-    """D, the noise that each coordinate has for itself."""
+    """D, the variances of the independent noise of each coordinate."""
     columns: Float[Tensor, "*member regime dim rank"]
-    """U, the noise that coordinates share; of rank 0 if it is diagonal."""
+    """U, the columns of the shared noise; rank 0 if the noise is diagonal."""
     chain: Chain
 
     def covariance(self) -> Float[Tensor, "*member regime dim dim"]:
-        """Of each regime's noise."""
+        """Covariance of the noise of each regime."""
         return self.variance.diag_embed() + self.columns @ self.columns.mT
 
     def log_density(
         self, residual: Float[Tensor, "*member regime transition dim"]
     ) -> Float[Tensor, "*member regime transition"]:
-        """Of residuals under each regime's noise, by Woodbury's identity."""
+        """Log density of residuals under the noise of each regime, by Woodbury's identity."""
         std = self.variance.sqrt()
         scaled = residual / std[..., None, :]
         whitened = self.columns / std[..., None]
@@ -93,26 +93,26 @@ class Regimes:
         return density
 
     def __getitem__(self, member: int | slice) -> "Regimes":
-        """One of the members, or some."""
+        """Select members by index or slice."""
         chain = Chain(self.chain.start[member], self.chain.moves[member])
         own = (self.coefficients[member], self.variance[member], self.columns[member])
         return Regimes(*own, chain)
 
     def to(self, dtype: torch.dtype) -> "Regimes":
-        """The same regimes with numbers of another type."""
+        """Convert all tensors to a dtype."""
         chain = Chain(self.chain.start.to(dtype), self.chain.moves.to(dtype))
         own = (self.coefficients.to(dtype), self.variance.to(dtype), self.columns.to(dtype))
         return Regimes(*own, chain)
 
 
 def with_one(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch feature"]:
-    """The features: a state and a 1 for the intercept."""
+    """Features: the state and a 1 for the intercept."""
     return torch.cat([x, torch.ones_like(x[..., :1])], -1)
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Some paths: the features and residuals of their observed transitions, path by path."""
+    """Features and residuals of the observed transitions of some paths, path by path."""
 
     features: Float[Tensor, "transition feature"]
     residual: Float[Tensor, "transition dim"]
@@ -121,7 +121,7 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Departures:
-    """Transitions as departures from a common mean, in pieces of about `size` transitions."""
+    """Residuals of a common mean, in pieces of about `size` transitions."""
 
     paths: Paths
     common: AdditiveMean
@@ -143,14 +143,14 @@ class Departures:
 
 @dataclass(frozen=True, eq=False)
 class SwitchingLaw(Law):
-    """``X' = A_z X + c_z + c_t + noise_z``, the regime z filtered along the path so far."""
+    """The law ``X' = A_z X + c_z + c_t + noise_z`` with the regime z filtered along the path."""
 
     common: AdditiveMean
     regimes: Regimes
 
     @property
     def matrices(self) -> Float[Tensor, "regime dim dim"]:
-        """A of each regime."""
+        """The matrix A of each regime."""
         return self.common.matrix + self.regimes.coefficients[:, :-1].mT
 
     def predict(self, past: Trajectories) -> Mixture:
@@ -166,7 +166,7 @@ class SwitchingLaw(Law):
     def _filtered(
         self, past: Trajectories, components: tuple[Gaussian, ...]
     ) -> Float[Tensor, "path time regime"]:
-        """Log probabilities of the regimes given all states up to each one."""
+        """Log probabilities of the regimes given the states so far."""
         following = past.states[:, 1:]
         steps = [Gaussian(c.centre[:, :-1], c.scale).log_density(following) for c in components]
         evidence = torch.stack(steps, -1).masked_fill(~past.steps[..., None], 0)
@@ -189,7 +189,7 @@ class SwitchingLaw(Law):
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor]) -> "SwitchingLaw":
-        """The inverse of `tensors`."""
+        """Restore from the result of `tensors`."""
         own = {name: tensors[name] for name in ("coefficients", "variance", "columns")}
         regimes = Regimes(**own, chain=Chain(**group_of(tensors, "chain")))
         return cls(AdditiveMean(**group_of(tensors, "common")), regimes)

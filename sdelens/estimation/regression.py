@@ -1,4 +1,4 @@
-r"""Multivariate ridge regression with Gaussian residuals, its penalty chosen on validation."""
+r"""Multivariate ridge regression with Gaussian residuals; validation selects the penalty."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sdelens.paths.products import Products
 
 
 def ridge(products: Products, penalty: Float[Tensor, " feature"]) -> Float[Tensor, "feature dim"]:
-    """Coefficients under a penalty that is a share of each feature's own sum of squares."""
+    """Ridge coefficients; the penalty is relative to the sum of squares of each feature."""
     squares = products.xx.diagonal()
     level = squares.clamp(min=1e-12 * float(squares.max()))
     return torch.cholesky_solve(products.xy, cholesky(products.xx + (penalty * level).diag()))
@@ -22,7 +22,7 @@ def ridge(products: Products, penalty: Float[Tensor, " feature"]) -> Float[Tenso
 def unexplained(
     products: Products, coefficients: Float[Tensor, "feature dim"]
 ) -> Float[Tensor, "dim dim"]:
-    """E[ee'] of what the coefficients leave."""
+    """Second moment E[ee'] of the residuals."""
     mixed = coefficients.mT @ products.xy
     total = products.yy - mixed - mixed.mT + coefficients.mT @ products.xx @ coefficients
     return total / products.count
@@ -30,22 +30,22 @@ def unexplained(
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """The law ``y = f B + e`` with normal e."""
+    """The regression ``y = f B + e`` with Gaussian e."""
 
     coefficients: Float[Tensor, "feature dim"]
     root: Float[Tensor, "dim dim"]
-    """The lower factor of Cov e."""
+    """Lower Cholesky factor of Cov e."""
 
     @classmethod
     def of(cls, train: Products, penalty: Float[Tensor, " feature"]) -> "Regression":
-        """Ridge coefficients and the covariance of what they leave, lifted by a millionth."""
+        """Fit by ridge regression; a millionth of the mean variance is added to Cov e."""
         coefficients = ridge(train, penalty)
         left = unexplained(train, coefficients)
         lift = 1e-6 * left.diagonal().mean()
         return cls(coefficients, cholesky(left + lift * torch.eye(len(left)).to(left)))
 
     def nll(self, products: Products) -> float:
-        """Negative log likelihood per row, less its constant."""
+        """Negative log likelihood per row, up to a constant."""
         left = unexplained(products, self.coefficients)
         squares = torch.cholesky_solve(left, self.root).trace()
         return float(squares / 2 + self.root.diagonal().log().sum())
@@ -53,7 +53,7 @@ class Regression:
     def residual(
         self, features: Float[Tensor, "row feature"], target: Float[Tensor, "row dim"]
     ) -> Float[Tensor, "row dim"]:
-        """What is left, whitened."""
+        """Whitened residuals."""
         left = target - features @ self.coefficients.to(features)
         white: Tensor = torch.linalg.solve_triangular(self.root.to(left), left.mT, upper=False)
         return white.mT
@@ -61,7 +61,7 @@ class Regression:
     def log_density(
         self, features: Float[Tensor, "row feature"], target: Float[Tensor, "row dim"]
     ) -> Float[Tensor, " row"]:
-        """In nats."""
+        """Log density in nats."""
         left = target - features @ self.coefficients.to(features)
         return FullScale(self.root.to(left)).log_density(left)
 
@@ -69,7 +69,7 @@ class Regression:
 def chosen(
     train: Products, validation: Products, penalties: Sequence[Float[Tensor, " feature"]]
 ) -> tuple[Regression, Float[Tensor, " feature"]]:
-    """The regression, and its penalty, that predict validation best."""
+    """The regression and penalty with the lowest validation loss."""
     fits = [Regression.of(train, penalty) for penalty in penalties]
     losses = [fit.nll(validation) for fit in fits]
     best = losses.index(min(losses))

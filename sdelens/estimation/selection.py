@@ -1,4 +1,4 @@
-"""Which penalties of a closed-form mean predict validation documents best."""
+"""Selection of the penalties of a closed-form mean on validation documents."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from sdelens.estimation.additive import AdditiveMean, Terms, least_squares, seco
 from sdelens.paths.moments import Moments
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0, 10.0, 100.0)
-"""Penalties on A, as a share of the mean squared state, per transition."""
+"""Ridge penalties on A per transition, relative to the mean squared state."""
 SHRINKAGES = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
-"""Penalties on token and position effects: pseudo-observations of no effect."""
+"""Penalties on token and position effects, as pseudo-observations of zero effect."""
 
 
 def selected(
@@ -24,10 +24,10 @@ def selected(
 ) -> AdditiveMean:
     """Least squares with the penalties that predict the validation transitions best.
 
-    Best is the highest Gaussian likelihood of the coordinates that are `asked` for under constant
-    diagonal noise. A heavier ridge must be
-    better than the lightest by more than two standard errors of the difference: where a ridge is
-    not needed, what the luck of few validation documents prefers would cost more than it saves.
+    The criterion is the Gaussian likelihood of the `asked` coordinates with constant diagonal
+    noise. A larger ridge is selected only if it is better than the smallest by more than two
+    standard errors of the difference: if no ridge is needed, the noise in a small validation set
+    would cost more than a ridge gains.
     """
     ridges = RIDGES if ridge is None else (ridge,)
     shrinkages = SHRINKAGES if terms.token or terms.position else SHRINKAGES[:1]
@@ -44,7 +44,7 @@ def selected(
 
 
 def _best(fits: Sequence[AdditiveMean], validation: Moments, asked: slice) -> AdditiveMean:
-    """The one of the lowest loss."""
+    """The fit with the lowest validation loss."""
     if len(fits) == 1:
         return fits[0]
     losses = [float(_loss(fit, validation)[asked].sum()) for fit in fits]
@@ -52,15 +52,15 @@ def _best(fits: Sequence[AdditiveMean], validation: Moments, asked: slice) -> Ad
 
 
 def _loss(fit: AdditiveMean, validation: Moments) -> Float[Tensor, " dim"]:
-    """Nats of each coordinate, up to a constant."""
+    """Negative log likelihood of each coordinate in nats, up to a constant."""
     return validation.count / 2 * second_moment(fit, validation).diagonal().log()
 
 
 def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments, asked: slice) -> bool:
-    """Whether it is better by more than two standard errors.
+    """Whether `fit` is better than `other` by more than two standard errors.
 
-    The variance of a difference of log likelihoods is the mean square of what the predictions
-    differ by, in units of the residuals' deviation.
+    The variance of a difference of log likelihoods is the mean squared difference of the
+    predictions, in units of the standard deviation of the residuals.
     """
     variance = second_moment(other, validation).diagonal()
     apart = (fit.matrix - other.matrix).double()

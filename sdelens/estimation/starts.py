@@ -1,4 +1,4 @@
-"""Where expectation maximisation starts: regressions on a few transitions, as k-means++ draws."""
+"""Initial regimes for expectation maximisation: regressions on a few transitions (k-means++)."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -16,13 +16,13 @@ from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories
 from sdelens.seeds import derive, generator
 
 SAMPLE = 8192
-"""About how many transitions starts are drawn from and compared on."""
+"""Approximate number of transitions from which starts are drawn and on which they are compared."""
 PASSES = 10
-"""How far starts are improved before they are compared."""
+"""Passes of expectation maximisation before starts are compared."""
 
 
 def sampled(paths: Paths, common: AdditiveMean, transitions: int) -> list[Piece]:
-    """Every so many paths, so that about `SAMPLE` of so many transitions are left."""
+    """Every n-th path, with n such that about `SAMPLE` of all transitions remain."""
     stride = max(1, transitions // SAMPLE)
 
     def some(block: Trajectories) -> Trajectories:
@@ -40,10 +40,11 @@ def best_start(
     starts: int,
     seed: int,
 ) -> Regimes:
-    """Of several drawn starts, improved together on these pieces, the most likely one.
+    """Draw several starts, improve them on the given pieces, and return the most likely one.
 
-    `noise` is that of the common mean. Half of the starts are drawn from single transitions, for
-    regimes that change at every step, half from runs of them, for regimes that stay.
+    `noise` is the residual noise of the common mean. Half of the starts are drawn from single
+    transitions, for regimes that change at every step; the other half from runs of consecutive
+    transitions, for persistent regimes.
     """
     x = torch.cat([piece.features for piece in pieces])
     r = torch.cat([piece.residual for piece in pieces])
@@ -66,10 +67,10 @@ def _drawn(
     prior: Prior,
     seed: int,
 ) -> Float[Tensor, "regime feature dim"]:
-    """Regressions on windows, each drawn where those before it predict badly.
+    """Regressions on random windows, each drawn where the previous ones predict poorly.
 
-    As k-means++ draws its centres (Arthur and Vassilvitskii 2007): the square that is left of a
-    window is its probability.
+    As in k-means++ (Arthur and Vassilvitskii 2007), the probability of a window is proportional to
+    its squared residual.
     """
     windows, std = len(x) // width, prior.variance.sqrt().to(r)
     x, r = (part[: windows * width].reshape(windows, width, -1) for part in (x, r / std))
@@ -90,7 +91,10 @@ def _around(
     noise: DiagonalScale | LowRankScale,
     stay: float,
 ) -> Regimes:
-    """Regimes with these coefficients and one noise, each likely to go on."""
+    """Regimes with the given coefficients, the same noise, and probability `stay` to persist.
+
+    With probability 1 - `stay` the next regime is drawn uniformly.
+    """
     count, _, dim = coefficients.shape
     even = torch.full((count,), 1 / count, dtype=torch.float64, device=coefficients.device)
     moves = stay * torch.eye(count).to(even) + (1 - stay) * even
@@ -103,7 +107,7 @@ def _around(
 
 
 def stacked(starts: Sequence[Regimes]) -> Regimes:
-    """Several starts as members."""
+    """Stack several starts as members."""
     names = ("coefficients", "variance", "columns")
     own = {name: torch.stack([getattr(start, name) for start in starts]) for name in names}
     chains = (torch.stack([getattr(s.chain, name) for s in starts]) for name in ("start", "moves"))

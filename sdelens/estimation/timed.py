@@ -1,9 +1,9 @@
-r"""Noise around a mean in closed form: the same in every state, and at every time or not.
+r"""Closed-form estimates of noise that is the same in every state, constant or by time.
 
-Deviations at each time are those of the residuals then, shrunk towards one profile of the
-coordinates times one level of each time, as by `PRIOR` further residuals:
-:math:`s_{t,i}^2 = (n_t v_{t,i} + k\,\ell_t w_i) / (n_t + k)` with the variance :math:`w_i` over
-all times and :math:`\ell_t` the mean over i of :math:`v_{t,i}/w_i`.
+The variances of the residuals at each time are shrunk towards a separable variance, the product of
+a profile over coordinates and a level per time, as by k = `PRIOR` additional residuals:
+:math:`s_{t,i}^2 = (n_t v_{t,i} + k\,\ell_t w_i) / (n_t + k)`, where :math:`w_i` is the variance
+over all times and :math:`\ell_t` the mean over i of :math:`v_{t,i}/w_i`.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,20 +19,20 @@ from sdelens.paths.moments import Moments, nearest, times_of
 from sdelens.paths.trajectories import Paths, Trajectories
 
 PRIOR = 16.0
-"""Pseudo-observations of the separable variance."""
+"""Number of pseudo-observations of the separable variance."""
 Predict = Callable[[Trajectories], Float[Tensor, "path time dim"]]
-"""The expectation of what follows each state of a block."""
+"""Function that predicts the expected next state after each state of a block."""
 
 
 def noise_around(
     spec: NoiseSpec, mean: AdditiveMean, moments: Moments, train: Paths | None
 ) -> StatelessNoise:
-    """Around a closed-form mean; from the moments alone where it is the same at all times."""
+    """Noise around a closed-form mean; noise that is constant in time needs only the moments."""
     if not spec.by_time:
         return ConstantNoise.of(spec, second_moment(mean, moments), moments.count)
 
     if train is None:
-        raise ValueError("deviations at each time take the training paths, got none")
+        raise ValueError("deviations at each time require the training paths, got none")
 
     def predict(block: Trajectories) -> Tensor:
         t = block.times.expand(block.mask.shape)
@@ -43,7 +43,7 @@ def noise_around(
 
 @torch.no_grad()
 def timed_noise(spec: NoiseSpec, predict: Predict, train: Paths) -> TimedNoise:
-    """Noise of that form with deviations at each time; two passes where it is correlated."""
+    """Fit noise with deviations at each time, in one pass, or two if it is correlated."""
     times = times_of(train)
     count, squares = _squares(times, predict, train)
     variance = squares / count[:, None].clamp(min=1)
@@ -69,7 +69,7 @@ def timed_noise(spec: NoiseSpec, predict: Predict, train: Paths) -> TimedNoise:
 def _squares(
     times: Float[Tensor, " time"], predict: Predict, train: Paths
 ) -> tuple[Float[Tensor, " time"], Float[Tensor, "time dim"]]:
-    """How many residuals there are at each time, and the sums of their squares."""
+    """Number of residuals at each time, and the sums of their squares."""
     count, squares = torch.zeros(0), torch.zeros(0)
     for residual, place in _residuals(times, predict, train):
         if not len(squares):
@@ -83,7 +83,7 @@ def _squares(
 def _residuals(
     times: Float[Tensor, " time"], predict: Predict, train: Paths
 ) -> Iterator[tuple[Float[Tensor, "row dim"], Int[Tensor, " row"]]]:
-    """Residuals of each block in double precision, and which time each is at."""
+    """Residuals of each block in float64, and the index of the time of each residual."""
     for block in train:
         steps = block.steps
         t = block.times.expand(block.mask.shape)[:, :-1][steps]
