@@ -115,7 +115,7 @@ def test_a_run_is_made_asked_and_told_by_plugins_in_files(capsys, files, model, 
     assert used["analyzer", "speed"]["distribution"] == "speed.py"
     assert used["reporter", "figures"]["distribution"] == "sdelens"
     forget({})
-    with pytest.raises(UnknownName, match=r"the probe 'walk' of walk\.py file, which is not installed"):
+    with pytest.raises(UnknownName, match=r"the probe 'walk' of walk\.py file, which is not"):
         call(capsys, "analyze", run, "losses")
 
 
