@@ -1,8 +1,8 @@
-"""Tokens per second of branching against a bare batched step of one token behind a cached prefix.
+"""Tokens per second of branching against a bare batched step of one token after a cached prefix.
 
-The bare step is what one would write with the same library: two rows for each text, their caches
-as long as the prefix, one new token each, hooks that read every block; its caches are there
-already. Branching reads the texts, finds the laws, draws, and feeds, all of it timed.
+The bare step is a forward pass of one new token in two rows per text, with hooks that read every
+block; its caches are computed in advance. The time of branching includes reading the texts,
+computing the next-token distributions, drawing tokens and running them.
 """
 
 import time
@@ -26,7 +26,7 @@ BRANCHES = 2
 
 
 def branched(model, prefixes, sites) -> tuple[int, float]:
-    """Next tokens tried, and seconds from first to last."""
+    """Number of branched tokens, and the seconds taken."""
     tokens, start = 0, time.perf_counter()
     for text in BranchSampler(Sampler(), TokenChoice(BRANCHES))(model, prefixes, sites, seed=0):
         for _, ahead in text.pieces():
@@ -36,7 +36,7 @@ def branched(model, prefixes, sites) -> tuple[int, float]:
 
 @torch.no_grad()
 def stepped(model, ids, sites, every: int) -> tuple[int, float]:
-    """As many texts, step by step, at some of the prefixes; only the steps are timed."""
+    """Number of tokens and seconds of bare steps at every `every`-th prefix of the same texts."""
     tokens, seconds = 0, 0.0
     rows = ids.repeat_interleave(BRANCHES, 0)
     whole = model.run(rows, keep=True).past
@@ -50,21 +50,20 @@ def stepped(model, ids, sites, every: int) -> tuple[int, float]:
 
 
 def cropped(past, length: int) -> DynamicCache:
-    """The first so many positions of a cache, as a cache of their own."""
+    """A cache of the first `length` positions."""
     parts = [(layer.keys, layer.values) for layer in past.layers]
     return DynamicCache([(k[..., :length, :], v[..., :length, :]) for k, v in parts])
 
 
 def ratio(model, ids: torch.Tensor, every: int, rounds: int) -> dict:
-    """Medians of interleaved rounds, the first of which warms up."""
+    """Medians over interleaved rounds, after one warm-up round."""
     sites = [Site("block", k) for k in range(model.card.blocks)]
     documents = Documents.of(Document(tuple(row)) for row in ids.tolist())
     prefixes = Prefixes.all_of(documents, skip_first=0)
     pairs = []
     for _ in range(rounds + 1):
-        ours = branched(model, prefixes, sites)
-        bare = stepped(model, ids, sites, every)
-        pairs.append((ours[0] / ours[1], bare[0] / bare[1]))
+        timed = branched(model, prefixes, sites), stepped(model, ids, sites, every)
+        pairs.append([tokens / seconds for tokens, seconds in timed])
     pairs = pairs[1:]
     return {
         "model": f"{model.card.blocks} blocks, d {model.card.width}",
@@ -76,7 +75,7 @@ def ratio(model, ids: torch.Tensor, every: int, rounds: int) -> dict:
 
 
 def measure(rounds: int = 3) -> list[dict]:
-    """The embedded model and a full-size GPT-2 with random weights."""
+    """Measure the embedded model and a full-size GPT-2 with random weights."""
     tiny = language_model("tiny", device="cpu")
     texts = sample(tiny, Sampler(ignore_eos=True), documents=16, length=200, seed=0)
     written = Documents.of(texts).padded()

@@ -1,4 +1,4 @@
-"""Tokens per second of a capture pass against a hand-written pass cut off after the same block."""
+"""Tokens per second of a capture pass against a hand-written pass that stops at the same block."""
 
 import time
 from pathlib import Path
@@ -15,11 +15,11 @@ from sdelens_plugins.models.bridge import BridgeModel
 
 
 class Cut(Exception):
-    """Ends the hand-written pass."""
+    """Raised to end the hand-written pass."""
 
 
 def models(folder: Path) -> tuple[BridgeModel, GPT2LMHeadModel]:
-    """A full-size GPT-2 with random weights, ours and plain; a speed test needs no training."""
+    """A full-size GPT-2 with random weights, as a model of sdelens and as a plain module."""
     torch.manual_seed(0)
     plain = GPT2LMHeadModel(GPT2Config()).eval().requires_grad_(False)
     plain.save_pretrained(folder)
@@ -30,7 +30,7 @@ def models(folder: Path) -> tuple[BridgeModel, GPT2LMHeadModel]:
 
 
 def by_hand(model: GPT2LMHeadModel, layer: int, tokens: torch.Tensor) -> torch.Tensor:
-    """The output of a block by a forward hook that stops the pass."""
+    """Output of a block, read by a forward hook that ends the pass."""
     kept = []
 
     def hook(module, args, out):
@@ -49,7 +49,7 @@ def by_hand(model: GPT2LMHeadModel, layer: int, tokens: torch.Tensor) -> torch.T
 
 @torch.no_grad()
 def ratio(ours: BridgeModel, plain, layer: int, rows: int, length: int, rounds: int) -> dict:
-    """Medians of interleaved passes."""
+    """Medians over interleaved passes."""
     tokens = torch.randint(0, 50257, (rows, length), generator=torch.Generator().manual_seed(1))
     site = Site("block", layer)
     pairs = []
@@ -59,7 +59,7 @@ def ratio(ours: BridgeModel, plain, layer: int, rows: int, length: int, rounds: 
         middle = time.perf_counter()
         by_hand(plain, layer, tokens)
         pairs.append((middle - start, time.perf_counter() - middle))
-    pairs = pairs[1:]  # the first warms up
+    pairs = pairs[1:]  # the first pass is a warm-up
     mine = median(own for own, _ in pairs)
     return {
         "layer": layer,
@@ -70,7 +70,7 @@ def ratio(ours: BridgeModel, plain, layer: int, rows: int, length: int, rounds: 
 
 
 def measure(rounds: int = 9) -> list[dict]:
-    """Layer 6 and the last, at two shapes."""
+    """Measure three layers at one batch shape, and layer 6 at a second shape."""
     with TemporaryDirectory() as folder:
         ours, plain = models(Path(folder))
     shapes = [(6, 8, 256), (11, 8, 256), (0, 8, 256), (6, 1, 1024)]

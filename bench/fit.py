@@ -1,4 +1,4 @@
-"""Steps per second of the neural fit against the shortest hand-written loop of its arithmetic."""
+"""Steps per second of the neural fit against a minimal hand-written loop."""
 
 import math
 import time
@@ -17,7 +17,7 @@ EPOCHS = 4
 
 
 def data():
-    """A correlated random walk towards the mean."""
+    """Paths of a correlated autoregressive process."""
     random = torch.Generator().manual_seed(0)
     states = torch.randn(PATHS, LENGTH, DIM, generator=random)
     for step in range(1, LENGTH):
@@ -26,7 +26,7 @@ def data():
 
 
 def ours(train: Trajectories, held: Trajectories) -> list[float]:
-    """Seconds of each epoch of the probe but the first, validation included."""
+    """Seconds per epoch of the probe, including validation and without the first epoch."""
     ends: list[float] = []
     probe = load("probe", "neural")(epochs=EPOCHS, batch=BATCH, least_steps=0, patience=EPOCHS)
     probe.fit(train, held, seed=0, watch=lambda epoch: ends.append(time.perf_counter()))
@@ -34,7 +34,7 @@ def ours(train: Trajectories, held: Trajectories) -> list[float]:
 
 
 def mlp(width: int) -> nn.Sequential:
-    """Two hidden layers."""
+    """Perceptron with two hidden layers."""
     return nn.Sequential(
         nn.Linear(DIM + 2 * WAVES, width),
         nn.SiLU(),
@@ -45,7 +45,7 @@ def mlp(width: int) -> nn.Sequential:
 
 
 def by_hand(train: Trajectories, held: Trajectories) -> list[float]:
-    """Seconds of each epoch of a plain loop: features, linear path, two networks, AdamW."""
+    """Seconds per epoch of a plain loop: features, linear path, two networks, AdamW."""
     flat, test = train.flat(), held.flat()
     drift, scale, matrix = mlp(WIDTH), mlp(NOISE_WIDTH), torch.eye(DIM)
     direct = nn.Linear(DIM + 2 * WAVES, DIM, bias=False)
@@ -74,7 +74,7 @@ def by_hand(train: Trajectories, held: Trajectories) -> list[float]:
 
 
 def measure(rounds: int = 7) -> dict[str, float]:
-    """Steps per second of the fastest epoch of each, over interleaved rounds, and their ratio."""
+    """Steps per second of the fastest epochs over interleaved rounds, and their ratio."""
     everything = data()
     train, held = everything.rows(torch.arange(195)), everything.rows(torch.arange(195, 200))
     pairs = [(ours(train, held), by_hand(train, held)) for _ in range(rounds)]

@@ -1,4 +1,4 @@
-"""Peak anonymous memory of capture and fit, at 50k and at 500k tokens."""
+"""Peak anonymous memory of capture and fit for 50,000 and 500,000 tokens."""
 
 import json
 import subprocess
@@ -13,11 +13,11 @@ def anonymous() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) * 1024
-    raise OSError("no RssAnon in /proc/self/status: this benchmark needs Linux")
+    raise OSError("expected RssAnon in /proc/self/status, found none: run this benchmark on Linux")
 
 
 class Peak:
-    """The largest RssAnon seen by a thread that looks every 5 ms."""
+    """Largest RssAnon, sampled every 5 ms in a thread."""
 
     def __init__(self) -> None:
         self.bytes, self.on = 0, True
@@ -30,14 +30,14 @@ class Peak:
             time.sleep(0.005)
 
     def stop(self) -> int:
-        """The peak."""
+        """Stop sampling and return the peak in bytes."""
         self.on = False
         self.thread.join()
         return self.bytes
 
 
 def work(tokens: int) -> dict[str, int]:
-    """Capture and fit so many tokens of the embedded model, in this process."""
+    """Peak memory after capturing and fitting `tokens` tokens of the embedded model."""
     import torch
 
     from sdelens.fitting.fit import fit_view
@@ -57,19 +57,12 @@ def work(tokens: int) -> dict[str, int]:
     groups = dict(enumerate(documents.group.tolist()))
     sides = split(list(groups.values()), seed=0)
     probe = load("probe", "neural")(epochs=1, least_steps=0, width=64)
-    fit_view(
-        recording.view(6),
-        sides,
-        groups,
-        probe,
-        kind="neural",
-        state_dependent=True,
-    )
+    fit_view(recording.view(6), sides, groups, probe, kind="neural", state_dependent=True)
     return {"tokens": tokens, "capture": captured, "capture_and_fit": peak.stop()}
 
 
 def measure(sizes: tuple[int, ...] = (50_000, 500_000)) -> dict:
-    """Each size in a process of its own, and the ratio of the peaks."""
+    """Measure each size in a separate process, and the ratio of the last peak to the first."""
     found = []
     for size in sizes:
         command = [sys.executable, __file__, str(size)]

@@ -1,4 +1,4 @@
-"""The linear probe against NumPy's own normal equations, at d = 64 and 100,000 transitions."""
+"""The linear probe against normal equations in NumPy, for d = 64 and 100,000 transitions."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from sdelens.testing import ornstein_uhlenbeck
 
 
 def by_hand(x, y):
-    """Least squares with an intercept in float64, and the residuals' covariance."""
+    """Least squares with an intercept in float64, and the residual covariance."""
     x, y = np.column_stack([x, np.ones(len(x))]).astype(float), y.astype(float)
     cross = x.T @ y
     solution = np.linalg.solve(x.T @ x, cross)
@@ -25,7 +25,7 @@ def by_hand(x, y):
 
 
 def work(rounds: int = 15) -> dict[str, float]:
-    """Median seconds of each way, in turns, of this process's own time: others' is left out."""
+    """Median process time in seconds of each method, over interleaved rounds."""
     states = ornstein_uhlenbeck(64).simulate(500, 201, seed=0)
     paths = Trajectories.from_states(states, 0.1)
     held, linear = paths.rows(torch.arange(1)), load("probe", "linear")
@@ -46,7 +46,7 @@ def work(rounds: int = 15) -> dict[str, float]:
 
 
 def measure() -> dict[str, float]:
-    """In a process of its own, on one thread."""
+    """Measure in a separate process with one thread."""
     alone = os.environ | {"OMP_NUM_THREADS": "1"}
     out = subprocess.run([sys.executable, __file__], capture_output=True, check=True, env=alone)
     return json.loads(out.stdout)

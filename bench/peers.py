@@ -1,11 +1,11 @@
-"""sdelens beside what else one could fit the same data with: the same arrays, in one run.
+"""Comparison of sdelens with other tools on the same data, written to docs/peers.md.
 
-python bench/peers.py                        everything: an hour or more, into docs/peers.md
-python bench/peers.py double-well --seeds 1  some of it: what was measured of the rest stays
-python bench/peers.py --only sdelens         its rows alone, beside what was measured of others
-python bench/peers.py --page                 write the page anew from bench/peers.json
+python bench/peers.py                        measure everything, in an hour or more
+python bench/peers.py double-well --seeds 1  measure one system and keep the other results
+python bench/peers.py --only sdelens         measure one tool and keep the other results
+python bench/peers.py --page                 write the page from bench/peers.json
 
-Each peer has an environment of its own, made on first use under ~/.cache/sdelens-peers.
+Each tool has its own environment, created on first use under ~/.cache/sdelens-peers.
 """
 
 import argparse
@@ -31,14 +31,14 @@ RESULTS = HERE / "peers.json"
 PAGE = HERE.parent / "docs" / "peers.md"
 TRANSITIONS, POINTS = 20_000, 500
 LIMIT = 240
-"""Seconds of processor time that a fit may take: what else the machine does is left out."""
-TOO_SLOW = f"not done after {LIMIT} s of processor time"
+"""Maximum processor time of a fit, in seconds."""
+TOO_SLOW = f"stopped after {LIMIT} s of processor time"
 AGAIN = 30
-"""Seconds up to which a fit is made for further seeds too."""
+"""A fit that takes fewer seconds than this is repeated with further seeds."""
 
 
 def system_of(name: str) -> System:
-    """The reference system of this name, at its default parameters."""
+    """Reference system by name, with default parameters."""
     if name == "double-well":
         return double_well()
     if name == "diffeomorphic-8":
@@ -47,7 +47,7 @@ def system_of(name: str) -> System:
 
 
 def attempt(rival: Rival, system: System, seed: int) -> dict:
-    """One fit in a process of its own: accuracy, seconds and memory, or why there is none."""
+    """One fit in a separate process: accuracy, seconds and memory, or the reason of failure."""
     try:
         python = interpreter(rival)
     except subprocess.CalledProcessError as error:
@@ -66,7 +66,7 @@ def attempt(rival: Rival, system: System, seed: int) -> dict:
         if ended.returncode == -signal.SIGXCPU:
             return {"failed": TOO_SLOW}
         if not (folder / "found.json").exists():
-            return {"failed": "its process died: most likely out of memory"}
+            return {"failed": "the process died, most likely out of memory"}
         found = json.loads((folder / "found.json").read_text())
         if "failed" in found:
             return found
@@ -75,7 +75,7 @@ def attempt(rival: Rival, system: System, seed: int) -> dict:
 
 
 def path_of(system: System, seed: int) -> np.ndarray:
-    """One path [time, dim], kept for the next rival."""
+    """One path of a system, shape ``[time, dim]``, cached on disk."""
     file = HOME / "data" / f"{system.name}-{seed}-{TRANSITIONS}.npy"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,11 +84,11 @@ def path_of(system: System, seed: int) -> np.ndarray:
 
 
 def accuracy(system: System, points, drift, covariance) -> dict[str, float]:
-    """Errors on the data's law: drift as a share of its mean square, covariance of its norm."""
+    """Relative errors on stationary states: mean square for the drift, norm for the covariance."""
     x = points.double()
     true_drift, true_covariance = system.drift(x), system.covariance(x)
     if true_covariance.stride(0) == 0 and len(covariance) == 1:
-        true_covariance = true_covariance[:1]  # constant, as the estimate is: no need of copies
+        true_covariance = true_covariance[:1]  # both are constant: compare without copies
     errors = torch.from_numpy(drift).double() - true_drift
     misses = torch.from_numpy(covariance).double() - true_covariance
     return {
@@ -98,7 +98,7 @@ def accuracy(system: System, points, drift, covariance) -> dict[str, float]:
 
 
 def rows_of(name: str, seeds: int, systems: dict[str, list[dict]], only: str | None) -> list[dict]:
-    """All rivals on one system; with `only`, the others as they were measured before."""
+    """Rows of all tools on one system; with `only`, earlier rows of the others are kept."""
     before = {(row["peer"], row["setting"]): row for row in systems.get(name, [])}
     rows = []
     for rival in RIVALS:
@@ -113,16 +113,16 @@ def rows_of(name: str, seeds: int, systems: dict[str, list[dict]], only: str | N
 
 
 def measured(rival: Rival, name: str, seeds: int, systems: dict[str, list[dict]]) -> dict:
-    """One rival on one system; further seeds where the first was quick."""
-    hopeless = exhausted(rival, name, systems)
-    tries = [{"failed": hopeless} if hopeless else attempt(rival, system_of(name), 0)]
+    """Row of one tool on one system; fast fits are repeated with further seeds."""
+    reason = exhausted(rival, name, systems)
+    tries = [{"failed": reason} if reason else attempt(rival, system_of(name), 0)]
     if tries[0].get("seconds", AGAIN) < AGAIN:
         tries += [attempt(rival, system_of(name), seed) for seed in range(1, seeds)]
-    return {"peer": rival.worker, "setting": rival.setting, "told": rival.told, "tries": tries}
+    return {"peer": rival.worker, "setting": rival.setting, "given": rival.given, "tries": tries}
 
 
 def exhausted(rival: Rival, name: str, systems: dict[str, list[dict]]) -> str:
-    """Why there is no point in trying: the time was not enough for the process in fewer dims."""
+    """Reason to skip a fit: the tool exceeded the time limit in a lower dimension; or empty."""
     for other in LINEAR[: LINEAR.index(name)] if name in LINEAR else ():
         for row in systems.get(other, []):
             same = (row["peer"], row["setting"]) == (rival.worker, rival.setting)
@@ -132,7 +132,7 @@ def exhausted(rival: Rival, name: str, systems: dict[str, list[dict]]) -> str:
 
 
 def main() -> None:
-    """Measure what is named, keep the rest, write the page."""
+    """Measure the named systems, keep other results, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*LINEAR, *NONLINEAR, []])
     parser.add_argument("--seeds", type=int, default=3)

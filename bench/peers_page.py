@@ -1,11 +1,11 @@
-"""docs/peers.md from bench/peers.json: the tables, and where a peer wins."""
+"""The page docs/peers.md, written from bench/peers.json."""
 
 import math
 from statistics import mean, median, stdev
 
 METRICS = {"drift_nmse": "drift", "covariance_error": "covariance"}
 ALIKE = 0.01
-"""Errors that differ by a smaller share are the same: another order of rounding, say."""
+"""Errors with a smaller relative difference count as equal."""
 
 NAMES = {
     "sdelens": "**sdelens**",
@@ -44,7 +44,7 @@ NOTES = {
 
 
 def page(results) -> str:
-    """The whole page."""
+    """Text of the page."""
     systems = {name: results["systems"][name] for name in sorted(results["systems"], key=_order)}
     parts = [
         "# Comparison with other tools",
@@ -73,7 +73,7 @@ def page(results) -> str:
 
 
 def table(rows) -> str:
-    """All rivals on one system."""
+    """Table of all tools on one system."""
     head = "| tool | setting | given form | drift | covariance | seconds | MiB |"
     return "\n".join([head, "|---" * 7 + "|", *map(_row, rows)])
 
@@ -85,19 +85,19 @@ def _row(row) -> str:
     else:
         cells = [_spread([t[metric] for t in _good(row)]) for metric in METRICS]
         cells += [_two_digits(_seconds(row)), f"{tries[0]['memory'] / 2**20:.0f}"]
-    return "| " + " | ".join([_name(row["peer"]), row["setting"], row["told"], *cells]) + " |"
+    return "| " + " | ".join([_name(row["peer"]), row["setting"], row["given"], *cells]) + " |"
 
 
 def wins(systems) -> list[str]:
-    """A line for each peer that is more accurate than sdelens, or as accurate in less time."""
+    """One line for each tool that is more accurate than sdelens, or as accurate in less time."""
     lines = []
     for name, rows in systems.items():
         ours = [row for row in rows if row["peer"] == "sdelens" and _ran(row)]
         for row in rows:
             rival = row["peer"] != "sdelens" and _ran(row) and ours
-            if said := [*_more_accurate(row, ours), *_faster(row, ours)] if rival else []:
-                who = f"{_name(row['peer'])} ({row['setting']}, given: {row['told']})"
-                lines.append(f"- {_title(name)}: {who} is {' and '.join(said)}.")
+            if claims := [*_more_accurate(row, ours), *_faster(row, ours)] if rival else []:
+                who = f"{_name(row['peer'])} ({row['setting']}, given: {row['given']})"
+                lines.append(f"- {_title(name)}: {who} is {' and '.join(claims)}.")
     return lines
 
 
@@ -122,13 +122,12 @@ def _faster(row, ours):
         best = min(alike, key=_seconds)
         yield (
             f"as accurate in {_two_digits(_seconds(row))} s against "
-            f"{_two_digits(_seconds(best))} s of "
-            f"`{best['setting']}`"
+            f"{_two_digits(_seconds(best))} s of `{best['setting']}`"
         )
 
 
 def _worse(one, other, metric) -> bool:
-    """Beyond the standard error of the paired difference, and beyond one per cent."""
+    """Whether an error exceeds another by its paired standard error and by one per cent."""
     pairs = zip(_good(one), _good(other), strict=False)
     differences = [a[metric] - b[metric] for a, b in pairs]
     count = len(differences)
@@ -171,7 +170,7 @@ def _title(system: str) -> str:
 
 
 def _order(system: str) -> tuple[str, int]:
-    """By name, then by dimension."""
+    """Sort key: name, then dimension."""
     name, _, dim = system.rpartition("-")
     return (name, int(dim)) if dim.isdigit() else (system, 0)
 

@@ -1,4 +1,4 @@
-"""What sdelens is held beside, on which systems, and the environments they run in."""
+"""The tools that sdelens is compared with, their systems and their environments."""
 
 import subprocess
 import sys
@@ -8,22 +8,24 @@ from pathlib import Path
 HOME = Path.home() / ".cache" / "sdelens-peers"
 LINEAR = tuple(f"ornstein-uhlenbeck-{dim}" for dim in (1, 2, 16, 64, 768))
 NONLINEAR = ("double-well", "diffeomorphic-8")
+EVERY = LINEAR + NONLINEAR
 
 
 @dataclass(frozen=True)
 class Rival:
-    """One way to fit: a worker, one of its settings, what it is told, and where it is tried."""
+    """One setting of a tool, and the systems on which it is run."""
 
     worker: str
     setting: str
-    told: str
+    given: str
+    """What the tool knows about the form of the drift."""
     systems: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    """Distributions of its environment; none is this one's."""
+    """Packages of its environment; if empty, it runs in the current environment."""
 
 
 RIVALS = (
-    Rival("sdelens", "linear", "linear", LINEAR + NONLINEAR),
+    Rival("sdelens", "linear", "linear", EVERY),
     Rival("sdelens", "linear, ridge chosen", "linear", LINEAR),
     Rival("sdelens", "sdelens.fit", "linear", LINEAR),
     Rival("sdelens", "neural", "nothing", NONLINEAR),
@@ -33,26 +35,18 @@ RIVALS = (
     Rival("sklearn", "polynomial RidgeCV", "cubic", NONLINEAR, ("scikit-learn",)),
     Rival("deeptime", "VAR", "linear", LINEAR, ("deeptime",)),
     Rival("deeptime", "Koopman generator", "polynomial", LINEAR[:3] + NONLINEAR, ("deeptime",)),
-    Rival("sfi", "linear", "polynomial", LINEAR + NONLINEAR, ("StochasticForceInference",)),
-    Rival("sfi", "parametric", "polynomial", LINEAR + NONLINEAR, ("StochasticForceInference",)),
-    Rival(
-        "kramersmoyal",
-        "kernel",
-        "nothing",
-        LINEAR + NONLINEAR,
-        ("kramersmoyal", "numpy", "scipy"),
-    ),
-    Rival(
-        "pydaddy", "polynomials", "polynomial", LINEAR + NONLINEAR, ("pydaddy", "setuptools<81")
-    ),
-    Rival("pymle", "maximum likelihood", "its form", LINEAR + NONLINEAR, ("pymle-diffusion",)),
-    Rival("torchsde", "through its solver", "linear or nothing", LINEAR + NONLINEAR),
+    Rival("sfi", "linear", "polynomial", EVERY, ("StochasticForceInference",)),
+    Rival("sfi", "parametric", "polynomial", EVERY, ("StochasticForceInference",)),
+    Rival("kramersmoyal", "kernel", "nothing", EVERY, ("kramersmoyal", "numpy", "scipy")),
+    Rival("pydaddy", "polynomials", "polynomial", EVERY, ("pydaddy", "setuptools<81")),
+    Rival("pymle", "maximum likelihood", "its form", EVERY, ("pymle-diffusion",)),
+    Rival("torchsde", "through its solver", "linear or nothing", EVERY),
     Rival("folie", "maximum likelihood", "", LINEAR[:1], ("folie",)),
 )
 
 
 def interpreter(rival: Rival) -> Path:
-    """The Python of its environment, which is made if there is none."""
+    """Python interpreter of a tool's environment, which is created if it does not exist."""
     if not rival.needs:
         return Path(sys.executable)
     place = HOME / rival.worker

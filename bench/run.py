@@ -1,7 +1,7 @@
-"""All benchmarks, side by side in one run; the tables go into docs/benchmarks.md.
+"""Run the benchmarks and write docs/benchmarks.md.
 
-python bench/run.py                 everything
-python bench/run.py fit startup     some of it: the other sections stay as they are
+python bench/run.py                 run all benchmarks
+python bench/run.py fit startup     run these and keep the other results
 """
 
 import argparse
@@ -24,24 +24,23 @@ alternately in one run: absolute times depend on the machine and its load.
 """
 
 
+def _lines(template: str, rows) -> str:
+    """One line per row: the template filled in with the row's values."""
+    return "\n".join(template.format(**row) for row in rows)
+
+
 def capture(rows) -> str:
-    """Capture against a hand-written pass."""
-    lines = [
-        f"| {row['layer']} | {row['shape']} | {row['tokens_per_second']:,.0f} "
-        f"| {row['ratio']:.2f} |"
-        for row in rows
-    ]
+    """Section on capture against a hand-written pass."""
     return (
         "## Capture\n\nA pass of a randomly initialised full-size GPT-2 (12 blocks, d 768) that "
         "reads one block's output, against a hand-written Hugging Face pass cut off after the "
         "same block. Medians of interleaved passes.\n\n"
         "| layer | tokens | tokens/s | ratio to hand-written |\n|---|---|---|---|\n"
-        + "\n".join(lines)
-    )
+    ) + _lines("| {layer} | {shape} | {tokens_per_second:,.0f} | {ratio:.2f} |", rows)
 
 
 def fit(row) -> str:
-    """The neural fit against a plain loop."""
+    """Section on the neural fit against a plain loop."""
     return (
         "## Neural fit\n\nSteps of the neural probe (d 128, widths 384 and 256) against "
         "the shortest hand-written torch loop of the same arithmetic, validation included.\n\n"
@@ -53,17 +52,15 @@ def fit(row) -> str:
 
 
 def scale(rows) -> str:
-    """Log densities by the form of the noise."""
-    lines = [f"| {row['noise']} | {row['ms']:.2f} | {row['ratio']:.2f} |" for row in rows]
+    """Section on log densities by noise family."""
     return (
         "## Noise\n\nA log density of 256 residuals in 768 dimensions, float32, medians of "
         "interleaved rounds.\n\n| noise | ms | ratio to diagonal |\n|---|---|---|\n"
-        + "\n".join(lines)
-    )
+    ) + _lines("| {noise} | {ms:.2f} | {ratio:.2f} |", rows)
 
 
 def startup(row) -> str:
-    """The command line before torch is needed."""
+    """Section on the start-up time of the command line."""
     return (
         "## Start\n\n| | seconds | share of `import torch` |\n|---|---|---|\n"
         f"| `sdelens --help` | {row['help']:.2f} | {row['help_share']:.2f} |\n"
@@ -74,7 +71,7 @@ def startup(row) -> str:
 
 
 def memory(found) -> str:
-    """Peak memory by corpus size."""
+    """Section on peak memory by corpus size."""
     rows = "\n".join(
         f"| {s['tokens']:,} | {s['capture'] / 2**20:.0f} | {s['capture_and_fit'] / 2**20:.0f} |"
         for s in found["sizes"]
@@ -88,24 +85,20 @@ def memory(found) -> str:
 
 
 def branch(rows) -> str:
-    """Branching against bare steps."""
-    lines = [
-        f"| {row['model']} | {row['shape']} | {row['tokens_per_second']:,.0f} "
-        f"| {row['by_step']:,.0f} | {row['ratio']:.2f} |"
-        for row in rows
-    ]
+    """Section on branching against bare steps."""
     return (
         "## Branching\n\nTwo next tokens after every prefix of some texts, all blocks read: "
         "tokens per second, including reading the texts and drawing, against a bare batched step "
         "of one new token after a prefix that is already cached. Medians of interleaved "
         "rounds.\n\n"
         "| model | texts | tokens/s | by bare steps | ratio |\n|---|---|---|---|---|\n"
-        + "\n".join(lines)
+    ) + _lines(
+        "| {model} | {shape} | {tokens_per_second:,.0f} | {by_step:,.0f} | {ratio:.2f} |", rows
     )
 
 
 def tinystories(found) -> str:
-    """Means by noise on TinyStories-656K."""
+    """Section on TinyStories-656K: scores by mean and by noise."""
     labels = {
         "random_walk": "random walk",
         "constant": "random walk, drift per position",
@@ -121,19 +114,13 @@ def tinystories(found) -> str:
     lines = []
     for name, label in labels.items():
         row = everything[name]
-        cells = [_cell(row, f"nll_per_dim{noise}") for noise in ("", "_state_dependent")]
-        gains = [_cell(row, f"gain_of_fit{noise}") for noise in ("", "_state_dependent")]
-        gains = ["", ""] if name == "fit" else gains
-        lines.append(
-            f"| {label} | " + " | ".join([*cells, *gains]) + f" | {row['increment_r2']:.3f} |"
-        )
+        gains = ["", ""] if name == "fit" else _both(row, "gain_of_fit")
+        cells = [label, *_both(row, "nll_per_dim"), *gains, f"{row['increment_r2']:.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     correlated = "\n".join(
         f"| `{noise}` | {_nll(s)} | {_nll(s['undropped'])} |" for noise, s in found.items()
     )
-    linear = scores["undropped"]["baselines"]["linear"]
-    undropped = " and ".join(
-        _cell(linear, f"gain_of_fit{noise}") for noise in ("", "_state_dependent")
-    )
+    undropped = " and ".join(_both(scores["undropped"]["baselines"]["linear"], "gain_of_fit"))
     return (
         "## TinyStories-656K, layer 1\n\n"
         "768 texts of BOS and 200 tokens sampled from the model (temperature 1, end of text "
@@ -154,8 +141,10 @@ def _nll(scores) -> str:
     return f"{scores['held_out_nll_per_dim']:.4f} ± {scores['held_out_nll_stderr']:.4f}"
 
 
-def _cell(row, key: str) -> str:
-    return f"{row[key]:.3f} ± {row[f'{key}_stderr']:.3f}"
+def _both(row, key: str) -> list[str]:
+    """A score with its standard error, for constant and for state-dependent noise."""
+    keys = (key, f"{key}_state_dependent")
+    return [f"{row[name]:.3f} ± {row[f'{name}_stderr']:.3f}" for name in keys]
 
 
 SECTIONS = {
@@ -170,7 +159,7 @@ SECTIONS = {
 
 
 def main() -> None:
-    """Measure what is named, keep the rest, write the page."""
+    """Run the named benchmarks, keep other results, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*SECTIONS, []])
     names = parser.parse_args().names or list(SECTIONS)

@@ -1,4 +1,4 @@
-"""The cost of a log density by the form of its noise, at d = 768."""
+"""Cost of a log density by noise family, for d = 768."""
 
 import time
 from statistics import median
@@ -12,7 +12,7 @@ DIM, BATCH, RANK, PASSES = 768, 256, 32, 50
 
 
 def scales() -> dict[str, Scale]:
-    """A scale of each form, state-dependent ones with a deviation for each residual."""
+    """One scale per noise family; state-dependent ones have standard deviations per residual."""
     random = torch.Generator().manual_seed(0)
     std = 0.5 + torch.rand(BATCH, DIM, generator=random)
     constant = 0.5 + torch.rand(DIM, generator=random)
@@ -27,7 +27,7 @@ def scales() -> dict[str, Scale]:
 
 
 def measure(rounds: int = 15) -> list[dict]:
-    """Milliseconds a batch, medians of interleaved rounds, and the ratio to the diagonal."""
+    """Milliseconds per batch, medians over interleaved rounds, and the ratio to diagonal noise."""
     residual = torch.randn(BATCH, DIM, generator=torch.Generator().manual_seed(1))
     forms = scales()
     clock: dict[str, list[float]] = {name: [] for name in forms}

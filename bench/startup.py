@@ -1,4 +1,4 @@
-"""Time of `sdelens --help`, and of a usage error, against importing torch."""
+"""Time of `sdelens --help` and of a usage error, against that of importing torch."""
 
 import subprocess
 import sys
@@ -10,14 +10,14 @@ SDELENS = Path(sys.executable).with_name("sdelens")
 
 
 def seconds(*command: str) -> float:
-    """Wall time of a command."""
+    """Wall time of a command in seconds."""
     start = time.perf_counter()
     subprocess.run(command, capture_output=True, check=False)
     return time.perf_counter() - start
 
 
 def measure(rounds: int = 7) -> dict[str, float]:
-    """Medians of interleaved runs."""
+    """Medians over interleaved runs, and ratios to the import of torch."""
     commands = {
         "help": (str(SDELENS), "--help"),
         "usage_error": (str(SDELENS), "fit", "--layer", "six"),

@@ -1,6 +1,7 @@
-"""Held-out scores on TinyStories-656K, layer 1: means by noise, and correlated noise.
+"""Held-out scores on layer 1 of TinyStories-656K, by mean and by noise.
 
-768 documents of BOS and 200 tokens, end of text banned, temperature 1, standardised states.
+The data are 768 documents of BOS and 200 tokens, sampled at temperature 1 without end of text;
+states are standardised.
 """
 
 import json
@@ -21,19 +22,19 @@ MODEL = Path(__file__).parents[2] / "shared" / "models" / "TinyStories-656K"
 
 
 def recorded(documents: int, cache: Path | None):
-    """Documents and the states of layer 1."""
+    """Sample documents and capture the states of layer 1."""
     model = language_model(str(MODEL))
     drawn = sample(model, Sampler(ignore_eos=True), documents=documents, length=200, seed=0)
-    made = Documents.of(drawn)
-    return made, capture(model, made, layers=1, cache=cache)
+    sampled = Documents.of(drawn)
+    return sampled, capture(model, sampled, layers=1, cache=cache)
 
 
 def scored(documents: Documents, recording, noise: str, *, tables: bool):
-    """The scores of a neural fit with this noise, and those of all test transitions."""
+    """Scores of a neural fit, without and with transitions whose prefix occurs in training."""
     groups = dict(enumerate(documents.group.tolist()))
     sides = split(list(groups.values()), seed=0)
     paths = recording.view(1)
-    [fought] = comparisons(
+    [comparison] = comparisons(
         [FitTask(paths.select(sides.train), paths.select(sides.validation), 0)],
         load("probe", "neural")(noise=noise),
         FitOptions(),
@@ -46,12 +47,12 @@ def scored(documents: Documents, recording, noise: str, *, tables: bool):
     )
     test = paths.select(sides.test)
     new = first_new(documents.padded(), sides.train, sides.test)
-    found = fought.scores(trimmed(test, new), groups)
-    return found | {"undropped": fought.scores(test, groups)}
+    found = comparison.scores(trimmed(test, new), groups)
+    return found | {"undropped": comparison.scores(test, groups)}
 
 
 def measure(noises=("diagonal", "correlated:32", "correlated:64"), cache: Path | None = None):
-    """Scores by noise; the whole table of baselines for the first."""
+    """Scores by noise; the state-dependent baselines are fitted for diagonal noise only."""
     documents, recording = recorded(768, cache)
     found = {}
     for noise in noises:

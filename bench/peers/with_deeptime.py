@@ -1,4 +1,4 @@
-"""deeptime's extended dynamic mode decomposition: the Koopman operator on monomials."""
+"""deeptime: the Koopman operator on monomials by extended dynamic mode decomposition."""
 
 import numpy as np
 from deeptime.basis import Monomials
@@ -9,7 +9,7 @@ from worker import work
 
 
 def autoregression(states, dt, degree):
-    """Monomials of degree 1, which is a vector autoregression; the step's logarithm."""
+    """Vector autoregression (monomials of degree 1) and the logarithm of its step matrix."""
     states = states.astype(float)
     dim = states.shape[1]
     basis, operator = _operator(states, 1)
@@ -20,7 +20,7 @@ def autoregression(states, dt, degree):
 
 
 def generator(states, dt, degree):
-    """The generator L = log K / dt: drift L x, covariance L(x x') - x (Lx)' - (Lx) x'."""
+    """Generator L = log K / dt: drift L x, covariance L(x x') - x (Lx)' - (Lx) x'."""
     states = states.astype(float)
     dim = states.shape[1]
     closed = 2 if degree == 1 else 7 if dim == 1 else 3
@@ -45,7 +45,7 @@ def _operator(states, degree):
 
 
 def _places(basis, dim):
-    """Where the constant and the coordinates stand among the monomials, found by probing."""
+    """Indices of the constant and of the coordinates among the monomials."""
     probes = np.concatenate([np.zeros((1, dim)), 2.0 * np.eye(dim)])
     values = basis(probes)
     one = int(np.flatnonzero(values[0])[0])
@@ -55,7 +55,7 @@ def _places(basis, dim):
 
 
 def _pairs(basis, dim):
-    """Where x_i x_j stands: at a point of primes no two monomials have the same value."""
+    """Indices of the monomials x_i x_j, from their distinct values at a point of primes."""
     primes = [n for n in range(2, 100) if all(n % k for k in range(2, n))][:dim]
     point = np.array([primes], dtype=float)
     wanted = point.T * point

@@ -1,4 +1,4 @@
-"""kramersmoyal's conditional moments on a grid, at its own bins and bandwidth."""
+"""kramersmoyal: conditional moments on a grid, with default bins and bandwidth."""
 
 from itertools import combinations_with_replacement
 
@@ -8,7 +8,7 @@ from worker import work
 
 
 def moments(states, dt, degree):
-    """First and second moments, read at the nearest node that has data."""
+    """First and second conditional moments, read at the nearest node with data."""
     dim = states.shape[1]
     one = np.eye(dim, dtype=int)
     pairs = list(combinations_with_replacement(range(dim), 2))
@@ -19,7 +19,7 @@ def moments(states, dt, degree):
     first = kernel[1 : dim + 1][:, seen].T / dt
     second = np.empty((len(nodes), dim, dim))
     for (i, j), found in zip(pairs, kernel[dim + 1 :][:, seen], strict=True):
-        # it divides by the factorials of the powers: 2 for a square, 1 for a product
+        # km divides by the factorials of the powers: 2 for a square, 1 for a product
         second[:, i, j] = second[:, j, i] = found * (2 if i == j else 1) / dt
 
     def fitted(points):

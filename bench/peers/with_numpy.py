@@ -1,4 +1,4 @@
-"""NumPy's normal equations in float64, and SciPy's matrix logarithm."""
+"""NumPy: normal equations in float64, and SciPy's matrix logarithm."""
 
 import numpy as np
 from one_step import exact
@@ -6,7 +6,7 @@ from worker import work
 
 
 def normal_equations(states, dt, degree):
-    """Least squares of the next state on the state and one; residuals by the same products."""
+    """Least squares with an intercept; the residual covariance comes from the same products."""
     states = states.astype(float)
     x = np.column_stack([states[:-1], np.ones(len(states) - 1)])
     y = states[1:]

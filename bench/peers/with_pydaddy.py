@@ -1,4 +1,4 @@
-"""PyDaddy's sparse polynomials of binned moments, as in its first example."""
+"""PyDaddy: sparse polynomials of binned moments, as in its first example."""
 
 import numpy as np
 import pydaddy
@@ -6,7 +6,7 @@ from worker import work
 
 
 def polynomials(states, dt, degree):
-    """Drift of the system's degree, diffusion of degree 2, thresholds by cross-validation."""
+    """Drift of the given degree, diffusion of degree 2, thresholds by cross-validation."""
     columns = list(states.T.astype(float))
     found = pydaddy.Characterize(columns, t=dt, Dt=1, show_summary=False)
 

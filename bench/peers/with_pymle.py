@@ -1,4 +1,4 @@
-"""pymle's maximum likelihood for one-dimensional models."""
+"""pymle: maximum likelihood for one-dimensional models."""
 
 import numpy as np
 from pymle.core.Model import Model1D
@@ -9,20 +9,20 @@ from worker import one_dimension, work
 
 
 class Cubic(Model1D):
-    """A drift that is a cubic polynomial, and constant noise."""
+    """Cubic polynomial drift with constant noise."""
 
     def drift(self, x, t):
-        """The polynomial."""
+        """The cubic polynomial."""
         a, b, c, d, _ = self._params
         return a + x * (b + x * (c + x * d))
 
     def diffusion(self, x, t):
-        """The constant."""
-        return self._params[4] * (x > -1e4)  # as its own models do: an array as long as x
+        """The constant noise, as an array of the length of x."""
+        return self._params[4] * (x > -1e4)  # as in pymle's own models
 
 
 def likelihood(states, dt, degree):
-    """The exact density for the Ornstein-Uhlenbeck process, Shoji and Ozaki's for the cubic."""
+    """Ornstein-Uhlenbeck process by its exact density, or cubic drift by Shoji and Ozaki's."""
     sample = one_dimension(states)
     if degree == 1:
         model, bounds = OrnsteinUhlenbeck(), [(0.01, 10), (-10, 10), (0.01, 5)]

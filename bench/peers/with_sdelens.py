@@ -1,4 +1,4 @@
-"""sdelens: the probe by itself, and everything that `sdelens.fit` does."""
+"""sdelens: probes alone, and the complete procedure of `sdelens.fit`."""
 
 import torch
 from worker import work
@@ -13,25 +13,25 @@ PROBES = {name: load("probe", name) for name in ("linear", "neural")}
 
 
 def cut(states):
-    """As many paths, of which each begins where the one before ends: no transition is lost."""
+    """Split a path into `PATHS` paths that share end points, so that no transition is lost."""
     length = (len(states) - 1) // PATHS
     return torch.from_numpy(states).unfold(0, length + 1, length).mT.contiguous()
 
 
 def linear(states, dt, degree):
-    """The probe on all the data: no penalty, the exact density."""
+    """Linear probe on all the data, without a penalty and with the exact density."""
     paths = Trajectories.from_states(cut(states), dt)
     probe = PROBES["linear"](density="exact", ridge=0.0)
     return _read(probe.fit(paths, paths.rows(torch.arange(1)), seed=0, watch=ignore_epoch).law)
 
 
 def ridge(states, dt, degree):
-    """The probe on nine tenths of the data, its penalty chosen on the last tenth."""
+    """Linear probe on nine tenths of the data, with the penalty selected on the last tenth."""
     return _read(_validated(PROBES["linear"](density="exact"), states, dt))
 
 
 def neural(states, dt, degree):
-    """The probe with its default settings and density for continuous data, full noise."""
+    """Neural probe with default settings, density `auto` and full noise."""
     return _read(_validated(PROBES["neural"](density="auto", noise="full"), states, dt))
 
 
@@ -43,7 +43,7 @@ def _validated(probe, states, dt):
 
 
 def whole(states, dt, degree):
-    """``sdelens.fit(paths, dt=dt, probe="linear")``: basis, baselines and held-out scores too."""
+    """``sdelens.fit`` with the linear probe, including basis, baselines and held-out scores."""
     fitted = sdelens.fit(cut(states), dt=dt, probe="linear")
 
     def found(points):

@@ -1,4 +1,4 @@
-"""Stochastic Force Inference, by both of its families of estimators."""
+"""Stochastic Force Inference: linear and parametric estimators."""
 
 import logging
 
@@ -12,7 +12,7 @@ logging.disable(logging.INFO)
 
 
 def linear(states, dt, degree):
-    """The first look that its guide advises: closed form, its own choice of conventions."""
+    """Closed-form estimators with automatic conventions, as its guide begins."""
     inference, basis, quadratic = _start(states, dt, degree)
     inference.compute_diffusion_constant()
     inference.infer_force_linear(basis)
@@ -22,7 +22,7 @@ def linear(states, dt, degree):
 
 
 def parametric(states, dt, degree):
-    """For coarse sampling: Runge-Kutta flow, the exact likelihood of clean data (eiv=False)."""
+    """Estimators for coarse sampling: Runge-Kutta flow without measurement noise (eiv=False)."""
     inference, basis, quadratic = _start(states, dt, degree)
     inference.infer_force(basis, Lambda=np.zeros((states.shape[1],) * 2), eiv=False)
     if quadratic is not None:
@@ -31,7 +31,7 @@ def parametric(states, dt, degree):
 
 
 def _start(states, dt, degree):
-    """Monomials for the force, and of degree 2 for the diffusion where the drift is not linear."""
+    """Inference, monomials for the force and, for nonlinear drifts, for the diffusion."""
     dim = states.shape[1]
     inference = OverdampedLangevinInference(TrajectoryCollection.from_arrays(X=states, dt=dt))
     varied = monomials_up_to(order=2, dim=dim, rank="symmetric_matrix") if degree == 3 else None
@@ -39,7 +39,7 @@ def _start(states, dt, degree):
 
 
 def _fitted(inference, dim):
-    """Its D is half of the covariance."""
+    """Drift and covariance of a fit; SFI's diffusion is half the covariance."""
 
     def fitted(points):
         drift = np.asarray(inference.force_inferred(points)).reshape(len(points), dim)

@@ -1,4 +1,4 @@
-"""scikit-learn's ridge, its penalty by generalised cross-validation."""
+"""scikit-learn: least squares, and ridge with generalised cross-validation."""
 
 import numpy as np
 from one_step import exact
@@ -11,17 +11,17 @@ ALPHAS = np.logspace(-3, 5, 17)
 
 
 def ridge(states, dt, degree):
-    """Ridge of the increments, shrunk towards a random walk; the step's logarithm."""
+    """Ridge regression of increments, which shrinks towards a random walk, and the logarithm."""
     states = states.astype(float)
     x, rise = states[:-1], np.diff(states, axis=0)
     model = RidgeCV(alphas=ALPHAS).fit(x, rise)
-    residual = rise - model.predict(x).reshape(x.shape)  # of one coordinate it drops the axis
+    residual = rise - model.predict(x).reshape(x.shape)  # predict drops an axis of size one
     step = np.eye(x.shape[1]) + model.coef_
     return exact(step, model.intercept_, residual.T @ residual / len(x), dt)
 
 
 def polynomial(states, dt, degree):
-    """Ridge of increments and of residuals' products on monomials, read at dt as they are."""
+    """Ridge regression of increments and of residual products on monomials, divided by dt."""
     states = states.astype(float)
     x, rise = states[:-1], np.diff(states, axis=0)
     mean = _monomials(degree).fit(x, rise)
@@ -42,7 +42,7 @@ def _monomials(degree):
 
 
 def least_squares(states, dt, degree):
-    """Without a penalty."""
+    """Least squares without a penalty, and the logarithm of the step matrix."""
     states = states.astype(float)
     model = LinearRegression().fit(states[:-1], states[1:])
     residual = states[1:] - model.predict(states[:-1])

@@ -1,8 +1,8 @@
-"""An SDE trained through torchsde's solver, by the energy score of its samples a step ahead.
+"""torchsde: an SDE trained through the solver on the energy score of one-step samples.
 
 The energy score E|Y - x'| - E|Y - Y'|/2 is strictly proper (Gneiting and Raftery, "Strictly proper
-scoring rules, prediction, and estimation", 2007) and needs samples alone, which is what a solver
-gives; the gradient goes through it.
+scoring rules, prediction, and estimation", 2007). It needs only samples, through which the
+gradient is propagated.
 """
 
 import math
@@ -16,7 +16,7 @@ SAMPLES, BATCH, STEPS, SOLVER_STEPS = 8, 256, 1500, 2
 
 
 class Equation(nn.Module):
-    """Affine drift and a constant matrix for degree 1; otherwise a perceptron for each."""
+    """Affine drift and constant noise matrix for degree 1; otherwise two perceptrons."""
 
     sde_type = "ito"
     noise_type = "general"
@@ -29,11 +29,11 @@ class Equation(nn.Module):
         self.root = nn.Parameter(torch.eye(dim))
 
     def f(self, t, y):
-        """Drift."""
+        """Drift at states y."""
         return self.drift(y)
 
     def g(self, t, y):
-        """Diffusion."""
+        """Noise matrices at states y."""
         varied = 0 if self.noise is None else self.noise(y).view(-1, self.dim, self.dim)
         return (self.root + varied).expand(len(y), -1, -1)
 
@@ -45,7 +45,7 @@ def _perceptron(inside, outside):
 
 
 def solver(states, dt, degree):
-    """Adam, 1,500 steps of 256 transitions with 8 samples each, Euler with two steps a dt."""
+    """Adam with 1,500 steps of 256 transitions and 8 samples each; Euler with two steps per dt."""
     states = torch.from_numpy(states)
     mean, std = states.mean(0), states.std(0)
     z = (states - mean) / std

@@ -86,7 +86,7 @@ def _sums(
     sums = sums[sums[:, 0, 0] > 0]
     if len(sums) < 2:
         raise UsageError(
-            "a bootstrap needs transitions in at least two training documents, got "
+            "a bootstrap needs at least two documents with transitions in training, got "
             f"{len(sums)}: give more documents"
         )
     return sums

@@ -48,7 +48,7 @@ def row(peer, drift, seconds, covariance=0.1):
         {"drift_nmse": d, "covariance_error": covariance, "seconds": seconds, "memory": 2**20}
         for d in drift
     ]
-    return {"peer": peer, "setting": "plain", "told": "nothing", "tries": tries}
+    return {"peer": peer, "setting": "plain", "given": "nothing", "tries": tries}
 
 
 OURS = row("sdelens", [0.10, 0.12, 0.14], seconds=1.0)
@@ -63,7 +63,7 @@ OURS = row("sdelens", [0.10, 0.12, 0.14], seconds=1.0)
         (row("other", [0.05, 0.19, 0.11], seconds=2.0), []),
         (row("other", [0.0999, 0.1199, 0.1399], seconds=2.0), []),
         (row("other", [0.10, 0.12, 0.14], seconds=2.0, covariance=0.05), ["in covariance"]),
-        ({"peer": "other", "setting": "", "told": "", "tries": [{"failed": "no"}]}, []),
+        ({"peer": "other", "setting": "", "given": "", "tries": [{"failed": "no"}]}, []),
     ],
 )
 def test_a_win_is_beyond_the_standard_error_of_the_paired_difference(peer, said):

@@ -170,5 +170,5 @@ def test_a_chain_near_the_edge_is_embeddable_in_a_part_of_the_replicates():
 
 def test_a_bootstrap_needs_two_documents():
     block = Trajectories.from_states(torch.randn(1, 30, 1, generator=generator(10)), 1.0)
-    with pytest.raises(UsageError, match="two documents"):
+    with pytest.raises(UsageError, match="at least two documents"):
         embeddable_share(block, torch.zeros(1, dtype=torch.long), torch.eye(1), seed=0)
