@@ -255,11 +255,10 @@ class StackedProbe(Probe, Protocol):
 
 
 NEEDS = ("sde", "ensemble", "prompt", "model", "attention")
-"""Possible needs of an analyzer; `sdelens.runs.needs` states how to satisfy each."""
+"""What an analyzer may need; `sdelens.runs.needs` states how to satisfy each."""
 SCOPES = ("view", "run")
 """Whether an analyzer runs once per view, or once for all views of a run."""
-AnyStudy = TypeVar("AnyStudy", contravariant=True)
-"""A `sdelens.fitting.study.Study`."""
+AnyStudy = TypeVar("AnyStudy", contravariant=True)  # a `sdelens.fitting.study.Study`
 
 
 @runtime_checkable
@@ -267,9 +266,9 @@ class Analyzer(Protocol[AnyStudy]):
     """Group ``sdelens.analyzers``: a frozen dataclass that answers one question about a fit."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Those of `NEEDS` without which there is no answer."""
+    """The required ones of `NEEDS`."""
     wants: ClassVar[frozenset[str]] = frozenset()
-    """Those of `NEEDS` that it uses where they are there."""
+    """The optional ones of `NEEDS`, used if available."""
     scope: ClassVar[str] = "view"
     """One of `SCOPES`."""
 

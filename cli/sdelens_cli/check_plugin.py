@@ -34,11 +34,12 @@ def check(
     files: PluginFiles = None,
 ) -> None:
     """Check that a plugin meets the requirements of its kind; exits with 6 and a list if not."""
-    from sdelens.interfaces import checked
-
     use(files)
     found = chosen(target, kind)
     settings = parse_assignments(set_ or [])
+
+    from sdelens.interfaces import checked
+
     for plugin in found:
         made = checked(plugin)
         label = plugin.name if plugin.kind == "analyzer" else plugin.kind
@@ -61,7 +62,7 @@ def chosen(target: str, kind: str | None) -> list[Plugin]:
     checked = [plugin for plugin in found if plugin.kind in CHECKED]
     if not checked:
         raise UsageError(
-            f"there are promises for {', '.join(CHECKED)}, but {target} is a {found[0].kind}"
+            f"plugins check supports {', '.join(CHECKED)} plugins, but {target} is a {found[0].kind}"
         )
     return checked
 

@@ -179,7 +179,7 @@ def test_check_takes_a_name_and_settings(capsys):
 
 
 WRONG = {
-    "html": ((), "there are promises for source, probe, analyzer, but html is a reporter"),
+    "html": ((), "plugins check supports source, probe, analyzer plugins, but html is a reporter"),
     "linear": (("--set", "probe.rigde=1"), "'ridge'"),
     "losses": (("--set", "probe.ridge=1"), "--set probe.* names no checked plugin"),
 }
