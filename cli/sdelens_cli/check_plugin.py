@@ -62,7 +62,8 @@ def chosen(target: str, kind: str | None) -> list[Plugin]:
     checked = [plugin for plugin in found if plugin.kind in CHECKED]
     if not checked:
         raise UsageError(
-            f"plugins check supports {', '.join(CHECKED)} plugins, but {target} is a {found[0].kind}"
+            f"plugins check supports {', '.join(CHECKED)} plugins, but {target} is a "
+            f"{found[0].kind}"
         )
     return checked
 
