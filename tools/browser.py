@@ -1,4 +1,4 @@
-"""A headless Chromium for pictures and tests of pages, by Playwright."""
+"""Headless Chromium by Playwright, for screenshots and tests of pages."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, sync_playwright
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
-"""None where there is no Chromium."""
+"""Path of the Chromium executable; None if it is not installed."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser of this machine, closed afterwards."""
+    """Start the installed Chromium, and close it on exit."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
         try:

@@ -1,9 +1,9 @@
-"""The page docs/evidence.md: every number in it is drawn from runs.
+"""Write docs/evidence.md, whose numbers all come from runs.
 
 python tools/evidence.py make              fit and analyze, then collect and write
-python tools/evidence.py collect FOLDER... finished runs into docs/evidence.json
-python tools/evidence.py write             docs/evidence.md from docs/evidence.json
-python tools/evidence.py check FOLDER...   fail where a run says something else than the page
+python tools/evidence.py collect FOLDER... collect finished runs in docs/evidence.json, then write
+python tools/evidence.py write             write docs/evidence.md from docs/evidence.json
+python tools/evidence.py check FOLDER...   fail if a run differs from docs/evidence.json
 """
 
 import json
@@ -24,7 +24,7 @@ RUNS = {
     "stories260K": ("--layer", "2"),
     "char-gpt2-shakespeare": ("--layer", "2", "--documents", "2048"),
 }
-"""The embedded model, and three small ones where there are."""
+"""Options of `sdelens fit` by model: the embedded one, and three small ones if available."""
 NULLS = ("these data", "states permuted in time", "tokens permuted", "untrained model")
 ANALYZERS = ("goodness_of_fit", "verdict")
 SCORES = (
@@ -40,7 +40,7 @@ SCORES = (
 
 
 def collected(folder: Path) -> dict[str, Any]:
-    """What a run's metrics.json and finding.json files say, of its one layer."""
+    """Numbers of a single-layer run, from its metrics.json and finding.json files."""
     manifest = json.loads((folder / "manifest.json").read_text())
     (fit,) = (folder / "fits").glob("*/metrics.json")
     metrics = json.loads(fit.read_text())
@@ -59,15 +59,14 @@ def collected(folder: Path) -> dict[str, Any]:
 
 
 def made() -> list[Path]:
-    """The runs, fitted and analyzed where they are not yet."""
+    """Fit and analyze the runs that are not finished; return their folders."""
     folders = []
     for model, options in RUNS.items():
         name = model if model == "tiny" else str(SHARED / model)
         folder = Path("runs") / "evidence" / model
         if model == "tiny" or Path(name).is_dir():
             _sdelens("fit", "--model", name, *options, "--out", str(folder), "--resume")
-            asked = [word for analyzer in ANALYZERS for word in ("--analyzer", analyzer)]
-            _sdelens("analyze", str(folder), *asked)
+            _sdelens("analyze", str(folder), *ANALYZERS)
             folders.append(folder)
     return folders
 
@@ -77,7 +76,7 @@ def _sdelens(*words: str) -> None:
 
 
 def rendered(runs: list[dict[str, Any]]) -> str:
-    """The page."""
+    """Text of the page."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -100,13 +99,13 @@ def _with_error(value: float, stderr: float | None) -> str:
 
 
 def _gain(run: dict[str, Any], name: str, column: str = "") -> list[float]:
-    """The fit's gain over a baseline in a column, and its error."""
+    """Gain of the fit over a baseline in a column of the scores, and its standard error."""
     row = run["metrics"]["baselines"][name]
     return [row[f"gain_of_fit{column}"], row[f"gain_of_fit{column}_stderr"]]
 
 
 def main(words: list[str]) -> None:
-    """One of the four."""
+    """Run one of the four commands."""
     verb, folders = words[0], [Path(word) for word in words[1:]]
     if verb == "make":
         folders = made()

@@ -1,7 +1,7 @@
-"""The page docs/gallery.md: every figure of every analyzer, on the embedded model.
+"""Write docs/gallery.md: every figure of every analyzer, for the embedded model.
 
-python tools/gallery.py            fit and ask where it was not done yet, then write
-python tools/gallery.py write      from runs that are there
+python tools/gallery.py            fit and analyze unfinished runs, then write
+python tools/gallery.py write      write from existing runs
 """
 
 import io
@@ -38,10 +38,10 @@ as CSV.
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A run of the gallery: its options, the analyzers shown of it, and patterns of figures.
+class GalleryRun:
+    """A run of the gallery: its options, its analyzers and a pattern of figure names.
 
-    With no analyzer named, all that are not shown of another run.
+    Without analyzers, it includes all that are not included from another run.
     """
 
     name: str
@@ -50,37 +50,38 @@ class Shown:
     figures: str = "*"
 
     def has(self, finding: Finding) -> bool:
-        """Whether the finding is shown of this run."""
+        """Whether the gallery includes the finding from this run."""
         if self.analyzers:
             return finding.analyzer in self.analyzers
-        elsewhere = {name for shown in SHOWN if shown.figures == "*" for name in shown.analyzers}
+        elsewhere = {name for run in GALLERY if run.figures == "*" for name in run.analyzers}
         return finding.analyzer not in elsewhere
 
 
-SHOWN = (
-    Shown("block", ("--layer", "6")),
-    Shown(
+GALLERY = (
+    GalleryRun("block", ("--layer", "6")),
+    GalleryRun(
         "ensemble",
         ("--layer", "6", "--probe", "linear", "--ensemble", "4"),
         ("uncertainty",),
         "epistemic*",
     ),
-    Shown(
+    GalleryRun(
         "layers",
         ("--layer", "all", "--probe", "linear"),
         ("layers", "decomposition", "transition_law"),
     ),
-    Shown("depth", ("--axis", "layer", "--probe", "linear", "--documents", "256"), ("layers",)),
+    GalleryRun(
+        "depth", ("--axis", "layer", "--probe", "linear", "--documents", "256"), ("layers",)
+    ),
 )
 
 
-def made(shown: Shown) -> Path:
-    """The run, fitted and asked where it is not yet."""
-    folder = RUNS / shown.name
-    _sdelens("fit", *shown.options, "--out", str(folder), "--resume")
+def make(run: GalleryRun) -> None:
+    """Fit and analyze a run, unless it is finished."""
+    folder = RUNS / run.name
+    _sdelens("fit", *run.options, "--out", str(folder), "--resume")
     if not findings_of(Run(folder)):
-        _sdelens("analyze", str(folder), *shown.analyzers)
-    return folder
+        _sdelens("analyze", str(folder), *run.analyzers)
 
 
 def _sdelens(*words: str) -> None:
@@ -88,18 +89,18 @@ def _sdelens(*words: str) -> None:
 
 
 def page() -> str:
-    """The page's text; its pictures are written beside it."""
+    """Text of the page; its images are written to `IMAGES`."""
     shutil.rmtree(IMAGES, ignore_errors=True)
     IMAGES.mkdir(parents=True)
     parts = [TOP]
-    for shown in SHOWN:
-        for finding in filter(shown.has, findings_of(Run(RUNS / shown.name))):
-            parts += section(finding, shown.figures)
+    for run in GALLERY:
+        for finding in filter(run.has, findings_of(Run(RUNS / run.name))):
+            parts += section(finding, run.figures)
     return "\n".join(parts)
 
 
 def section(finding: Finding, pattern: str) -> Iterator[str]:
-    """Heading, headline, figures with their captions, how to read them."""
+    """Parts of a section: heading, headline, figures with captions, and how to read them."""
     figures = [figure for figure in finding.figures if fnmatch(figure.name, pattern)]
     own = f"analyzers/{finding.analyzer}.md"
     yield f"## {finding.analyzer}, {finding.view}\n"
@@ -112,7 +113,7 @@ def section(finding: Finding, pattern: str) -> Iterator[str]:
 
 
 def picture(finding: Finding, figure: Figure) -> Path:
-    """A small PNG of a figure, in few colours."""
+    """Write a small PNG of a figure with few colours; return its path."""
     file = IMAGES / f"{file_stem(finding, figure)}.png"
     image = Image.open(io.BytesIO(drawing_of(figure).png(dpi=DPI))).convert("RGB")
     image.quantize(COLOURS).save(file, optimize=True)
@@ -120,17 +121,17 @@ def picture(finding: Finding, figure: Figure) -> Path:
 
 
 def escaped(text: str) -> str:
-    """Text in which Markdown finds no marks."""
+    """Text with Markdown characters escaped."""
     return re.sub(r"([*_<>`\[\]|])", r"\\\1", text)
 
 
 def main(words: list[str]) -> None:
-    """Make the runs unless they are only to be written down."""
+    """Make the runs unless only writing is requested, then write the page."""
     if words not in ([], ["write"]):
         raise SystemExit(__doc__)
     if not words:
-        for shown in SHOWN:
-            made(shown)
+        for run in GALLERY:
+            make(run)
     PAGE.write_text(page())
 
 

@@ -1,4 +1,4 @@
-"""Fails where a Python file or a function is too long to be read in one go, in `make lint`."""
+"""Check the length of Python files and functions, as part of `make lint`."""
 
 import ast
 import sys
@@ -7,20 +7,20 @@ from pathlib import Path
 
 FOLDERS = ("sdelens", "plugins", "cli", "tests", "docs", "tools", "bench")
 FILE, FUNCTION = 300, 60
-"""Most lines of each, docstrings and blank lines included."""
+"""Maximum number of lines, including docstrings and blank lines."""
 
 
 def too_long(file: Path) -> Iterator[str]:
-    """A sentence for each limit that a file exceeds."""
+    """Yield one message per limit that a file exceeds."""
     text = file.read_text(encoding="utf-8")
     if (lines := len(text.splitlines())) > FILE:
-        yield f"{file}: {lines} lines, {FILE} allowed: split it by concept"
+        yield f"{file}: expected at most {FILE} lines, got {lines}: split it by concept"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = node.end_lineno - node.lineno + 1
             if lines > FUNCTION:
                 place = f"{file}:{node.lineno}: {node.name}"
-                yield f"{place} has {lines} lines, {FUNCTION} allowed: name its steps"
+                yield f"{place}: expected at most {FUNCTION} lines, got {lines}: split it"
 
 
 def main() -> None:
@@ -32,7 +32,9 @@ def main() -> None:
         if not any(part.startswith(("_build", ".")) for part in file.parts)
     ]
     found = [sentence for file in files for sentence in too_long(file)]
-    print("\n".join(found) or f"{len(files)} files keep to {FILE} lines, {FUNCTION} a function")
+    print(
+        "\n".join(found) or f"{len(files)} files within {FILE} lines, functions within {FUNCTION}"
+    )
     sys.exit(bool(found))
 
 

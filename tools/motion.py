@@ -1,11 +1,11 @@
-"""How much of the motion of four models is drift: the tables of docs/motion.md.
+"""Write the tables of docs/motion.md: how much of the motion of four models is drift.
 
-python tools/motion.py --models FOLDER    fits every layer of all four, then writes the tables
-python tools/motion.py --tables           from the findings that are there already
+python tools/motion.py --models FOLDER    fit every layer of all models, then write the tables
+python tools/motion.py --tables           write the tables from existing findings
 
-The embedded model, and three small public ones, each in a folder of FOLDER that has its name here:
-raincandy-u's TinyStories-656K, karpathy's stories260K and jt-thorpe's char-GPT, in the format of
-transformers.
+The models are the embedded one and three small public ones, each in a subfolder of FOLDER with the
+name in `MODELS`: raincandy-u's TinyStories-656K, karpathy's stories260K and jt-thorpe's char-GPT,
+in the format of transformers.
 """
 
 import argparse
@@ -36,7 +36,7 @@ FIT = (
     "|---|---|---|---|---|---|---|---|---|---|"
 )
 FULL = "-full"
-"""After the name of a model: its last layer, with a covariance that has all correlations."""
+"""Suffix of runs that fit the last layer of a model with a full covariance."""
 RIVALS = ("i.i.d. per position", "token", "linear + token")
 SAVING = (
     "| model, layer | documents | saving | of the ceiling | theory | for each token |\n"
@@ -44,8 +44,8 @@ SAVING = (
 )
 
 
-def made(runs: Path, models: Path) -> None:
-    """Every layer of all models, fitted by a linear drift, and asked."""
+def make(runs: Path, models: Path) -> None:
+    """Fit every layer of all models with a linear drift, and analyze the fits."""
     for name in MODELS:
         model = name if name == "tiny" else str(models / name)
         run = execute(Job(model=model, layers="all", probe="linear"), runs / name, resume=True)
@@ -57,47 +57,49 @@ def made(runs: Path, models: Path) -> None:
 
 
 def finding(runs: Path, name: str, analyzer: str):
-    """The one of a run."""
+    """The single finding of an analyzer in a run, and its estimates by name."""
     (file,) = (runs / name / "analysis" / analyzer).glob("*/finding.json")
     found = load_finding(file.parent)
     return found, {estimate.name: estimate for estimate in found.estimates}
 
 
-def views(estimates) -> list[str]:
-    """The layers that a finding is of."""
-    return [name.removesuffix(": motion") for name in estimates if name.endswith(": motion")]
+def last_layer(estimates) -> str:
+    """The last layer in the estimates of `transition_law`."""
+    return [name.partition(":")[0] for name in estimates if name.endswith("trace of S*")][-1]
 
 
-def cell(estimate, digits: int = 3) -> str:
+def cell(estimate, digits: int = 3, sign: str = "") -> str:
     """A value with its standard error."""
-    return f"{estimate.value:.{digits}f} ± {estimate.stderr:.{digits}f}"
+    return f"{estimate.value:{sign}.{digits}f} ± {estimate.stderr:.{digits}f}"
+
+
+def table(head: str, rows: list[list[str]]) -> str:
+    """A Markdown table from its head and the cells of its rows."""
+    return "\n".join([head, *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
 def shares(runs: Path) -> str:
-    """Shares by layer."""
-    rows = [HEAD]
+    """Table of the shares of the motion by layer."""
+    rows = []
     for name in MODELS:
         _, found = finding(runs, name, "decomposition")
-        for view in (one for one in views(found) if "," not in one):
-            parts = " | ".join(cell(found[f"{view}: {part}"]) for part in PARTS)
-            gain = cell(found[f"{view}: gain of drift"])
-            mean = cell(found[f"{view}: return to the mean alone"])
-            off = found[f"{view}: motion by branches, less 1"]
-            rows.append(
-                f"| {name} {view} | {mean} | {gain} | {parts} "
-                f"| {off.value:+.4f} ± {off.stderr:.4f} |"
-            )
-    return "\n".join(rows)
+        views = [key.removesuffix(": motion") for key in found if key.endswith(": motion")]
+        for view in (view for view in views if "," not in view):
+            parts = ("return to the mean alone", "gain of drift", *PARTS)
+            cells = [cell(found[f"{view}: {part}"]) for part in parts]
+            excess = cell(found[f"{view}: motion by branches, less 1"], 4, "+")
+            rows.append([f"{name} {view}", *cells, excess])
+    return table(HEAD, rows)
 
 
 def laws(runs: Path) -> str:
-    """The law at the last layer of each."""
-    rows = [LAW]
+    """Table of the next-state law at the last layer of each model."""
+    rows = []
     for name in MODELS:
         _, found = finding(runs, name, "transition_law")
-        last = last_of(found)
+        last = last_layer(found)
         noise = found[f"{last}: trace of the fit's noise"].value
-        words = [
+        cells = [
             cell(found["entropy of the next token, all prefixes"], 2),
             cell(found["effective branches, exp of the entropy, all prefixes"], 1),
             cell(found[f"{last}: trace of S*"]),
@@ -105,21 +107,16 @@ def laws(runs: Path) -> str:
             f"{noise:.3f}",
             cell(found[f"{last}: trace of the fit's noise over S* + (m* - m)²"]),
         ]
-        rows.append(f"| {name} {last} | " + " | ".join(words) + " |")
-    return "\n".join(rows)
-
-
-def last_of(found) -> str:
-    """The last layer of a finding."""
-    return [name.partition(":")[0] for name in found if name.endswith("trace of S*")][-1]
+        rows.append([f"{name} {last}", *cells])
+    return table(LAW, rows)
 
 
 def fits(runs: Path) -> str:
-    """Directions and cross-entropies at the last layer of each."""
-    rows = [FIT]
+    """Table of noise directions and cross-entropies at the last layer of each model."""
+    rows = []
     for name, noise in product(MODELS, ("", FULL)):
         _, found = finding(runs, f"{name}{noise}", "transition_law")
-        last = last_of(found)
+        last = last_layer(found)
         overlap = [
             next(
                 e for k, e in found.items() if k.startswith(f"{last}: {start}") and k.endswith(to)
@@ -130,62 +127,73 @@ def fits(runs: Path) -> str:
                 ("the same between halves", "S* + (m* - m)²"),
             )
         ]
-        words = [*(cell(e, 2) for e in overlap[:2]), f"{overlap[2].value:.2f}"]
-        words.append(cell(found[f"{last}: cross-entropy of the model's law under the fit"]))
-        for rival in RIVALS:
-            more = found[f"{last}: cross-entropy under {rival}, less the fit's"]
-            words.append(f"{more.value:+.3f} ± {more.stderr:.3f}")
-        off = found[f"{last}: minus log density of what occurred, less that"]
-        words.append(f"{off.value:+.4f} ± {off.stderr:.4f}")
-        kind = "full" if noise else "diagonal"
-        rows.append(f"| {name} {last} | {kind} | " + " | ".join(words) + " |")
-    return "\n".join(rows)
+        rivals = [
+            found[f"{last}: cross-entropy under {rival}, less the fit's"] for rival in RIVALS
+        ]
+        rows.append(
+            [
+                f"{name} {last}",
+                "full" if noise else "diagonal",
+                *(cell(e, 2) for e in overlap[:2]),
+                f"{overlap[2].value:.2f}",
+                cell(found[f"{last}: cross-entropy of the model's law under the fit"]),
+                *(cell(excess, 3, "+") for excess in rivals),
+                cell(found[f"{last}: minus log density of what occurred, less that"], 4, "+"),
+            ]
+        )
+    return table(FIT, rows)
 
 
-def saved(runs: Path) -> str:
-    """What eight branches save at the last layer of each."""
-    rows = [SAVING]
+def savings(runs: Path) -> str:
+    """Table of the sample savings from eight branches at the last layer of each model."""
+    rows = []
     for name in MODELS:
-        finding_, found = finding(runs, name, "branched_target")
+        saving, found = finding(runs, name, "branched_target")
         ceiling = found["ceiling, 1 + sampling noise / unexplained"].value
         theory = found["saving by theory, 8 branches"].value
         for key, one in found.items():
             if not (key.startswith("saving, squared") and key.endswith("documents")):
                 continue
-            documents = key.split(", ")[-1].removesuffix(" documents")
-            each = found[f"{key}, for each token through the model"]
-            interval = one.unit.partition("95% ")[2]
-            rows.append(
-                f"| {name} {finding_.view} | {documents} | {one.value:.2f} {interval} "
-                f"| {one.value / ceiling:.2f} of {ceiling:.2f} | {theory:.2f} | {each.value:.2f} |"
-            )
-    return "\n".join(rows)
+            cells = [
+                f"{name} {saving.view}",
+                key.split(", ")[-1].removesuffix(" documents"),
+                f"{one.value:.2f} {one.unit.partition('95% ')[2]}",
+                f"{one.value / ceiling:.2f} of {ceiling:.2f}",
+                f"{theory:.2f}",
+                f"{found[f'{key}, for each token through the model'].value:.2f}",
+            ]
+            rows.append(cells)
+    return table(SAVING, rows)
 
 
-def written(page: str, name: str, table: str) -> str:
-    """The page with a table between its marks."""
+def with_table(page: str, name: str, text: str) -> str:
+    """The page with a table inserted between its markers."""
     start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
     head, found, rest = page.partition(start)
     _, closed, tail = rest.partition(end)
     if not found or not closed:
-        raise SystemExit(f"{PAGE} has no place for {name}: {start.strip()} … {end}")
-    return f"{head}{start}{table}\n{end}{tail}"
+        raise SystemExit(
+            f"expected markers {start.strip()} … {end} in {PAGE}, found none: add them"
+        )
+    return f"{head}{start}{text}\n{end}{tail}"
 
 
 def main() -> None:
-    """Fit if asked for, then the tables."""
+    """Fit the models unless `--tables` is given, then write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "motion")
-    parser.add_argument("--models", type=Path, help="where folders of the three models are")
+    parser.add_argument("--models", type=Path, help="folder of the three public models")
     parser.add_argument("--tables", action="store_true")
     options = parser.parse_args()
     if not options.tables:
         if options.models is None:
-            parser.error("give --models FOLDER, which has a folder for each of the three models")
-        made(options.runs, options.models)
+            parser.error(
+                "give --models FOLDER, which has a subfolder for each of the three models"
+            )
+        make(options.runs, options.models)
     page = PAGE.read_text()
-    for name, table in (("shares", shares), ("laws", laws), ("fits", fits), ("saved", saved)):
-        page = written(page, name, table(options.runs))
+    for name, text in (("shares", shares), ("laws", laws), ("fits", fits), ("saved", savings)):
+        page = with_table(page, name, text(options.runs))
     PAGE.write_text(page)
     print(PAGE)
 

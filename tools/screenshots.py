@@ -1,4 +1,4 @@
-"""Pictures of a run's report and of the command line, by headless Chromium.
+"""Screenshots of a run's report and of the command line, by headless Chromium.
 
 python tools/screenshots.py [RUN] [--out screenshots]
 """
@@ -24,7 +24,7 @@ WIDTHS = (400, 1400)
 THEMES = ("light", "dark")
 COLUMNS = 100
 PATIENCE = 300
-"""Seconds after which a browser that does not answer is given up."""
+"""Time limit in seconds."""
 SDELENS = Path(sys.executable).with_name("sdelens")
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|(\r)|(\n)")
 
@@ -32,7 +32,7 @@ CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|(\r)|(\n)")
 def picture(
     browser: Browser, page: Path, file: Path, *, width: int, theme: str
 ) -> tuple[int, int]:
-    """The whole page as PNG; its width and height, as the page needs them."""
+    """Write the whole page as PNG; return the width and height that the page needs."""
     tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
     tab.goto(page.resolve().as_uri())
     tab.screenshot(path=file, full_page=True)
@@ -42,7 +42,7 @@ def picture(
 
 
 def terminal(command: list[str]) -> str:
-    """What a command writes on a terminal, colours included."""
+    """Output of a command on a terminal, with colours."""
     leader, follower = pty.openpty()
     settings = {"COLUMNS": str(COLUMNS), "LINES": "50", "TERM": "xterm-256color"}
     with subprocess.Popen(
@@ -70,7 +70,7 @@ def _read(leader: int) -> bytes:
 
 
 def left_on_screen(written: str) -> str:
-    """Lines as they stand when all is done: progress that was drawn over is gone."""
+    """Lines on the screen at the end, without overwritten progress lines."""
     rows, row, end = [""], 0, 0
     for control in CONTROL.finditer(written):
         rows[row] += written[end : control.start()]
@@ -80,7 +80,7 @@ def left_on_screen(written: str) -> str:
             row += 1
             rows += [""] * (row + 1 - len(rows))
         elif back and written[end : end + 1] not in ("\n", "\r"):
-            rows[row] = ""  # what is drawn over is drawn whole
+            rows[row] = ""  # overwritten lines are always rewritten completely
         elif letter == "A":
             row = max(0, row - int(count or 1))
         elif letter == "K":
@@ -91,7 +91,7 @@ def left_on_screen(written: str) -> str:
 
 
 def drawing(command: list[str], output: str) -> str:
-    """A page with a command and its output on a terminal; it needs no font from elsewhere."""
+    """HTML page of a terminal with a command and its output, without external fonts."""
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
     console.print(Text(f"$ {' '.join(command)}", style="bold"))
     console.print(Text.from_ansi(output))
@@ -101,7 +101,7 @@ def drawing(command: list[str], output: str) -> str:
 
 
 def commands(run: Path) -> dict[str, list[str]]:
-    """What is shown of the command line, by the name of its picture."""
+    """Commands of the screenshots, by image name."""
     own = json.loads((run / "manifest.json").read_text())["argv"]
     return {
         "plan": [*own, "--dry-run"],
@@ -112,7 +112,7 @@ def commands(run: Path) -> dict[str, list[str]]:
 
 
 def pictures(run: Path, out: Path, browser: Browser, folder: Path) -> None:
-    """All pictures; a line on each, and a warning where a page is wider than its window."""
+    """Make all screenshots and print one line for each, noting pages wider than the window."""
     for theme in THEMES:
         for width in WIDTHS:
             file = out / f"report-{theme}-{width}.png"
@@ -128,16 +128,16 @@ def pictures(run: Path, out: Path, browser: Browser, folder: Path) -> None:
 
 
 def main() -> None:
-    """Make the pictures, or say why not."""
+    """Make the screenshots, or report why they are skipped."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"))
     parser.add_argument("--out", type=Path, default=Path("screenshots"))
     options = parser.parse_args()
     if PROGRAM is None:
-        print("no chromium is installed: the pictures are skipped")
+        print("chromium is not installed: screenshots are skipped")
         return
     if not (options.run / "report.html").is_file():
-        raise SystemExit(f"{options.run} holds no report.html: run make demo first")
+        raise SystemExit(f"expected {options.run}/report.html, found none: run make demo first")
     signal.alarm(PATIENCE)
     options.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as temporary, chromium() as browser:

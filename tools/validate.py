@@ -1,6 +1,7 @@
-"""Write docs/validation.md: our probes on systems whose truth is known. `make validate`.
+"""Write docs/validation.md: fits of the built-in probes to systems with known coefficients.
 
-`tools/validate.py linear constant` takes these probes instead of all that the page is about.
+python tools/validate.py                   validate the probes of the page (`make validate`)
+python tools/validate.py linear constant   validate these probes only
 """
 
 import sys
@@ -15,7 +16,7 @@ CASES = (
     *((2, 20_000, 400), (2, 100_000, 400), (16, 20_000, 20)),
     *((16, 100_000, 20), (64, 20_000, 20), (64, 100_000, 20)),
 )
-"""Dimension, transitions, seeds."""
+"""Dimension, number of transitions and number of seeds."""
 PROBES = ("linear", "neural", "constant")
 HEAD = """# Validation
 
@@ -53,7 +54,7 @@ as in the linear systems with two dimensions or more, its noise and excess show 
 
 
 def main() -> None:
-    """The whole page."""
+    """Validate the probes and write the page."""
     parts = [HEAD, BOUND, bounds(), INTERVALS, coverage(), SYSTEMS]
     for name in sys.argv[1:] or PROBES:
         rows = validate(name)
@@ -63,14 +64,11 @@ def main() -> None:
 
 
 def bounds() -> str:
-    """The table of ratios, without a penalty and with the one that validation chooses."""
+    """Table of ratios to the efficient bound, without a penalty and with the selected one."""
     lines = []
     for dim, transitions, seeds in CASES:
         for label, settings in (("0", {"ridge": 0.0}), ("chosen", {})):
-            one = {"": ornstein_uhlenbeck(dim)}
-            [row] = validate(
-                "linear", one, seeds=range(seeds), transitions=transitions, **settings
-            )
+            row = linear_row(dim, transitions, seeds, **settings)
             lines.append([str(dim), f"{transitions:,}", str(seeds), label, *ratios(row)])
             print(*lines[-1], file=sys.stderr, flush=True)
     heads = ["d", "N", "seeds", "ridge", "drift", "covariance", "excess", "inside 90%"]
@@ -78,31 +76,31 @@ def bounds() -> str:
 
 
 def coverage() -> str:
-    """The table of intervals."""
+    """Table of the coverage of coefficient intervals."""
     lines = []
     for dim, transitions, seeds in ((2, 2_000, 200), (16, 20_000, 20)):
-        [row] = validate(
-            "linear",
-            {"": ornstein_uhlenbeck(dim)},
-            seeds=range(seeds),
-            transitions=transitions,
-            ensemble=5,
-            ridge=0.0,
-        )
+        row = linear_row(dim, transitions, seeds, ensemble=5, ridge=0.0)
         count = seeds * (dim + dim * (dim + 1) // 2)
         share = number(row.intervals, 3, True)
         lines.append([str(dim), f"{transitions:,}", f"{count:,}", share])
     return markdown(["d", "N", "intervals", "inside 90%"], lines) + "\n"
 
 
+def linear_row(dim: int, transitions: int, seeds: int, **settings):
+    """Validation of the `linear` probe on an Ornstein-Uhlenbeck process."""
+    system = {"": ornstein_uhlenbeck(dim)}
+    [row] = validate("linear", system, seeds=range(seeds), transitions=transitions, **settings)
+    return row
+
+
 def ratios(row: ValidationRow) -> list[str]:
-    """Of one row."""
+    """Cells with the ratios of a row to the efficient bound, and its predictive coverage."""
     three = (row.drift_ratio, row.covariance_ratio, row.excess_ratio)
     return [*(number(value, 2, True) for value in three), number(row.predicted, 4, True)]
 
 
 def markdown(heads: list[str], lines: list[list[str]]) -> str:
-    """A table."""
+    """A Markdown table."""
     rows = [heads, ["---"] * len(heads), *lines]
     return "".join(
         f"| {' | '.join(cell.replace(chr(10), ' ') for cell in row)} |\n" for row in rows

@@ -1,4 +1,4 @@
-"""The documents that `tiny` is trained on, split by index, and its tokenizer."""
+"""Documents and tokenizer of the embedded model `tiny`."""
 
 import json
 from collections.abc import Iterator
@@ -25,18 +25,18 @@ class Corpus:
 
 def passages(text: str) -> Iterator[str]:
     """Consecutive paragraphs, joined until a passage reaches `PASSAGE` characters."""
-    held: list[str] = []
+    passage: list[str] = []
     for paragraph in text.split("\n\n"):
-        held.append(paragraph.strip())
-        if sum(map(len, held)) >= PASSAGE:
-            yield "\n\n".join(held)
-            held = []
-    if held:
-        yield "\n\n".join(held)
+        passage.append(paragraph.strip())
+        if sum(map(len, passage)) >= PASSAGE:
+            yield "\n\n".join(passage)
+            passage = []
+    if passage:
+        yield "\n\n".join(passage)
 
 
 def wrapped(text: str) -> str:
-    """A text without its hard line breaks where it has no blank lines to mark paragraphs by."""
+    """The text; without blank lines in it, each line becomes a paragraph."""
     return text if "\n\n" in text else text.replace("\n", "\n\n")
 
 
@@ -59,7 +59,7 @@ def corpus(data: Path) -> Corpus:
 
 
 def train_tokenizer(texts: list[str], out: Path) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of `VOCABULARY` entries, in Hugging Face's format."""
+    """Train a byte-level BPE tokenizer with `VOCABULARY` entries, in Hugging Face format."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
         texts, VOCABULARY, min_frequency=2, special_tokens=[SEPARATOR], show_progress=False
@@ -78,6 +78,6 @@ def train_tokenizer(texts: list[str], out: Path) -> PreTrainedTokenizerFast:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
-    """Token ids of each document, the separator in front."""
+    """Token ids of each document, preceded by the separator."""
     bos = tokenizer.convert_tokens_to_ids(SEPARATOR)
     return [[bos, *ids] for ids in tokenizer(texts, verbose=False)["input_ids"]]

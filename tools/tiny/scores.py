@@ -1,4 +1,4 @@
-"""Held-out scores beside unigram and bigram, and the model card that states them."""
+"""Held-out scores of the model with unigram and bigram baselines, and the model card."""
 
 import argparse
 import math
@@ -14,7 +14,7 @@ CARD = Path(__file__).with_name("card.md")
 
 @torch.no_grad()
 def losses(model: GPT2LMHeadModel, documents: list[list[int]]) -> tuple[float, int]:
-    """Summed nats over all tokens of all documents, in windows of half a context's overlap."""
+    """Summed nats and number of tokens, in windows that overlap by half a context."""
     half, total, count = CONTEXT // 2, 0.0, 0
     device = next(model.parameters()).device
     for ids in documents:
@@ -31,9 +31,9 @@ def losses(model: GPT2LMHeadModel, documents: list[list[int]]) -> tuple[float, i
 
 @torch.no_grad()
 def permutation_loss(model: GPT2LMHeadModel, documents: list[list[int]], seed: int) -> float:
-    """Rise in nats of a target's loss when the tokens before it are permuted, from position 32.
+    """Mean increase in nats of a target's loss when the tokens before it are permuted.
 
-    For each document one target position; its preceding tokens, BOS apart, in random order.
+    Each document has one target position, at least 32; BOS is not permuted.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
@@ -72,7 +72,7 @@ def count_baselines(train: list[list[int]], held_out: list[list[int]]) -> tuple[
 def evaluate(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, texts: Corpus, seed: int
 ) -> dict[str, float]:
-    """Held-out bits per character beside two baselines, and the use of order."""
+    """Held-out bits per character with two baselines, and the loss from permuted contexts."""
     model.eval()
     held_out = encode(tokenizer, texts.held_out)
     characters = sum(map(len, texts.held_out))
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def write_card(out: Path, scores: dict[str, float], options: argparse.Namespace) -> None:
-    """Fill in the model card."""
+    """Write the model card with its scores filled in."""
     tokens = options.steps * options.batch * CONTEXT / 1e6
     numbers = {name: f"{value:.2f}" for name, value in scores.items()}
     card = CARD.read_text().format(

@@ -4,11 +4,11 @@
 
 Documents are passages of whole paragraphs (books) and prompt-response pairs (HelpSteer2). Every
 tenth document of a file is held out, by index: `index % 10 == 9`; the two responses to one prompt
-share an index. The tokenizer, too, sees training documents only.
+share an index. The tokenizer is trained on training documents only.
 
 The learning rate is constant, then falls linearly to zero over the last `cooldown` share of the
-steps, so that a run can be prolonged from its checkpoint. Batches depend on (seed, step) alone: on
-one machine the result is a function of the seed and the number of steps.
+steps, so that training can be continued from a checkpoint. Batches depend only on (seed, step): on
+one machine the result is determined by the seed and the number of steps.
 """
 
 import argparse

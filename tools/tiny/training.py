@@ -1,4 +1,4 @@
-"""The model, its batches and its optimisation, which can be prolonged from a checkpoint."""
+"""Model, batches and training, which can be continued from a checkpoint."""
 
 import argparse
 import time
@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 
 def batch(stream: Tensor, starts: Tensor, size: int, seed: int, step: int) -> Tensor:
-    """Windows of one token more than the context; a quarter of them begin a document."""
+    """Windows of ``CONTEXT + 1`` tokens, a quarter of which start at the start of a document."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     last = len(stream) - CONTEXT - 1
     offsets = torch.randint(last, (size,), generator=generator)
@@ -22,7 +22,7 @@ def batch(stream: Tensor, starts: Tensor, size: int, seed: int, step: int) -> Te
 
 
 def new_model(seed: int) -> GPT2LMHeadModel:
-    """8 blocks of width 128, 4 heads, no dropout."""
+    """GPT-2 with 8 blocks of width 128 and 4 heads, without dropout."""
     torch.manual_seed(seed)
     return GPT2LMHeadModel(
         GPT2Config(
@@ -42,7 +42,7 @@ def new_model(seed: int) -> GPT2LMHeadModel:
 
 
 def optimizers(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices, AdamW for embeddings, gains and biases."""
+    """Muon for matrices of the blocks, AdamW for embeddings, gains and biases."""
     blocks = [p for n, p in model.named_parameters() if ".h." in n and p.ndim == 2]
     others = [p for n, p in model.named_parameters() if not (".h." in n and p.ndim == 2)]
     return [
@@ -52,14 +52,14 @@ def optimizers(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
 
 
 def schedule(step: int, steps: int, cooldown: float) -> float:
-    """Warm up over 50 steps, stay, then fall linearly to zero."""
+    """Learning rate factor: linear warm-up over 50 steps, constant, linear decay to zero."""
     return min(1.0, (step + 1) / 50, (steps - step) / (cooldown * steps))
 
 
 def train(
     model: GPT2LMHeadModel, stream: Tensor, starts: Tensor, options: argparse.Namespace
 ) -> None:
-    """Minimise next-token cross-entropy; write and resume from `checkpoint`."""
+    """Minimise next-token cross-entropy, with checkpoints to resume from."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
     steppers = optimizers(model)
@@ -92,14 +92,14 @@ def train(
 def save_checkpoint(
     model: GPT2LMHeadModel, steppers: list[torch.optim.Optimizer], step: int, path: Path
 ) -> None:
-    """Everything that `resume` needs, in one file, replaced whole."""
+    """Write model and optimizer states to one file, replaced atomically."""
     state = {"model": model.state_dict(), "steppers": [s.state_dict() for s in steppers]}
     torch.save({**state, "step": step}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 
 def resume(model: GPT2LMHeadModel, steppers: list[torch.optim.Optimizer], path: Path) -> int:
-    """Load the checkpoint, if there is one; the step to go on from."""
+    """Load the checkpoint if it exists; return the next step."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
@@ -110,6 +110,6 @@ def resume(model: GPT2LMHeadModel, steppers: list[torch.optim.Optimizer], path: 
 
 
 def save(model: GPT2LMHeadModel, out: Path) -> None:
-    """Half precision; `gelu_new` is the same function under the name that GPT-2 uses."""
+    """Save the model in half precision; `gelu_new` is GPT-2's name of the same activation."""
     model.config.activation_function = "gelu_new"
     model.half().cpu().save_pretrained(out)
