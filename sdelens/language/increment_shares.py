@@ -4,6 +4,9 @@ Let m(X) and :math:`\Sigma(X)` be the mean and the covariance of the fit, :math:
 :math:`T = E|X'-X|^2`. The share of the motion due to drift is :math:`1 - E|r|^2/T`, the share due
 to the fitted noise is :math:`E\,\mathrm{tr}\,\Sigma/T`, and a calibrated fit satisfies
 :math:`E\,\mathrm{tr}\,\Sigma = E|r|^2`.
+
+Residuals are those of the increments that occurred. The analyzer ``decomposition`` has another
+share of drift, of the model's own expected increment and scaled by its slope.
 """
 
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import sdelens
 from sdelens.registering import load_file
 from sdelens.registry import KINDS, forget, registered
-from sdelens.testing import check_analyzer, check_probe, ornstein_uhlenbeck
+from sdelens.testing import check_analyzer, check_probe, check_source, ornstein_uhlenbeck
 from sdelens_cli.validate import from_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,6 +210,12 @@ def test_the_analyzer_of_the_docs_has_fifteen_lines_and_keeps_the_rules(tmp_path
     (tmp_path / "speed.py").write_text(code)
     (plugin,) = load_file(tmp_path / "speed.py")
     check_analyzer(plugin.load()())
+
+
+def test_the_source_of_the_docs_keeps_the_rules(tmp_path, own_session):
+    (tmp_path / "poems.py").write_text(example("poems.py"))
+    (plugin,) = load_file(tmp_path / "poems.py")
+    check_source(plugin.load()())
 
 
 def test_the_probe_of_the_docs_keeps_the_rules_and_recovers_its_system(tmp_path, own_session):
