@@ -16,8 +16,8 @@ Much of the drift of a stationary process is its return to the mean, which needs
 from the state. Its share is that of D0 = (mean at the next position) - x alone, with its own
 coefficient. It is not a further part, but a reference for drift.
 
-The analyzer ``drift_share`` has another share, :math:`1-E|X'-m|^2/T`, which needs no model and does
-not rescale the drift (`sdelens.language.increment_shares`).
+The analyzer ``drift_share`` has another share, :math:`1-E|X'-m|^2/T`, which needs no model and
+does not rescale the drift (`sdelens.language.increment_shares`).
 
 If the texts are not the model's own, the increments that occurred replace :math:`m^*-x` in
 coefficients and parts. What they leave is split into what next tokens of the model's own law would
