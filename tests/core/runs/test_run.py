@@ -97,7 +97,7 @@ def test_another_models_weights_are_refused_by_name(done, tmp_path, folder):
     save_file(weights, other / "model.safetensors", {"format": "pt"})
     with pytest.raises(
         UsageError,
-        match=r"model small, but this other is another \(fingerprint \w{12} there, \w{12} here",
+        match=r"model small, but this other differs \(fingerprint \w{12} there, \w{12} here",
     ):
         sdelens.load(done.folder, str(other))
     assert sdelens.load(done.folder, str(folder)).model.card.name == "small"

@@ -232,7 +232,7 @@ def test_a_prompt_without_a_step_is_a_clear_error(recording, char_gpt2):
 
 def test_a_prompt_without_its_model_is_a_clear_error(recording, char_gpt2):
     study = real(recording, None, (View(Site("block", 0)), View(Site("block", 3))), "To be")
-    with pytest.raises(UsageError, match="needs the model"):
+    with pytest.raises(UsageError, match="needs the language model"):
         LayersAnalyzer().analyze(study, seed=0)
 
 

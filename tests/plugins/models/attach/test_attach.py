@@ -106,5 +106,5 @@ def test_without_a_tokenizer_that_of_the_models_folder_is_taken_else_ids_will_do
     lens = sdelens.attach(alone)
     assert lens.model.decode([3, 4]) == ["#3", "#4"]
     assert lens.capture([[3, 4, 5]], layers=0).shards == 1
-    with pytest.raises(UsageError, match="came without one: give"):
+    with pytest.raises(UsageError, match="texts need a tokenizer"):
         lens.capture(["the cat"])

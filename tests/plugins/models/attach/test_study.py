@@ -115,11 +115,11 @@ def test_a_study_is_not_asked_about_a_model_that_has_changed_since(plain, tokeni
     lens = sdelens.attach(plain, tokenizer=tokenizer)
     fitted = lens.fit(TEXTS, layers=1, probe="linear")
     fitted.save(tmp_path / "run")
-    encode_document = sdelens.load(tmp_path / "run", model=plain, tokenizer=tokenizer)
+    reopened = sdelens.load(tmp_path / "run", model=plain, tokenizer=tokenizer)
     words = plain.get_input_embeddings().weight
     words.data[[5, 6]] = words.data[[6, 5]]
-    for study in (fitted, encode_document):
-        with pytest.raises(UsageError, match=r"is another \(fingerprint"):
+    for study in (fitted, reopened):
+        with pytest.raises(UsageError, match=r"differs \(fingerprint"):
             study.analyze("importance", prompt="the cat sat")
     words.data[[5, 6]] = words.data[[6, 5]]
     assert encode_document.analyze("importance", prompt="the cat sat").headline
