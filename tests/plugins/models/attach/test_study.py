@@ -122,7 +122,7 @@ def test_a_study_is_not_asked_about_a_model_that_has_changed_since(plain, tokeni
         with pytest.raises(UsageError, match=r"differs \(fingerprint"):
             study.analyze("importance", prompt="the cat sat")
     words.data[[5, 6]] = words.data[[6, 5]]
-    assert encode_document.analyze("importance", prompt="the cat sat").headline
+    assert reopened.analyze("importance", prompt="the cat sat").headline
 
 
 def test_a_fit_at_one_named_layer_is_refused_at_another(toy, tmp_path):
