@@ -1,4 +1,4 @@
-"""Whether a class, or an instance, is as a protocol of `sdelens.protocols` declares."""
+"""Checks a class or an instance against a protocol of `sdelens.protocols`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -13,11 +13,11 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "wants": protocols.NEEDS,
     "scope": protocols.SCOPES,
 }
-"""The members whose values are few."""
+"""Members with a fixed set of values."""
 
 
 def problems(found: Any, protocol: Any) -> Iterator[str]:
-    """What is missing or of another form, each as the end of a sentence that says what to write.
+    """Missing or invalid members, each as the end of a sentence that states what to write.
 
     >>> next(problems(type("Mine", (), {}), protocols.Reporter))
     'has no render: write def render(self, report, folder)'
@@ -38,7 +38,7 @@ def problems(found: Any, protocol: Any) -> Iterator[str]:
 
 
 def members(protocol: Any) -> dict[str, Any]:
-    """The members of a protocol and of those that it extends: types, properties, functions."""
+    """The members of a protocol and its bases: types, properties and functions."""
     found: dict[str, Any] = {}
     for part in reversed(protocol.__mro__):
         if part.__module__ == protocols.__name__:
@@ -49,13 +49,13 @@ def members(protocol: Any) -> dict[str, Any]:
 
 
 def class_attributes(found: Any, protocol: Any) -> dict[str, Any]:
-    """What a plugin's class says of itself: its values of what the protocol has for the class."""
+    """The class attributes of a plugin that the protocol declares."""
     hints = members(protocol).items()
     return {name: getattr(found, name) for name, hint in hints if get_origin(hint) is ClassVar}
 
 
 def has(found: Any, name: str) -> bool:
-    """Whether a class or an instance has a member; a field of a dataclass may have no default."""
+    """Whether a class or an instance has a member, including dataclass fields without default."""
     named_fields = fields(found) if is_dataclass(found) else ()
     return hasattr(found, name) or name in {field.name for field in named_fields}
 
@@ -65,7 +65,7 @@ def _is_method(member: Any) -> bool:
 
 
 def _value(found: Any, name: str) -> Any:
-    """The value of a member; None where a class does not know it yet."""
+    """The value of a member; None if it is only set on instances."""
     value = getattr(found, name, None)
     return None if isinstance(found, type) and hasattr(value, "__get__") else value
 
@@ -84,7 +84,7 @@ def _right(name: str, value: Any, member: Any) -> bool:
 
 
 def _example(protocol: Any, name: str, member: Any) -> str:
-    """A line that may stand in the class."""
+    """An example of a line that declares the member."""
     if isroutine(member):
         return f"def {name}({', '.join(_parameters(member))})"
     if get_origin(member) is ClassVar:
@@ -93,7 +93,7 @@ def _example(protocol: Any, name: str, member: Any) -> str:
 
 
 def _parameters(function: Any) -> Iterator[str]:
-    """The names of a function's parameters, with the star before those by keyword."""
+    """The parameter names of a function, with a star before keyword-only ones."""
     starred = False
     for name, parameter in signature(function).parameters.items():
         if parameter.kind is Parameter.KEYWORD_ONLY and not starred:

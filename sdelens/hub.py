@@ -41,7 +41,7 @@ def hub_errors(
             kind,
             name,
             known(),
-            "It is no folder here and not on the hub (or private: set HF_TOKEN).",
+            "It is neither a local folder nor on the hub (or private: set HF_TOKEN).",
         ) from error
     except OSError as error:  # a connection that fails, and a file that is not in the cache
         raise Unreachable(otherwise()) from error

@@ -1,4 +1,4 @@
-"""What a language model may do besides `sdelens.protocols.LanguageModel`."""
+"""Optional capabilities of language models, in addition to `sdelens.protocols.LanguageModel`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,30 +14,30 @@ from sdelens.protocols import LanguageModel, Pass, Site
 
 @dataclass(frozen=True, eq=False)
 class ForwardRecord:
-    """One forward pass that a user ran: what went in, and the states that it passed through."""
+    """A forward pass run by the user: its inputs, and the states at the sites."""
 
     tokens: Int[Tensor, "batch time"]
     real: Bool[Tensor, "batch time"]
-    """Which of them are no padding."""
+    """Whether each token is not padding."""
     reads: Mapping[Site, Tensor]
     before: int = 0
-    """Columns that the key-value cache held already."""
+    """Number of columns in the key-value cache before the pass."""
     went_in: Any = None
-    """The cache that the pass was given, and the one that came out."""
+    """The key-value caches before and after the pass."""
     came_out: Any = None
 
 
 @runtime_checkable
 class Listener(Protocol):
-    """A `LanguageModel` that can also be listened to while its user runs it."""
+    """A `LanguageModel` whose forward passes can be recorded while the user runs it."""
 
     @property
     def card(self) -> ModelCard:
-        """What a run must know of the model."""
+        """Name, sizes and fingerprint of the model."""
 
     @property
     def pad(self) -> int | None:
-        """What rows that have ended are filled up with."""
+        """The token that fills finished rows."""
 
     def listen(
         self,
@@ -45,12 +45,12 @@ class Listener(Protocol):
         heard: Callable[[ForwardRecord], None],
         left_out: Callable[[str], None],
     ) -> AbstractContextManager[None]:
-        """Call `heard` after each pass; `left_out` says why where a pass cannot be told."""
+        """Call `heard` with each pass, and `left_out` with the reason if it cannot be recorded."""
 
 
 @runtime_checkable
 class BranchingModel(LanguageModel, Protocol):
-    """A model that tries many next tokens after the prefixes of cached texts in one pass."""
+    """A model that evaluates many next tokens after prefixes of cached texts in one pass."""
 
     def branch(
         self,
@@ -60,9 +60,9 @@ class BranchingModel(LanguageModel, Protocol):
         after: Int[Tensor, " position"],
         read: Sequence[Site],
     ) -> Pass:
-        """What is read of token ``[i, j, k]`` after the first ``after[j]`` tokens of text i.
+        """Read the sites at token ``[i, j, k]`` after the first ``after[j]`` tokens of text i.
 
-        `past` is what a pass over the texts kept; it is shared by all of their prefixes and stays
-        as it is. A token sees its prefix and itself, none of the others. Values read are ``[batch,
-        position, branch, …]``. Raises `UsageError` where the cache cannot be shared so.
+        `past` is the cache of a pass over the texts; all prefixes share it, and it is not
+        modified. Each token attends to its prefix and itself only. Values are ``[batch, position, branch,
+        …]``. Raises `UsageError` if the cache cannot be shared.
         """

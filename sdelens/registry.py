@@ -116,7 +116,7 @@ def register(plugin: Plugin) -> None:
     taken = installed(plugin.kind).get(plugin.name)
     if taken and OURS in (taken.distribution, *taken.rivals):
         raise UsageError(
-            f"{plugin.name!r} is the name of a built-in {plugin.kind}: give yours another one"
+            f"{plugin.name!r} is the name of a built-in {plugin.kind}: choose another name"
         )
     if taken and taken.target.partition(":")[0] == plugin.target.partition(":")[0]:
         return  # the installed plugin itself, which is being imported
@@ -144,7 +144,7 @@ def plugin(kind: str, name: str) -> Plugin:
     """The plugin of that name; raises an error that suggests the nearest names."""
     known = plugins(kind)
     if name not in known:
-        more = "See: sdelens plugins list; one in a file is given by --plugin FILE"
+        more = "See: sdelens plugins list; give a plugin in a file with --plugin FILE"
         raise UnknownName.among(kind, name, known, more)
     found = known[name]
     if found.problem:

@@ -45,7 +45,7 @@ def fit(
         str | None,
         typer.Option(help="Transition density of a step. [discrete: tokens have dt = 1]"),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Only what is here already.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use only cached files.")] = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Do not keep captured states for later runs.")
     ] = False,

@@ -91,7 +91,7 @@ class Screen:
     def plan_json(self) -> dict[str, Any]:
         """The plan for JSON."""
         if self.plan is None:
-            raise RuntimeError("there is no plan before it was made")
+            raise RuntimeError("the plan is not available yet")
         return {"plan": asdict(self.plan) | {"folder": str(self.plan.folder)}}
 
     @contextmanager

@@ -61,8 +61,8 @@ def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = 
         return texts
     if isinstance(texts, Mapping):
         raise UsageError(
-            "texts must be strings or token ids, got what a tokenizer gave whole "
-            f"({', '.join(map(str, texts))}): give its input_ids, padding cut off"
+            "texts must be strings or token ids, got the whole output of a tokenizer "
+            f"({', '.join(map(str, texts))}): give its input_ids without padding"
         )
     listed = [texts] if isinstance(texts, str) or _is_ids(texts) else list(texts)
     return Documents.of(Document(_ids(model, text, length)) for text in listed)

@@ -58,7 +58,7 @@ def at_hand() -> Observer:
             found = each.load()()
             if isinstance(found, Observer):
                 return found
-            said = "it has no stage, planned and told"
+            said = "it lacks stage, planned or told"
         except Exception as error:
             said = str(error)
         print(f"left out: {each}: {said}", file=sys.stderr)

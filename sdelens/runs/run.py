@@ -178,8 +178,8 @@ class Run:
             return kept
         if not self.repeatable:
             raise UsageError(
-                f"the states of {self.folder} were shaped by what its user did while they were "
-                "captured, and are not kept with it: save it with states=True, or ask what needs "
+                f"the states of {self.folder} depend on what the user did while they were "
+                "captured, and were not saved: save the run with states=True, or use analyzers "
                 "no states"
             )
         cache = cache_folder() / "states" if self.job.cache else None

@@ -1,4 +1,4 @@
-"""The hash of the source that a plugin's class is defined by."""
+"""The hash of a plugin's source."""
 
 import inspect
 import sys
@@ -10,11 +10,11 @@ from sdelens.registry import KINDS, Plugin, plugins
 
 
 def source_digest(found: Plugin) -> str | None:
-    """sha256 of a plugin's folder or file; None for a class without one, of an interpreter's.
+    """sha256 of a plugin's folder or file; None for classes defined in an interpreter.
 
-    A module that is part of a package counts with every .py file in and below its folder. One that
-    stands alone counts by itself, and so does one in a package whose subpackages hold other
-    plugins, such as `sdelens_plugins.analyzers`.
+    For a module in a package, all .py files in and below its folder are hashed. A single module is
+    hashed alone, and so is a module in a package whose subpackages contain other plugins, such as
+    `sdelens_plugins.analyzers`.
     """
     if found.sha256:
         return found.sha256  # of what was executed
@@ -30,7 +30,7 @@ def source_digest(found: Plugin) -> str | None:
 
 
 def folder_digest(folder: Path) -> str:
-    """sha256 over names and contents of all .py files, wherever the folder lies."""
+    """sha256 of names and contents of all .py files, independent of the folder's location."""
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.py")}
     total = sha256()
     for name in sorted(files):
@@ -43,7 +43,7 @@ def _is_collection(package: str) -> bool:
 
 
 def _packages() -> Iterator[str]:
-    """The packages of all plugins that are known, none imported."""
+    """The packages of all known plugins, without importing them."""
     for kind in KINDS:
         for each in plugins(kind).values():
             yield each.target.partition(":")[0].rpartition(".")[0]

@@ -29,10 +29,10 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class View:
-    """What a fit looks at: one site along the token axis, or every site along the depth."""
+    """The states of a fit: one site along the token axis, or all sites along the depth."""
 
     site: Site
-    """On the axis ``layer`` where its paths begin: the embedding."""
+    """The site; for the axis ``layer`` the embedding, where paths start."""
     axis: Literal["token", "layer"] = "token"
 
     def __str__(self) -> str:
@@ -42,24 +42,24 @@ class View:
 
     @property
     def label(self) -> str:
-        """As the command line writes it."""
+        """The layer in the form of the command line."""
         if self.axis == "layer":
             return "depth"
         return "embed" if self.site.kind == "embed" else str(self.site.layer)
 
     @property
     def clock(self) -> str:
-        """What time counts, to begin a sentence."""
+        """The unit of time, capitalised for the start of a sentence."""
         return "Blocks" if self.axis == "layer" else "Tokens"
 
 
 DEPTH = View(Site("embed"), "layer")
-"""The one view of a run along the depth: a path for each token."""
+"""The view of a run along the depth, with one path per token."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """The captured states of a fixed block of documents, all sites, left-aligned."""
+    """Captured states of a fixed block of documents at all sites, left-aligned."""
 
     states: dict[Site, Float[Tensor, "path time dim"]]
     mask: Bool[Tensor, "path time"]
@@ -68,14 +68,14 @@ class Shard:
     document: Int[Tensor, " path"]
 
     def write(self, file: Path) -> None:
-        """As safetensors, replaced whole."""
+        """Write a safetensors file atomically."""
         named = {str(site): states for site, states in self.states.items()}
         rest = {name: getattr(self, name) for name in ("mask", "positions", "tokens", "document")}
         write_tensors(file, named | rest)
 
 
 class Temporary:
-    """A folder that is gone when nothing that reads from it is left."""
+    """A temporary folder, removed when nothing refers to it any more."""
 
     def __init__(self) -> None:
         self.folder = Path(mkdtemp(prefix="sdelens-"))
@@ -84,9 +84,9 @@ class Temporary:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The states of all captured sites of a run, and where they came from.
+    """The states of all captured sites of a run, with their origin.
 
-    A recording that is not in the cache lives in a temporary folder, gone with it and its paths.
+    A recording outside the cache is in a temporary folder, removed with it and its paths.
     """
 
     folder: Path
@@ -112,7 +112,7 @@ class Recording:
         )
 
     def write_index(self) -> None:
-        """The last thing that is written: a folder with an index is complete."""
+        """Write the index, last, which marks the folder as complete."""
         index = {
             "origin": asdict(self.origin),
             "sites": [asdict(site) for site in self.sites],
@@ -122,17 +122,17 @@ class Recording:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """One for each site."""
+        """One view for each site."""
         return tuple(View(site) for site in self.sites)
 
     def plot(self, layer: View | Site | int | None = None, *, documents: int = 6) -> Figure:
-        """The first documents' paths in two principal components; shows itself in a notebook."""
+        """Plot the first documents' paths in two principal components."""
         view = layer if layer is not None else self.views[0]
         label = f"block {view}" if isinstance(view, int) else str(view)
         return plot(self.view(view), label, documents=documents)
 
     def view(self, view: View | Site | int) -> "ShardPaths | DepthPaths":
-        """The paths of one site, or through all of them; an int is the output of that block."""
+        """The paths of one site, or through all sites; an int is the output of that block."""
         if isinstance(view, View) and view.axis == "layer":
             return self.depth()
         site = Site("block", view) if isinstance(view, int) else view
@@ -144,7 +144,7 @@ class Recording:
         return ShardPaths(files, str(site), kept=self.temporary)
 
     def depth(self) -> DepthPaths:
-        """A path for each token, from the embedding through every block."""
+        """One path per token, from the embedding through every block."""
         blocks = tuple(Site("block", k) for k in range(self.origin.model.blocks))
         if self.sites != (Site("embed"), *blocks):
             known = ", ".join(map(str, self.sites))
@@ -156,14 +156,14 @@ class Recording:
         return DepthPaths(files, tuple(map(str, self.sites)), kept=self.temporary)
 
     def held_out(self, view: View, documents: Sequence[int], first: dict[int, int]) -> "Paths":
-        """The paths of these documents, without what comes before position `first[document]`."""
+        """The paths of these documents from position `first[document]` on."""
         if view.axis == "layer":
             return replace(self.depth().select(documents), since=first)
         return trimmed(self.view(view).select(documents), first)
 
 
 def shard_file(folder: Path, number: int) -> Path:
-    """Where a shard lies."""
+    """The file of a shard."""
     return folder / f"shard-{number:05d}.safetensors"
 
 
@@ -175,17 +175,17 @@ class ShardPaths:
     site: str
     documents: frozenset[int] | None = None
     kept: Temporary | None = None
-    """What the files lie in, if it is not to stay."""
+    """Keeps the temporary folder of the files alive."""
 
     def __iter__(self) -> Iterator[Trajectories]:
         return self._read(self.files)
 
     def select(self, documents: Sequence[int]) -> "ShardPaths":
-        """The paths of these documents only."""
+        """Select the paths of some documents."""
         return replace(self, documents=frozenset(documents))
 
     def transitions(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All transitions once, shuffled within pools of shards in shuffled order."""
+        """Yield every transition once, shuffled within pools of shards, shards in random order."""
         order = torch.randperm(len(self.files), generator=generator(seed, "shards")).tolist()
         return shuffled(self._read([self.files[i] for i in order]), size, seed)
 

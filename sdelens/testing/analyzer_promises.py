@@ -97,11 +97,11 @@ def blocks_and_padding_do_not_matter(asked: Asked) -> None:
     if again.keys() != values(asked.finding).keys():
         names = {tuple(sorted(values(one))) for one in asked.drawn}
         other = sorted(again.keys() ^ values(asked.finding).keys())
-        assert len(names) > 1, f"{', '.join(other)}: in one of two divisions into blocks only"
+        assert len(names) > 1, f"{', '.join(other)}: present for one block size only"
     for name, array in asked.finding.arrays.items():
         if not alike(array, found.arrays.get(name)):
             digests = {digest_of({name: one.arrays[name]}) for one in asked.drawn}
-            assert len(digests) > 1, f"the array {name} is another one in blocks of five paths"
+            assert len(digests) > 1, f"the array {name} differs in blocks of five paths"
     for estimate in asked.finding.estimates:
         name, value = estimate.name, estimate.value
         if name not in again or not math.isfinite(value):
@@ -144,12 +144,10 @@ def states_that_are_not_numbers_are_refused(asked: Asked) -> None:
     except SdelensError:
         return
     except Exception as error:
-        said = "NaN was refused by an error that is none of sdelens.errors: take require_finite"
+        said = "NaN was refused by an error outside sdelens.errors: use require_finite"
         raise AssertionError(f"{said} ({type(error).__name__}: {error})") from error
     same = packed(finding)[0] == packed(asked.finding)[0]
-    assert same, (
-        "NaN in the states was not refused: take sdelens.paths.trajectories.require_finite"
-    )
+    assert same, "NaN in the states was not refused: use sdelens.paths.trajectories.require_finite"
 
 
 def findings_are_whole(asked: Asked) -> None:
@@ -160,7 +158,7 @@ def findings_are_whole(asked: Asked) -> None:
     for name in ("headline", "reading"):
         assert getattr(finding, name).strip(), f"{name} is empty"
     for estimate in finding.estimates:
-        assert isinstance(estimate, Estimate), f"{estimate!r} is no Estimate"
+        assert isinstance(estimate, Estimate), f"{estimate!r} is not an Estimate"
         assert estimate.stderr is None or not estimate.stderr < 0, (
             f"{estimate.name}: error below 0"
         )

@@ -64,7 +64,9 @@ def require_settings(plugin: Any, kind: str) -> None:
     for name, value in settings.items():
         assert isinstance(value, str | int | float | None), f"{name} is a {type(value).__name__}"
     again = json.loads(json.dumps(settings, allow_nan=False))
-    assert build(type(plugin), again, "plugin") == plugin, "settings through JSON make another one"
+    assert build(type(plugin), again, "plugin") == plugin, (
+        "settings do not survive a round trip through JSON"
+    )
 
 
 def random_state() -> tuple[bytes, bytes, int, str]:
@@ -144,9 +146,7 @@ class Untouched:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             return
-        assert random_state() == self.random, (
-            "a global random state was used: take seeds.generator"
-        )
+        assert random_state() == self.random, "a global random state was used: use seeds.generator"
         modes = (torch.get_default_dtype(), torch.is_grad_enabled())
         assert modes == self.modes, "torch's default type or gradient mode changed"
         after = self.state()

@@ -44,7 +44,7 @@ def documents_are_as_the_model_reads_them(read: Read) -> None:
     card, found = small_model().card, read.documents()
     assert found, "there are no documents"
     for number, document in enumerate(found):
-        assert isinstance(document, Document), f"{document!r} is no Document"
+        assert isinstance(document, Document), f"{document!r} is not a Document"
         ids, which = document.tokens, f"document {number}"
         assert all(isinstance(i, int) for i in ids), f"{which}: token ids are ints"
         assert all(0 <= i < card.vocabulary for i in ids), (

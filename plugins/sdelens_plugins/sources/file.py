@@ -54,7 +54,7 @@ def read_rows(path: Path) -> Rows:
     except (ValueError, OSError) as error:  # what json, pandas and pyarrow raise are ValueErrors
         raise UsageError(f"{path} cannot be read as {kind}: {error}") from error
     if not rows:
-        raise UsageError(f"{path} holds no rows: there is no text to read")
+        raise UsageError(f"{path} contains no rows: give a file with texts")
     return rows
 
 

@@ -69,7 +69,7 @@ def test_the_covariance_of_a_fit_is_averaged_over_the_states_that_are_asked_for(
     std = 1 + torch.rand(60, 50, 3, generator=generator(3))
     scale = FullScale(root) if constant else DiagonalScale(std)
     spread = NoiseDirections(LENGTHS)
-    spread.fit(Gaussian(centre, scale), asked, units, seed=0)
+    spread.add_fit(Gaussian(centre, scale), asked, units, seed=0)
     spread.count += torch.bincount(units[asked.nonzero()[:, 0]] % FOLDS, minlength=FOLDS)
     truth = root @ root.mT if constant else std[asked].square().mean(0).diag()
     size = 1e-5 if constant else 5 * 2**0.5 * 4 / (4 * int(asked.sum())) ** 0.5

@@ -62,7 +62,9 @@ class BranchedTargetAnalyzer:
         if self.documents < 1:
             raise UsageError(f"documents must be at least 1, got {self.documents}")
         if load("probe", self.probe).looks_back:
-            raise UsageError(f"branches are single steps, but {self.probe} looks further back")
+            raise UsageError(
+                f"branches are single transitions, but {self.probe} uses earlier states"
+            )
 
     def _branch_sampler(self, sampler: Sampler, branches: int, every: int) -> BranchSampler:
         choice = TokenChoice(branches)

@@ -38,7 +38,7 @@ def _panel(correlations: Correlations, outcome: str, title: str) -> Panel:
     words = tuple(measure_label(each.measure) for each in plain)
     layers = (
         Layer("bars", bars, "rank correlation", words=words),
-        Layer("scatter", {"x": x, "y": held}, "with the length held", series=1),
+        Layer("scatter", {"x": x, "y": held}, "given the length", series=1),
     )
     return Panel("", "rank correlation", layers, title[0].upper() + title[1:], share="rho")
 

@@ -166,7 +166,7 @@ def _without_drift(result: DoseResponse) -> Figure:
         "without",
         tuple(panels),
         "The change of the next-token distribution when one step loses its drift, and when the "
-        "state loses its part along the drift, beside pushes of the same length in other "
+        "state loses its part along the drift, compared with pushes of the same length in other "
         f"directions; 95% intervals over {_texts(result)}.",
     )
 

@@ -231,7 +231,7 @@ def test_of_other_texts_the_losses_are_of_what_occurred_and_there_is_no_ceiling(
 
 
 def test_what_cannot_learn_from_single_steps_is_refused(chain):
-    with pytest.raises(UsageError, match="switching looks further back"):
+    with pytest.raises(UsageError, match="switching uses earlier states"):
         BranchedTargetAnalyzer(probe="switching")
     with pytest.raises(UsageError, match="branches must be at least 2"):
         BranchedTargetAnalyzer(branches=1)
