@@ -63,6 +63,6 @@ class BranchingModel(LanguageModel, Protocol):
         """Read the sites at token ``[i, j, k]`` after the first ``after[j]`` tokens of text i.
 
         `past` is the cache of a pass over the texts; all prefixes share it, and it is not
-        modified. Each token attends to its prefix and itself only. Values are ``[batch, position, branch,
-        …]``. Raises `UsageError` if the cache cannot be shared.
+        modified. Each token attends to its prefix and itself only. Values are ``[batch, position,
+        branch, …]``. Raises `UsageError` if the cache cannot be shared.
         """

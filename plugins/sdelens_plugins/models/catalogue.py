@@ -1,7 +1,6 @@
 """Locates models: embedded, in a local folder, or on the hub. Imports no torch."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,10 +122,3 @@ def cached_names() -> list[str]:
 def known_names() -> list[str]:
     """All names to suggest for a misspelt one."""
     return sorted({*embedded(), *WELL_KNOWN, *cached_names()})
-
-
-def blocks_of(config: Mapping[str, Any]) -> int | None:
-    """The number of blocks in a config."""
-    inner = config.get("text_config", config)
-    names = ("n_layer", "num_hidden_layers", "num_layers")
-    return next((int(inner[name]) for name in names if inner.get(name)), None)

@@ -13,7 +13,6 @@ from sdelens.errors import UnknownName, Unreachable, UsageError
 from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
 from sdelens_plugins.models.bridge import BridgeModel, resolve_device
-from sdelens_plugins.models.catalogue import blocks_of, locate
 from tests.plugins.models.bridge.boots import blocks_in, tokens_for
 from tests.small import small_model
 
@@ -24,7 +23,6 @@ def test_the_card_says_what_the_model_is(loaded, plain, folder):
     assert isinstance(loaded, LanguageModel)
     assert (card.name, card.revision) == (folder.name, "local")
     assert card.blocks == config.num_hidden_layers == len(blocks_in(plain))
-    assert card.blocks == blocks_of(locate(str(folder)).config)
     assert (card.width, card.vocabulary) == (config.hidden_size, config.vocab_size)
     assert card.context == config.max_position_embeddings
     assert (card.weights, card.dtype) == ("raw", "float32")
