@@ -22,6 +22,10 @@ SHORT = {
     "prefixes": 12,
     "listed": 64,
     "drawn": 8,
+    "drift": "-1,1",
+    "diffusion": "0,2",
+    "temperatures": "0.7,1",
+    "apart": 3,
 }
 """Settings that make an answer short, of whichever analyzer has them."""
 
