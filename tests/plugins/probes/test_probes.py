@@ -187,7 +187,7 @@ def fast_ornstein(rate, dt=0.1):
     return torch.stack(states, 1)[..., None]
 
 
-SMALL = {"width": 8, "noise_width": 8, "least_steps": 300, "batch": 512, "additive": True}
+SMALL = {"width": 8, "noise_width": 8, "least_steps": 150, "batch": 2048, "additive": True}
 
 
 def moments_of(fitted, rate):
