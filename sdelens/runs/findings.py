@@ -41,7 +41,7 @@ def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     Keys with a dollar sign are reserved, so arrays may have any name; JSON has no NaN.
     """
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().clone()  # safetensors writes no shared memory
+        tensors[path] = value.detach().clone()  # safetensors refuses shared memory
         return {"$tensor": path}
     if is_dataclass(value) and not isinstance(value, type):
         items = {f.name: getattr(value, f.name) for f in fields(value)}

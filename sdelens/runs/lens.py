@@ -161,5 +161,5 @@ def attach(model: Any, *, tokenizer: Any = None, hook: str | None = None) -> Len
             )
         model = language_model(model)
     lens = Lens(model, settings)
-    _ = lens.model  # what cannot be attached is an error now
+    _ = lens.model  # raises now if the model cannot be attached
     return lens

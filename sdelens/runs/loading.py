@@ -38,7 +38,7 @@ def load(
     opened = Run(folder, held)
     if held is None or isinstance(held, str | PathLike):
         return OpenStudy.of(opened, kept)
-    opened.require_same(held)  # now, and not when somebody asks
+    opened.require_same(held)  # check now, not on first use
     return OpenStudy.of(opened, kept, given)
 
 

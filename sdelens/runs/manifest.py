@@ -24,7 +24,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
     """The manifest of a new run."""
     used = (
         adapter_of(model),
-        plugins("source").get(job.source),  # none for texts given in Python
+        plugins("source").get(job.source),  # texts given in Python have no source plugin
         plugin("probe", job.probe),
     )
     return {

@@ -24,7 +24,7 @@ def _metadata(run: Run) -> Iterator[str]:
     model = run.manifest["model"]
     yield "---"
     yield "library_name: sdelens"
-    if COMMIT.fullmatch(model["revision"]):  # else the name need not be one on the hub
+    if COMMIT.fullmatch(model["revision"]):  # other names need not exist on the hub
         yield f"base_model: {json.dumps(model['name'])}"
     yield "tags:"
     yield from (f"- {tag}" for tag in TAGS)
