@@ -1,6 +1,7 @@
 """Adapters for language models of any supported library."""
 
-from inspect import signature
+from collections.abc import Set
+from inspect import Parameter, signature
 from os import PathLike, fspath
 from typing import Any
 
@@ -27,7 +28,7 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
     for root in (ancestor.__module__.partition(".")[0] for ancestor in type(model).__mro__):
         if root in known:
             adapter: ModelAdapter = checked(known[root])
-            if settings.keys() <= signature(adapter.adapt).parameters.keys():
+            if _accepts(adapter, settings.keys()):
                 return _complete(adapter.adapt(model, **settings))
     if hasattr(model, "card"):
         return _complete(model)
@@ -35,6 +36,13 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
         f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a name, "
         f"a folder, or a model of {', '.join(known)}"
     )
+
+
+def _accepts(adapter: ModelAdapter, settings: Set[str]) -> bool:
+    """Whether `adapt` takes these settings, by name or as ``**settings``."""
+    known = signature(adapter.adapt).parameters
+    any_name = any(each.kind is Parameter.VAR_KEYWORD for each in known.values())
+    return any_name or settings <= known.keys()
 
 
 def _complete(model: Any) -> LanguageModel:

@@ -4,7 +4,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -155,10 +154,16 @@ def plugin(kind: str, name: str) -> Plugin:
 def plugin_with(kind: str, method: str) -> Plugin:
     """The plugin of a kind that has an optional method: built-in ones first, then by name.
 
-    Plugins that do not load are skipped. Raises `UnknownName` if none has the method.
+    Plugins that do not load are skipped if another one has the method; otherwise the error of the
+    first is raised. Raises `UnknownName` if all load and none has the method.
     """
+    errors: list[SdelensError] = []
     for found in sorted(plugins(kind).values(), key=lambda each: each.distribution != OURS):
-        with suppress(SdelensError):
+        try:
             if hasattr(found.load(), method):
                 return found
+        except SdelensError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
     raise UnknownName(f"no {kind} has the method {method}: install a plugin that has it")

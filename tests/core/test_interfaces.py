@@ -11,7 +11,7 @@ from sdelens.errors import BrokenPlugin
 from sdelens.interfaces import OPTIONAL, REQUIRED, build_plugin, load, problems_of
 from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Versioned
-from sdelens.registry import KINDS, forget, plugin, plugins, registered
+from sdelens.registry import KINDS, Plugin, forget, plugin, plugins, register, registered
 from tests.chain import Chain
 
 REGISTERED = ("source", "probe", "analyzer", "reporter")
@@ -111,6 +111,22 @@ def test_values_that_only_an_instance_has_are_checked_too():
 def test_a_model_of_its_users_own_making_is_taken_if_it_is_complete():
     chain = Chain()
     assert language_model(chain) is chain
+
+
+def test_an_adapter_may_take_its_settings_as_declared():
+    class Toy:
+        pass
+
+    class ToyAdapter:
+        @classmethod
+        def adapt(cls, model, **settings):
+            assert settings == {"tokenizer": "words"}
+            return Chain()
+
+    root = Toy.__module__.partition(".")[0]
+    target = f"{root}:ToyAdapter"
+    register(Plugin("model", root, "toys", "1.0", target, lambda: ToyAdapter))
+    assert isinstance(language_model(Toy(), tokenizer="words"), Chain)
 
 
 @pytest.mark.parametrize("name", members(LanguageModel))

@@ -124,13 +124,24 @@ def test_a_plugin_is_found_by_a_method_built_in_ones_first_and_broken_ones_skipp
     install(
         site, "tea-models", "[sdelens.models]\na_broken = no_such_module:M\nb = json:decoder\n"
     )
-    install(site, "tea-reporters", "[sdelens.reporters]\na = html:parser\n")
+    install(site, "tea-reporters", "[sdelens.reporters]\na = html:escape\n")
     assert plugin_with("reporter", "svg").load()().svg
     assert plugin_with("reporter", "page").distribution == OURS
     assert plugin_with("model", "load").distribution == OURS
     assert plugin_with("model", "JSONDecoder").name == "b", "another distribution's"
     with pytest.raises(UnknownName, match="no reporter has the method paint: install"):
         plugin_with("reporter", "paint")
+
+
+def test_if_no_plugin_has_a_method_the_cause_of_a_broken_one_is_raised(site, monkeypatch):
+    install(site, "tea-models", "[sdelens.models]\nb = json:decoder\n")
+    # a module that is None in sys.modules cannot be imported
+    for found in plugins("model").values():
+        if found.distribution == OURS:
+            monkeypatch.setitem(sys.modules, found.target.partition(":")[0], None)
+    with pytest.raises(BrokenPlugin, match="the model .* of sdelens .* does not load: Module"):
+        plugin_with("model", "load")
+    assert plugin_with("model", "JSONDecoder").name == "b", "another one that has the method"
 
 
 def test_an_unknown_name_offers_the_nearest():
