@@ -163,8 +163,7 @@ class TruncatedSource(Source, Protocol):
 class SamplingSource(Source, Protocol):
     """A source that samples its documents from the model of the run."""
 
-    @property
-    def sampler(self) -> Any:
+    def sampling_settings(self) -> Any:
         """The `sdelens.states.sampling.Sampler` that draws the tokens."""
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sdelens.origin import ModelCard
-from sdelens.protocols import LanguageModel, SamplingSource, SizedSource, Source, TruncatedSource
+from sdelens.protocols import LanguageModel, SizedSource, Source, TruncatedSource
 from sdelens.runs.in_memory import GIVEN
 from sdelens.runs.job import Job
+from sdelens.states.sampling import sampler_of
 from sdelens.states.sites import resolve_layers
 
 
@@ -69,8 +70,9 @@ def described_probe(job: Job) -> str:
 def described_texts(job: Job, source: Source, documents: int | None) -> str:
     """Description of the texts."""
     settings: dict[str, Any] = dict(job.source_settings)
-    if isinstance(source, SamplingSource):
-        return f"{documents} sampled from the model at temperature {source.sampler.temperature}"
+    if sampler := sampler_of(source):
+        number = "" if documents is None else f"{documents} "
+        return f"{number}sampled from the model at temperature {sampler.temperature}"
     if job.source == GIVEN:
         return f"{documents} given in Python"
     whence = settings.get("path") or settings.get("name") or job.source

@@ -17,7 +17,7 @@ from sdelens.origin import ModelCard
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import Split, first_new
 from sdelens.paths.trajectories import Paths
-from sdelens.protocols import LanguageModel, SamplingSource, Site
+from sdelens.protocols import LanguageModel, Site
 from sdelens.registry import plugins as known_plugins
 from sdelens.runs.folder import MANIFEST, holds_run
 from sdelens.runs.job import Job
@@ -25,7 +25,7 @@ from sdelens.runs.saved_fit import read_fit, view_of, write_fit
 from sdelens.states.capturing import record, sites_of
 from sdelens.states.deferred import DeferredPaths
 from sdelens.states.recording import DEPTH, Recording, View
-from sdelens.states.sampling import Sampler
+from sdelens.states.sampling import Sampler, sampler_of
 from sdelens.store import (
     cache_folder,
     read_json,
@@ -275,7 +275,7 @@ class Run:
         if job.source not in known_plugins("source"):
             return None
         source = build_plugin("source", job.source, job.source_settings)
-        return source.sampler if isinstance(source, SamplingSource) else None
+        return sampler_of(source)
 
     def _viewed(self, view: View) -> Viewed:
         paths = DeferredPaths(lambda: self.recording.view(view))

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.errors import BadNumbers, OutOfMemory, UsageError
+from sdelens.errors import BadNumbers, BrokenPlugin, OutOfMemory, UsageError
 from sdelens.paths.documents import Document
-from sdelens.protocols import LanguageModel
+from sdelens.protocols import LanguageModel, SamplingSource, Source
 from sdelens.seeds import generator
 
 BATCH = 128
@@ -50,6 +50,19 @@ class Sampler:
         outside = ordered.cumsum(-1) - ordered >= self.top_p
         kept = torch.zeros_like(law).scatter(-1, index, ordered.masked_fill(outside, 0))
         return kept / kept.sum(-1, keepdim=True)
+
+
+def sampler_of(source: Source) -> Sampler | None:
+    """How a source samples its texts from the model; None for texts of any other source."""
+    if not isinstance(source, SamplingSource):
+        return None
+    sampler = source.sampling_settings()
+    if not isinstance(sampler, Sampler):
+        raise BrokenPlugin(
+            f"sampling_settings() of the source {type(source).__name__} must return a "
+            f"sdelens.states.sampling.Sampler, got {sampler!r}: return one, or rename the method"
+        )
+    return sampler
 
 
 @torch.no_grad()

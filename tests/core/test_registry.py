@@ -139,7 +139,7 @@ def test_if_no_plugin_has_a_method_the_cause_of_a_broken_one_is_raised(site, mon
     for found in plugins("model").values():
         if found.distribution == OURS:
             monkeypatch.setitem(sys.modules, found.target.partition(":")[0], None)
-    with pytest.raises(BrokenPlugin, match="the model .* of sdelens .* does not load: Module"):
+    with pytest.raises(BrokenPlugin, match=r"the model .* of sdelens .* does not load: Module"):
         plugin_with("model", "load")
     assert plugin_with("model", "JSONDecoder").name == "b", "another one that has the method"
 

@@ -19,13 +19,13 @@ class SampledSource:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        _ = self.sampler  # validates the settings before any work
+        self.sampling_settings()  # validates the settings before any work
 
-    @property
-    def sampler(self) -> Sampler:
+    def sampling_settings(self) -> Sampler:
         """How the next token is drawn."""
         return Sampler(self.temperature, self.top_p, self.ignore_eos)
 
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
         count, length = self.documents_wanted, self.length
-        return sample(model, self.sampler, documents=count, length=length, seed=seed)
+        sampler = self.sampling_settings()
+        return sample(model, sampler, documents=count, length=length, seed=seed)

@@ -4,9 +4,11 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
+from sdelens.errors import BrokenPlugin
 from sdelens.interfaces import build_plugin
 from sdelens.runs.job import Job
 from sdelens.runs.plan import plan_of
+from sdelens.states.sampling import Sampler
 from sdelens.testing.small_model import small_model
 from sdelens_cli.screen import plan_rows
 
@@ -54,6 +56,32 @@ def test_a_source_of_unknown_size_is_planned_as_unknown(planned):
 def test_texts_are_planned_as_sampled_where_the_source_has_a_sampler(planned):
     source = build_plugin("source", "sampled", {"documents_wanted": 20, "temperature": 0.5})
     assert planned(source).texts == "20 sampled from the model at temperature 0.5"
+
+
+def test_a_sampling_source_of_unknown_size_is_planned_without_a_number(planned):
+    class Sampling(Endless):
+        def sampling_settings(self):
+            return Sampler(temperature=0.5)
+
+    assert planned(Sampling()).texts == "sampled from the model at temperature 0.5"
+
+
+def test_a_setting_named_sampler_does_not_make_a_sampling_source(planned):
+    @dataclass(frozen=True)
+    class Subset(Sized):
+        sampler: str = "stratified"
+
+    assert planned(Subset()).texts == "up to 20 of mine"
+
+
+def test_sampling_settings_of_another_type_are_refused(planned):
+    class Wrong(Endless):
+        def sampling_settings(self):
+            return "nucleus"
+
+    said = r"^sampling_settings\(\) of the source Wrong must return .*Sampler, got 'nucleus'"
+    with pytest.raises(BrokenPlugin, match=said):
+        planned(Wrong())
 
 
 def test_a_source_that_knows_its_size_is_planned_by_it(planned):
