@@ -84,12 +84,26 @@ def add_legend(subfigure: SubFigure, panel: Panel) -> None:
         named.setdefault(label, handle)
     if len(named) < 2:
         return
-    # in points: a letter takes about 4.3, the handle and the gaps about 38
-    needed = sum(4.3 * len(label) + 38 for label in named)
-    width = PAGE_WIDTH if is_wide(panel) else COLUMN_WIDTH
-    columns = math.ceil(len(named) / math.ceil(needed / (72 * width)))
+    columns = legend_columns(list(named), PAGE_WIDTH if is_wide(panel) else COLUMN_WIDTH)
     # a narrow screen shows the left end of a wide panel first
     place: Literal["outside upper left", "outside upper center"] = (
         "outside upper left" if is_wide(panel) else "outside upper center"
     )
     subfigure.legend(list(named.values()), list(named), loc=place, ncols=columns)
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """The largest number of legend columns that fit into a width in inches.
+
+    Matplotlib fills a legend column by column, and each column is as wide as its longest label.
+
+    >>> legend_columns(["drift", "lack of fit", "memory", "unexplained", "sampling noise"], 3.45)
+    2
+    """
+    for columns in range(len(labels), 1, -1):
+        rows = math.ceil(len(labels) / columns)
+        longest = [max(map(len, labels[k : k + rows])) for k in range(0, len(labels), rows)]
+        # in points: a letter takes about 4.3, the handle and the gaps about 38
+        if sum(4.3 * letters + 38 for letters in longest) <= 72 * width:
+            return len(longest)
+    return 1
