@@ -85,7 +85,7 @@ def test_steered_states_stand_at_generated_positions_only(model, fitted):
 
     class Watched:
         card, encode, decode = model.card, model.encode, model.decode
-        untrained = model.untrained
+        untrained, library, device, hooked = model.untrained, "", model.device, model.hooked
 
         def run(self, tokens, *, edit=None, read=(), **how):
             def looked(value):
@@ -229,7 +229,7 @@ def test_what_cannot_be_steered_is_refused(model, fitted):
         steer(deep, model, "the cat", drift=1.0, layer=1)
     law, basis = affine(torch.zeros(6)), identity_basis(6)
     other = Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0), fitted.origin)
-    with pytest.raises(UsageError, match=r"6 coordinates, but those of .* have 16"):
+    with pytest.raises(UsageError, match=r"6 coordinates, but states of .* have 16"):
         steer(other, model, "the cat", drift=1.0)
     card = replace(fitted.origin.model, fingerprint="0" * 64)
     trained = replace(fitted, origin=replace(fitted.origin, model=card))
