@@ -4,7 +4,7 @@
 
     SdelensError
     ├── UsageError        2  invalid input: layer out of range, contradictory options
-    ├── UnknownName       3  no such model, source, probe, analyzer or reporter
+    ├── UnknownName       3  no such model, source, probe, noise, analyzer or reporter
     ├── Unreachable       4  the hub cannot be reached, or the model is gated
     ├── OutOfMemory       5  not enough memory for a batch of one, or the disk is full
     ├── BrokenPlugin      6  a requested plugin does not load, or fails

@@ -6,6 +6,7 @@ from typing import Any
 from sdelens import protocols
 from sdelens.declarations import has, members, problems
 from sdelens.errors import BrokenPlugin, UsageError
+from sdelens.laws.noise_families.family import family_problems
 from sdelens.registry import API, OURS, Plugin, plugin
 from sdelens.settings import build
 
@@ -16,7 +17,7 @@ REQUIRED: Mapping[str, Any] = {
     "analyzer": protocols.Analyzer,
     "reporter": protocols.Reporter,
 }
-"""The protocol of each kind."""
+"""The protocol of each kind but noise, whose families implement `NoiseFamily`."""
 OPTIONAL: Mapping[str, tuple[Any, ...]] = {
     "model": (protocols.ModelLoader,),
     "source": (protocols.SizedSource, protocols.TruncatedSource, protocols.SamplingSource),
@@ -57,6 +58,9 @@ def require_declared(found: Any, kind: str, label: str) -> None:
 
 def problems_of(found: Any, kind: str) -> Iterator[str]:
     """The first missing or invalid member of the required and implemented protocols."""
+    if kind == "noise":  # declared by an abstract class, because laws do not import protocols
+        yield from family_problems(found)
+        return
     required = REQUIRED[kind]
     yield from problems(found, required)
     for protocol in OPTIONAL.get(kind, ()):

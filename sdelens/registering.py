@@ -103,8 +103,8 @@ def load_file(file: Path) -> tuple[Plugin, ...]:
     found = tuple(p for key, p in registered().items() if before.get(key) is not p)
     if not found:
         raise UsageError(
-            f'{file} registers no plugin: put @sdelens.analyzer("name"), or probe, source or '
-            "reporter, above its class"
+            f'{file} registers no plugin: put @sdelens.analyzer("name"), or probe, source, '
+            "reporter or noise, above its class"
         )
     return found
 

@@ -13,7 +13,7 @@ from sdelens.errors import BrokenPlugin, SdelensError, UnknownName, UsageError
 
 API = 1
 """Protocol version, increased when a change breaks older plugins."""
-KINDS = ("model", "source", "probe", "analyzer", "reporter")
+KINDS = ("model", "source", "probe", "noise", "analyzer", "reporter")
 OURS = "sdelens"
 """The distribution of the built-in plugins."""
 LOAD_PLUGINS = "SDELENS_LOAD_PLUGINS"

@@ -63,7 +63,7 @@ def chosen(target: str, kind: str | None) -> list[Plugin]:
     if not checked:
         raise UsageError(
             f"plugins check supports {', '.join(CHECKED)} plugins, but {target} is a "
-            f"{found[0].kind}"
+            f"{found[0].kind} plugin"
         )
     return checked
 

@@ -15,14 +15,16 @@ from sdelens_cli.check_plugin import check
 from sdelens_cli.new_plugin import new
 from sdelens_cli.plugin_files import PluginFiles, use
 
-plugins = typer.Typer(help="Models, sources, probes, analyzers, reporters.", no_args_is_help=True)
+plugins = typer.Typer(
+    help="Models, sources, probes, noise, analyzers, reporters.", no_args_is_help=True
+)
 plugins.command()(new)
 plugins.command()(check)
 
 
 @plugins.callback()
 def root() -> None:
-    """Models, sources, probes, analyzers and reporters."""
+    """Models, sources, probes, noise families, analyzers and reporters."""
 
 
 @plugins.command("list")
@@ -80,9 +82,13 @@ def about(plugin: Plugin) -> dict[str, Any]:
     from sdelens.interfaces import REQUIRED, api_of, checked
 
     kept = checked(plugin)
+    if plugin.kind == "noise":
+        attributes = {"usage": kept.usage}
+    else:
+        attributes = class_attributes(kept, REQUIRED[plugin.kind])
     said = {
         name: sorted(value) if isinstance(value, frozenset) else value
-        for name, value in class_attributes(kept, REQUIRED[plugin.kind]).items()
+        for name, value in attributes.items()
     }
     return row(plugin) | {
         "api": api_of(kept),
@@ -107,6 +113,9 @@ def show(one: dict[str, Any]) -> None:
         if one.get(name):
             value = one[name] if isinstance(one[name], str) else ", ".join(one[name])
             print(f"{name:<10}{value}")
+    if one["kind"] == "noise":
+        print(f"--set probe.noise={one['usage']}")
+        return
     label = one["name"] if one["kind"] == "analyzer" else one["kind"]
     for each in one["settings"]:
         value = json.dumps(each["default"], default=str) if "default" in each else "…"

@@ -198,7 +198,7 @@ def pages() -> dict[str, str]:
     if unsaid:
         raise ExtensionError("undocumented plugins:\n" + "\n".join(unsaid))
     own = {kind: {name: p for (of, name), p in found.items() if of == kind} for kind in KINDS}
-    made = {f"{kind}s.md": contents(kind, known) for kind, known in own.items()}
+    made = {f"{kind}s.md": contents(kind, known) for kind, known in own.items() if known}
     return made | {f"{p.kind}-{p.name}.md": page(p, written[key]) for key, p in found.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sdelens.digest import digest
+from sdelens.laws.noise_families.table import family_plugin
 from sdelens.models import adapter_of
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel
@@ -26,6 +27,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
         adapter_of(model),
         plugins("source").get(job.source),  # texts given in Python have no source plugin
         plugin("probe", job.probe),
+        family_plugin(str(job.probe_settings.get("noise"))),
     )
     return {
         "schema": SCHEMA,

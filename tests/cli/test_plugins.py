@@ -1,6 +1,7 @@
 """`sdelens plugins` and `--plugin FILE`."""
 
 import json
+import re
 import shutil
 from hashlib import sha256
 
@@ -156,6 +157,19 @@ def test_info_says_whose_a_plugin_is_and_what_can_be_set(capsys, files):
     told = json.loads(call(capsys, "plugins", "info", "linear", "--json"))["plugins"]
     assert {"name": "ridge", "type": "float | None", "default": None} in told[0]["settings"]
     assert told[0]["densities"] == ["discrete", "exact"]
+
+
+def test_list_and_info_know_noise_families_and_check_says_that_it_does_not(capsys, tmp_path, root):
+    page = (root / "docs" / "plugins.md").read_text()
+    example = re.search(r"<!-- example: blocks.py -->\n```python\n(.*?)```", page, re.DOTALL)[1]
+    file = tmp_path / "blocks.py"
+    file.write_text(example)
+    assert "noise     blocks" in call(capsys, "plugins", "list", "--plugin", file)
+    shown = call(capsys, "plugins", "info", "blocks", "--plugin", file)
+    assert "noise blocks: blocks.py file, api 1" in shown
+    assert "--set probe.noise=blocks:K" in shown
+    with pytest.raises(UsageError, match=r"but .*blocks\.py is a noise plugin"):
+        call(capsys, "plugins", "check", file)
 
 
 def test_every_built_in_has_its_info(capsys):

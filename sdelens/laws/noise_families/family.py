@@ -1,8 +1,9 @@
 """Interface of a noise family: a set of covariances, and how they are fitted."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -56,6 +57,16 @@ class NoiseFamily(ABC):
     def restore(self, tensors: dict[str, Tensor]) -> Scale:
         """Restore a scale from its saved fields."""
         return self.scale(**{f.name: tensors[f.name] for f in fields(self.scale)})  # type: ignore[arg-type]
+
+
+MEMBERS = ("usage", "scale", "isotropic", "parse", "estimate", "free", "correlation", "restore")
+
+
+def family_problems(kind: Any) -> Iterator[str]:
+    """The members of `NoiseFamily` that a class lacks, each as the end of a sentence."""
+    for name in MEMBERS:
+        if not hasattr(kind, name) or name in getattr(kind, "__abstractmethods__", ()):
+            yield f"has no {name}: define it in a subclass of {NoiseFamily.__module__}.NoiseFamily"
 
 
 def variances(covariance: Float[Tensor, "dim dim"]) -> Float[Tensor, " dim"]:

@@ -1,11 +1,13 @@
 """Noise families by name, built-in and registered by plugins."""
 
-from sdelens.errors import UsageError
+import re
+
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError, blamed
 from sdelens.laws.noise_families.diagonal import Diagonal, Scalar
-from sdelens.laws.noise_families.family import NoiseFamily
+from sdelens.laws.noise_families.family import NoiseFamily, family_problems
 from sdelens.laws.noise_families.full import Full
 from sdelens.laws.noise_families.low_rank import LowRank
-from sdelens.registry import plugin, plugins
+from sdelens.registry import Plugin, plugins
 
 BUILT_IN: dict[str, type[NoiseFamily]] = {
     "scalar": Scalar,
@@ -22,14 +24,30 @@ def noise_family(setting: str) -> NoiseFamily:
     LowRank(rank=32)
     """
     name, colon, argument = setting.partition(":")
-    known = plugins("noise")
-    if name in BUILT_IN and name in known:
+    kind, found = BUILT_IN.get(name), family_plugin(setting)
+    if kind and found:
         raise UsageError(f"{name!r} is a built-in noise family: use another name for yours")
-    kind: type[NoiseFamily] | None = BUILT_IN.get(name)
-    if name in known:
-        kind = plugin("noise", name).load()
-    family = kind.parse(argument if colon else None) if kind else None
+    if found:
+        kind = load_family(found)
+    if kind is None:
+        known = [*BUILT_IN, *plugins("noise")]
+        more = "One in a file is given by --plugin FILE"
+        raise UnknownName.among("noise family", name, known, more)
+    with blamed(f"parse() of the noise family {name!r}"):
+        family = kind.parse(argument if colon else None)
     if family is None:
-        *usages, last = [*(each.usage for each in BUILT_IN.values()), *known]
-        raise UsageError(f"noise must be {', '.join(usages)} or {last}, got {setting!r}")
+        raise UsageError(f"noise must be of the form {kind.usage}, got {setting!r}")
+    return family
+
+
+def family_plugin(setting: str) -> Plugin | None:
+    """The plugin that registers the family of a setting; None for built-in families."""
+    return plugins("noise").get(re.split("[:@]", setting)[0])
+
+
+def load_family(found: Plugin) -> type[NoiseFamily]:
+    """The class of a plugin; raises `BrokenPlugin` unless it implements `NoiseFamily`."""
+    family: type[NoiseFamily] = found.load()
+    for problem in family_problems(family):
+        raise BrokenPlugin(f"{found} {problem}")
     return family

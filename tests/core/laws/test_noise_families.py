@@ -7,14 +7,19 @@ import pytest
 import torch
 
 import sdelens
-from sdelens import registry
-from sdelens.errors import UsageError
+from sdelens import interfaces, registry
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
+from sdelens.laws.noise_families.family import MEMBERS, NoiseFamily
+from sdelens.laws.scale import FullScale
 from sdelens.protocols import Site
 from sdelens.registering import load_file
+from sdelens.runs.job import Job
+from sdelens.runs.manifest import manifest_of
 from sdelens.runs.saved_fit import read_fit, write_fit
 from sdelens.seeds import generator
 from sdelens.states.recording import View
+from sdelens.testing.small_model import small_model
 
 DIM, DOCS = 4, Path(__file__).parents[3] / "docs"
 ROOT = torch.tensor([[1.0, 0, 0, 0], [0.8, 0.6, 0, 0], [0, 0, 2.0, 0], [0.5, 0, -1, 1]])
@@ -90,10 +95,43 @@ def test_training_by_gradients_takes_free_parameters():
         fit("blocks:2", "neural", width=4, epochs=1, least_steps=1)
 
 
-@pytest.mark.parametrize("setting", ["blocks", "blocks:", "blocks:x"])
+@pytest.mark.parametrize("setting", ["blocks", "blocks:", "blocks:x", "blocks:0"])
 def test_a_setting_that_the_family_does_not_understand_is_refused(setting):
-    with pytest.raises(UsageError, match="correlated:K, full or blocks, got 'blocks"):
+    with pytest.raises(UsageError, match="noise must be of the form blocks:K, got 'blocks"):
         NoiseSpec(setting)
+
+
+def test_an_unknown_family_lists_the_known_ones_and_the_option_for_files():
+    said = "No noise family named 'block'.*'blocks'.*Known: blocks, correlated, .*--plugin FILE"
+    with pytest.raises(UnknownName, match=said):
+        NoiseSpec("block:2")
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_class_that_lacks_a_member_is_refused_with_its_name(blocks, name):
+    own = {member: getattr(blocks, member) for member in MEMBERS if member != name}
+    sdelens.noise("bare")(type("Bare", (), own))
+    said = rf"^the noise 'bare' of .* has no {name}: define it in a subclass of .*NoiseFamily$"
+    for loads in (lambda: NoiseSpec("bare:2"), lambda: interfaces.load("noise", "bare")):
+        with pytest.raises(BrokenPlugin, match=said):
+            loads()
+
+
+def test_an_abstract_family_is_refused():
+    sdelens.noise("bare")(type("Bare", (NoiseFamily,), {"usage": "bare", "scale": FullScale}))
+    with pytest.raises(BrokenPlugin, match=r"'bare' of .* has no estimate"):
+        NoiseSpec("bare")
+
+
+def test_an_error_of_parse_names_the_family(blocks):
+    class Strict(blocks):
+        @classmethod
+        def parse(cls, argument):
+            return cls(int(argument))
+
+    sdelens.noise("strict")(Strict)
+    with pytest.raises(BrokenPlugin, match=r"parse\(\) of the noise family 'strict' failed"):
+        NoiseSpec("strict:x")
 
 
 @pytest.mark.parametrize("name", ["scalar", "diagonal", "correlated:2", "full"])
@@ -118,3 +156,11 @@ def test_a_built_in_name_is_not_taken_by_a_plugin(blocks):
     sdelens.noise("full")(blocks)
     with pytest.raises(UsageError, match="'full' is a built-in noise family"):
         NoiseSpec("full")
+
+
+def test_the_manifest_records_a_family_that_is_not_built_in():
+    for noise, recorded in {"blocks:2@time": ["blocks"], "full": [], None: []}.items():
+        job = Job(probe="linear", probe_settings={"noise": noise})
+        rows = [p for p in manifest_of(job, small_model(), ())["plugins"] if p["kind"] == "noise"]
+        assert [row["name"] for row in rows] == recorded
+        assert all(row["sha256"] and row["distribution"] == "blocks.py" for row in rows)

@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 import sdelens
-from sdelens.errors import BadNumbers, UsageError
+from sdelens.errors import BadNumbers, UnknownName
 from sdelens.estimation.selection import SHRINKAGES
 from sdelens.paths.trajectories import Trajectories
 from sdelens_plugins.probes.diagonal import DiagonalProbe
@@ -96,7 +96,7 @@ def test_a_coordinate_that_jumps_back_and_forth_has_no_exact_law():
 
 
 def test_a_noise_that_is_none_is_an_error():
-    with pytest.raises(UsageError, match="noise must be"):
+    with pytest.raises(UnknownName, match="Did you mean 'diagonal'"):
         DiagonalProbe(noise="diagonals")
 
 
