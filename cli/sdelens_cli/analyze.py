@@ -36,24 +36,27 @@ def analyze(
     if chosen and (idle := settings.keys() - set(chosen)):
         raise UsageError(f"--set {min(idle)}.* names an analyzer that was not requested")
 
-    from sdelens.runs.reporting import analyze as ask
-    from sdelens.runs.reporting import finding_folder
+    from sdelens.runs.reporting import finding_folder, run_analyzers
     from sdelens.runs.run import Run
     from sdelens_cli.screen import Screen, finding_json
 
     opened, screen = Run(run), Screen(quiet=quiet)
     with screen.working("analyze") as now:
-        findings, left_out = ask(
+        findings, left_out = run_analyzers(
             opened,
             chosen,
             prompt=prompt,
             settings=settings,
             watch=lambda name, view: now(f"{name} {view}"),
         )
-    screen.left_out(left_out)
+    screen.left_out(left_out.reasons)
+    if not findings:
+        left_out.raise_failures()
     if as_json:
         found = [finding_json(finding) for finding in findings]
-        print(json.dumps({"run": str(run), "findings": found, "left_out": left_out}))
-        return
-    screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
-    screen.next(f"sdelens report {run}")
+        print(json.dumps({"run": str(run), "findings": found, "left_out": left_out.reasons}))
+    else:
+        screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
+    left_out.raise_failures()
+    if not as_json:
+        screen.next(f"sdelens report {run}")

@@ -16,37 +16,45 @@ TRACEBACK = "traceback.txt"
 class LeftOut:
     """Collects analyzers that could not run; raises only for those named by the user.
 
-    An unexpected exception of an analyzer does not stop the others: its traceback is saved, and
-    `raise_broken` raises at the end if the analyzer was named.
+    A failing analyzer does not stop the others, unless memory or the disk is full. The traceback
+    of an unexpected exception is saved, and `raise_failures` raises at the end.
     """
 
     named: frozenset[str]
     reasons: dict[str, str] = field(default_factory=dict)
-    broken: list[BrokenPlugin] = field(default_factory=list)
+    """Why analyzers that were not named could not run."""
+    failures: dict[str, SdelensError] = field(default_factory=dict)
+    """Errors of analyzers that were named."""
 
     @contextmanager
-    def unless(self, label: str, *, named: bool, folder: Path | None = None) -> Iterator[None]:
-        """A block that may fail; the traceback of a failure is written to the folder."""
+    def unless(self, label: str, *, named: bool, trace: Path | None = None) -> Iterator[None]:
+        """A block that may fail; the traceback of a failure is written to the file `trace`."""
         try:
             yield
         except Exception as error:
-            ours, full = isinstance(error, SdelensError), disk_is_full(error)
-            if full or isinstance(error, OutOfMemory) or (named and (ours or ran_out(error))):
+            scarce = disk_is_full(error) or isinstance(error, OutOfMemory)
+            if scarce or (named and ran_out(error)):
                 raise
-            said = str(error) if ours else f"{type(error).__name__}: {error}"
-            if folder is not None and not ours:
-                write_text(folder / TRACEBACK, "".join(traceback.format_exception(error)))
-                said += f" (traceback: {folder / TRACEBACK})"
-            if not named:
-                self.reasons[label] = said
-                return
-            self.broken.append(BrokenPlugin(f"the analyzer {label} failed: {said}"))
-            self.broken[-1].__cause__ = error
+            if isinstance(error, SdelensError):
+                reason, failure = str(error), error
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                if trace is not None:
+                    write_text(trace, "".join(traceback.format_exception(error)))
+                    reason += f" (traceback: {trace})"
+                failure = BrokenPlugin(f"the analyzer {label} failed: {reason}")
+                failure.__cause__ = error
+            if named:
+                self.failures[label] = failure
+            else:
+                self.reasons[label] = reason
 
-    def raise_broken(self) -> None:
-        """Raise `BrokenPlugin` for named analyzers that failed, caused by the first failure."""
-        if not self.broken:
+    def raise_failures(self) -> None:
+        """Raise the first error of a named analyzer, with the messages of all."""
+        if not self.failures:
             return
-        first, *others = self.broken
-        more = "".join(f"; {other}" for other in others)
-        raise BrokenPlugin(f"{first}{more}") from first.__cause__
+        first, *others = self.failures.values()
+        if not others:
+            raise first
+        messages = dict.fromkeys(str(failure) for failure in (first, *others))
+        raise type(first)("; ".join(messages)) from first.__cause__

@@ -17,7 +17,7 @@ def redact(copy: Path, run: Path) -> None:
 
     The report, tracebacks of analyzers, and the version of the operating system are removed.
     """
-    for file in (copy / "report.html", *copy.rglob(TRACEBACK)):
+    for file in (copy / "report.html", *copy.rglob(f"*.{TRACEBACK}")):
         file.unlink(missing_ok=True)
     manifest = read_json(copy / MANIFEST)
     system = str(manifest["platform"]).partition("-")[0]

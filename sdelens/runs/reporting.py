@@ -44,9 +44,26 @@ def analyze(
     """Run analyzers (all of them if none is named) on every view, and save their findings.
 
     With a `view`, only that view is analyzed. An analyzer that was named or given settings and
-    cannot run is an error; others are skipped, and the reasons are returned with the findings. A
-    failing analyzer does not stop the others.
+    cannot run is an error, raised after the others have run; analyzers that were not named are
+    skipped, and the reasons are returned with the findings.
     """
+    findings, left_out = run_analyzers(
+        run, names, prompt=prompt, settings=settings, view=view, watch=watch
+    )
+    left_out.raise_failures()
+    return findings, left_out.reasons
+
+
+def run_analyzers(
+    run: Run,
+    names: Sequence[str] = (),
+    *,
+    prompt: str | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    view: View | None = None,
+    watch: Watch = lambda *_: None,
+) -> tuple[tuple[Finding, ...], LeftOut]:
+    """The same as `analyze`, but errors are returned with the findings."""
     own, left_out = settings or {}, LeftOut(frozenset((*names, *(settings or {}))))
     chosen: dict[str, Analyzer[Study]] = {}
     for name in names or plugins("analyzer"):
@@ -55,20 +72,18 @@ def analyze(
     findings: list[Finding] = []
     for name, part in _ready(run, chosen, left_out, prompt, view):
         watch(name, _where(part))
-        folder = analysis_folder(run, name, _where(part), part.prompt)
-        named = name in left_out.named
-        with left_out.unless(_label(name, part), named=named, folder=folder):
+        trace = run.folder / "analysis" / name / f"{_where(part)}.{TRACEBACK}"
+        with left_out.unless(_label(name, part), named=name in left_out.named, trace=trace):
             seed = derive(run.job.seed, "analyze", name, _where(part))
             finding = finding_of(chosen[name], name, part, seed=seed)
             write_finding(run, finding)
-            (folder / TRACEBACK).unlink(missing_ok=True)
+            trace.unlink(missing_ok=True)
             findings.append(finding)
     if not names:
         write_json(run.folder / FAILURES, left_out.reasons)
     if used := dict.fromkeys(("analyzer", finding.analyzer) for finding in findings):
         note_plugins(run, [*used, ("reporter", figure_plugin().name)])
-    left_out.raise_broken()
-    return tuple(findings), left_out.reasons
+    return tuple(findings), left_out
 
 
 def _ready(
@@ -85,13 +100,19 @@ def _ready(
     asked = _meeting(every, chosen, left_out, [need for need in NEEDS if need not in MODEL])
     needing = [name for name, _ in asked if chosen[name].needs & USES_MODEL]
     model = study.model
-    if prompt or needing or any(chosen[name].wants & USES_MODEL for name, _ in asked):
+    if prompt or any(_uses_model(chosen[name]) for name, _ in asked):
         required = bool(prompt or left_out.named.intersection(needing))
         with left_out.unless("the model", named=required), blamed("the model"):
             model = run.model
+    if "the model" in left_out.failures:  # reported once, not for every analyzer that uses it
+        asked = [(n, part) for n, part in asked if not _uses_model(chosen[n])]
     return _meeting(
         [(n, replace(part, model=model)) for n, part in asked], chosen, left_out, MODEL
     )
+
+
+def _uses_model(analyzer: Analyzer[Study]) -> bool:
+    return bool((analyzer.needs | analyzer.wants) & USES_MODEL)
 
 
 def _meeting(
@@ -159,14 +180,10 @@ def _label(name: str, study: Study) -> str:
 
 
 def finding_folder(run: Run, finding: Finding) -> Path:
-    """The folder of a finding."""
-    return analysis_folder(run, finding.analyzer, finding.view, finding.prompt)
-
-
-def analysis_folder(run: Run, analyzer: str, view: str, prompt: str | None) -> Path:
     """analysis/<analyzer>/<view>, with a hash of the prompt if there is one."""
+    prompt = finding.prompt
     suffix = f"-{sha256(prompt.encode()).hexdigest()[:8]}" if prompt else ""
-    return run.folder / "analysis" / analyzer / f"{view}{suffix}"
+    return run.folder / "analysis" / finding.analyzer / f"{finding.view}{suffix}"
 
 
 def write_finding(run: Run, finding: Finding) -> None:

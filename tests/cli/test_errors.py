@@ -193,6 +193,12 @@ def test_a_broken_analyzer_that_nobody_asked_for_is_left_out_and_named(
     assert 'sdelens_broken.py", line 1' in shown
     assert "importlib" not in shown
     assert "registry.py" not in shown
+    both = sdelens("analyze", run, "broken", "losses", "--json")
+    assert both.returncode == 6
+    assert {each["analyzer"] for each in json.loads(both.stdout)["findings"]} == {"losses"}
+    seen = sdelens("analyze", run, "broken", "losses")
+    assert seen.returncode == 6
+    assert "losses L00" in seen.stderr.partition("Error: ")[0]
     all_ = sdelens("analyze", run, "--json")
     assert all_.returncode == 0, all_.stderr
     answer = json.loads(all_.stdout)

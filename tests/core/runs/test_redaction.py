@@ -18,7 +18,7 @@ def reduced(tmp_path, settings, argv=(), *, more=None):
     manifest |= {"argv": list(argv), "platform": "Linux-6.1.0-host-x86_64"}
     (copy / "manifest.json").write_text(json.dumps(manifest))
     (copy / "analysis" / "left_out.json").write_text(json.dumps(more or {}))
-    left = [copy / "report.html", copy / "analysis" / "mine" / "L00" / "traceback.txt"]
+    left = [copy / "report.html", copy / "analysis" / "mine" / "L00.traceback.txt"]
     for file in left:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(tmp_path))

@@ -1,10 +1,11 @@
 import errno
+import shutil
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
 
-from sdelens.errors import BrokenPlugin, UnknownName, UsageError
+from sdelens.errors import BrokenPlugin, UnknownName, Unreachable, UsageError
 from sdelens.registering import analyzer as register
 from sdelens.registering import reporter as register_reporter
 from sdelens.registry import forget, plugins, registered
@@ -12,7 +13,14 @@ from sdelens.report import Estimate, Finding
 from sdelens.runs import reporting
 from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
-from sdelens.runs.reporting import analyze, failures_of, findings_of, report_of, score_table
+from sdelens.runs.reporting import (
+    analyze,
+    failures_of,
+    findings_of,
+    report_of,
+    run_analyzers,
+    score_table,
+)
 from sdelens.runs.run import Run
 from tests.small import small_model
 
@@ -168,10 +176,54 @@ def test_an_analyzer_that_fails_leaves_its_traceback_and_stops_no_other(run, ins
         analyze(run, ["failing", "counting"])
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
     for view in ("L00", "L01"):
-        file = run.folder / "analysis" / "failing" / view / "traceback.txt"
+        file = run.folder / "analysis" / "failing" / f"{view}.traceback.txt"
         assert str(file) in str(raised.value)
         assert 'raise ZeroDivisionError("by zero")' in file.read_text()
     assert findings_of(run)[0].analyzer == "counting"
+
+
+def test_a_usage_error_of_a_named_analyzer_stops_no_other(run, installed):
+    names = ["asking", "failing", "counting"]
+    findings, left_out = run_analyzers(run, names)
+    assert [finding.analyzer for finding in findings] == ["counting"]
+    assert list(left_out.failures) == ["asking L00+L01", "failing L00", "failing L01"]
+    with pytest.raises(UsageError, match=r"--prompt.*; the analyzer failing L00 failed") as raised:
+        analyze(run, names)
+    assert raised.value.exit_code == 2
+
+
+def test_a_model_that_cannot_be_loaded_stops_only_analyzers_that_use_it(
+    run, installed, monkeypatch
+):
+    @dataclass(frozen=True)
+    class Modelled(Counting):
+        needs: ClassVar[frozenset[str]] = frozenset({"model"})
+
+    def lost(_):
+        raise Unreachable("no network")
+
+    register("modelled")(Modelled)
+    monkeypatch.setattr(Run, "model", property(lost))
+    findings, left_out = run_analyzers(Run(run.folder), ["modelled", "counting"])
+    assert [finding.analyzer for finding in findings] == ["counting"]
+    assert [str(failure) for failure in left_out.failures.values()] == ["no network"]
+
+
+def test_a_failure_that_is_mended_leaves_no_folder_whatever_the_prompt(
+    run, installed, monkeypatch
+):
+    @dataclass(frozen=True)
+    class Mended(Failing):
+        def analyze(self, study, *, seed):
+            return Finding(str(study.single[0]), "It works.", "")
+
+    shutil.rmtree(run.folder / "analysis" / "failing", ignore_errors=True)
+    with pytest.raises(BrokenPlugin):
+        analyze(run, ["failing"], prompt="a cat")
+    register("failing")(Mended)
+    analyze(run, ["failing"])
+    left = sorted(file.name for file in (run.folder / "analysis" / "failing").iterdir())
+    assert left == ["L00", "L01"]
 
 
 def test_the_traceback_is_gone_once_the_analyzer_answers(run, installed):
@@ -184,7 +236,7 @@ def test_the_traceback_is_gone_once_the_analyzer_answers(run, installed):
         analyze(run, ["failing"])
     register("failing")(Mended)
     analyze(run, ["failing"])
-    assert not [*run.folder.rglob("traceback.txt")]
+    assert not [*run.folder.rglob("*traceback.txt")]
 
 
 def test_needs_of_the_fit_are_checked_before_the_model_is_loaded(run, installed, monkeypatch):
