@@ -73,7 +73,7 @@ def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
         pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
         for name in ("iid_position", "linear")
     )
-    own = {f.view: f.process_class for f in findings_of(run) if f.process_class}
+    classes = {f.view: f.process_class for f in findings_of(run) if f.process_class}
     return (
         f"{run.folder.name} {view}",
         run.job.probe,
@@ -84,7 +84,7 @@ def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
         *gains,
         pm(scores, "increment_r2"),
         "" if run is first else _paired(run, view, first),
-        own.get(str(view), "not asked"),
+        classes.get(str(view), f"unknown: run `sdelens analyze {run.folder.name} verdict`"),
     )
 
 
