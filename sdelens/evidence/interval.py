@@ -40,12 +40,21 @@ class Interval:
         return cls(*map(torch.stack, ends))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Interval":
-        """Apply a function to all four tensors, for example to change the unit or the shape.
+        """Apply a selection, a change of shape or a positive factor to all four tensors.
 
         >>> Interval.unknown(torch.tensor(0.5)).map(lambda end: 100 * end).value
         tensor(50.)
         """
         return Interval(*map(function, self.tensors().values()))
+
+    def increasing(self, function: Callable[[Tensor], Tensor]) -> "Interval":
+        """Apply an increasing function to the values and both ends; the errors become unknown.
+
+        >>> Interval.unknown(torch.tensor(8.0)).increasing(torch.log2).value
+        tensor(3.)
+        """
+        unknown = torch.full_like(self.stderr, torch.nan)
+        return Interval(function(self.value), unknown, function(self.low), function(self.high))
 
     def sqrt(self) -> "Interval":
         """Square roots of the values and of both ends, with errors by the delta method."""

@@ -17,6 +17,12 @@ def test_a_mapped_interval_has_the_function_of_all_four_numbers():
     assert numbers_of(interval(0.5, 0.25, 0.0, 1.0).map(lambda end: 100 * end)) == [50, 25, 0, 100]
 
 
+def test_an_increasing_function_moves_value_and_ends_and_leaves_no_error():
+    value, error, *ends = numbers_of(interval(4.0, 1.0, 2.0, 8.0).increasing(torch.log2))
+    assert (value, *ends) == (2.0, 1.0, 3.0)
+    assert error != error
+
+
 def test_stacked_intervals_are_indexed_back_into_the_same_ones():
     parts = [interval(1.0, 2.0, 3.0, 4.0), interval(5.0, 6.0, 7.0, 8.0)]
     whole = Interval.stack(parts)

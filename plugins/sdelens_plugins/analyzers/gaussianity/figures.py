@@ -62,14 +62,14 @@ def _branches(statistics: PrefixStatistics) -> tuple[Layer, ...]:
     labels = {"exponential": "exp of the entropy", "collision": "1 / Σp²"}
     layers: tuple[Layer, ...] = ()
     for series, (name, label) in enumerate(labels.items()):
-        layers += _solid(statistics, statistics.means[name].map(torch.log2), label, series)
+        layers += _solid(statistics, statistics.means[name].increasing(torch.log2), label, series)
     return layers
 
 
 def _kurtosis(statistics: PrefixStatistics) -> tuple[Layer, ...]:
     x = statistics.temperatures
     low, median, high, permuted = (
-        interval.map(lambda end: end.clamp(max=CEILING))
+        interval.increasing(lambda end: end.clamp(max=CEILING))
         for interval in (
             *(statistics.kurtosis[q] for q in (0.25, 0.5, 0.75)),
             statistics.permuted["kurtosis"],

@@ -89,7 +89,7 @@ def _maps(lines: LinesOfThought) -> Figure:
     factors = Layer("band", {"x": lines.x, "low": low, "high": high}, "80% of factors", 4)
     stretch, rotation = (
         line_with_band(lines.x, interval, "map of each step", 0)
-        for interval in (lines.stretch.map(torch.log2), lines.rotation)
+        for interval in (lines.stretch.increasing(torch.log2), lines.rotation)
     )
     null_stretch, null_rotation = (
         Layer("line", {"x": lines.x, "y": y}, "increments exchanged", 1, dashed=True)
