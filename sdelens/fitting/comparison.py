@@ -90,7 +90,7 @@ class FitInputs:
     held: Paths
     moments: tuple[Moments, Moments]
     known: Identifiability
-    """Moments of the observed paths; branches of a prefix are not independent prefixes."""
+    """Of the observed paths, since branches of a prefix are not independent prefixes."""
 
     @classmethod
     def of(cls, task: FitTask, spec: BasisSpec, steps: Paths | None = None) -> "FitInputs":

@@ -1,1 +1,1 @@
-"""What a fitted law says of words: readout, generation, attribution, surprise."""
+"""Language models beside a fit: texts, prompts, next tokens, surprisal and patching."""

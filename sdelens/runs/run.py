@@ -194,7 +194,7 @@ class Run:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """The views of the job."""
+        """The sites of the job."""
         return sites_of(self.job.recorded, self.model)
 
     @property

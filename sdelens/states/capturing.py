@@ -166,7 +166,7 @@ def require_context(model: LanguageModel, documents: Documents) -> None:
     if longest > model.card.context:
         raise UsageError(
             f"documents must fit the {model.card.context}-token context of {model.card.name}, "
-            f"but one has {longest} tokens: give a smaller --length"
+            f"but one has {longest} tokens: give a smaller length (--length)"
         )
 
 

@@ -45,7 +45,7 @@ def smaller(error: Exception, rows: int, longest: int) -> int:
         raise error
     if rows == 1:
         raise OutOfMemory(
-            f"memory ran out on a single document of {longest} tokens: give a smaller --length, "
-            "--dtype bfloat16 or another --device"
+            f"memory ran out on a single document of {longest} tokens: give a smaller length "
+            "(--length), --dtype bfloat16 or another --device"
         ) from error
     return longest * (rows // 2)

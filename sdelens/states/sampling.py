@@ -111,7 +111,7 @@ def _draw(
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise OutOfMemory(
                 f"memory ran out after sampling {len(columns)} tokens of {rows} texts together: "
-                "give a smaller --length, --dtype bfloat16, or your own --texts"
+                "give a smaller length (--length), --dtype bfloat16, or your own --texts"
             ) from error
         law = sampler.probabilities(out.required_logits[:, -1], model.card.eos).cpu()
         if not law.isfinite().all():

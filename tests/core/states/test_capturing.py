@@ -181,7 +181,7 @@ def test_when_memory_runs_out_the_batch_is_halved_and_states_are_the_same(char_g
 
 
 def test_when_one_document_does_not_fit_the_error_says_what_to_do(char_gpt2, documents, tmp_path):
-    with pytest.raises(OutOfMemory, match="single document of 35 tokens: give a smaller --length"):
+    with pytest.raises(OutOfMemory, match="single document of 35 tokens: give a smaller length"):
         record(Wrapped(char_gpt2, rows=0), documents, [Site("block", 0)], cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
