@@ -11,6 +11,7 @@ from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Mean
 from sdelens.laws.noise_families.diagonal import Diagonal
 from sdelens.laws.noise_families.low_rank import factor_analysis
+from sdelens.laws.scale import DiagonalScale, FullScale
 from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Trajectories
 
@@ -72,6 +73,8 @@ def test_the_rank_stays_below_the_dimension():
     covariance = torch.eye(8, dtype=torch.float64) + 1
     scale = ConstantNoise.of(NoiseSpec("correlated:64"), covariance).scale
     assert scale.columns.shape == (8, 7)
+    for name, kind in (("diagonal", DiagonalScale), ("full", FullScale)):
+        assert type(ConstantNoise.of(NoiseSpec(name), covariance).scale) is kind
 
 
 @pytest.mark.parametrize("name", ["scalar", "correlated:2", "full"])

@@ -116,6 +116,17 @@ def test_simulated_transitions_have_the_density(name):
     assert stats.kstest(levels, "uniform").pvalue > 1e-3
 
 
+def test_the_square_roots_law_is_the_noncentral_chi_square_of_cox_ingersoll_and_ross():
+    """With half-integer parameters: k = 2, lambda = 2c x e^{-dt}, p(y) = 2c f(2c y)."""
+    system = cox_ingersoll_ross(reversion=1.0, level=0.5, volatility=1.0, dt=math.log(2))
+    x, y = 0.75, 0.6
+    scale, noncentrality = 8.0, 3.0  # 4 / (1 - 1/2), and 8 x / 2
+    product = noncentrality * scale * y
+    expected = scale / 2 * math.exp(-(scale * y + noncentrality) / 2) * np.i0(math.sqrt(product))
+    found = system.log_density(column([x]), column([y])).exp()
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_the_square_root_process_is_stationary():
     system = cox_ingersoll_ross()
     last = system.simulate(20_000, 5, 0)[:, -1, 0]

@@ -113,9 +113,10 @@ def test_the_error_of_a_saving_knows_of_the_luck_of_the_training_documents():
     assert float(found(0.02).stderr.min()) > 0.01
 
 
-def test_an_unknown_saving_is_said_to_be_unknown():
+def test_an_unknown_saving_is_said_to_be_unknown_and_wins_nothing():
     shown = saving_of(LearningCurves(torch.ones(4), torch.ones(2)))
     assert "is not known" in shown.headline()
+    assert "cheaper" not in shown.headline()
     dear = saving_of(
         LearningCurves(1 + 3 * torch.tensor([8.0, 4, 2, 1]), torch.tensor([2.0, 1.5])), 3
     )
