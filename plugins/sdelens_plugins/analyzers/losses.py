@@ -108,13 +108,13 @@ class TrainingCurves:
         """The best epoch and its loss."""
         last, best = self.history[-1], self.history[self.best]
         sentence = (
-            f"The validation loss was lowest after epoch {best.number} of {last.number} "
-            f"(diffusion loss {best.validation['diffusion']:.4g} {NATS})"
+            f"The diffusion loss in validation was lowest, {best.validation['diffusion']:.4g} "
+            f"{NATS}, after epoch {best.number}"
         )
         if best is not last:
             return f"{sentence}, whose weights are kept."
         if last.number < last.planned:
-            return f"{sentence}, the last one trained although {last.planned} were planned."
+            return f"{sentence}, the last one trained although more were planned."
         return f"{sentence}, the last one planned, so longer training might lower it further."
 
     def estimates(self) -> tuple[Estimate, ...]:

@@ -77,7 +77,7 @@ class GaussianityResults:
         return (
             f"The fit's Gaussian diverges by {with_interval(divergence, 2)} nats per direction "
             "from one with the moments of the model's next-state law, whose median excess "
-            f"kurtosis along its first direction is {with_interval(kurtosis, 2)} (0 if Gaussian)."
+            f"kurtosis along its first direction is {with_interval(kurtosis, 2)}."
         )
 
     def reading(self, sampler_note: str) -> str:

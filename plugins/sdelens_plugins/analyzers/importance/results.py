@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.language.texts import Text
-from sdelens.report import Estimate, Strip, counted
+from sdelens.report import Estimate, Strip
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
 from sdelens_plugins.analyzers.importance.agreement import REFERENCE, Agreement
 from sdelens_plugins.analyzers.importance.attention import to_first
@@ -59,8 +59,7 @@ class ImportanceResults:
         even = float(self.measures.even_share().mean())
         return (
             f"The last token accounts for {self.last_share(name).percent} of the attribution of "
-            f"the drift in {counted(len(self.measures.at), 'text')}, by "
-            f"{LABELS[name].partition(',')[0]} (even share: {even:.0%})."
+            f"the drift, by {LABELS[name].partition(',')[0]} (even share: {even:.0%})."
         )
 
     def last_share(self, name: str) -> DocumentMean:
@@ -93,7 +92,8 @@ class ImportanceResults:
         if self.attention is not None:
             sink = float(to_first(self.attention).mean())
             rows.append(Estimate("attention to the first position", sink, unit="of 1, all heads"))
-        return tuple(rows)
+        texts = Estimate("texts", float(len(self.measures.at)), unit="the sample size")
+        return (*rows, texts)
 
     def arrays(self) -> dict[str, Tensor]:
         """All measures of the text for each state, and of the documents for their last state."""

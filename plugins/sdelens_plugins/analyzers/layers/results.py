@@ -56,7 +56,7 @@ def comparison_results(comparison: LayerComparison) -> Section:
     gain = comparison.measure("gain")
     most, least = int(gain.value.argmax()), int(gain.value.argmin())
     headline = (
-        f"Of {len(comparison.names)} layers {comparison.names[most]} gains most over the best "
+        f"Of all layers {comparison.names[most]} gains most over the best "
         f"baseline ({with_interval(gain[most])} {NATS}) and {comparison.names[least]} least "
         f"({with_interval(gain[least])})."
     )
@@ -93,7 +93,7 @@ def judgement(laws: NoiseLaws) -> str:
     if float(loss.low) > TOLERANCE:
         return "does not hold"
     holds = float(loss.high) < TOLERANCE
-    return f"holds to within {TOLERANCE:g} {NATS}" if holds else "may or may not hold"
+    return "holds" if holds else "may or may not hold"
 
 
 def _depth_estimates(lines: LinesOfThought) -> tuple[Estimate, ...]:

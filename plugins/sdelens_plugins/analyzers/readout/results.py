@@ -90,9 +90,9 @@ def headline(decode: Decode, text: Text, local: ReadoutResults, overall: Readout
     if rank.stderr is None:
         judgement = "one text, so this cannot be judged"
     elif rank.differs_from(0.5) and rank.value > 0.5:
-        judgement = "above the 50% of chance"
+        judgement = "above chance"
     else:
-        judgement = "not shown to be above the 50% of chance"
+        judgement = "not shown to be above chance"
     return (
         "The drift changes the next-token distribution more than "
         f"{rank.percent} of equally long training increments do ({judgement}); along "

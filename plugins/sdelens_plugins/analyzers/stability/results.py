@@ -16,7 +16,7 @@ from sdelens.estimation.ratio import summed
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.fitted import Fitted
 from sdelens.laws.law import prefixed
-from sdelens.report import Estimate, counted
+from sdelens.report import Estimate
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
 from sdelens_plugins.analyzers.common.intervals import estimate
 from sdelens_plugins.analyzers.stability.drift_condition import SHELLS, DriftConditionCheck
@@ -62,19 +62,16 @@ class StabilityResults:
     run: LongRun
 
     def headline(self) -> str:
-        """Whether paths stay, the leading exponent and the drift condition."""
+        """The leading exponent, whether paths stay, and the drift condition."""
         leading = Estimate(
             "", float(self.exponents.value[0]), _error(self.exponents.stderr[0])
         ).number
-        if self.run.escaped:
-            paths = counted(len(self.run.escape), "path")
-            stays = f"In the long run {self.run.escaped} of {paths} left {FAR:g} radii of the data"
-        else:
-            furthest = f"{self.run.furthest:.2g} radii of the data"
-            stays = f"In the long run all paths stayed within {furthest}"
+        escaped = self.run.escaped
+        left = "all" if escaped == len(self.run.escape) else "some"
+        stays = f"{left} paths escaped" if escaped else "no path escaped"
         return (
-            f"{stays}, the leading Lyapunov exponent is {leading} per unit of time, and "
-            f"{self._condition()}."
+            f"The leading Lyapunov exponent is {leading} per unit of time, in the long run "
+            f"{stays}, and {self._condition()}."
         )
 
     def _condition(self) -> str:
@@ -225,7 +222,9 @@ def _run_estimates(run: LongRun, region: Region, test: Sample) -> list[Estimate]
     later, unit = run.later(), "of the data's radius"
     rows = [
         Estimate(
-            "escaped in the long run", float(run.escaped), unit=f"of {len(run.escape)} paths"
+            "escaped in the long run",
+            float(run.escaped),
+            unit=f"of {len(run.escape)} paths (beyond {FAR:g} radii of the data)",
         ),
         Estimate("mean distance of held-out states", data.value, data.stderr, unit),
     ]

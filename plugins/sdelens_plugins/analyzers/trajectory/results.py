@@ -49,11 +49,10 @@ class TrajectoryResults:
         return "too narrow" if coverage.value < LEVEL else "too wide"
 
     def headline(self) -> str:
-        """The one-step R² of the path, and the calibration of the free-running bands."""
+        """The calibration of the free-running bands."""
         wrong = f"are {self.miscalibration} and " if self.miscalibration else ""
         return (
-            f"One step ahead the fit explains {self.path.r2:.0%} of the squared increments along "
-            f"{self.path.path.name}; its free-running {LEVEL:.0%} bands {wrong}contain "
+            f"The free-running {LEVEL:.0%} bands of the fit {wrong}contain "
             f"{self.horizons.coverage.percent} of held-out states."
         )
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sdelens.report import Estimate, counted
+from sdelens.report import Estimate
 from sdelens_plugins.analyzers.common.observed_path import ObservedPath
 from sdelens_plugins.analyzers.vector_field.fixed_points import FixedPointSearch
 from sdelens_plugins.analyzers.vector_field.plane import PlaneDrift
@@ -38,14 +38,16 @@ def headline(plane: PlaneDrift, search: FixedPointSearch) -> str:
 
 
 def _fixed_points(search: FixedPointSearch) -> str:
-    """The number of fixed points, and whether they attract."""
+    """Whether there are fixed points, and whether they attract."""
     count, attracting = len(search.states), int(search.points.stable.sum())
     if count == 0:
         return "no fixed point was found in the region of the data"
     if count == 1:
         effect = "attracts" if attracting else "does not attract"
         return f"the fit has one fixed point, which {effect}"
-    return f"the fit has {counted(count, 'fixed point')}, of which {attracting} attract"
+    some = "some of which attract" if attracting else "none of which attracts"
+    every = "which all attract" if attracting == count else some
+    return f"the fit has several fixed points, {every}"
 
 
 def estimates(plane: PlaneDrift, search: FixedPointSearch) -> tuple[Estimate, ...]:
@@ -81,7 +83,11 @@ def _fixed_point_estimates(search: FixedPointSearch) -> list[Estimate]:
         for k in range(min(len(points.points), MAX_POINTS))
     ]
     return [
-        Estimate("fixed points inside the data's region", float(len(points.points))),
+        Estimate(
+            "fixed points inside the data's region",
+            float(len(points.points)),
+            unit=f"({int(points.stable.sum())} attract)",
+        ),
         *rows,
         Estimate("starts that ended in a root outside", float(points.outside), unit=starts),
         Estimate("starts that ended in none", float(points.lost), unit=starts),
