@@ -1,5 +1,6 @@
 """Studies of plain arrays with known laws."""
 
+import re
 from dataclasses import replace
 
 import torch
@@ -33,6 +34,12 @@ def epochs(validation, drift=1.0):
         )
         for k, total in enumerate(validation)
     )
+
+
+def numbers_in(headline):
+    """Numbers of a sentence; an interval or error belongs to its number, names have none."""
+    alone = re.sub(r"\[[^]]*\]| ± [\d.e-]+|“[^”]*”|PC \d+", "", headline)
+    return re.findall(r"(?<![\w.-])-?\d[\d,.]*%?", alone)
 
 
 def kernel(matrix, std):

@@ -10,11 +10,7 @@ from sdelens.evidence.verdict import LABELS, MUST_BEAT
 from sdelens.fitting.baselines import NAMES
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, counted
-from sdelens_plugins.analyzers.common.intervals import (
-    estimate,
-    percent_with_interval,
-    with_interval,
-)
+from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
 from sdelens_plugins.analyzers.common.section import Section
 from sdelens_plugins.analyzers.common.units import NATS
 from sdelens_plugins.analyzers.goodness_of_fit.calibration import LEVELS, REGIONS, Calibration
@@ -101,10 +97,11 @@ def _by_baseline(
 
 def calibration_results(calibration: Calibration) -> Section:
     """Coverage of the fit's intervals, and its standardised residuals."""
-    joint = calibration.coverage[-1]
+    marginal, joint = calibration.coverage[len(LEVELS) - 1], calibration.coverage[-1]
     sentence = (
-        f"The fit's {LEVELS[-1]:.0%} ellipsoids contain {percent_with_interval(joint)} of the "
-        "next states."
+        f"The fit's {LEVELS[-1]:.0%} intervals contain {with_interval(marginal, 2)} of the "
+        f"coordinates and its {LEVELS[-1]:.0%} ellipsoids {with_interval(joint, 2)} of the next "
+        "states."
     )
     z = calibration.normal_quantiles
     arrays = prefixed(coverage=calibration.coverage.tensors())
@@ -172,10 +169,10 @@ def horizon_results(forecasts: ForecastScores) -> Section:
 def null_results(nulls: NullData) -> Section:
     """Gains of the same linear fit on null data."""
     (_, real), *others = nulls.gains.items()
-    name, largest = max(others, key=lambda other: float(other[1].value))
+    rest = ", ".join(f"{name} {with_interval(gain)}" for name, gain in others)
     sentence = (
-        f"A linear fit gains {with_interval(real)} {NATS} over i.i.d. states per position here, "
-        f"and on null data at most {with_interval(largest)} ({name})."
+        f"A linear fit gains {with_interval(real)} {NATS} over i.i.d. states per position here; "
+        f"{rest}."
     )
     rows = tuple(
         estimate(f"linear over i.i.d. per position, {name}", gain, NATS)

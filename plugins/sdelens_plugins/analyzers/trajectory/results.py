@@ -52,7 +52,7 @@ class TrajectoryResults:
         """The calibration of the free-running bands."""
         wrong = f"are {self.miscalibration} and " if self.miscalibration else ""
         return (
-            f"The free-running {LEVEL:.0%} bands of the fit {wrong}contain "
+            f"The free-running {LEVEL:.0%} bands {wrong}contain "
             f"{self.horizons.coverage.percent} of held-out states."
         )
 

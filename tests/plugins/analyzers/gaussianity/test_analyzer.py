@@ -25,6 +25,7 @@ from sdelens_plugins.analyzers.gaussianity.results import mixture_sentence
 from tests.asked import value
 from tests.chain import Chain, chain_study
 from tests.language import kernel
+from tests.plugins.analyzers.studied import numbers_in
 from tests.spoken import small_bridge, spoken_study
 
 SHORT = GaussianityAnalyzer(prefixes=40, steps=0)
@@ -241,6 +242,7 @@ def test_a_finding_is_the_same_again_and_saved_whole(study, tmp_path):
     assert first.estimates == again.estimates
     save_finding(first, tmp_path)
     assert load_finding(tmp_path).headline == first.headline
+    assert len(numbers_in(first.headline)) <= 2
     for figure in first.figures:
         assert figure.svg().lstrip().startswith("<")
 

@@ -27,6 +27,7 @@ from sdelens_plugins.analyzers.layers.analyzer import LayersAnalyzer
 from sdelens_plugins.analyzers.trajectory.analyzer import TrajectoryAnalyzer
 from sdelens_plugins.probes.linear import LinearProbe
 from tests.asked import value
+from tests.plugins.analyzers.studied import numbers_in
 
 DECAYS = {View(Site("embed")): 0.3, View(Site("block", 0)): 0.6, View(Site("block", 1)): 0.9}
 TOKENS = 20
@@ -131,6 +132,7 @@ def test_the_exponent_of_growing_noise_is_recovered_and_the_law_holds(through):
     found = value(finding, "exponent of the exponential law")
     assert abs(found.value - 0.2) < 4 * found.stderr
     assert "the exponential law holds" in finding.headline
+    assert len(numbers_in(finding.headline)) <= 2
     assert "does not" not in finding.headline
     for depth in (1, 5, 8):
         stretch = value(finding, f"depth {depth}: stretch")
@@ -144,6 +146,7 @@ def test_the_exponent_of_growing_noise_is_recovered_and_the_law_holds(through):
 def test_equal_seeds_give_equal_findings_that_can_be_saved(through, tmp_path):
     one, other = (LayersAnalyzer().analyze(through, seed=3) for _ in range(2))
     assert one.headline == other.headline
+    assert len(numbers_in(one.headline)) <= 2
     assert all(torch.equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
     save_finding(one, tmp_path)
     again = load_finding(tmp_path)

@@ -14,6 +14,7 @@ from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.readout.analyzer import ReadoutAnalyzer
 from tests.asked import value
+from tests.plugins.analyzers.studied import numbers_in
 from tests.spoken import Loud, spoken_study
 
 QUICK = ReadoutAnalyzer(tokens=6, random=8, documents=6)
@@ -103,6 +104,7 @@ def test_a_short_prompt_is_read_with_any_basis_noise_and_layer(model, site, nois
     finding = QUICK.analyze(study, seed=0)
     assert finding.prompt == "the cat sat"
     assert "the prompt" in finding.headline
+    assert len(numbers_in(finding.headline)) <= 2
     assert finding.arrays["network.kl"].isfinite().all()
     assert "the cat sat".endswith("".join(finding.strips[0].tokens))
     assert {f.name for f in finding.figures} >= {"words_network", "words_lens", "ranks"}
