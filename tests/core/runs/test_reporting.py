@@ -8,21 +8,17 @@ import pytest
 from sdelens.errors import BrokenPlugin, UnknownName, Unreachable, UsageError
 from sdelens.registering import analyzer as register
 from sdelens.registering import reporter as register_reporter
-from sdelens.registry import forget, plugins, registered
+from sdelens.registry import forget, registered
 from sdelens.report import Estimate, Finding
 from sdelens.runs import reporting
-from sdelens.runs.engine import execute
-from sdelens.runs.job import Job
 from sdelens.runs.reporting import (
     analyze,
     failures_of,
     findings_of,
     report_of,
     run_analyzers,
-    score_table,
 )
 from sdelens.runs.run import Run
-from tests.small import small_model
 
 
 @dataclass(frozen=True)
@@ -55,18 +51,6 @@ class Asking(Counting):
     """Needs a prompt."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"prompt"})
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    job = Job(
-        model=str(small_model(tmp_path_factory.mktemp("models") / "small")),
-        layers="0,1",
-        source_settings={"documents_wanted": 20, "length": 12},
-        probe_settings={"epochs": 1, "least_steps": 2, "width": 8},
-        cache=False,
-    )
-    return execute(job, tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture
@@ -291,25 +275,6 @@ def test_a_finding_of_a_prompt_lies_beside_others(run, installed):
     assert reporting.finding_folder(run, asked).name.startswith("all-")
 
 
-def test_every_built_in_analyzer_names_its_needs():
-    for plugin in plugins("analyzer").values():
-        analyzer = plugin.load()
-        assert analyzer.scope in ("view", "run")
-        assert analyzer.needs <= {"sde", "model", "attention", "prompt", "ensemble"}
-
-
-def test_the_table_shows_every_mean_and_the_documents_still_going(run):
-    view = run.views[0]
-    table = score_table(run.metrics(view), view, "neural")
-    names = [row[0] for row in table.rows]
-    assert names[:2] == ["random walk", "random walk, drift"]
-    assert names[-1] == "neural (the fit)"
-    assert all(len(row) == len(table.columns) for row in table.rows)
-    assert "20 documents" in table.note
-    short = score_table(run.metrics(view), view, "neural", short=True)
-    assert "±" not in short.rows[0][1]
-
-
 def test_a_report_begins_with_the_class_of_each_view(run):
     for view in ("L00", "L01"):
         sentence, kind = f"Of {view} one cannot tell.", "Undecided"
@@ -320,10 +285,3 @@ def test_a_report_begins_with_the_class_of_each_view(run):
     assert list(report.verdict[:2]) == said
     assert [finding.analyzer for finding in report.findings[:2]] == ["classifier", "classifier"]
     assert len(report.findings) > 2
-
-
-def test_a_report_says_where_its_numbers_come_from(run):
-    provenance = report_of(run).provenance
-    assert provenance["seed"] == "0"
-    assert "small" in provenance["model"]
-    assert "torch 2" in provenance["versions"]
