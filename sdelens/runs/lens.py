@@ -76,7 +76,7 @@ class Lens:
         model = self.model
         if not isinstance(model, Listener):
             raise UsageError(
-                f"{model.card.name} cannot be listened to through its adapter: give texts to "
+                f"{model.card.name} cannot be recorded through its adapter: give texts to "
                 "capture or fit"
             )
         return live_capture(model, sites_of(layers, model), skip_first=skip_first)

@@ -124,7 +124,7 @@ def test_states_under_a_hook_are_kept_with_the_study_that_was_fitted_to_them(
     handle.remove()
     study.save(tmp_path / "without", states=False)
     with pytest.raises(
-        UsageError, match=r"shaped by what its user did .* save it with states=True"
+        UsageError, match=r"depend on what the user did .* save the run with states=True"
     ):
         next(iter(sdelens.load(tmp_path / "without", model=plain).single[1].test))
     study.save(tmp_path / "run")

@@ -92,7 +92,8 @@ def test_a_model_that_cannot_be_listened_to_is_refused(folder):
         def __init__(self, inner):
             self.card, self.encode, self.decode = inner.card, inner.encode, inner.decode
             self.run, self.untrained = inner.run, inner.untrained
+            self.library, self.device, self.hooked = "", inner.device, inner.hooked
 
     lens = sdelens.attach(Wrapped(language_model(folder, device="cpu")))
-    with pytest.raises(UsageError, match="cannot be listened to"):
+    with pytest.raises(UsageError, match="cannot be recorded through"):
         lens.record()
