@@ -152,7 +152,7 @@ def test_it_comes_back_as_it_was_with_a_model_and_without(shared_study):
 def test_a_name_that_is_nowhere_is_one_sentence(shared_study):
     assert shared_study["absent"]["code"] == 3
     assert "No run named 'me/none'" in shared_study["absent"]["error"]
-    assert "not on the hub" in shared_study["absent"]["error"]
+    assert "nor on the hub" in shared_study["absent"]["error"]
 
 
 def test_what_a_repository_names_is_not_run_and_a_hub_that_refuses_is_said(
