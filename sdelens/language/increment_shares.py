@@ -65,7 +65,7 @@ class SquaredIncrements:
 
 
 @dataclass(frozen=True, eq=False)
-class Shares:
+class IncrementShares:
     """Shares of the motion by class of transition, with intervals over documents."""
 
     drift: Interval
@@ -91,7 +91,7 @@ class Shares:
         *,
         kinds: int,
         seed: int,
-    ) -> "Shares":
+    ) -> "IncrementShares":
         """Shares of each class; `unit` is the document of each row. Empty classes are NaN."""
         units = int(unit.max()) + 1
         columns = (motion.motion, motion.residual, motion.noise, motion.distance)
@@ -111,7 +111,7 @@ class Shares:
             count=count.sum(1),
         )
 
-    def __getitem__(self, index: int) -> "Shares":
+    def __getitem__(self, index: int) -> "IncrementShares":
         """Select one class."""
         one = slice(index, index + 1)
-        return Shares(*(getattr(self, name)[one] for name in vars(self)))
+        return IncrementShares(*(getattr(self, name)[one] for name in vars(self)))

@@ -10,7 +10,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Study
-from sdelens.language.increment_shares import Shares, SquaredIncrements
+from sdelens.language.increment_shares import IncrementShares, SquaredIncrements
 from sdelens.language.token_class import TokenClass, classify
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
@@ -57,9 +57,13 @@ class DriftShareAnalyzer:
         held_out = HeldOutDocuments.of(study, documents=self.documents)
         motion = SquaredIncrements.of(viewed.fitted, viewed.fitted.encoded(held_out.paths))
         unit = held_out.unit[motion.document]
-        whole = Shares.of(motion, torch.zeros_like(unit), unit, kinds=1, seed=derive(seed, "all"))
+        whole = IncrementShares.of(
+            motion, torch.zeros_like(unit), unit, kinds=1, seed=derive(seed, "all")
+        )
         parts = {
-            end: Shares.of(motion, kind, unit, kinds=len(TokenClass), seed=derive(seed, end))
+            end: IncrementShares.of(
+                motion, kind, unit, kinds=len(TokenClass), seed=derive(seed, end)
+            )
             for end, kind in _classes(study, held_out, motion).items()
         }
         return Finding(
@@ -86,12 +90,12 @@ def _classes(
     return {"from": classes[row, position], "to": classes[row, position + 1]}
 
 
-def common_classes(shares: Shares) -> list[TokenClass]:
+def common_classes(shares: IncrementShares) -> list[TokenClass]:
     """The classes with at least `MIN_TRANSITIONS` transitions."""
     return [kind for kind in TokenClass if shares.count[kind] >= MIN_TRANSITIONS]
 
 
-def headline(whole: Shares) -> str:
+def headline(whole: IncrementShares) -> str:
     """The share of drift, its lead over the mean state, and the size of the noise."""
     if float(whole.mean.value[0]) <= 0:
         lead = "where the mean state alone predicts none"
@@ -113,7 +117,7 @@ def _noise_size(gap: Interval) -> str:
     return f"too {'large' if low > 0 else 'small'}"
 
 
-def estimates(whole: Shares, parts: dict[str, Shares]) -> tuple[Estimate, ...]:
+def estimates(whole: IncrementShares, parts: dict[str, IncrementShares]) -> tuple[Estimate, ...]:
     """Shares of all transitions, and of each common class."""
     rows = _estimates(whole, 0, "all transitions")
     for end, shares in parts.items():
@@ -122,7 +126,7 @@ def estimates(whole: Shares, parts: dict[str, Shares]) -> tuple[Estimate, ...]:
     return tuple(rows)
 
 
-def _estimates(shares: Shares, index: int, name: str) -> list[Estimate]:
+def _estimates(shares: IncrementShares, index: int, name: str) -> list[Estimate]:
     steps = counted(int(shares.count[index]), "transition")
     return [
         estimate(f"drift, {name}", shares.drift[index], f"of the motion ({steps})"),
@@ -133,7 +137,7 @@ def _estimates(shares: Shares, index: int, name: str) -> list[Estimate]:
     ]
 
 
-def arrays(whole: Shares, parts: dict[str, Shares]) -> dict[str, Tensor]:
+def arrays(whole: IncrementShares, parts: dict[str, IncrementShares]) -> dict[str, Tensor]:
     """Every share with its interval."""
     named = {}
     for group, shares in {"all": whole, **parts}.items():
@@ -143,7 +147,9 @@ def arrays(whole: Shares, parts: dict[str, Shares]) -> dict[str, Tensor]:
     return named
 
 
-def figures(whole: Shares, parts: dict[str, Shares], documents: int) -> tuple[Figure, ...]:
+def figures(
+    whole: IncrementShares, parts: dict[str, IncrementShares], documents: int
+) -> tuple[Figure, ...]:
     """Shares beside those of the mean state, and the calibration gap."""
     intervals = f"with 95% intervals over {counted(documents, 'test document')}"
     groups = {f"By {ENDS[end]}": shares for end, shares in parts.items()} or {"": whole}
@@ -173,7 +179,7 @@ def figures(whole: Shares, parts: dict[str, Shares], documents: int) -> tuple[Fi
     )
 
 
-def _drift_layers(shares: Shares, classed: bool) -> tuple[Layer, ...]:
+def _drift_layers(shares: IncrementShares, classed: bool) -> tuple[Layer, ...]:
     bars, kinds = _bars(shares, shares.drift, classed)
     mean = shares.mean.value[kinds]
     if not bool((mean > 0).any()):
@@ -183,11 +189,11 @@ def _drift_layers(shares: Shares, classed: bool) -> tuple[Layer, ...]:
     return bars, Layer("scatter", points, "mean state alone", series=1)
 
 
-def _gap_layers(shares: Shares, classed: bool) -> tuple[Layer, ...]:
+def _gap_layers(shares: IncrementShares, classed: bool) -> tuple[Layer, ...]:
     return (_bars(shares, shares.gap, classed)[0],)
 
 
-def _bars(shares: Shares, part: Interval, classed: bool) -> tuple[Layer, list[int]]:
+def _bars(shares: IncrementShares, part: Interval, classed: bool) -> tuple[Layer, list[int]]:
     kinds: list[int] = [int(kind) for kind in common_classes(shares)] if classed else [0]
     words = tuple(TokenClass(k).label for k in kinds) if classed else ("all transitions",)
     x = torch.arange(len(kinds)).double()

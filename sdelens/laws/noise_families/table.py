@@ -31,7 +31,7 @@ def noise_family(setting: str) -> NoiseFamily:
         kind = load_family(found)
     if kind is None:
         known = [*BUILT_IN, *plugins("noise")]
-        more = "One in a file is given by --plugin FILE"
+        more = "Give one in a file with --plugin FILE"
         raise UnknownName.among("noise family", name, known, more)
     with blamed(f"parse() of the noise family {name!r}"):
         family = kind.parse(argument if colon else None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sdelens.fitting.fitted import Fitted, Record
-from sdelens.language.increment_shares import Shares, SquaredIncrements
+from sdelens.language.increment_shares import IncrementShares, SquaredIncrements
 from sdelens.language.surprisal import Surprisal
 from sdelens.laws.sde import LinearSDE
 from sdelens.paths.basis import fit_basis
@@ -48,7 +48,7 @@ def fitted(paths, name="raw", decay=DECAY, noise=1.0):
 def shares(paths, fit, seed=0):
     motion = SquaredIncrements.of(fit, fit.encoded(paths))
     one = torch.zeros_like(motion.document)
-    return Shares.of(motion, one, motion.document, kinds=1, seed=seed)
+    return IncrementShares.of(motion, one, motion.document, kinds=1, seed=seed)
 
 
 @pytest.mark.parametrize("name", ["raw", "standard", "pca:3", "whiten:3"])
@@ -95,7 +95,7 @@ def test_classes_add_up_to_the_whole(paths):
     fit = fitted(paths)
     motion = SquaredIncrements.of(fit, fit.encoded(paths))
     kind = torch.arange(len(motion.document)) % 3
-    parts = Shares.of(motion, kind, motion.document, kinds=4, seed=0)
+    parts = IncrementShares.of(motion, kind, motion.document, kinds=4, seed=0)
     whole = shares(paths, fit)
     weight = (parts.motion.value * parts.count)[:3]
     total = (parts.drift.value[:3] * weight).sum() / weight.sum()

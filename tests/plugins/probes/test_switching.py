@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 import sdelens
-from sdelens.errors import UsageError
+from sdelens.errors import UnknownName, UsageError
 from sdelens.fitting.fitted import log_density
 from sdelens.paths.trajectories import Trajectories
 from sdelens.testing import discrete_markov
@@ -166,5 +166,5 @@ def test_correlated_noise_is_found_where_there_is_some(system):
     "wrong", [{"regimes": 0}, {"noise": "round"}, {"floor": 0.0}, {"ridge": -1.0}]
 )
 def test_settings_that_cannot_be_are_an_error(wrong):
-    with pytest.raises(UsageError):
+    with pytest.raises(UnknownName if "noise" in wrong else UsageError):
         SwitchingProbe(**wrong)

@@ -53,8 +53,8 @@ OTHER_TEXTS = (
     "negative if the fit, made to the texts, predicts them better than the model's own words. "
 )
 ALL_LAYERS = (
-    "The fits are linear and not those of the run in standardised coordinates, made for "
-    "this analysis at every layer of the model. "
+    "The fits are not those of the run: they are linear, in standardised coordinates, and made "
+    "for this analysis at every layer of the model. "
 )
 NOT_CACHED = "Prefixes do not share a cache in this model, so each was read separately. "
 
