@@ -272,7 +272,7 @@ WRONG = {
     Batched: "blocks and padding do not matter",
     First: "blocks and padding do not matter: .*size is",
     Named: "present for one block size only",
-    Stored: "the array sizes is another one",
+    Stored: "the array sizes differs in blocks",
     Replacing: "the model's hooks changed",
     Everywhere: "torch's hooks of all modules changed",
     Single: "a model in bfloat16 will do",
