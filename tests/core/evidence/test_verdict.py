@@ -28,7 +28,7 @@ def judged(block, probe_name="neural", **settings):
     return verdict(fitted.record.scores, probe_name, "discrete"), fitted.record.scores
 
 
-QUICK = {"width": 32, "epochs": 8, "least_steps": 400}
+QUICK = {"width": 32, "epochs": 8, "least_steps": 200}
 
 
 def test_independent_states_are_not_described_better_by_an_sde():
