@@ -90,3 +90,10 @@ def fits(value: Any, hint: Any) -> bool:
 def described(plugin: Any) -> dict[str, Any]:
     """All settings of a plugin, for JSON."""
     return {field.name: getattr(plugin, field.name) for field in fields(plugin) if field.init}
+
+
+def require_at_least(plugin: Any, **minima: int) -> None:
+    """Raise `UsageError` for the first of these settings that is below its minimum."""
+    for name, least in minima.items():
+        if getattr(plugin, name) < least:
+            raise UsageError(f"{name} must be at least {least}, got {getattr(plugin, name)}")

@@ -13,6 +13,7 @@ from sdelens.branching.prefixes import Prefixes
 from sdelens.branching.token_choice import DRAWS, TokenChoice
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel, Site
+from sdelens.settings import require_at_least
 from sdelens.states.capturing import require_context
 from sdelens.states.passes import smaller
 from sdelens.states.sampling import Sampler, uniforms
@@ -72,8 +73,7 @@ class BranchSampler:
     """Largest number of branches for which the caller keeps all following states of a text."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise UsageError(f"every must be at least 1, got {self.every}")
+        require_at_least(self, every=1)
         if self.memory < 1:
             raise UsageError(f"memory must be at least 1 MiB, got {self.memory}")
 

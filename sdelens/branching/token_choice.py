@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
+from sdelens.settings import require_at_least
 from sdelens.states.sampling import inverse_cdf
 
 DRAWS = "branch"
@@ -53,8 +54,7 @@ class TokenChoice:
                 f"branches must be at least 2, got {self.branches}: one draw cannot separate "
                 "noise from the mean (coverage=1 enumerates all tokens instead)"
             )
-        if self.most < 1:
-            raise UsageError(f"most must be at least 1, got {self.most}")
+        require_at_least(self, most=1)
 
     def most_tried(self, vocabulary: int) -> int:
         """Maximum number of next tokens per prefix."""

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sdelens.errors import UsageError
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Study
 from sdelens.language.increment_shares import IncrementShares, SquaredIncrements
@@ -15,6 +14,7 @@ from sdelens.language.token_class import TokenClass, classify
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.common.intervals import estimate, percent_with_interval
 
@@ -49,8 +49,7 @@ class DriftShareAnalyzer:
     documents: int = 256
 
     def __post_init__(self) -> None:
-        if self.documents < 1:
-            raise UsageError(f"documents must be at least 1, got {self.documents}")
+        require_at_least(self, documents=1)
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single

@@ -18,7 +18,7 @@ from sdelens.paths.trajectories import began
 from sdelens.protocols import LanguageModel
 from sdelens.report import Finding
 from sdelens.seeds import derive
-from sdelens.settings import build
+from sdelens.settings import build, require_at_least
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.branched_target.figures import learning_curves
 from sdelens_plugins.analyzers.branched_target.results import SavingResults
@@ -59,8 +59,7 @@ class BranchedTargetAnalyzer:
         # both validate the settings before any work
         self._branch_sampler(Sampler(), self.branches, self.apart)
         self._branch_sampler(Sampler(), 2, self.every)
-        if self.documents < 1:
-            raise UsageError(f"documents must be at least 1, got {self.documents}")
+        require_at_least(self, documents=1)
         if load("probe", self.probe).looks_back:
             raise UsageError(
                 f"branches are single transitions, but {self.probe} uses earlier states"

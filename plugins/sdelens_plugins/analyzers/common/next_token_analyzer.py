@@ -6,8 +6,8 @@ from typing import ClassVar
 from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.sampler_check import SamplerCheck
 from sdelens.branching.token_choice import TokenChoice
-from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
+from sdelens.settings import require_at_least
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
 
@@ -38,8 +38,7 @@ class NextTokenAnalyzer:
     cached: bool = True
 
     def __post_init__(self) -> None:
-        if self.documents < 1:
-            raise UsageError(f"documents must be at least 1, got {self.documents}")
+        require_at_least(self, documents=1)
         self.branch_sampler(None)  # validates the settings before any work
 
     def branch_sampler(self, sampler: Sampler | None) -> BranchSampler:

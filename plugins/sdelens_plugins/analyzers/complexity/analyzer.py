@@ -9,6 +9,7 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.complexity.correlations import Correlations
 from sdelens_plugins.analyzers.complexity.document_table import MIN_DOCUMENTS, DocumentTable
@@ -29,8 +30,7 @@ class ComplexityAnalyzer:
     documents: int = 512
 
     def __post_init__(self) -> None:
-        if self.documents < MIN_DOCUMENTS:
-            raise UsageError(f"documents must be at least {MIN_DOCUMENTS}, got {self.documents}")
+        require_at_least(self, documents=MIN_DOCUMENTS)
 
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:

@@ -27,6 +27,7 @@ from sdelens.laws.matrices import cholesky
 from sdelens.paths.products import Products, no_products
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.seeds import generator
+from sdelens.settings import require_at_least
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """As shares of each feature's own sum of squares."""
@@ -47,12 +48,7 @@ class LargerProbe:
     """At most so many training transitions, from all documents."""
 
     def __post_init__(self) -> None:
-        if self.lags < 1:
-            raise UsageError(f"lags must be at least 1, got {self.lags}")
-        if self.centres < 1:
-            raise UsageError(f"centres must be at least 1, got {self.centres}")
-        if self.transitions < 100:
-            raise UsageError(f"transitions must be at least 100, got {self.transitions}")
+        require_at_least(self, lags=1, centres=1, transitions=100)
 
     def __str__(self) -> str:
         return (

@@ -6,6 +6,7 @@ from typing import ClassVar
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
+from sdelens.settings import require_at_least
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.next_token_analyzer import sampler_note
@@ -40,8 +41,7 @@ class GaussianityAnalyzer:
     steps: int = 150
 
     def __post_init__(self) -> None:
-        if self.documents < 1:
-            raise UsageError(f"documents must be at least 1, got {self.documents}")
+        require_at_least(self, documents=1)
         if self.components < 2 or self.steps < 0:
             raise UsageError(
                 "a mixture needs 2 components or more, and steps of at least 0, got "

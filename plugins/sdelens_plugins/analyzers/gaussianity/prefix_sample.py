@@ -15,6 +15,7 @@ from sdelens.branching.token_choice import DRAWS, TokenChoice
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import generator
+from sdelens.settings import require_at_least
 from sdelens.states.capturing import require_context
 from sdelens.states.sampling import Sampler, uniforms
 from sdelens_plugins.analyzers.gaussianity.temperatures import (
@@ -63,8 +64,7 @@ class PrefixSampling:
     drawn: int
 
     def __post_init__(self) -> None:
-        if self.prefixes < 1:
-            raise UsageError(f"prefixes must be at least 1, got {self.prefixes}")
+        require_at_least(self, prefixes=1)
         if self.listed < 1 or self.drawn < 2:
             raise UsageError(
                 "listed must be at least 1 and drawn at least 2, got "

@@ -10,6 +10,7 @@ from sdelens.fitting.study import Study
 from sdelens.language.prompt import QUESTION
 from sdelens.language.texts import held_out_texts, prompt_text
 from sdelens.report import Finding
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.generate.continuations import Generators, continuations
 from sdelens_plugins.analyzers.generate.figures import figures
 from sdelens_plugins.analyzers.generate.results import GenerateResults
@@ -40,9 +41,7 @@ class GenerateAnalyzer:
     def __post_init__(self) -> None:
         if self.start not in ("last", "mean"):
             raise UsageError(f"start must be last or mean, got {self.start!r}")
-        for name in ("tokens", "paths", "prefix"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        require_at_least(self, tokens=1, paths=1, prefix=1)
         if self.documents < 0 or self.temperature < 0:
             raise UsageError("documents and temperature must be 0 or more")
 

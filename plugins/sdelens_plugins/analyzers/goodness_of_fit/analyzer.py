@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Figure, Finding
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
 from sdelens_plugins.analyzers.common.section import Section
 from sdelens_plugins.analyzers.goodness_of_fit.calibration import Calibration
@@ -55,10 +55,7 @@ class GoodnessOfFitAnalyzer:
     nulls: int = 96
 
     def __post_init__(self) -> None:
-        least = {"draws": 2, "paths": 4, "starts": 1, "bins": 1, "projections": 1, "nulls": 0}
-        for name, number in least.items():
-            if getattr(self, name) < number:
-                raise UsageError(f"{name} must be at least {number}, got {getattr(self, name)}")
+        require_at_least(self, draws=2, paths=4, starts=1, bins=1, projections=1, nulls=0)
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, _ = study.single

@@ -11,6 +11,7 @@ from sdelens.fitting.study import Study
 from sdelens.language.texts import Text, held_out_texts, prompt_or_document, required_model
 from sdelens.report import Finding
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.importance.agreement import agreements
 from sdelens_plugins.analyzers.importance.attention import attention
 from sdelens_plugins.analyzers.importance.figures import figures
@@ -42,9 +43,7 @@ class ImportanceAnalyzer:
     baseline: str = "mean"
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "documents", "nodes"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        require_at_least(self, tokens=1, documents=1, nodes=1)
         if self.baseline not in ("mean", "zero"):
             raise UsageError(f"baseline must be mean or zero, got {self.baseline!r}")
 

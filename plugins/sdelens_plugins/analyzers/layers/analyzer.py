@@ -6,6 +6,7 @@ from typing import ClassVar
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Figure, Finding
+from sdelens.settings import require_at_least
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
 from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
@@ -33,8 +34,7 @@ class LayersAnalyzer:
     ridge: float = 1e-4
 
     def __post_init__(self) -> None:
-        if self.tokens < 1:
-            raise UsageError(f"tokens must be at least 1, got {self.tokens}")
+        require_at_least(self, tokens=1)
         if not self.ridge >= 0:
             raise UsageError(f"ridge must be 0 or more, got {self.ridge}")
 

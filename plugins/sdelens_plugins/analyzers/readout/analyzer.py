@@ -11,6 +11,7 @@ from sdelens.language.patching import last_site
 from sdelens.language.texts import Places, held_out_texts, prompt_or_document, required_model
 from sdelens.report import Finding
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.readout.figures import figures, strips
 from sdelens_plugins.analyzers.readout.logit_change import UNITS, logit_change
 from sdelens_plugins.analyzers.readout.pushes import pushes
@@ -46,10 +47,7 @@ class ReadoutAnalyzer:
     places: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "words", "directions", "random", "documents", "places"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
-
+        require_at_least(self, tokens=1, words=1, directions=1, random=1, documents=1, places=1)
         if self.by not in UNITS:
             raise UsageError(f"by must be {' or '.join(UNITS)}, got {self.by!r}")
 

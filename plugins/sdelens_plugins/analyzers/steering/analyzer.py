@@ -14,6 +14,7 @@ from sdelens.language.texts import held_out_texts, prompt_text, required_model, 
 from sdelens.protocols import LanguageModel
 from sdelens.report import Finding, Strip
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens.states.sampling import uniforms
 from sdelens.steering.doses import Steering
 from sdelens.steering.writer import STEERED, Direction, Writer
@@ -63,9 +64,7 @@ class SteeringAnalyzer:
     question: str = QUESTION
 
     def __post_init__(self) -> None:
-        for name, least in {"documents": 1, "prefix": 1, "tokens": 2, "branches": 1}.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        require_at_least(self, documents=1, prefix=1, tokens=2, branches=1)
         if not self.temperature >= 0:
             raise UsageError(f"temperature must be 0 or more, got {self.temperature}")
         self.doses()  # errors before any work

@@ -9,6 +9,7 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.surprise.comparison_texts import comparison_texts
 from sdelens_plugins.analyzers.surprise.detection import Detection
@@ -37,9 +38,7 @@ class SurpriseAnalyzer:
     texts: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in {"tokens": 2, "documents": 1, "span": 1, "bins": 1}.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        require_at_least(self, tokens=2, documents=1, span=1, bins=1)
 
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:

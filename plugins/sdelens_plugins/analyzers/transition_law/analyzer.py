@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from sdelens.branching.next_state_law import next_state_laws
-from sdelens.errors import UsageError
 from sdelens.fitting.metrics import CONSTANT
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
 from sdelens_plugins.analyzers.common.next_token_analyzer import NextTokenAnalyzer, view_range
@@ -27,8 +27,7 @@ class TransitionLawAnalyzer(NextTokenAnalyzer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kept < 0:
-            raise UsageError(f"kept must be at least 0, got {self.kept}")
+        require_at_least(self, kept=0)
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         held_out = HeldOutPrefixes.of(study, documents=self.documents)

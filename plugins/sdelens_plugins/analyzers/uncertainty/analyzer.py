@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.common.observed_path import observed_path, words_of
 from sdelens_plugins.analyzers.uncertainty.association import Association
@@ -35,10 +35,7 @@ class UncertaintyAnalyzer:
     permutations: int = 39
 
     def __post_init__(self) -> None:
-        minima = {"tokens": 2, "shown": 2, "components": 1, "documents": 1, "permutations": 1}
-        for name, least in minima.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        require_at_least(self, tokens=2, shown=2, components=1, documents=1, permutations=1)
 
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:
