@@ -14,7 +14,7 @@ from sdelens.fitting.comparison import UNOBSERVED, FitProgress, comparisons, den
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.fitting.metrics import CONSTANT as CONSTANT
 from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
-from sdelens.fitting.options import FitKeywords, FitOptions, sorted_out, with_options
+from sdelens.fitting.options import FitKeywords, FitOptions, split_keywords, with_options
 from sdelens.interfaces import build_plugin, load, require_declared
 from sdelens.origin import Origin
 from sdelens.paths.split import Split, split
@@ -48,7 +48,7 @@ def fit(
     >>> fitted.transition(0.0, torch.zeros(1)).covariance.shape
     torch.Size([1, 1])
     """
-    options = build(FitOptions, sorted_out(fit, probe, keywords), "fit")
+    options = build(FitOptions, split_keywords(fit, probe, keywords), "fit")
     paths = states if isinstance(states, Paths) else _paths(_tensor(states), dt)
     if isinstance(probe, str):
         kind, densities = probe, load("probe", probe).densities

@@ -68,7 +68,7 @@ def with_options(options: type[FitOptions], keywords: type[Any]) -> Callable[[Fu
     return decorate
 
 
-def sorted_out(
+def split_keywords(
     function: Callable[..., Any], probe: object, keywords: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The options among the keywords of a function, the others as settings of the probe.

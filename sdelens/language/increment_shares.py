@@ -21,7 +21,11 @@ from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.scorecard import past, pieces
 from sdelens.fitting.fitted import Fitted
-from sdelens.language.noise_magnitude import transition_documents
+from sdelens.language.transition_rows import (
+    concatenate_columns,
+    transition_documents,
+    transition_times,
+)
 from sdelens.paths.standard_metric import per_dimension, standard_weights
 from sdelens.paths.trajectories import Trajectories
 
@@ -55,13 +59,9 @@ class SquaredIncrements:
             squares = (block.states.diff(dim=1), following - law.mean, following)
             first, residual, far = (per_dimension(x.square(), weights) for x in squares)
             each = (first, residual, per_dimension(variance, weights), far)
-            times = block.times.expand(block.mask.shape)[:, :-1][steps]
-            rows.append((transition_documents(block), times, *(size[steps] for size in each)))
-        if not rows:
-            raise ValueError("at least one path with a transition is needed")
-        return cls(
-            *(torch.cat([part.cpu() for part in column]) for column in zip(*rows, strict=True))
-        )
+            where = transition_documents(block), transition_times(block)
+            rows.append((*where, *(size[steps] for size in each)))
+        return cls(*concatenate_columns(rows))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.evidence.scorecard import pieces
 from sdelens.fitting.fitted import Fitted
+from sdelens.language.transition_rows import concatenate_columns, transition_documents
 from sdelens.laws.scale import Scale
 from sdelens.paths.standard_metric import per_dimension, standard_weights
 from sdelens.paths.trajectories import Trajectories
@@ -75,10 +76,7 @@ class NoiseMagnitudes:
             error = per_dimension((steps.following - mean).square(), weights).sqrt()
             sizes = (f(fitted, steps.t, steps.x) for f in (noise_magnitude, drift_uncertainty))
             rows.append((transition_documents(block), steps.t, *sizes, error))
-        if not rows:
-            raise ValueError("at least one path with a transition is needed")
-        columns = zip(*rows, strict=True)
-        return cls(*(torch.cat([part.cpu() for part in column]) for column in columns))
+        return cls(*concatenate_columns(rows))
 
     @property
     def constant(self) -> bool:
@@ -92,9 +90,3 @@ def noise_magnitudes(fitted: Fitted, latent: Iterable[Trajectories]) -> Float[Te
     """The noise magnitude of every transition of latent paths, in order."""
     blocks = (block.flat() for block in pieces(latent))
     return torch.cat([noise_magnitude(fitted, steps.t, steps.x).cpu() for steps in blocks])
-
-
-def transition_documents(block: Trajectories) -> Int[Tensor, " row"]:
-    """The document of each transition, in the order of `Trajectories.flat`."""
-    steps: Bool[Tensor, "path step"] = block.steps
-    return block.document[:, None].expand(steps.shape)[steps]

@@ -10,7 +10,11 @@ from torch import Tensor
 from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.scorecard import past, pieces
 from sdelens.fitting.fitted import Fitted
-from sdelens.language.noise_magnitude import transition_documents
+from sdelens.language.transition_rows import (
+    concatenate_columns,
+    transition_documents,
+    transition_times,
+)
 from sdelens.paths.standard_metric import per_dimension, standard_weights
 from sdelens.paths.trajectories import Trajectories
 
@@ -48,13 +52,9 @@ class Surprisal:
                 nats = nats - fitted.complement.log_density(basis, block).double()
             squares = (following.square(), (following - law.mean).square())
             each = (nats / dim, *(per_dimension(x, weights) for x in squares))
-            times = block.times.expand(block.mask.shape)[:, :-1][steps]
-            rows.append((transition_documents(block), times, *(value[steps] for value in each)))
-        if not rows:
-            raise ValueError("at least one path with a transition is needed")
-        return cls(
-            *(torch.cat([part.cpu() for part in column]) for column in zip(*rows, strict=True))
-        )
+            where = transition_documents(block), transition_times(block)
+            rows.append((*where, *(value[steps] for value in each)))
+        return cls(*concatenate_columns(rows))
 
     def mean(self, values: Float[Tensor, " row"], documents: int) -> Float[Tensor, " document"]:
         """Mean over the transitions of each document; NaN for documents without one."""

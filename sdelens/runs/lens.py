@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from sdelens.errors import UsageError
-from sdelens.fitting.options import FitKeywords, sorted_out, with_options
+from sdelens.fitting.options import FitKeywords, split_keywords, with_options
 from sdelens.model_protocols import Listener
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
@@ -65,9 +65,10 @@ class Lens:
         """Record states along one or many texts or token id sequences; see `sdelens.capture`."""
         model = self.model
         documents, watcher = documents_given(model, texts, length=length), observer or at_hand()
-        how: dict[str, Any] = {"layers": layers, "skip_first": skip_first, "cache": cache}
         with watcher.stage("capture", int(documents.lengths.sum()), "tokens") as done:
-            return capture(model, documents, **how, watch=done)
+            return capture(
+                model, documents, layers=layers, skip_first=skip_first, cache=cache, watch=done
+            )
 
     def record(
         self, *, layers: Layers = None, skip_first: int = 1
@@ -110,7 +111,7 @@ class Lens:
         elif texts is not None:
             given = Given(model, documents_given(model, texts, length=length))
         sampled = {"documents_wanted": documents, "length": length}
-        options = sorted_out(Lens.fit, keywords.get("probe", Job.probe), keywords)
+        options = split_keywords(Lens.fit, keywords.get("probe", Job.probe), keywords)
         settings = options | {
             "model": model.card.name,
             "dtype": model.card.dtype if model.card.dtype in CHOICES["dtype"] else "float32",

@@ -137,8 +137,9 @@ class BridgeModel(Adapter):
     ) -> Pass:
         taps = Taps(read, edit or {}, stop=not (keep or logits))
         if self.plain and self._plainly(taps):
-            how: dict[str, Any] = {"past": past, "keep": keep, "logits": logits}
-            return self.plain.run(tokens, read=read, edit=edit, **how)
+            return self.plain.run(
+                tokens, read=read, edit=edit, past=past, keep=keep, logits=logits
+            )
         inner = self.bridge.original_model
         with evaluating(inner), taps.on_points(self.bridge):
             return passed(inner, taps, tokens.to(self.device), past, keep=keep, logits=logits)
