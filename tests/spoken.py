@@ -60,14 +60,9 @@ def small_bridge(folder):
     return BridgeModel.load(str(small_model(folder)), device="cpu")
 
 
-def spoken_study(model, site, *, basis="standard", prompt=None, noise=None, documents=20):
-    """A linear fit to the states of texts that the model wrote."""
-    sampler = Sampler(ignore_eos=True)
-    texts = Documents.of(sample(model, sampler, documents=documents, length=24, seed=0))
-    captured = record(model, texts, [site], skip_first=1)
+def linear_study(captured, texts, site, sides, *, basis, model, prompt=None, noise=None):
+    """A linear fit to one site of recorded states, the documents divided as `sides` says."""
     view = View(site)
-    cut = documents // 2
-    sides = (range(cut), range(cut, cut + 3), range(cut + 3, documents))
     train, validation, test = (captured.view(view).select(list(side)) for side in sides)
     own = fit_basis(BasisSpec(basis), train)
     latent, held = own.view(train), own.view(validation)
@@ -78,3 +73,15 @@ def spoken_study(model, site, *, basis="standard", prompt=None, noise=None, docu
     law = KernelSDE(mean.to(torch.float32), noise or constant)
     fitted = Fitted(law, own, Record("linear", {}, "discrete", 1.0, 0), captured.origin)
     return Study("s", {view: Viewed(fitted, train, validation, test)}, texts, model, prompt)
+
+
+def spoken_study(model, site, *, basis="standard", prompt=None, noise=None, documents=20):
+    """A linear fit to the states of texts that the model wrote."""
+    sampler = Sampler(ignore_eos=True)
+    texts = Documents.of(sample(model, sampler, documents=documents, length=24, seed=0))
+    captured = record(model, texts, [site], skip_first=1)
+    cut = documents // 2
+    sides = (range(cut), range(cut, cut + 3), range(cut + 3, documents))
+    return linear_study(
+        captured, texts, site, sides, basis=basis, model=model, prompt=prompt, noise=noise
+    )

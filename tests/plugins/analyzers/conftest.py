@@ -1,8 +1,10 @@
 """A small model with what it wrote, for analyzers that need words."""
 
 import pytest
+import torch
 
 from sdelens.protocols import Site
+from sdelens.seeds import generator
 from tests.plugins.analyzers.studied import autoregression
 from tests.spoken import small_bridge, spoken_study
 
@@ -11,6 +13,12 @@ from tests.spoken import small_bridge, spoken_study
 def model(tmp_path_factory):
     """A bridge of three blocks."""
     return small_bridge(tmp_path_factory.mktemp("m"))
+
+
+@pytest.fixture(scope="module")
+def tokens(model):
+    """Three texts of nine tokens (batch, position)."""
+    return torch.randint(1, model.card.vocabulary, (3, 9), generator=generator(0))
 
 
 @pytest.fixture(scope="module")

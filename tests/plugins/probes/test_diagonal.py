@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -7,8 +9,11 @@ from sdelens.errors import BadNumbers, UnknownName
 from sdelens.estimation.selection import SHRINKAGES
 from sdelens.paths.trajectories import Trajectories
 from sdelens_plugins.probes.diagonal import DiagonalProbe
+from tests.plugins.probes import division
 
 DT = 0.2
+
+fitted = partial(division.fitted, dt=DT, one_in=6)
 
 
 def randn(*shape, seed=0):
@@ -24,16 +29,6 @@ def autoregressions(slope, paths=120, length=60, seed=0):
         x = slope * x + (1 - slope**2).sqrt() * noise
         states.append(x)
     return torch.stack(states, 1)
-
-
-def halves(states, dt=DT):
-    block, count = Trajectories.from_states(states, dt), len(states)
-    cut = count * 5 // 6
-    return block.rows(torch.arange(cut)), block.rows(torch.arange(cut, count))
-
-
-def fitted(probe, states, dt=DT):
-    return probe.fit(*halves(states, dt), seed=0, watch=lambda _: None).law
 
 
 def test_rates_and_diffusions_are_recovered_with_the_errors_of_the_efficient_bound():

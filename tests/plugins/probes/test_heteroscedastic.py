@@ -7,6 +7,7 @@ from torch.testing import assert_close
 import sdelens
 from sdelens.paths.trajectories import Trajectories
 from sdelens_plugins.probes.heteroscedastic.probe import HeteroscedasticProbe
+from tests.plugins.probes.division import divided, fitted
 
 DIM, LENGTH = 3, 40
 
@@ -34,16 +35,6 @@ def simulated(seed, paths=300, season=0.0):
     return torch.stack(states[20:], 1)
 
 
-def halves(states):
-    block, count = Trajectories.from_states(states, 1.0), len(states)
-    cut = count * 9 // 10
-    return block.rows(torch.arange(cut)), block.rows(torch.arange(cut, count))
-
-
-def fitted(probe, states):
-    return probe.fit(*halves(states), seed=0, watch=lambda _: None).law
-
-
 @pytest.fixture(scope="module")
 def samples():
     return [simulated(seed) for seed in range(1, 9)]
@@ -54,7 +45,7 @@ FREE = HeteroscedasticProbe(density="euler", ridge=0.0, noise_ridge=0.0)
 
 def matrix_errors(states):
     """Deviations of A's entries in weighted least squares with the true weights."""
-    x = halves(states)[0].flat().x.double()
+    x = divided(states)[0].flat().x.double()
     phi = torch.cat([torch.ones_like(x[:, :1]), x], 1)
     weight = (-log_variance(x.float())).exp().double()
     information = torch.einsum("np,nd,nq->dpq", phi, weight, phi)
@@ -89,7 +80,7 @@ def test_slopes_of_the_log_variance_are_recovered(samples):
     scores = []
     for states in samples:
         noise = fitted(FREE, states).noise
-        x = halves(states)[0].flat().x.double()
+        x = divided(states)[0].flat().x.double()
         phi = torch.cat([torch.ones_like(x[:, :1]), x], 1)
         error = (2 * torch.linalg.inv(phi.mT @ phi)).diagonal()[1:].sqrt()
         scores.append((noise.weight[1:] / noise.features.std[:, None] - SLOPES) / error[:, None])
@@ -100,7 +91,7 @@ def test_slopes_of_the_log_variance_are_recovered(samples):
 def test_held_out_likelihood_falls_short_of_the_truth_by_what_parameters_cost(samples):
     lost = []
     for states in samples:
-        law, held = fitted(HeteroscedasticProbe(density="euler"), states), halves(states)[1]
+        law, held = fitted(HeteroscedasticProbe(density="euler"), states), divided(states)[1]
         truth_std = (0.5 * log_variance(held.states)).exp()
         residual = (held.states[:, 1:] - (held.states @ MATRIX.mT)[:, :-1]) / truth_std[:, :-1]
         truth = -0.5 * (residual.square() + math.log(2 * math.pi)).sum(-1)

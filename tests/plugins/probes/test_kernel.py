@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -7,9 +9,12 @@ from sdelens.errors import UsageError
 from sdelens.laws.resolution import StepTooLong
 from sdelens.paths.trajectories import Trajectories
 from sdelens_plugins.probes.kernel.probe import KernelProbe
+from tests.plugins.probes import division
 
 DT = 0.1
 POINTS = torch.linspace(-1.2, 1.2, 5)[:, None]
+
+fitted = partial(division.fitted, dt=DT)
 
 
 def randn(*shape, seed=0):
@@ -24,16 +29,6 @@ def well(seed, paths=200, length=60):
         x = x + (x - x**3) * DT + 0.7 * DT**0.5 * randn(paths, 1, seed=10_000 * seed + step)
         states.append(x)
     return torch.stack(states[50:], 1)
-
-
-def halves(states, dt=DT):
-    block, count = Trajectories.from_states(states, dt), len(states)
-    cut = count * 9 // 10
-    return block.rows(torch.arange(cut)), block.rows(torch.arange(cut, count))
-
-
-def fitted(probe, states, dt=DT):
-    return probe.fit(*halves(states, dt), seed=0, watch=lambda _: None).law
 
 
 @pytest.fixture(scope="module")

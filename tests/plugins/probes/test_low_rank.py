@@ -6,6 +6,7 @@ import sdelens
 from sdelens.errors import UsageError
 from sdelens.paths.trajectories import Trajectories
 from sdelens_plugins.probes.low_rank.probe import LowRankProbe
+from tests.plugins.probes.division import divided, fitted
 
 DIM, RANK, LENGTH = 16, 2, 40
 
@@ -30,19 +31,9 @@ def simulated(seed, paths=300):
     return torch.stack(states[40:], 1)
 
 
-def halves(states):
-    block, count = Trajectories.from_states(states, 1.0), len(states)
-    cut = count * 9 // 10
-    return block.rows(torch.arange(cut)), block.rows(torch.arange(cut, count))
-
-
-def fitted(probe, states):
-    return probe.fit(*halves(states), seed=0, watch=lambda _: None).law
-
-
 def error(matrix, states):
     """The summed squared error of the means, weighted by the noise: chi-square if efficient."""
-    x = halves(states)[0].flat().x.double()
+    x = divided(states)[0].flat().x.double()
     x = x - x.mean(0)
     weight = torch.cholesky_inverse(ROOT.double())
     wrong = matrix.double() - MATRIX

@@ -6,27 +6,15 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.estimation.additive import (
-    Terms,
-    second_moment,
-)
-from sdelens.estimation.selection import selected
-from sdelens.fitting.fitted import Fitted, Record
-from sdelens.fitting.study import Study, Viewed
-from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
-from sdelens.laws.sde import KernelSDE
-from sdelens.paths.basis import fit_basis
-from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
-from sdelens.paths.moments import Moments, times_of
 from sdelens.protocols import Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.states.capturing import record, sites_of
-from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler, sample
 from sdelens_plugins.analyzers.goodness_of_fit.analyzer import GoodnessOfFitAnalyzer
 from tests.asked import value
 from tests.plugins.analyzers.goodness_of_fit.known import QUICK, around, kernel
+from tests.spoken import linear_study
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +22,8 @@ def stories_study(stories):
     """A linear fit to block 2 of a real model."""
     texts = Documents.of(sample(stories, Sampler(), documents=60, length=40, seed=0))
     captured = record(stories, texts, sites_of("2", stories), skip_first=1)
-    view = View(Site("block", 2))
-    parts = (range(40), range(40, 48), range(48, 60))
-    train, validation, test = (captured.view(view).select(list(side)) for side in parts)
-    basis = fit_basis(BasisSpec("pca:16"), train)
-    latent, held = basis.view(train), basis.view(validation)
-    times = times_of(latent)
-    moments = Moments.of(latent, times)
-    mean = selected(moments, Moments.of(held, times), Terms(state=True, position=True))
-    noise = ConstantNoise.of(NoiseSpec(), second_moment(mean, moments))
-    law = KernelSDE(mean.to(torch.float32), noise)
-    made = Record("linear", {}, "discrete", 1.0, 0)
-    viewed = Viewed(Fitted(law, basis, made, captured.origin), train, validation, test)
-    return Study("s", {view: viewed}, texts, stories)
+    sides = (range(40), range(40, 48), range(48, 60))
+    return linear_study(captured, texts, Site("block", 2), sides, basis="pca:16", model=stories)
 
 
 def test_nulls_of_a_real_model_are_an_untrained_copy_and_shuffled_words(stories_study):

@@ -30,20 +30,6 @@ from sdelens_plugins.analyzers.importance.attribution import (
 from tests.spoken import Closed
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """Three blocks with drawn weights."""
-    from sdelens_plugins.models.bridge import BridgeModel
-    from tests.small import small_model
-
-    return BridgeModel.load(str(small_model(tmp_path_factory.mktemp("m"))), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def tokens(model):
-    return torch.randint(1, model.card.vocabulary, (3, 9), generator=generator(0))
-
-
 def linear_fit(dim):
     """X' = A x + noise, in the states' own coordinates."""
     blank = torch.empty(0, dtype=torch.long)

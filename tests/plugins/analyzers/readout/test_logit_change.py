@@ -12,20 +12,6 @@ from sdelens_plugins.analyzers.readout.logit_change import logit_change, logit_c
 from sdelens_plugins.analyzers.readout.pushes import isotropic, leading_directions, with_length_of
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """Three blocks with drawn weights."""
-    from sdelens_plugins.models.bridge import BridgeModel
-    from tests.small import small_model
-
-    return BridgeModel.load(str(small_model(tmp_path_factory.mktemp("m"))), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def tokens(model):
-    return torch.randint(1, model.card.vocabulary, (3, 9), generator=generator(0))
-
-
 def places(model, site, tokens, at):
     states = model.run(tokens, read=[site]).reads[site]
     rows = torch.arange(len(tokens))

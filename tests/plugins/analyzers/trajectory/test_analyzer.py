@@ -6,18 +6,13 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.estimation.additive import Terms, second_moment
-from sdelens.estimation.noise import ConstantNoise, NoiseSpec
-from sdelens.estimation.selection import selected
-from sdelens.fitting.fitted import Fitted, Record
-from sdelens.fitting.study import Study, Viewed
+from sdelens.estimation.noise import ConstantNoise
 from sdelens.laws.law import Mean
 from sdelens.laws.scale import FullScale
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
-from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
@@ -29,6 +24,7 @@ from sdelens_plugins.analyzers.losses import LossesAnalyzer
 from sdelens_plugins.analyzers.trajectory.analyzer import TrajectoryAnalyzer
 from tests.asked import value
 from tests.plugins.analyzers.studied import around, epochs, kernel, numbers_in
+from tests.spoken import linear_study
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +37,8 @@ def recording(stories):
 def studied(recording, model, site, prompt=None):
     """A linear fit to one site of real states."""
     captured, texts = recording
-    view = View(site)
     sides = (range(30), range(30, 35), range(35, 40))
-    train, validation, test = (captured.view(view).select(list(side)) for side in sides)
-    basis = fit_basis(BasisSpec("pca:16"), train)
-    latent, held = basis.view(train), basis.view(validation)
-    times = times_of(latent)
-    moments = Moments.of(latent, times)
-    mean = selected(moments, Moments.of(held, times), Terms(state=True, position=True))
-    noise = ConstantNoise.of(NoiseSpec(), second_moment(mean, moments))
-    law = KernelSDE(mean.to(torch.float32), noise)
-    fitted = Fitted(law, basis, Record("linear", {}, "discrete", 1.0, 0), captured.origin)
-    return Study("s", {view: Viewed(fitted, train, validation, test)}, texts, model, prompt)
+    return linear_study(captured, texts, site, sides, basis="pca:16", model=model, prompt=prompt)
 
 
 @pytest.fixture(scope="module")
