@@ -16,6 +16,7 @@ from sdelens.errors import UsageError
 from sdelens.laws.expansion import Coefficients, Expansion
 from sdelens.laws.jets import Jacobian
 from sdelens.laws.law import Gaussian, Predictive
+from sdelens.laws.matrices import noise_of_step
 from sdelens.laws.scale import FullScale, Scale
 
 WIDEST = {"ozaki": 16, "strang": 64}
@@ -82,18 +83,6 @@ def ozaki(coefficients: Coefficients, x: Float[Tensor, "*batch dim"]) -> Gaussia
     noise = local.scale.covariance().expand(slope.shape)
     held = local.held(apart=coefficients.precision.apart).matrix()
     return Gaussian(centre, FullScale(torch.linalg.cholesky(noise_of_step(held, noise))))
-
-
-def noise_of_step(
-    rate: Float[Tensor, "*batch dim dim"], noise: Float[Tensor, "*batch dim dim"]
-) -> Float[Tensor, "*batch dim dim"]:
-    r"""Covariance of one step, :math:`\int_0^1 e^{As} a\, e^{A^\top s} ds` (Van Loan 1978)."""
-    dim = rate.shape[-1]
-    upper = torch.cat([-rate, noise], -1)
-    lower = torch.cat([torch.zeros_like(rate), rate.mT], -1)
-    exponential = torch.linalg.matrix_exp(torch.cat([upper, lower], -2))
-    total: Tensor = exponential[..., dim:, dim:].mT @ exponential[..., :dim, dim:]
-    return (total + total.mT) / 2
 
 
 def require_narrow(density: str, x: Float[Tensor, "*batch dim"]) -> None:

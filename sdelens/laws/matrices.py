@@ -60,6 +60,18 @@ def integral_of_exponential(matrix: Float[Tensor, "dim dim"], dt: float) -> Tens
     return exponential[:dim, dim:]
 
 
+def noise_of_step(
+    rate: Float[Tensor, "*batch dim dim"], noise: Float[Tensor, "*batch dim dim"]
+) -> Float[Tensor, "*batch dim dim"]:
+    r"""Covariance of one step, :math:`\int_0^1 e^{As} a\, e^{A^\top s} ds` (Van Loan 1978)."""
+    dim = rate.shape[-1]
+    upper = torch.cat([-rate, noise], -1)
+    lower = torch.cat([torch.zeros_like(rate), rate.mT], -1)
+    exponential = torch.linalg.matrix_exp(torch.cat([upper, lower], -2))
+    total: Tensor = exponential[..., dim:, dim:].mT @ exponential[..., :dim, dim:]
+    return (total + total.mT) / 2
+
+
 def diffusion_from_step(
     matrix: Float[Tensor, "dim dim"], covariance: Float[Tensor, "dim dim"], dt: float
 ) -> Float[Tensor, "dim dim"]:
@@ -76,8 +88,15 @@ def diffusion_from_step(
     none = sums == 0
     gains = torch.where(none, dt, torch.expm1(sums * dt) / torch.where(none, 1, sums))
     inverse = torch.linalg.inv(vectors)
-    inside = inverse @ covariance.to(values.dtype) @ inverse.mT
-    unit = (vectors @ (inside / gains) @ vectors.mT).real
+
+    def solved(of_step: Tensor) -> Tensor:
+        inside = inverse @ of_step.to(values.dtype) @ inverse.mT
+        back: Tensor = (vectors @ (inside / gains) @ vectors.mT).real
+        return back
+
+    unit = solved(covariance)
+    if torch.linalg.cond(vectors) > 1e3:  # one step of iterative refinement
+        unit = unit + solved(covariance - noise_of_step(matrix * dt, unit * dt))
     levels, axes = torch.linalg.eigh((unit + unit.mT) / 2)
     # a diffusion without noise in some direction has a level of 0, up to rounding
     if not levels[0] >= -1e-6 * levels[-1]:

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.errors import UsageError
-from sdelens.laws.densities import noise_of_step, require_narrow
+from sdelens.laws.densities import require_narrow
 from sdelens.laws.expansion import Coefficients
 from sdelens.laws.jets import Jets
 from sdelens.laws.law import Gaussian, Predictive
-from sdelens.laws.matrices import integral_of_exponential
+from sdelens.laws.matrices import integral_of_exponential, noise_of_step
 from sdelens.laws.scale import FullScale, Scale
 
 

@@ -30,7 +30,7 @@ def noise_family(setting: str) -> NoiseFamily:
     if found:
         kind = load_family(found)
     if kind is None:
-        known = [*BUILT_IN, *plugins("noise")]
+        known = [*(each.usage for each in BUILT_IN.values()), *plugins("noise")]
         more = "Give one in a file with --plugin FILE"
         raise UnknownName.among("noise family", name, known, more)
     with blamed(f"parse() of the noise family {name!r}"):

@@ -1,10 +1,11 @@
 import math
+import re
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from sdelens.errors import UsageError
+from sdelens.errors import UnknownName, UsageError
 from sdelens.estimation.noise import FLOOR, StateDependentNoise, features_of, fit_noise
 from sdelens.estimation.optimise import Schedule
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
@@ -63,9 +64,18 @@ def fitted(spec, train, validation, steps=1500):
     return noise
 
 
-@pytest.mark.parametrize("name", ["", "fully", "correlated", "correlated:0", "diagonal:2"])
-def test_a_name_that_is_no_noise_is_an_error(name):
-    with pytest.raises(UsageError, match="scalar, diagonal, correlated:K or full"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "No noise family named ''. Known: correlated:K, diagonal, full, scalar."),
+        ("fully", "No noise family named 'fully'. Did you mean 'full'?"),
+        ("correlated", "noise must be of the form correlated:K, got 'correlated'"),
+        ("correlated:0", "noise must be of the form correlated:K, got 'correlated:0'"),
+        ("diagonal:2", "noise must be of the form diagonal, got 'diagonal:2'"),
+    ],
+)
+def test_a_name_that_is_no_noise_is_an_error(name, message):
+    with pytest.raises((UnknownName, UsageError), match=re.escape(message)):
         NoiseSpec(name)
 
 

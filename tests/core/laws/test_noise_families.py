@@ -102,7 +102,7 @@ def test_a_setting_that_the_family_does_not_understand_is_refused(setting):
 
 
 def test_an_unknown_family_lists_the_known_ones_and_the_option_for_files():
-    said = "No noise family named 'block'.*'blocks'.*Known: blocks, correlated, .*--plugin FILE"
+    said = "No noise family named 'block'.*'blocks'.*Known: blocks, correlated:K, .*--plugin FILE"
     with pytest.raises(UnknownName, match=said):
         NoiseSpec("block:2")
 

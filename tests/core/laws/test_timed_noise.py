@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sdelens.errors import UsageError
+from sdelens.errors import UnknownName, UsageError
 from sdelens.fitting.comparison import comparisons
 from sdelens.fitting.options import FitOptions
 from sdelens.laws.constant_noise import NoiseSpec
@@ -117,7 +117,7 @@ def test_a_time_that_was_not_fitted_takes_the_nearest():
 def test_a_form_that_is_none_is_refused():
     with pytest.raises(UsageError, match="only time may follow @ in noise, as in diagonal@time"):
         NoiseSpec.parse("diagonal@depth")
-    with pytest.raises(UsageError, match="must be scalar, diagonal"):
+    with pytest.raises(UnknownName, match="No noise family named 'wild'"):
         LinearProbe(noise="wild@time")
     for probe in (LinearProbe, DiagonalProbe):
         with pytest.raises(UsageError, match="use noise=full or density=discrete"):
