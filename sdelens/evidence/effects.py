@@ -12,9 +12,13 @@ from sdelens.evidence.student import student
 
 SIZE = 0.01
 """Family-wise error rate over all properties."""
-PROPERTIES = 6
-"""Number of properties tested: gain, memory of the mean, memory of the scale, jumps, mixture and
-lagged moments. By Bonferroni's correction each is tested at level `SIZE / PROPERTIES`."""
+PROPERTIES = 12
+"""Number of properties tested: gain, lack of fit, change of the mean and of the noise along the
+path, memory of the mean and of the scale, two differences between paths, jumps or tails, mixture,
+orientation and lagged moments. By Bonferroni's correction each is tested at level
+`SIZE / PROPERTIES`."""
+LEAST = 10
+"""Minimum number of groups for an interval."""
 POWER = 0.8
 """Probability of showing an effect of the minimum detectable size."""
 
@@ -38,11 +42,13 @@ class Effect:
     price: float = 0.0
     """Possible downward bias of the value, due to estimated coefficients; added to `high`."""
     unit: str = "nats per dimension"
+    tolerance: float | None = None
+    """Size below which the effect counts as absent; None for the threshold."""
 
     @property
     def margin(self) -> float:
-        """Half-width of the two-sided interval; infinite with fewer than two groups."""
-        if self.groups < 2:
+        """Half-width of the two-sided interval; infinite with fewer than `LEAST` groups."""
+        if self.groups < LEAST:
             return math.inf
         return student(1 - SIZE / (2 * self.tests), self.groups) * self.stderr
 
@@ -63,8 +69,8 @@ class Effect:
 
     @property
     def absent(self) -> bool:
-        """Whether the interval lies below the threshold."""
-        return self.high < self.threshold
+        """Whether the interval lies below the tolerance."""
+        return self.high < (self.threshold if self.tolerance is None else self.tolerance)
 
     @property
     def detectable(self) -> float:

@@ -1,7 +1,9 @@
 """Evidence about a fit, computed from its training, validation and test paths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -11,91 +13,159 @@ from sdelens.errors import UsageError
 from sdelens.evidence.effects import Effect
 from sdelens.evidence.embedding import embeddable_share
 from sdelens.evidence.gaussianity import mixture_gain
+from sdelens.evidence.heterogeneity import heterogeneity
 from sdelens.evidence.jumps import INTERVALS, jump_effect, tails
 from sdelens.evidence.lagged import lagged
 from sdelens.evidence.lagged_moments import COORDINATES, Axes, lagged_moments
-from sdelens.evidence.markov import MarkovSplit, memory
-from sdelens.evidence.process_class import GAIN, Evidence
+from sdelens.evidence.nested import Nested, Sides, nested
+from sdelens.evidence.orientation import orientation
+from sdelens.evidence.process_class import (
+    FRACTION,
+    MEMORY,
+    PART,
+    SHOWN,
+    UNNOTICED,
+    Evidence,
+)
+from sdelens.evidence.tail_index import tail_index
 from sdelens.evidence.verdict import LABELS, NOISES
-from sdelens.fitting.fitted import Fitted
-from sdelens.fitting.study import Viewed
-from sdelens.paths.documents import Documents
+from sdelens.laws.sde import SDE
 from sdelens.paths.trajectories import Paths
 from sdelens.seeds import derive
 
-RIVALS = ("random_walk", "constant", "iid_position")
+WALKS = ("random_walk", "constant")
+RIVALS = (*WALKS, "iid_position")
 EMBEDDED = 32
 """Number of leading principal coordinates in which embeddability is tested."""
 
 
-def gather(viewed: Viewed, documents: Documents, *, seed: int) -> Evidence:
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Latent paths of training, validation and test documents, and the group of each document."""
+
+    train: Paths
+    validation: Paths
+    test: Paths
+    groups: Int[Tensor, " document"]
+
+    @property
+    def sides(self) -> tuple[Paths, Paths, Paths]:
+        """Training, validation and test paths."""
+        return self.train, self.validation, self.test
+
+
+def gather(
+    sde: SDE, scores: Mapping[str, Any], sample: Sample, *, probe: str, seed: int
+) -> Evidence:
     """Compute the evidence for every property that the data allow to test.
 
-    Gain, memory and mixture are evaluated on test documents, with regressions fitted to training
-    and selected on validation documents. Lagged moments use validation and test documents, which
-    no coefficient was fitted to. Embeddability uses training documents, and the test for jumps all
-    documents. Standard errors are over groups of documents, which the split keeps together.
+    Gain, lack of fit, change along the path, memory and mixture are evaluated on test documents,
+    with regressions fitted to training and selected on validation documents. Lagged moments use
+    validation and test documents, which no coefficient was fitted to; embeddability uses training
+    documents; jumps and differences between paths use all. Standard errors are over groups of
+    documents, which the split keeps together.
     """
-    fitted = viewed.fitted
-    groups = torch.unique(documents.group, return_inverse=True)[1]
-    train, validation, test = map(fitted.encoded, (viewed.train, viewed.validation, viewed.test))
-    gain = gain_over_best(fitted)
-    sides = MarkovSplit(
-        lagged(fitted.law, train, groups),
-        lagged(fitted.law, validation, groups),
-        lagged(fitted.law, test, groups),
-        groups=int(groups.max()) + 1,
-    )
-    standard, remembered = memory(sides)
-    axes = Axes.of(train, EMBEDDED)
+    groups = torch.unique(sample.groups, return_inverse=True)[1]
+    count = int(groups.max()) + 1
+    found = nested(_residuals(sde, sample, groups, count))
+    sides = found.sides
+    gain = gain_over_best(scores, probe)
+    misfit = found.effect("lack of fit of the mean", scale=False, block=0, threshold=MEMORY)
+    drift = max(0.0, _gain_over_walk(scores) + misfit.value)
+    tailed = tail_index(found.standard(sides.test, clamped=False), sides.test.group, count)
+    axes = Axes.of(sample.train, EMBEDDED)
     return Evidence(
         gain=gain,
-        memory=remembered,
-        jump=_jump(fitted, (train, validation, test), groups),
-        mixture=mixture_gain(sides, standard, seed=derive(seed, "mixture")),
-        embeddable=embeddable_share(train, groups, axes.encoder, seed=derive(seed, "embeddable")),
+        misfit=misfit,
+        changes=_by_block(found, "change of the {} along the path", block=1, drift=drift),
+        memory=_by_block(found, "memory of the {}", block=2, drift=drift),
+        differences=heterogeneity(
+            (sides.train, sides.validation, sides.test),
+            found.standard,
+            count,
+            threshold=min(SHOWN, FRACTION * drift),
+            tolerance=UNNOTICED * drift,
+        ),
+        mixture=mixture_gain(sides, found.standard, seed=derive(seed, "mixture")),
+        tails=tailed,
+        orientation=orientation(
+            sde, sides.test, found.standard if misfit.shown else None, count
+        ),
+        embeddable=embeddable_share(
+            sample.train, groups, axes.encoder, seed=derive(seed, "embeddable")
+        ),
         lagged=lagged_moments(
-            fitted.sde,
-            (validation, test),
+            sde,
+            (sample.validation, sample.test),
             groups,
             axes.leading(COORDINATES),
             seed=derive(seed, "lagged"),
         ),
+        jump=None if tailed.low > 0.25 else _jump(sde, sample, groups),
+        continuous=sde.density != "discrete",
     )
 
 
-def _jump(
-    fitted: Fitted, paths: Sequence[Paths], groups: Int[Tensor, " document"]
-) -> Effect | None:
+def _residuals(
+    sde: SDE, sample: Sample, groups: Int[Tensor, " document"], count: int
+) -> list[Sides]:
+    """Rows with the residuals of the law, and with those of its mean at the middle time."""
+    own = [lagged(sde, side, groups) for side in sample.sides]
+    middle = float(own[0].time.median())
+    still = [lagged(sde, side, groups, at=middle) for side in sample.sides]
+    same = torch.equal(own[0].residual, still[0].residual)
+    return [Sides(*rows, groups=count) for rows in ([own] if same else [own, still])]
+
+
+def _by_block(found: Nested, name: str, *, block: int, drift: float) -> tuple[Effect, Effect]:
+    """Gains of one block, for the mean and for the scale."""
+    least, most = min(SHOWN, FRACTION * drift), min(MEMORY, PART * drift)
+    mean, scale = name.format("mean"), name.format("scale")
+    return (
+        found.effect(mean, scale=False, block=block, threshold=least, tolerance=most),
+        found.effect(scale, scale=True, block=block, threshold=SHOWN, tolerance=MEMORY),
+    )
+
+
+def _jump(sde: SDE, sample: Sample, groups: Int[Tensor, " document"]) -> Effect | None:
     """Test for jumps; None if the step is discrete or the paths are too short for it."""
-    blocks = chain.from_iterable(paths)
+    blocks = chain.from_iterable(sample.sides)
     longest = max((int(block.steps.sum(1).max()) for block in blocks), default=0)
-    if fitted.record.density == "discrete" or longest <= max(INTERVALS):
+    if sde.density == "discrete" or longest <= max(INTERVALS):
         return None
-    return jump_effect(tails(fitted.law, paths, groups))
+    return jump_effect(tails(sde, sample.sides, groups))
 
 
-def gain_over_best(fitted: Fitted) -> Effect:
+def gain_over_best(scores: Mapping[str, Any], probe: str) -> Effect:
     """Held-out gain over the best of `RIVALS`, excluding the fit's own family.
 
     The gain is recorded with the fit, with the same kind of noise for both.
     """
-    scores, probe = fitted.record.scores, fitted.record.probe
     if not scores:
         raise UsageError(
             "a verdict needs a fit with held-out scores, got one without: fit it with sdelens.fit"
         )
+    gains = _gains(scores, [name for name in RIVALS if name != probe])
+    return min(gains, key=lambda gain: gain.value)
+
+
+def _gain_over_walk(scores: Mapping[str, Any]) -> float:
+    """Gain over the better of the two random walks: what the drift explains of a step."""
+    return min(gain.value for gain in _gains(scores, WALKS))
+
+
+def _gains(scores: Mapping[str, Any], names: tuple[str, ...] | list[str]) -> list[Effect]:
+    """Recorded gains of the fit over the rows that have one."""
     key = f"gain_of_fit{NOISES[scores['noise_column']]}"
-    rows = {name: scores["baselines"][name] for name in RIVALS if name != probe}
-    gains = [
+    rows = {name: scores["baselines"][name] for name in names if name in scores["baselines"]}
+    return [
         Effect(
             f"gain over {LABELS[name]}",
             row[key],
             row[f"{key}_stderr"],
             scores["held_out_documents"],
-            GAIN,
+            threshold=0.0,
         )
         for name, row in rows.items()
         if key in row
     ]
-    return min(gains, key=lambda gain: gain.value)

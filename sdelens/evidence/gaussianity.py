@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.evidence.effects import Effect, paired_gain
-from sdelens.evidence.markov import MarkovSplit, Standard
+from sdelens.evidence.nested import Sides, Standard
 from sdelens.evidence.process_class import MIXTURE
 from sdelens.laws.scale import LOG_2PI
 from sdelens.seeds import generator
@@ -76,7 +76,7 @@ def fitted_mixtures(x: Float[Tensor, "row dim"], seed: int) -> list[DiagonalMixt
     return found
 
 
-def mixture_gain(sides: MarkovSplit, standard: Standard, *, seed: int) -> Effect:
+def mixture_gain(sides: Sides, standard: Standard, *, seed: int) -> Effect:
     """Held-out gain of the mixture over a single Gaussian, in nats per dimension.
 
     Validation rows select one of the two starts.

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
@@ -15,6 +15,12 @@ from sdelens.paths.trajectories import Trajectories
 LAGS = 2
 MOST = 4_000_000
 """Maximum number of values per field; more transitions are thinned evenly."""
+ROWS = 200_000
+"""Maximum number of rows."""
+DECAY = 0.8
+"""Weight of the past in the moving averages, per step."""
+WIDEST = 4.0
+"""Bound on the residuals in moving averages, in standard deviations of the law."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,22 +28,36 @@ class Lagged:
     """Transitions with at least two earlier states, one row each."""
 
     x: Float[Tensor, "row dim"]
-    before: Float[Tensor, "row lag dim"]
-    """The states one and two steps earlier."""
+    before: Float[Tensor, "row past dim"]
+    """The states one and two steps earlier, and an exponential moving average of all earlier."""
     residual: Float[Tensor, "row dim"]
     """Next state minus the law's mean, divided by the law's standard deviation."""
-    earlier: Float[Tensor, "row lag dim"]
-    """The residuals one and two steps earlier."""
+    squares: Float[Tensor, "row past dim"]
+    """The same of squared residuals instead of states."""
+    time: Float[Tensor, " row"]
+    place: Float[Tensor, " row"]
+    """Position of the transition in its path, from 0 (the first) to 1 (the last)."""
+    document: Int[Tensor, " row"]
     group: Int[Tensor, " row"]
+
+    def every(self, stride: int) -> "Lagged":
+        """Every `stride`-th row."""
+        return Lagged(**{f.name: getattr(self, f.name)[::stride] for f in fields(self)})
 
 
 @torch.no_grad()
 def lagged(
-    law: Law, paths: Iterable[Trajectories], groups: Int[Tensor, " document"], most: int = MOST
+    law: Law,
+    paths: Iterable[Trajectories],
+    groups: Int[Tensor, " document"],
+    *,
+    at: float | None = None,
+    most: int = MOST,
 ) -> Lagged:
     """Collect the lagged transitions of latent paths, with at most `most` values per field.
 
-    `groups` is the group of each document. Raises `UsageError` if no path has four observations.
+    `groups` is the group of each document; with `at`, residuals are from the law's mean at this
+    time. Raises `UsageError` if no path has four observations.
     """
     blocks = list(_counts(paths))
     rows, dim = sum(count for count, _ in blocks), blocks[0][1] if blocks else 1
@@ -46,10 +66,11 @@ def lagged(
             "a test of memory needs paths of at least four observations in training, validation "
             "and held-out documents, got shorter ones: give longer texts"
         )
-    stride = math.ceil(rows * dim / most)
+    stride = math.ceil(max(rows * dim / most, rows / ROWS))
     parts, seen = [], 0
     for block, (count, _) in zip(paths, blocks, strict=True):
-        parts.append(_rows(law, block, groups, offset=-seen % stride, stride=stride))
+        residual = residuals(law, block, at=at)
+        parts.append(_rows(residual, block, groups, offset=-seen % stride, stride=stride))
         seen += count
     joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Lagged)}
     return Lagged(**joined)
@@ -58,29 +79,67 @@ def lagged(
 def _counts(paths: Iterable[Trajectories]) -> Iterator[tuple[int, int]]:
     """Number of rows and dimension of each block."""
     for block in paths:
-        usable = block.mask[:, : -LAGS - 1] & block.mask[:, LAGS + 1 :]
-        yield int(usable.sum()), block.states.shape[-1]
+        yield int(_usable(block).sum()), block.states.shape[-1]
+
+
+def _usable(block: Trajectories) -> Bool[Tensor, "path start"]:
+    """Whether a state and the next `LAGS` + 1 are all observed."""
+    length = max(0, block.mask.shape[1] - LAGS - 1)
+    spans = [block.mask[:, lag : lag + length] for lag in range(LAGS + 2)]
+    return torch.stack(spans).all(0)
 
 
 def _rows(
-    law: Law, block: Trajectories, groups: Int[Tensor, " document"], *, offset: int, stride: int
+    residual: Float[Tensor, "path step dim"],
+    block: Trajectories,
+    groups: Int[Tensor, " document"],
+    *,
+    offset: int,
+    stride: int,
 ) -> Lagged:
-    x, residual = block.states, residuals(law, block)
-    # a path has no gaps: if both ends are observed, so is everything between
-    usable = block.mask[:, : -LAGS - 1] & block.mask[:, LAGS + 1 :]
-    path, time = (index[offset::stride] for index in usable.nonzero(as_tuple=True))
-    lags = time[:, None] + torch.tensor([1, 0], device=time.device)
+    x = block.states
+    path, time = (index[offset::stride] for index in _usable(block).nonzero(as_tuple=True))
+    at = time + LAGS
+    squares = residual.clamp(-WIDEST, WIDEST).square()
+    order = block.steps.cumsum(1) - 1.0
+    place = order / order.amax(1, keepdim=True).clamp(min=1)
+    document = block.document[path]
     return Lagged(
-        x=x[path, time + LAGS],
-        before=x[path[:, None], lags],
-        residual=residual[path, time + LAGS],
-        earlier=residual[path[:, None], lags],
-        group=groups.to(path.device)[block.document[path]],
+        x=x[path, at],
+        before=_past(x, block.mask, path, at),
+        residual=residual[path, at],
+        squares=_past(squares, block.steps, path, at),
+        time=block.times.expand(block.mask.shape)[path, at],
+        place=place[path, at],
+        document=document,
+        group=groups.to(path.device)[document],
     )
 
 
-def residuals(law: Law, block: Trajectories) -> Float[Tensor, "path step dim"]:
-    """Next states minus the law's means, divided by the law's standard deviations."""
+def _past(
+    values: Float[Tensor, "path time dim"],
+    seen: Bool[Tensor, "path time"],
+    path: Int[Tensor, " row"],
+    at: Int[Tensor, " row"],
+) -> Float[Tensor, "row past dim"]:
+    """Values one and two steps earlier, and the moving average of those from the second on."""
+    averages = [values[:, 0].where(seen[:, :1], 0.0)]
+    for value, there in zip(values[:, 1:].unbind(1), seen[:, 1:].unbind(1), strict=True):
+        last = averages[-1]
+        averages.append(torch.where(there[:, None], DECAY * last + (1 - DECAY) * value, last))
+    average = torch.stack(averages, dim=1)
+    return torch.stack([values[path, at - 1], values[path, at - 2], average[path, at - 2]], dim=1)
+
+
+def residuals(
+    law: Law, block: Trajectories, *, at: float | None = None
+) -> Float[Tensor, "path step dim"]:
+    """Next states minus the law's means, divided by the law's standard deviations.
+
+    With `at`, the mean is the one that the law has at this time.
+    """
     predicted = law.predict(block)
     spread = predicted.covariance().variance().sqrt().expand(block.states.shape)
+    if at is not None:
+        predicted = law.predict(replace(block, times=torch.full_like(block.times, at)))
     return (block.states[:, 1:] - predicted.mean[:, :-1]) / spread[:, :-1]

@@ -3,19 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sdelens.evidence.effects import Effect
+from sdelens.evidence.effects import LEAST, Effect
 
 NO_BETTER = "no better than baseline"
 NON_MARKOV = "non-Markov"
+HETEROGENEOUS = "heterogeneous paths"
+TIME_DEPENDENT = "changes along the path"
 JUMP = "jump"
 DISCRETE_NON_GAUSSIAN = "discrete, non-Gaussian Markov"
 COMPATIBLE = "compatible with a diffusion"
 DISCRETE_GAUSSIAN = "discrete Gaussian Markov"
 CANNOT_TELL = "cannot tell"
 CLASSES = (
-    NO_BETTER,
     NON_MARKOV,
+    HETEROGENEOUS,
+    TIME_DEPENDENT,
     JUMP,
+    NO_BETTER,
     DISCRETE_NON_GAUSSIAN,
     COMPATIBLE,
     DISCRETE_GAUSSIAN,
@@ -23,10 +27,14 @@ CLASSES = (
 )
 """All classes, in the order of the rules."""
 
-GAIN = 0.01
-"""Minimum gain of a fit over the best baseline, in nats per dimension."""
-MEMORY = 0.005
-"""Maximum gain from lagged states for a Markov process, in nats per dimension."""
+SHOWN, MEMORY = 0.002, 0.005
+"""Gains from lagged states or the time, in nats per dimension: above the first they count as
+present, below the second (one per cent of the noise variance) as absent."""
+FRACTION, PART = 0.02, 0.1
+"""The same for the mean, relative to what the drift gains over a random walk, if that is less: the
+more often a process is observed, the less its drift explains of each step."""
+UNNOTICED = 0.5
+"""Differences between paths that must be ruled out, relative to the gain of the drift."""
 TAILS = 0.1
 """Maximum excess of ``M4 / 3 M2^2`` over the value expected of a diffusion."""
 MIXTURE = 0.005
@@ -44,23 +52,47 @@ class Evidence:
 
     gain: Effect
     """Gain over the best baseline, excluding the fit's own family."""
+    misfit: Effect
+    """Gain of a flexible mean of the current state over that of the fit."""
+    changes: tuple[Effect, ...]
+    """Gains from the time, for the mean and for the scale."""
     memory: tuple[Effect, ...]
     """Gains from lagged states, for the mean and for the scale."""
+    differences: tuple[Effect, ...]
+    """Lasting differences between paths, in level and in slope."""
     mixture: Effect
     """Gain of a mixture over Gaussian noise."""
+    tails: Effect
+    """Inverse of the tail index of the residuals."""
     embeddable: float
     """Share of bootstrap replicates whose one-step law is embeddable in a linear SDE."""
+    orientation: Effect | None = None
+    """Share of states at which the one-step mean reverses orientation."""
     lagged: tuple[Effect, ...] = ()
     """Absolute differences between the lagged moments of the data and of simulations."""
     jump: Effect | None = None
     """How much faster the tails decay with the interval than those of a diffusion."""
+    continuous: bool = False
+    """Whether the fit is of continuous time."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
         """One effect per property; for lagged moments, the one with the highest upper end."""
-        jump = () if self.jump is None else (self.jump,)
         worst = [max(self.lagged, key=lambda effect: effect.high)] if self.lagged else []
-        return (self.gain, *self.memory, *jump, self.mixture, *worst)
+        some = (self.jump, self.tails, self.mixture, self.orientation)
+        shape = [effect for effect in some if effect is not None]
+        always = (self.gain, self.misfit, *self.changes, *self.memory, *self.differences)
+        return (*always, *shape, *worst)
+
+    @property
+    def lasting_memory(self) -> tuple[Effect, ...]:
+        """Shown memory that is more than the differences between paths can explain.
+
+        Given its path a process may be Markov; its past is then informative only about the path,
+        so it gains no more than knowing the path does (the data-processing inequality).
+        """
+        known = sum(max(effect.high, 0.0) for effect in self.differences if effect.shown)
+        return tuple(e for e in _shown(self.memory) if e.low > known)
 
 
 @dataclass(frozen=True)
@@ -74,23 +106,53 @@ class ProcessVerdict:
 def classify(evidence: Evidence) -> ProcessVerdict:
     """Classify the process by the first rule that applies.
 
-    Rules compare whole intervals with thresholds. A class named Markov or Gaussian requires that
-    memory or a mixture is absent; if an interval contains its threshold, the verdict is
+    Rules compare whole intervals with thresholds. A class named Markov, Gaussian or diffusion
+    requires that the alternatives are absent; if an interval contains its threshold, the verdict is
     `CANNOT_TELL`.
     """
-    gain, jump, mixture = evidence.gain, evidence.jump, evidence.mixture
-    if not gain.shown:
-        return ProcessVerdict(NO_BETTER, f"{gain} is not clearly above {GAIN:g}")
-    for effect in _shown(evidence.memory):
-        return ProcessVerdict(NON_MARKOV, f"{effect} is above {MEMORY:g}")
-    if jump is not None and jump.shown:
-        return ProcessVerdict(JUMP, f"{jump} is above {TAILS:g}: they decay with the interval")
-    for effect in _open(evidence.memory):
-        return ProcessVerdict(CANNOT_TELL, f"{effect} may be above or below {MEMORY:g}")
-    if mixture.shown:
-        return ProcessVerdict(DISCRETE_NON_GAUSSIAN, f"{mixture} is above {MIXTURE:g}")
-    for effect in _open([mixture] if jump is None else [mixture, jump]):
-        return ProcessVerdict(CANNOT_TELL, f"{effect} may be above or below {effect.threshold:g}")
+    if evidence.gain.groups < LEAST:
+        return ProcessVerdict(
+            CANNOT_TELL, f"{evidence.gain.groups} held-out documents are fewer than {LEAST}"
+        )
+    return _departure(evidence) or _undecided(evidence) or _markov(evidence)
+
+
+def _departure(evidence: Evidence) -> ProcessVerdict | None:
+    """A class shown by the data whatever the fit is worth."""
+    for effect in evidence.lasting_memory:
+        return ProcessVerdict(NON_MARKOV, f"{effect} is above {effect.threshold:.2g}")
+    for effect in _shown(evidence.differences):
+        return ProcessVerdict(HETEROGENEOUS, f"{effect} is above {effect.threshold:.2g}")
+    for effect in _shown(evidence.changes):
+        return ProcessVerdict(TIME_DEPENDENT, f"{effect} is above {effect.threshold:.2g}")
+    if evidence.jump is not None and evidence.jump.shown:
+        because = f"{evidence.jump} is above {TAILS:g}: they decay with the interval"
+        return ProcessVerdict(JUMP, because)
+    if evidence.continuous and evidence.tails.shown:
+        because = f"{evidence.tails} is above {evidence.tails.threshold:.2g}: fourth moments do not"
+        return ProcessVerdict(JUMP, f"{because} exist")
+    if not evidence.gain.shown:
+        return ProcessVerdict(NO_BETTER, f"{evidence.gain} is not clearly above 0")
+    return None
+
+
+def _undecided(evidence: Evidence) -> ProcessVerdict | None:
+    """Cannot tell whether the process is Markov with one law for all paths and times."""
+    for effect in _open((*evidence.memory, *evidence.changes, *evidence.differences)):
+        return ProcessVerdict(CANNOT_TELL, _may(effect))
+    return None
+
+
+def _markov(evidence: Evidence) -> ProcessVerdict:
+    """Class of a Markov process with the same law on all paths and at all times."""
+    if evidence.mixture.shown:
+        because = f"{evidence.mixture} is above {MIXTURE:g}"
+        return ProcessVerdict(DISCRETE_NON_GAUSSIAN, because)
+    jump = [] if evidence.jump is None else [evidence.jump]
+    for effect in _open([evidence.mixture, *jump]):
+        return ProcessVerdict(CANNOT_TELL, _may(effect))
+    if evidence.orientation is not None and evidence.orientation.shown:
+        return ProcessVerdict(DISCRETE_GAUSSIAN, f"{evidence.orientation}: no diffusion does this")
     return _gaussian(evidence)
 
 
@@ -99,7 +161,10 @@ def _gaussian(evidence: Evidence) -> ProcessVerdict:
     if not evidence.lagged:
         return ProcessVerdict(CANNOT_TELL, "the paths are too short for lagged moments")
     for effect in _shown(evidence.lagged):
-        return ProcessVerdict(CANNOT_TELL, f"the fit does not hold over many steps: {effect}")
+        wrong = f"the fit does not hold over many steps: {effect}"
+        if evidence.misfit.shown:
+            wrong = f"the mean does not fit: {evidence.misfit}"
+        return ProcessVerdict(CANNOT_TELL, wrong)
     for effect in _open(evidence.lagged):
         return ProcessVerdict(
             CANNOT_TELL, f"whether the fit holds over many steps is undecided: {effect}"
@@ -110,11 +175,16 @@ def _gaussian(evidence: Evidence) -> ProcessVerdict:
     return ProcessVerdict(DISCRETE_GAUSSIAN, f"only {share}")
 
 
+def _may(effect: Effect) -> str:
+    bound = effect.threshold if effect.tolerance is None else effect.tolerance
+    return f"{effect} may be above or below {bound:.2g}"
+
+
 def _shown(effects: Iterable[Effect]) -> list[Effect]:
     """Effects above their thresholds, the highest lower end first."""
     return sorted((e for e in effects if e.shown), key=lambda e: -e.low)
 
 
 def _open(effects: Iterable[Effect]) -> list[Effect]:
-    """Effects not clearly below their thresholds, the highest upper end first."""
+    """Effects not clearly below their tolerances, the highest upper end first."""
     return sorted((e for e in effects if not e.absent), key=lambda e: -e.high)

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 
 from sdelens.evidence.effects import SIZE
-from sdelens.evidence.evidence import gather
-from sdelens.evidence.process_class import EMBEDDABLE, GAIN, MEMORY, MIXTURE, Evidence, classify
+from sdelens.evidence.evidence import Sample, gather
+from sdelens.evidence.process_class import EMBEDDABLE, MEMORY, MIXTURE, Evidence, classify
 from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 
@@ -15,7 +15,7 @@ AXIS = -2.0, 8.0
 """The range of the figure, in multiples of the thresholds; values beyond it are clipped."""
 READING = (
     "The class is that of the first rule that applies: no better than baseline, unless the fit "
-    f"gains more than {GAIN:g} nats per dimension over the best of random walk (with and without "
+    "gains nats per dimension over the best of random walk (with and without "
     "drift) and i.i.d. states per position; non-Markov, if two earlier states add more than "
     f"{MEMORY:g} to the mean or to the scale of its residuals; jump, if the tails of the "
     "residuals shrink with the sampling interval as those of jumps do, which is tested in "
@@ -45,7 +45,12 @@ class VerdictAnalyzer:
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
-        evidence = gather(viewed, study.documents, seed=seed)
+        fitted = viewed.fitted
+        sides = map(fitted.encoded, (viewed.train, viewed.validation, viewed.test))
+        sample = Sample(*sides, groups=study.documents.group)
+        evidence = gather(
+            fitted.sde, fitted.record.scores, sample, probe=fitted.record.probe, seed=seed
+        )
         verdict = classify(evidence)
         process_class = verdict.kind[0].upper() + verdict.kind[1:]
         effects = evidence.effects

@@ -6,7 +6,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sdelens.evidence.interval import Interval
-from sdelens.evidence.nulls import Sides, captured, permuted_tokens
+from sdelens.language.nulls import Sides, captured, permuted_tokens
 from sdelens.fitting.study import Study, Viewed
 from sdelens.paths.basis import Basis
 from sdelens.paths.basis_spec import BasisSpec

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.interval import Interval
-from sdelens.evidence.nulls import permuted_states
+from sdelens.language.nulls import permuted_states
 from sdelens.evidence.rank_correlation import Correlation, rank_correlation, weighted_spearman
 from sdelens.fitting.study import Study
 from sdelens.language.next_token import predict_next_tokens

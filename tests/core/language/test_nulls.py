@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from sdelens.evidence.nulls import Sides, permuted_states, permuted_tokens
+from sdelens.language.nulls import Sides, permuted_states, permuted_tokens
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Trajectories

@@ -1,0 +1,166 @@
+"""Nested regressions of the residuals of a law, of their mean and of their log variance.
+
+Each stage adds a block of predictors: the current state, the time, lagged states. Coefficients
+are fitted to training documents, penalties are selected on validation documents, and gains are
+in nats per dimension on test documents. The gain of the first stage is the law's lack of fit, the
+second shows a law that changes along the path, the third memory. The state enters by polynomials
+and random Fourier features, so that a lack of fit does not appear as memory or as noise.
+Residuals are clamped: under the Markov property no function of them has memory, and the moments of
+a clamped residual exist.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdelens.estimation import log_scale, regression
+from sdelens.estimation.log_scale import LogScale
+from sdelens.estimation.regression import Regression
+from sdelens.evidence.effects import Effect, paired_gain
+from sdelens.evidence.lagged import Lagged
+from sdelens.evidence.predictors import Predictors
+from sdelens.paths.products import products_of
+
+FREE = 1e-9
+"""Penalty of the constant."""
+PENALTIES = (1e-8, 1e-6, 1e-4, 1e-2, 1.0), (1e-4, 1e-2, 1.0, 1e3), (1e-4, 1e-2, 1e-1, 1.0, 1e3)
+"""Penalties of each block relative to the sum of squares of each feature; 1e3 removes it."""
+
+Fit = TypeVar("Fit", Regression, LogScale)
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Rows of training, validation and test documents, and the number of groups of documents."""
+
+    train: Lagged
+    validation: Lagged
+    test: Lagged
+    groups: int
+
+
+@dataclass(frozen=True, eq=False)
+class Standard:
+    """Residuals corrected for the mean and scale that state and time predict."""
+
+    predictors: Predictors
+    mean: Regression
+    scale: LogScale
+
+    def expected(self, rows: Lagged) -> Float[Tensor, "row dim"]:
+        """Residuals of the law that state and time predict: its lack of fit."""
+        noise = self.predictors.noise
+        seen = _first(self.predictors.for_mean(rows), self.mean)
+        return noise.centre + noise.spread * (seen @ self.mean.coefficients.to(seen))
+
+    def white(self, rows: Lagged, *, clamped: bool = True) -> Float[Tensor, "row dim"]:
+        """Residuals corrected for their mean and correlations, but not yet for their scale."""
+        noise = self.predictors.noise
+        target = noise(rows.residual) if clamped else (rows.residual - noise.centre) / noise.spread
+        return self.mean.residual(_first(self.predictors.for_mean(rows), self.mean), target)
+
+    def __call__(self, rows: Lagged, *, clamped: bool = True) -> Float[Tensor, "row dim"]:
+        seen = _first(self.predictors.for_scale(rows), self.scale)
+        return self.scale.standardised(seen, self.white(rows, clamped=clamped))
+
+
+def _first(blocks: Sequence[Tensor], fit: Regression | LogScale) -> Float[Tensor, "row feature"]:
+    return torch.cat(tuple(blocks), 1)[:, : len(fit.coefficients)]
+
+
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """Gains of the blocks over test rows, and the residuals without memory."""
+
+    standard: Standard
+    mean: Sequence[Float[Tensor, " row"]]
+    scale: Sequence[Float[Tensor, " row"]]
+    sizes: tuple[Sequence[int], Sequence[int]]
+    """Number of predictors of each block, of the mean and of the scale."""
+    sides: Sides
+
+    def effect(
+        self,
+        name: str,
+        *,
+        scale: bool,
+        block: int,
+        threshold: float,
+        tolerance: float | None = None,
+    ) -> Effect:
+        """Mean gain of a block, with the price p/2N of p coefficients per coordinate."""
+        gains = (self.scale if scale else self.mean)[block]
+        price = self.sizes[scale][block] / (2 * len(self.sides.train.x))
+        found = paired_gain(name, gains, self.sides.test.group, self.sides.groups, threshold, price)
+        return replace(found, tolerance=tolerance)
+
+
+def nested(choices: Sequence[Sides]) -> Nested:
+    """Fit all stages of both regressions, to the residuals that the state predicts best.
+
+    A law whose mean has a term for each time may fit worse than the same law without, if that term
+    makes up for a lack of fit.
+    """
+    sides = min(choices, key=_loss_given_state) if len(choices) > 1 else choices[0]
+    predictors = Predictors.of(sides.train)
+    rows = sides.train, sides.validation, sides.test
+    targets = [predictors.target(each) for each in rows]
+    blocks = [predictors.for_mean(each) for each in rows]
+    means, of_mean = _stages(blocks, targets, _chosen_mean)
+    own = Standard(predictors, means[2], LogScale(torch.zeros(1, 1)))
+    whites = [own.white(each) for each in rows]
+    widths = [predictors.for_scale(each) for each in rows]
+    scales, of_scale = _stages(widths, whites, log_scale.chosen)
+    sizes = tuple([block.shape[1] for block in each[0][1:]] for each in (blocks, widths))
+    return Nested(
+        Standard(predictors, means[2], scales[2]), of_mean, of_scale, (sizes[0], sizes[1]), sides
+    )
+
+
+def _loss_given_state(sides: Sides) -> float:
+    """Validation loss of the regression on the state, in nats and units of the law's noise."""
+    predictors = Predictors.of(sides.train)
+    pairs = [
+        (torch.cat(predictors.for_mean(rows)[:2], 1), predictors.target(rows))
+        for rows in (sides.train, sides.validation)
+    ]
+    train, validation = (products_of(*pair) for pair in pairs)
+    penalties = [
+        torch.full((len(train.xx),), level, dtype=torch.float64) for level in PENALTIES[0]
+    ]
+    fit, _ = regression.chosen(train, validation, penalties)
+    return fit.nll(validation) + float(predictors.noise.spread.log().sum())
+
+
+def _stages(
+    blocks: Sequence[Sequence[Tensor]],
+    targets: Sequence[Tensor],
+    chosen: Callable[..., tuple[Fit, Tensor]],
+) -> tuple[list[Fit], list[Float[Tensor, " row"]]]:
+    """The fit of each stage, and the gain of each over the one before on test rows."""
+    seen = [torch.cat(tuple(each), 1) for each in blocks]
+    ends = list(accumulate(block.shape[1] for block in blocks[0]))
+    penalty, choices = torch.full((1,), FREE, dtype=torch.float64), ((), *PENALTIES)
+    fits, densities = [], []
+    for end, levels in zip(ends, choices, strict=True):
+        wide = [penalty.new_full((end - len(penalty),), level) for level in levels]
+        candidates = [torch.cat([penalty, more]) for more in wide] or [penalty]
+        train, validation = ((side[:, :end], y) for side, y in zip(seen[:2], targets[:2], strict=True))
+        fit, penalty = chosen(train, validation, candidates)
+        fits.append(fit)
+        densities.append(fit.log_density(seen[2][:, :end], targets[2]))
+    dim = targets[0].shape[1]
+    gains = [(b - a) / dim for a, b in zip(densities, densities[1:], strict=False)]
+    return fits, gains
+
+
+def _chosen_mean(
+    train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], penalties: Sequence[Tensor]
+) -> tuple[Regression, Tensor]:
+    """The regression and penalty with the lowest validation loss, from pairs of rows."""
+    return regression.chosen(products_of(*train), products_of(*validation), penalties)
