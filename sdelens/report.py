@@ -134,6 +134,8 @@ class Finding:
     settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
     """The settings of the analyzer; the run sets them, and the name of the analyzer."""
     analyzer: str = ""
+    details: tuple[str, ...] = ()
+    """Sentences that qualify the headline."""
     process_class: str = ""
     """The class of process that the analyzer assigns, if it does: the report begins with it."""
 

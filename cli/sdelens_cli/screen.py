@@ -153,6 +153,8 @@ class Screen:
             # as Text: words of a model may look like rich's markup
             self.console.print(Text(f"\n{finding.analyzer} {finding.view}", style="bold"))
             self.console.print(Text(finding.headline))
+            if finding.details:
+                self.console.print(bullets(finding.details))
             if finding.estimates:
                 self.console.print(estimates(finding.estimates))
             self.console.print(Text(f"  {folder}", style="dim"), soft_wrap=True)
@@ -242,6 +244,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "view": finding.view,
         "prompt": finding.prompt,
         "headline": finding.headline,
+        "details": list(finding.details),
         "estimates": [
             {k: finite(v) for k, v in asdict(estimate).items()} for estimate in finding.estimates
         ],

@@ -43,8 +43,8 @@ class LayerStory:
     def of(cls, viewed: Viewed, groups: Int[Tensor, " document"], *, seed: int) -> "LayerStory":
         """Compute in one pass over test documents, and a few over training ones for the radius."""
         fitted = viewed.fitted
-        best = gain_over_best(fitted)
         scores = fitted.record.scores
+        best = gain_over_best(scores, fitted.record.probe)
         held = int(scores["held_out_documents"])
         noise, residual = _noise(viewed, groups, seed)
         return cls(

@@ -69,8 +69,13 @@ class Effect:
 
     @property
     def absent(self) -> bool:
-        """Whether the interval lies below the tolerance."""
-        return self.high < (self.threshold if self.tolerance is None else self.tolerance)
+        """Whether the interval lies below `bound`."""
+        return self.high < self.bound
+
+    @property
+    def bound(self) -> float:
+        """Size below which the effect counts as absent."""
+        return self.threshold if self.tolerance is None else self.tolerance
 
     @property
     def detectable(self) -> float:

@@ -20,6 +20,7 @@ from sdelens.evidence.lagged_moments import COORDINATES, Axes, lagged_moments
 from sdelens.evidence.nested import Nested, Sides, nested
 from sdelens.evidence.orientation import orientation
 from sdelens.evidence.process_class import (
+    FOURTH,
     FRACTION,
     MEMORY,
     PART,
@@ -84,13 +85,11 @@ def gather(
             found.standard,
             count,
             threshold=min(SHOWN, FRACTION * drift),
-            tolerance=UNNOTICED * drift,
+            tolerance=min(UNNOTICED[0], UNNOTICED[1] * drift),
         ),
         mixture=mixture_gain(sides, found.standard, seed=derive(seed, "mixture")),
         tails=tailed,
-        orientation=orientation(
-            sde, sides.test, found.standard if misfit.shown else None, count
-        ),
+        orientation=orientation(sde, sides.test, found.standard if misfit.shown else None, count),
         embeddable=embeddable_share(
             sample.train, groups, axes.encoder, seed=derive(seed, "embeddable")
         ),
@@ -101,7 +100,7 @@ def gather(
             axes.leading(COORDINATES),
             seed=derive(seed, "lagged"),
         ),
-        jump=None if tailed.low > 0.25 else _jump(sde, sample, groups),
+        jump=None if tailed.low > FOURTH else _jump(sde, sample, groups),
         continuous=sde.density != "discrete",
     )
 
@@ -114,7 +113,8 @@ def _residuals(
     middle = float(own[0].time.median())
     still = [lagged(sde, side, groups, at=middle) for side in sample.sides]
     same = torch.equal(own[0].residual, still[0].residual)
-    return [Sides(*rows, groups=count) for rows in ([own] if same else [own, still])]
+    choices = [own] if same else [own, still]
+    return [Sides(train, validation, test, count) for train, validation, test in choices]
 
 
 def _by_block(found: Nested, name: str, *, block: int, drift: float) -> tuple[Effect, Effect]:

@@ -1,18 +1,18 @@
 r"""Test for paths that follow different laws: lasting differences in level or in slope.
 
 If :math:`w_t` is the standardised residual of a Markov process and :math:`g(x_t)` a function of
-the state, the score :math:`\sum_t w_t g(x_t)` of the last third of a path has mean zero given the
-first third, whatever the sampling interval, the noise or the start. If each path i has a
-coefficient of its own, :math:`w_t = b_i g(x_t) + e_t`, the product of the scores of the first and
-last third has the mean :math:`\mathrm{Var}(b)` times the product of their sums of :math:`g^2`. The
-middle third keeps short memory out of it. (Cochran's Q of per-path slopes has the same purpose,
+the state, the product :math:`w_s g(x_s) w_t g(x_t)` of two times s < t has mean zero, whatever the
+sampling interval, the noise or the start, because :math:`w_t` has mean zero given the past. If
+each path i has a coefficient of its own, :math:`w_t = b_i g(x_t) + e_t`, its mean is
+:math:`\mathrm{Var}(b)` times :math:`g(x_s)^2 g(x_t)^2`. Only pairs at least a quarter of the path
+apart are used, to keep short memory out. (Cochran's Q of per-path slopes has the same purpose,
 but its null distribution is wrong for short or nearly integrated paths.)
 """
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.estimation.ratio import Ratio
@@ -20,7 +20,8 @@ from sdelens.evidence.effects import Effect
 from sdelens.evidence.lagged import Lagged
 from sdelens.evidence.nested import Standard
 
-THIRDS = 1 / 3, 2 / 3
+APART = 4
+"""Pairs of times are at least this fraction of a path apart: a quarter."""
 
 
 def heterogeneity(
@@ -36,40 +37,46 @@ def heterogeneity(
     They are :math:`\tfrac12 \mathrm{Var}(b)\,E[g^2]` for g = 1 and for g(x) = x, averaged over
     coordinates: what knowing the coefficients of its path adds to the prediction of a transition.
     """
-    size = 1 + max(int(rows.document.max()) for rows in sides)
-    sums: Tensor | float = 0.0
-    group = torch.zeros(size, dtype=torch.long)
-    for rows in sides:
-        sums = sums + _scores(rows, standard, size)
-        group[rows.document.cpu()] = rows.group.cpu()
+    sums = sum(_pair_sums(rows, standard, groups) for rows in sides)
     assert isinstance(sums, Tensor)
     found = []
-    for number, name in enumerate(("paths that differ in level", "paths that differ in slope")):
-        (one, other), (weight, more) = sums[number]
-        zeros = torch.zeros(groups, dtype=torch.float64)
-        above = zeros.index_add(0, group, (one * other).mean(1))
-        below = zeros.index_add(0, group, (weight * more).mean(1))
+    for name, (above, below) in zip(("level", "slope"), sums, strict=True):
         ratio = Ratio.of(above / 2, below)
         found.append(
             Effect(
-                name, ratio.value, ratio.stderr, ratio.groups, threshold, tolerance=tolerance
+                f"differences of {name} between paths",
+                ratio.value,
+                ratio.stderr,
+                ratio.groups,
+                threshold,
+                tolerance=tolerance,
             )
         )
     return found[0], found[1]
 
 
-def _scores(
-    rows: Lagged, standard: Standard, size: int
-) -> Float[Tensor, "function moment third document dim"]:
-    """Sums of w g(x) and of g(x)^2 over the first and the last third of each document."""
+def _pair_sums(
+    rows: Lagged, standard: Standard, groups: int
+) -> Float[Tensor, "function moment group"]:
+    """Sums of products over pairs of times, of w g(x) and of g(x)^2, averaged over coordinates."""
     white = standard(rows).double()
     z = standard.predictors.state(rows.x).double()
     z = (z - z.mean(0)) / z.std(0).clamp(min=1e-12)
-    parts = [rows.place < THIRDS[0], rows.place > THIRDS[1]]
-    found = torch.zeros(2, 2, 2, size, z.shape[1], dtype=torch.float64, device=z.device)
+    found = torch.zeros(2, 2, groups, dtype=torch.float64, device=z.device)
     for number, function in enumerate((torch.ones_like(z), z)):
         for moment, values in enumerate((white * function, function.square())):
-            for third, inside in enumerate(parts):
-                total = found[number, moment, third]
-                total.index_add_(0, rows.document, values.where(inside[:, None], 0.0))
+            pairs = (values * _until(values, rows.document)).mean(1)
+            found[number, moment].index_add_(0, rows.group, pairs)
     return found.cpu()
+
+
+def _until(
+    values: Float[Tensor, "row dim"], document: Int[Tensor, " row"]
+) -> Float[Tensor, "row dim"]:
+    """Sum of the values of the same document up to a quarter of its length before each row."""
+    count = torch.unique_consecutive(document, return_counts=True)[1]
+    start = (count.cumsum(0) - count).repeat_interleave(count)
+    length = count.repeat_interleave(count)
+    end = torch.arange(len(values), device=values.device) - (length // APART).clamp(min=1)
+    total = torch.cat([values.new_zeros(1, values.shape[1]), values.cumsum(0)])
+    return total[(end + 1).clamp(min=0).maximum(start)] - total[start]

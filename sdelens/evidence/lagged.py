@@ -35,10 +35,9 @@ class Lagged:
     squares: Float[Tensor, "row past dim"]
     """The same of squared residuals instead of states."""
     time: Float[Tensor, " row"]
-    place: Float[Tensor, " row"]
-    """Position of the transition in its path, from 0 (the first) to 1 (the last)."""
     document: Int[Tensor, " row"]
     group: Int[Tensor, " row"]
+    """Rows of a document follow each other in time."""
 
     def every(self, stride: int) -> "Lagged":
         """Every `stride`-th row."""
@@ -101,8 +100,6 @@ def _rows(
     path, time = (index[offset::stride] for index in _usable(block).nonzero(as_tuple=True))
     at = time + LAGS
     squares = residual.clamp(-WIDEST, WIDEST).square()
-    order = block.steps.cumsum(1) - 1.0
-    place = order / order.amax(1, keepdim=True).clamp(min=1)
     document = block.document[path]
     return Lagged(
         x=x[path, at],
@@ -110,7 +107,6 @@ def _rows(
         residual=residual[path, at],
         squares=_past(squares, block.steps, path, at),
         time=block.times.expand(block.mask.shape)[path, at],
-        place=place[path, at],
         document=document,
         group=groups.to(path.device)[document],
     )
@@ -123,10 +119,12 @@ def _past(
     at: Int[Tensor, " row"],
 ) -> Float[Tensor, "row past dim"]:
     """Values one and two steps earlier, and the moving average of those from the second on."""
-    averages = [values[:, 0].where(seen[:, :1], 0.0)]
-    for value, there in zip(values[:, 1:].unbind(1), seen[:, 1:].unbind(1), strict=True):
+    begun = (seen.cumsum(1) > 1)[..., None]  # an average begins with the first value
+    averages = [values[:, 0]]
+    for time, value in enumerate(values[:, 1:].unbind(1), start=1):
         last = averages[-1]
-        averages.append(torch.where(there[:, None], DECAY * last + (1 - DECAY) * value, last))
+        moved = torch.where(begun[:, time], DECAY * last + (1 - DECAY) * value, value)
+        averages.append(torch.where(seen[:, time, None], moved, last))
     average = torch.stack(averages, dim=1)
     return torch.stack([values[path, at - 1], values[path, at - 2], average[path, at - 2]], dim=1)
 

@@ -11,7 +11,7 @@ a clamped residual exist.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TypeVar
 
 import torch
@@ -96,7 +96,9 @@ class Nested:
         """Mean gain of a block, with the price p/2N of p coefficients per coordinate."""
         gains = (self.scale if scale else self.mean)[block]
         price = self.sizes[scale][block] / (2 * len(self.sides.train.x))
-        found = paired_gain(name, gains, self.sides.test.group, self.sides.groups, threshold, price)
+        found = paired_gain(
+            name, gains, self.sides.test.group, self.sides.groups, threshold, price
+        )
         return replace(found, tolerance=tolerance)
 
 
@@ -150,12 +152,14 @@ def _stages(
     for end, levels in zip(ends, choices, strict=True):
         wide = [penalty.new_full((end - len(penalty),), level) for level in levels]
         candidates = [torch.cat([penalty, more]) for more in wide] or [penalty]
-        train, validation = ((side[:, :end], y) for side, y in zip(seen[:2], targets[:2], strict=True))
+        train, validation = (
+            (side[:, :end], y) for side, y in zip(seen[:2], targets[:2], strict=True)
+        )
         fit, penalty = chosen(train, validation, candidates)
         fits.append(fit)
         densities.append(fit.log_density(seen[2][:, :end], targets[2]))
     dim = targets[0].shape[1]
-    gains = [(b - a) / dim for a, b in zip(densities, densities[1:], strict=False)]
+    gains = [(b - a) / dim for a, b in pairwise(densities)]
     return fits, gains
 
 

@@ -33,10 +33,14 @@ present, below the second (one per cent of the noise variance) as absent."""
 FRACTION, PART = 0.02, 0.1
 """The same for the mean, relative to what the drift gains over a random walk, if that is less: the
 more often a process is observed, the less its drift explains of each step."""
-UNNOTICED = 0.5
-"""Differences between paths that must be ruled out, relative to the gain of the drift."""
+UNNOTICED = 0.05, 0.5
+"""Differences between paths that must be ruled out: in nats per dimension, and relative to the
+gain of the drift if that is less."""
 TAILS = 0.1
 """Maximum excess of ``M4 / 3 M2^2`` over the value expected of a diffusion."""
+FOURTH, HEAVY = 1 / 4, 1 / 3
+r""":math:`1/\alpha` of the tails above which fourth moments do not exist, and above which they are
+those of jumps."""
 MIXTURE = 0.005
 """Maximum gain of a mixture for Gaussian noise, in nats per dimension."""
 LAGGED = 0.15
@@ -85,6 +89,30 @@ class Evidence:
         return (*always, *shape, *worst)
 
     @property
+    def departures(self) -> tuple[Effect, ...]:
+        """Effects that a homogeneous Markov process with Gaussian noise does not have."""
+        jump = () if self.jump is None else (self.jump,)
+        return (*self.memory, *self.changes, *self.differences, *jump, self.mixture)
+
+    @property
+    def open(self) -> tuple[Effect, ...]:
+        """Departures and lagged moments that are neither shown nor absent."""
+        every = (*self.departures, *self.lagged)
+        return tuple(e for e in every if not e.shown and not e.absent)
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the tails may be too heavy for fourth moments."""
+        return self.tails.low > FOURTH
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the noise has jumps, or tails of jumps in continuous time."""
+        return (self.jump is not None and self.jump.shown) or (
+            self.continuous and self.tails.shown
+        )
+
+    @property
     def lasting_memory(self) -> tuple[Effect, ...]:
         """Shown memory that is more than the differences between paths can explain.
 
@@ -107,8 +135,8 @@ def classify(evidence: Evidence) -> ProcessVerdict:
     """Classify the process by the first rule that applies.
 
     Rules compare whole intervals with thresholds. A class named Markov, Gaussian or diffusion
-    requires that the alternatives are absent; if an interval contains its threshold, the verdict is
-    `CANNOT_TELL`.
+    requires that the alternatives are absent; if an interval contains its threshold, the verdict
+    is `CANNOT_TELL`.
     """
     if evidence.gain.groups < LEAST:
         return ProcessVerdict(
@@ -125,12 +153,8 @@ def _departure(evidence: Evidence) -> ProcessVerdict | None:
         return ProcessVerdict(HETEROGENEOUS, f"{effect} is above {effect.threshold:.2g}")
     for effect in _shown(evidence.changes):
         return ProcessVerdict(TIME_DEPENDENT, f"{effect} is above {effect.threshold:.2g}")
-    if evidence.jump is not None and evidence.jump.shown:
-        because = f"{evidence.jump} is above {TAILS:g}: they decay with the interval"
-        return ProcessVerdict(JUMP, because)
-    if evidence.continuous and evidence.tails.shown:
-        because = f"{evidence.tails} is above {evidence.tails.threshold:.2g}: fourth moments do not"
-        return ProcessVerdict(JUMP, f"{because} exist")
+    if evidence.jumps:
+        return ProcessVerdict(JUMP, _jumps(evidence))
     if not evidence.gain.shown:
         return ProcessVerdict(NO_BETTER, f"{evidence.gain} is not clearly above 0")
     return None
@@ -175,9 +199,14 @@ def _gaussian(evidence: Evidence) -> ProcessVerdict:
     return ProcessVerdict(DISCRETE_GAUSSIAN, f"only {share}")
 
 
+def _jumps(evidence: Evidence) -> str:
+    if evidence.jump is not None and evidence.jump.shown:
+        return f"{evidence.jump} is above {TAILS:g}: they decay with the interval"
+    return f"{evidence.tails} is above {HEAVY:.2g}: a diffusion has lighter tails"
+
+
 def _may(effect: Effect) -> str:
-    bound = effect.threshold if effect.tolerance is None else effect.tolerance
-    return f"{effect} may be above or below {bound:.2g}"
+    return f"{effect} may be above or below {effect.bound:.2g}"
 
 
 def _shown(effects: Iterable[Effect]) -> list[Effect]:

@@ -5,22 +5,18 @@ mean of :math:`\log(|w|/u)` over the values beyond u estimates :math:`1/\alpha` 
 0.14 for Gaussian residuals, whose tails are lighter than any power, because u is finite.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.estimation.ratio import Ratio, summed
 from sdelens.evidence.effects import Effect
+from sdelens.evidence.process_class import HEAVY
 
 OUTER = 0.99
 """Quantile beyond which a value belongs to the tail."""
-HEAVY = 1 / 3
-"""1/alpha above which tails are heavy: fourth moments do not exist, and the third may not."""
 
 
-def tail_index(
-    residuals: Float[Tensor, "row dim"], group: Tensor, groups: int
-) -> Effect:
+def tail_index(residuals: Float[Tensor, "row dim"], group: Tensor, groups: int) -> Effect:
     r""":math:`1/\alpha` of the residuals, averaged over coordinates, with an error over groups."""
     size = residuals.abs().double()
     kept = size[:: max(1, size.numel() // 8_000_000)]
@@ -30,5 +26,5 @@ def tail_index(
     below, _ = summed((excess > 0).double().sum(1), group, groups)
     ratio = Ratio.of(above, below)
     return Effect(
-        "weight of the tails", ratio.value, ratio.stderr, ratio.groups, HEAVY, unit="1/α"
+        "weight of the tails", ratio.value, ratio.stderr, ratio.groups, HEAVY, unit="1/alpha"
     )

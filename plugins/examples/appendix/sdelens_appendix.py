@@ -40,7 +40,7 @@ def parts(report: Report) -> Iterator[str]:
 def said(finding: Finding) -> Iterator[str]:
     """A finding's headline, estimates, captions, and how to read it."""
     yield f"## {plain(finding.analyzer)}, {plain(finding.view)}"
-    yield plain(finding.headline)
+    yield plain(" ".join([finding.headline, *finding.details]))
     if finding.estimates:
         yield table(("estimate", "value"), [(e.name, str(e)) for e in finding.estimates])
     for figure in finding.figures:

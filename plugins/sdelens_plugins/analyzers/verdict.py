@@ -7,32 +7,58 @@ import torch
 
 from sdelens.evidence.effects import SIZE
 from sdelens.evidence.evidence import Sample, gather
-from sdelens.evidence.process_class import EMBEDDABLE, MEMORY, MIXTURE, Evidence, classify
+from sdelens.evidence.process_class import (
+    EMBEDDABLE,
+    FRACTION,
+    HEAVY,
+    MEMORY,
+    MIXTURE,
+    PART,
+    SHOWN,
+    Evidence,
+    classify,
+)
+from sdelens.evidence.statements import statements
 from sdelens.fitting.study import Study
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 
-AXIS = -2.0, 8.0
-"""The range of the figure, in multiples of the thresholds; values beyond it are clipped."""
 READING = (
-    "The class is that of the first rule that applies: no better than baseline, unless the fit "
-    "gains nats per dimension over the best of random walk (with and without "
-    "drift) and i.i.d. states per position; non-Markov, if two earlier states add more than "
-    f"{MEMORY:g} to the mean or to the scale of its residuals; jump, if the tails of the "
-    "residuals shrink with the sampling interval as those of jumps do, which is tested in "
-    "continuous time only; discrete, non-Gaussian Markov, if a mixture adds more than "
-    f"{MIXTURE:g} to Gaussian noise; compatible with a diffusion, if the one-step law is "
-    f"embeddable in a linear SDE in {EMBEDDABLE:.0%} of bootstrap replicates over documents and "
-    "paths simulated from the fit have the data's lagged moments; discrete Gaussian Markov, if it "
-    "is not embeddable; and cannot tell if an interval contains its threshold. All intervals hold "
-    f"simultaneously with an error of at most {SIZE:.0%}, over documents. The minimum detectable "
-    "effect is the true size that would be detected with a power of 80%; smaller effects may "
-    "exist. With few transitions for many dimensions it includes the cost of estimating memory, "
-    "and memory cannot be ruled out. Memory is tested by regressions that are cubic in the "
-    "current state and linear in earlier ones; other kinds of memory are not excluded. Compatible "
-    "does not mean that the process is a diffusion: other processes have the same moments at "
-    "these lags. A jump process observed at one interval and a chain with heavy tails cannot be "
-    "distinguished."
+    "The class is that of the first rule that applies. Non-Markov: earlier states add at "
+    f"least {SHOWN:g} nats per dimension to the prediction of the noise scale, or to that of "
+    f"the mean ({FRACTION:.0%} of what the drift gains over a random walk, if that is less), "
+    "and more than lasting differences between paths can explain. Heterogeneous paths: some "
+    "paths have another level or slope than others. Changes along the path: the time adds as "
+    "much as memory would. Jump, in continuous time only: the tails of the residuals shrink "
+    f"with the sampling interval as those of jumps do, or their tail index is below "
+    f"{1 / HEAVY:.2g}. No better than baseline: the fit does not gain over the best of random "
+    "walk (with and without drift) and i.i.d. states per position. Cannot tell: earlier states, "
+    f"time or path may add more than {MEMORY:g} nats, or {PART:.0%} of the drift's gain. "
+    f"Discrete, non-Gaussian Markov: a mixture adds more than {MIXTURE:g} to Gaussian noise. "
+    "Discrete Gaussian Markov: the mean folds or reflects the states, or fewer than "
+    f"{EMBEDDABLE:.0%} of bootstrap replicates are embeddable in a linear SDE. Compatible with "
+    "a diffusion: none of these, and paths simulated from the fit have the data's lagged "
+    f"moments. All intervals hold simultaneously with an error of at most {SIZE:.0%}, over "
+    "documents. Mean and scale are predicted from the current state by polynomials and random "
+    "Fourier features, from the time by cosines, and from the past by two earlier states and "
+    "a moving average; memory of another kind is not excluded. Compatible does not mean that "
+    "the process is a diffusion: other processes have the same moments at these lags. A jump "
+    "process observed at one interval and a chain with heavy tails cannot be distinguished."
 )
+
+LABELS = {
+    "lack of fit of the mean": "fit",
+    "change of the mean along the path": "time: mean",
+    "change of the scale along the path": "time: scale",
+    "memory of the mean": "memory: mean",
+    "memory of the scale": "memory: scale",
+    "differences of level between paths": "paths: level",
+    "differences of slope between paths": "paths: slope",
+    "tails beyond a diffusion's": "jumps",
+    "weight of the tails": "tails",
+    "mixture over Gaussian": "mixture",
+    "states at which the mean reverses orientation": "orientation",
+}
+"""Axis labels of the effects; others are lagged moments."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +72,27 @@ class VerdictAnalyzer:
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
         fitted = viewed.fitted
-        sides = map(fitted.encoded, (viewed.train, viewed.validation, viewed.test))
-        sample = Sample(*sides, groups=study.documents.group)
-        evidence = gather(
-            fitted.sde, fitted.record.scores, sample, probe=fitted.record.probe, seed=seed
+        train, validation, test = map(
+            fitted.encoded, (viewed.train, viewed.validation, viewed.test)
         )
+        sample = Sample(train, validation, test, study.documents.group)
+        record = fitted.record
+        evidence = gather(fitted.sde, record.scores, sample, probe=record.probe, seed=seed)
         verdict = classify(evidence)
-        process_class = verdict.kind[0].upper() + verdict.kind[1:]
+        headline, *details = statements(verdict, evidence)
         effects = evidence.effects
         return Finding(
             view=str(view),
-            headline=f"{process_class}: {verdict.because}.",
+            headline=headline,
+            details=tuple(details),
             reading=READING,
             estimates=estimates(evidence),
             arrays={
                 name: torch.tensor([getattr(e, name) for e in effects], dtype=torch.float64)
-                for name in ("value", "stderr", "low", "high", "threshold", "detectable")
+                for name in ("value", "stderr", "low", "high", "threshold", "bound", "detectable")
             },
             figures=(figure(evidence),),
-            process_class=process_class,
+            process_class=verdict.kind[0].upper() + verdict.kind[1:],
         )
 
 
@@ -75,8 +103,8 @@ def estimates(evidence: Evidence) -> tuple[Estimate, ...]:
             effect.name,
             effect.value,
             effect.stderr,
-            f"{effect.unit}, interval {effect.interval}, threshold {effect.threshold:g}, "
-            f"detectable from {effect.detectable:.3f}",
+            f"{effect.unit}, interval {effect.interval}, threshold {effect.threshold:.2g}, "
+            f"detectable from {effect.detectable:.2g}",
         )
         for effect in evidence.effects
     ]
@@ -89,32 +117,31 @@ def estimates(evidence: Evidence) -> tuple[Estimate, ...]:
     return (*rows, share, documents)
 
 
-def labels(evidence: Evidence) -> tuple[str, ...]:
-    """Axis labels of the effects."""
-    jumps = ("jumps",) if evidence.jump is not None else ()
-    lags = ("lags",) if evidence.lagged else ()
-    return ("gain", "mean", "scale", *jumps, "mixture", *lags)
-
-
 def figure(evidence: Evidence) -> Figure:
-    """Intervals in multiples of the thresholds."""
-    effects = evidence.effects
+    """Intervals in multiples of the sizes below which effects count as absent."""
+    effects = [effect for effect in evidence.effects if effect.bound > 0]
     multiples = {
-        name: torch.tensor([getattr(e, name) / e.threshold for e in effects]).clamp(*AXIS)
+        name: torch.tensor([getattr(e, name) / e.bound for e in effects])
         for name in ("value", "low", "high", "detectable")
     }
     x = torch.arange(len(effects), dtype=torch.float64)
     bars = {"x": x, "y": multiples["value"], "low": multiples["low"], "high": multiples["high"]}
     ends = torch.tensor([-0.5, len(effects) - 0.5])
     layers = (
-        Layer("bars", bars, "effect", words=labels(evidence)),
-        Layer("line", {"x": ends, "y": torch.ones(2)}, "threshold", series=1, dashed=True),
+        Layer(
+            "bars",
+            bars,
+            "effect",
+            words=tuple(LABELS.get(effect.name, "lags") for effect in effects),
+        ),
+        Layer("line", {"x": ends, "y": torch.ones(2)}, "absent below", series=1, dashed=True),
         Layer("scatter", {"x": x, "y": multiples["detectable"]}, "minimum detectable", series=2),
     )
     caption = (
-        "Each property in multiples of its threshold, with simultaneous intervals: gain over the "
-        "best baseline; memory of the mean and of the scale; jumps, where they can be tested; "
-        "gain of a mixture; and the lagged moment that may deviate most. Values beyond "
-        f"{AXIS[0]:g} or {AXIS[1]:g} are drawn there."
+        "Each property in multiples of the size below which it counts as absent, with "
+        "simultaneous intervals: lack of fit of the mean; change along the path and memory, of "
+        "mean and scale; lasting differences between paths; jumps, where they can be tested; "
+        "tails; gain of a mixture; reversed orientation; and the lagged moment that may deviate "
+        "most."
     )
-    return Figure("effects", (Panel("", "multiples of the threshold", layers),), caption)
+    return Figure("effects", (Panel("", "multiples of the size", layers),), caption)

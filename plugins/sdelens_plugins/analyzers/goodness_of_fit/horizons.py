@@ -15,11 +15,11 @@ from sdelens.estimation.selection import selected
 from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.horizons import Starts, alone, iterated, memoryless, thinned
 from sdelens.evidence.interval import Interval
-from sdelens.language.nulls import TERMS
 from sdelens.evidence.proper_scores import energy_score, moment_matched_nll
 from sdelens.evidence.scorecard import pieces
 from sdelens.fitting.baselines import constant_laws
 from sdelens.fitting.study import Viewed
+from sdelens.language.nulls import TERMS
 from sdelens.laws.constant_noise import NoiseSpec
 from sdelens.laws.law import Kernel
 from sdelens.paths.trajectories import Paths

@@ -6,8 +6,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sdelens.evidence.interval import Interval
-from sdelens.language.nulls import Sides, captured, permuted_tokens
 from sdelens.fitting.study import Study, Viewed
+from sdelens.language.nulls import Sides, captured, permuted_tokens
 from sdelens.paths.basis import Basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from sdelens.evidence.bootstrap import Bootstrap, by_unit
 from sdelens.evidence.interval import Interval
-from sdelens.language.nulls import permuted_states
 from sdelens.evidence.rank_correlation import Correlation, rank_correlation, weighted_spearman
 from sdelens.fitting.study import Study
 from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.noise_magnitude import NoiseMagnitudes, noise_magnitudes
+from sdelens.language.nulls import permuted_states
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 

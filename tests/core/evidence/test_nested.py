@@ -1,4 +1,4 @@
-"""Memory is found where it is, and nowhere else; so are jumps, mixtures and embeddability."""
+"""Nested regressions find memory, change along the path and lack of fit, each only where it is."""
 
 import math
 from dataclasses import replace
@@ -13,13 +13,16 @@ from sdelens.estimation.log_scale import LogScale
 from sdelens.estimation.regression import Regression
 from sdelens.evidence.gaussianity import DiagonalMixture, gaussian, mixture_gain
 from sdelens.evidence.lagged import lagged
-from sdelens.evidence.markov import MarkovSplit, memory
+from sdelens.evidence.nested import Sides, nested
+from sdelens.evidence.process_class import MEMORY, SHOWN
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.sde import KernelSDE
 from sdelens.paths.products import products_of
 from sdelens.paths.trajectories import Trajectories
+from sdelens.protocols import ignore_epoch
 from sdelens.seeds import generator
 from sdelens.testing import discrete_markov, double_well
+from sdelens_plugins.probes.linear import LinearProbe
 
 
 def kernel(matrix, std):
@@ -39,14 +42,27 @@ def autoregression(paths, length, seed, *coefficients, dim=1):
     return torch.stack(states[50:], dim=1)
 
 
-def sides(law, states):
+def sides(law, states, at=None):
     """Three fifths of the paths train, one validates, one is held out."""
     fifth = len(states) // 5
     parts = (states[: 3 * fifth], states[3 * fifth : 4 * fifth], states[4 * fifth :])
     found = [
-        lagged(law, Trajectories.from_states(part, 1.0), torch.arange(len(part))) for part in parts
+        lagged(law, Trajectories.from_states(part, 1.0), torch.arange(len(part)), at=at)
+        for part in parts
     ]
-    return MarkovSplit(*found, groups=3 * fifth)
+    return Sides(*found, groups=3 * fifth)
+
+
+def effects(*choices, block=2):
+    """The effects of a block on the mean and on the scale; by default of memory."""
+    found = nested(choices)
+    return [
+        found.effect("e", scale=scale, block=block, threshold=SHOWN, tolerance=MEMORY)
+        for scale in (False, True)
+    ]
+
+
+STATE, TIME = 0, 1
 
 
 def test_a_scale_that_turns_on_two_coordinates_at_once_is_no_memory():
@@ -55,17 +71,17 @@ def test_a_scale_that_turns_on_two_coordinates_at_once_is_no_memory():
     for kick in noise[1:]:
         x = states[-1]
         states.append(0.5 * x + 0.5 * (0.5 * x[:, :1] * x[:, 1:]).clamp(-2, 2).exp() * kick)
-    _, (by_mean, by_scale) = memory(sides(kernel(0.5 * torch.eye(2), 0.5), torch.stack(states, 1)))
+    by_mean, by_scale = effects(sides(kernel(0.5 * torch.eye(2), 0.5), torch.stack(states, 1)))
     assert by_scale.absent
     assert by_mean.absent
 
 
 def test_memory_is_not_ruled_out_where_it_could_not_be_estimated():
-    # one more lag is worth -log(1 - 0.2^2) / 2 = 0.020, but 64 coefficients of each of 32
-    # coordinates cost 64 / 2N = 0.021 to estimate
+    # one more lag is worth -log(1 - 0.2^2) / 2 = 0.020, but 96 coefficients of each of 32
+    # coordinates cost 96 / 2N = 0.031 to estimate
     states = autoregression(50, 54, 0, 0.5, 0.2, dim=32)
-    _, (by_mean, _) = memory(sides(kernel(0.5 * torch.eye(32), 1.0), states))
-    assert by_mean.price == pytest.approx(64 / (2 * 30 * 51), rel=0.01)
+    by_mean, _ = effects(sides(kernel(0.5 * torch.eye(32), 1.0), states))
+    assert by_mean.price == pytest.approx(96 / (2 * 30 * 51), rel=0.01)
     assert not by_mean.absent
     assert by_mean.detectable > 0.02
 
@@ -78,9 +94,30 @@ def test_rows_hold_each_state_with_its_own_past():
     rows = lagged(kernel(torch.eye(1), 0.5), replace(block, mask=mask), torch.tensor([7, 4]))
     # path 0 is observed at times 3 to 11, path 1 at 0 to 8
     assert rows.x[:, 0].tolist() == [5, 6, 7, 8, 9, 10, *range(14, 20)]
-    assert torch.equal(rows.before[..., 0], rows.x - torch.tensor([[1.0, 2.0]]))
+    assert torch.equal(rows.before[:, :2, 0], rows.x - torch.tensor([[1.0, 2.0]]))
     assert rows.residual.unique().tolist() == [2.0]  # an increment of 1 by a deviation of 1/2
     assert rows.group.tolist() == [7] * 6 + [4] * 6
+    assert rows.document.tolist() == [0] * 6 + [1] * 6
+    assert (rows.squares == 4.0).all()  # averages of one value
+
+
+def test_the_moving_average_is_of_all_states_two_steps_and_more_ago():
+    states = torch.randn(3, 9, 2, generator=generator(1))
+    rows = lagged(
+        kernel(torch.eye(2), 1.0), Trajectories.from_states(states, 1.0), torch.arange(3)
+    )
+    # the last row of a path: the state at 7 has the average of those at 0 to 5
+    weights = torch.tensor([0.8**5, *(0.2 * 0.8**k for k in (4, 3, 2, 1, 0))])
+    expected = torch.einsum("t,ptd->pd", weights, states[:, :6])
+    assert torch.allclose(rows.before[5::6, 2], expected, atol=1e-6)
+
+
+def test_lags_do_not_cross_a_gap():
+    block = Trajectories.from_states(torch.arange(12.0)[None, :, None], 1.0)
+    mask = block.mask.clone()
+    mask[0, 5] = False
+    rows = lagged(kernel(torch.eye(1), 1.0), replace(block, mask=mask), torch.tensor([0]))
+    assert rows.x[:, 0].tolist() == [2, 3, 8, 9, 10]
 
 
 def test_too_many_rows_are_thinned_evenly_over_blocks():
@@ -138,7 +175,7 @@ def test_log_scale_recovers_its_coefficients_within_their_information():
 def test_memory_of_the_mean_is_worth_its_partial_correlation(dim):
     law = kernel(0.5 * torch.eye(dim), 1.0)
     first, second = 0.4, 0.2
-    _, (mean, scale) = memory(sides(law, autoregression(1000, 40, 5, first, second, dim=dim)))
+    mean, scale = effects(sides(law, autoregression(1000, 40, 5, first, second, dim=dim)))
     # the second partial autocorrelation of an AR(2) is its second coefficient
     assert mean.value == pytest.approx(-0.5 * math.log(1 - second**2), abs=4 * mean.stderr)
     assert mean.shown
@@ -147,7 +184,7 @@ def test_memory_of_the_mean_is_worth_its_partial_correlation(dim):
 
 def test_a_markov_process_has_no_memory():
     law = kernel(torch.eye(2) * 0.9, 1.0)
-    _, (mean, scale) = memory(sides(law, autoregression(600, 40, 6, 0.9, dim=2)))
+    mean, scale = effects(sides(law, autoregression(600, 40, 6, 0.9, dim=2)))
     assert mean.absent
     assert scale.absent
 
@@ -157,8 +194,72 @@ def test_what_a_linear_law_misses_of_a_nonlinear_drift_is_no_memory():
     x, following = states[:, :-1].flatten(), states[:, 1:].flatten()
     slope = float((x * following).sum() / x.square().sum())
     law = kernel(torch.tensor([[slope]]), float((following - slope * x).std()))
-    _, effects = memory(sides(law, states))
-    assert all(effect.absent for effect in effects)
+    assert all(effect.absent for effect in effects(sides(law, states)))
+    assert not any(effect.shown for effect in effects(sides(law, states), block=TIME))
+
+
+def test_a_folded_map_is_a_lack_of_fit_and_nothing_else():
+    kicks = torch.randn(40, 600, 1, generator=generator(20))
+    states = [kicks[0]]
+    for kick in kicks[1:]:
+        states.append(2 * torch.sin(3 * states[-1]) + 0.3 * kick)
+    rows = sides(kernel(torch.zeros(1, 1), 1.5), torch.stack(states, dim=1))
+    misfit, _ = effects(rows, block=STATE)
+    spread = float(torch.stack(states[1:]).std())
+    # what is left of the spread of the next state is the noise of 0.3
+    assert misfit.value == pytest.approx(math.log(spread / 0.3), abs=0.05)
+    for block in (1, 2):
+        assert all(effect.absent for effect in effects(rows, block=block))
+    white = nested([rows]).standard(rows.test)
+    tails = white.square().square().mean() / (3 * white.square().mean().square())
+    assert float(tails) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("moves", ["mean", "rate", "noise", "nothing"])
+def test_a_law_that_changes_along_the_path_is_told_from_one_that_does_not(moves):
+    kicks = torch.randn(60, 800, 1, generator=generator(21))
+    states = [kicks[0]]
+    for number, kick in enumerate(kicks[1:]):
+        u = number / 58
+        level = 2 * math.sin(math.pi * u) if moves == "mean" else 0.0
+        slope = 0.9 - 0.6 * u if moves == "rate" else 0.6
+        size = 1 + u if moves == "noise" else 1.0
+        states.append(level + slope * (states[-1] - level) + size * kick)
+    mean, scale = effects(
+        sides(kernel(torch.tensor([[0.6]]), 1.0), torch.stack(states, 1)), block=TIME
+    )
+    assert mean.shown == (moves in {"mean", "rate"})
+    assert scale.shown == (moves == "noise")
+    if moves == "nothing":
+        assert mean.absent
+        assert scale.absent
+    elif moves == "rate":  # the part of the mean that the average slope misses
+        x = torch.stack(states[2:-1])
+        slopes = -0.6 * (torch.arange(2, 59) / 58 - 0.5)
+        assert mean.value == pytest.approx(
+            0.5 * float((1 + (slopes[:, None, None] * x).square().mean()).log()), abs=0.01
+        )
+
+
+def test_terms_of_a_law_for_each_time_are_left_out_where_they_make_up_for_a_lack_of_fit():
+    kicks = torch.randn(30, 500, 1, generator=generator(22))
+    states = [torch.full((500, 1), 0.3) + 0.01 * kicks[0]]
+    for kick in kicks[1:]:
+        states.append((3.8 * states[-1] * (1 - states[-1]) + 0.002 * kick).clamp(0, 1))
+    paths = torch.stack(states, dim=1)
+    law = (
+        LinearProbe()
+        .fit(
+            Trajectories.from_states(paths, 1.0),
+            Trajectories.from_states(paths, 1.0),
+            seed=0,
+            watch=ignore_epoch,
+        )
+        .law
+    )
+    own, still = sides(law, paths), sides(law, paths, at=15.0)
+    assert effects(own, block=TIME)[0].shown
+    assert not any(effect.shown for effect in effects(own, still, block=TIME))
 
 
 def test_noise_that_remembers_its_size_is_memory_of_the_scale():
@@ -168,7 +269,7 @@ def test_noise_that_remembers_its_size_is_memory_of_the_scale():
         noise.append((0.5 + 0.5 * noise[-1].square()).sqrt() * kick)
         states.append(0.8 * states[-1] + noise[-1])
     rows = sides(kernel(torch.tensor([[0.8]]), 1.0), torch.stack(states, dim=1))
-    _, (mean, scale) = memory(rows)
+    mean, scale = effects(rows)
     assert scale.shown
     assert not mean.shown
 
@@ -177,7 +278,7 @@ def test_a_mixture_gains_what_the_true_noise_is_better_than_a_gaussian():
     system = discrete_markov()
     states = system.simulate(800, 40, seed=9)
     rows = sides(kernel(torch.tensor([[0.5]]), 1.0), states)
-    standard, _ = memory(rows)
+    standard = nested([rows]).standard
     gain = mixture_gain(rows, standard, seed=0)
     x, following = states[:, :-1], states[:, 1:]
     normal = torch.distributions.Normal(0.0, 1.0)
@@ -192,7 +293,7 @@ def test_gaussian_noise_of_changing_size_gains_nothing_by_a_mixture():
     # each pair of steps begins anew at x: what follows has a scale that x tells
     states = torch.stack([x, x, x, 0.5 * x + noise], dim=2).reshape(-1, 4, 1)
     rows = sides(kernel(torch.tensor([[0.5]]), 1.0), states)
-    standard, _ = memory(rows)
+    standard = nested([rows]).standard
     white = standard.white(rows.test)
     tails = white.square().square().mean() / (3 * white.square().mean().square())
     assert float(tails) > 1.5  # before the scale is told, it looks like heavy tails

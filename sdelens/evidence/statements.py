@@ -1,0 +1,67 @@
+"""What the evidence says in sentences: what is ruled out, what is not, what could not be seen."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from sdelens.evidence.effects import LEAST, POWER
+from sdelens.evidence.process_class import EMBEDDABLE, Evidence, ProcessVerdict
+
+Condition = Callable[[Evidence], bool]
+
+RULED_OUT: Mapping[str, Condition] = {
+    "a Markov process in this state": lambda e: bool(e.lasting_memory),
+    "the same law on all paths": lambda e: any(effect.shown for effect in e.differences),
+    "a law that is constant along the path": lambda e: any(effect.shown for effect in e.changes),
+    "a diffusion, because of jumps": lambda e: e.jumps,
+    "a diffusion, because the mean reverses orientation": lambda e: (
+        e.orientation is not None and e.orientation.shown
+    ),
+    "Gaussian noise": lambda e: e.mixture.shown,
+    "a linear SDE": lambda e: e.embeddable <= 1 - EMBEDDABLE,
+}
+"""Properties of the process, and when the evidence excludes them."""
+REMARKS: Mapping[str, Condition] = {
+    "The fit misses part of the mean: {misfit}.": lambda e: e.misfit.shown,
+    "Memory may come from the differences between paths alone.": lambda e: (
+        any(effect.shown for effect in e.memory) and not e.lasting_memory
+    ),
+    "Fourth moments of the noise may not exist ({tails}): all tests use bounded statistics, and "
+    "jumps are judged by the weight of the tails.": lambda e: e.heavy,
+    "The fit does not gain over the best baseline: {gain}.": lambda e: not e.gain.shown,
+}
+"""Remarks on the fit and the data, and when they apply."""
+
+
+def statements(verdict: ProcessVerdict, evidence: Evidence) -> tuple[str, ...]:
+    """The class in one line, then what the evidence rules out, leaves open and could not show."""
+    class_line = f"{verdict.kind[0].upper()}{verdict.kind[1:]}: {verdict.because}."
+    if evidence.gain.groups < LEAST:
+        return (class_line,)
+    excluded = [*_excluded(evidence), *_bounded(evidence)]
+    unsure = [f"{effect.name} up to {effect.high:.2g}" for effect in evidence.open]
+    remarks = (text for text, applies in REMARKS.items() if applies(evidence))
+    lines = (
+        class_line,
+        f"Ruled out: {'; '.join(excluded)}." if excluded else "Nothing is ruled out.",
+        f"Not ruled out: {'; '.join(unsure)}." if unsure else "",
+        _undetected(evidence),
+        *(text.format(**vars(evidence)) for text in remarks),
+    )
+    return tuple(line for line in lines if line)
+
+
+def _excluded(evidence: Evidence) -> Iterator[str]:
+    return (name for name, excludes in RULED_OUT.items() if excludes(evidence))
+
+
+def _bounded(evidence: Evidence) -> Iterator[str]:
+    """Effects that are absent, with the size above which they are excluded."""
+    return (
+        f"{e.name} above {e.bound:.2g}" for e in evidence.departures if e.absent and not e.shown
+    )
+
+
+def _undetected(evidence: Evidence) -> str:
+    """The smallest effects that the sample would have shown."""
+    hidden = [e for e in evidence.departures if not e.shown]
+    sizes = "; ".join(f"{e.name} from {e.detectable:.2g}" for e in hidden)
+    return f"This sample would have shown, with a power of {POWER:.0%}: {sizes}." if sizes else ""
