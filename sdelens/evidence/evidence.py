@@ -63,8 +63,8 @@ def gather(
     Gain, lack of fit, change along the path, memory and mixture are evaluated on test documents,
     with regressions fitted to training and selected on validation documents. Lagged moments use
     validation and test documents, which no coefficient was fitted to; embeddability uses training
-    documents; jumps and differences between paths use all. Standard errors are over groups of
-    documents, which the split keeps together.
+    documents; tails, jumps and differences between paths use all. Standard errors are over groups
+    of documents, which the split keeps together.
     """
     groups = torch.unique(sample.groups, return_inverse=True)[1]
     count = int(groups.max()) + 1
@@ -73,7 +73,9 @@ def gather(
     gain = gain_over_best(scores, probe)
     misfit = found.effect("lack of fit of the mean", scale=False, block=0, threshold=MEMORY)
     drift = max(0.0, _gain_over_walk(scores) + misfit.value)
-    tailed = tail_index(found.standard(sides.test, clamped=False), sides.test.group, count)
+    rows = sides.train, sides.validation, sides.test
+    unclamped = torch.cat([found.standard(each, clamped=False) for each in rows])
+    tailed = tail_index(unclamped, torch.cat([each.group for each in rows]), count)
     axes = Axes.of(sample.train, EMBEDDED)
     return Evidence(
         gain=gain,
@@ -81,7 +83,7 @@ def gather(
         changes=_by_block(found, "change of the {} along the path", block=1, drift=drift),
         memory=_by_block(found, "memory of the {}", block=2, drift=drift),
         differences=heterogeneity(
-            (sides.train, sides.validation, sides.test),
+            rows,
             found.standard,
             count,
             threshold=min(SHOWN, FRACTION * drift),
