@@ -49,10 +49,14 @@ class LogScale:
         features: Float[Tensor, "row feature"],
         white: Float[Tensor, "row dim"],
         penalty: Float[Tensor, " feature"],
+        gram: Float[Tensor, "feature feature"] | None = None,
     ) -> "LogScale":
-        """Fit by Fisher scoring from a constant variance; the first feature must be constant."""
+        """Fit by Fisher scoring from a constant variance; the first feature must be constant.
+
+        `gram` is that of the features, if it is known.
+        """
         squares = white.square()
-        gram = products_of(features, squares).xx
+        gram = products_of(features, squares[:, :1]).xx if gram is None else gram
         # twice the penalty, because the information is half the Gram matrix
         weight = 2 * penalty * gram.diagonal()
         root = cholesky(gram + weight.diag())
@@ -71,7 +75,8 @@ def chosen(
     penalties: Sequence[Float[Tensor, " feature"]],
 ) -> tuple[LogScale, Float[Tensor, " feature"]]:
     """The scale and penalty with the lowest validation loss, from pairs (features, residuals)."""
-    fits = [LogScale.of(*train, penalty) for penalty in penalties]
+    gram = products_of(train[0], train[1][:, :1]).xx
+    fits = [LogScale.of(*train, penalty, gram) for penalty in penalties]
     losses = [-float(fit.log_density(*validation).mean()) for fit in fits]
     best = losses.index(min(losses))
     return fits[best], penalties[best]

@@ -30,6 +30,8 @@ FREE = 1e-9
 """Penalty of the constant."""
 PENALTIES = (1e-8, 1e-6, 1e-4, 1e-2, 1.0), (1e-4, 1e-2, 1.0, 1e3), (1e-4, 1e-2, 1e-1, 1.0, 1e3)
 """Penalties of each block relative to the sum of squares of each feature; 1e3 removes it."""
+SCALE_PENALTIES = (1e-4, 1e-2, 1.0), (1e-2, 1e3), (1e-2, 1.0, 1e3)
+"""The same for the log variance, whose fits are not in closed form."""
 
 Fit = TypeVar("Fit", Regression, LogScale)
 
@@ -113,11 +115,11 @@ def nested(choices: Sequence[Sides]) -> Nested:
     rows = sides.train, sides.validation, sides.test
     targets = [predictors.target(each) for each in rows]
     blocks = [predictors.for_mean(each) for each in rows]
-    means, of_mean = _stages(blocks, targets, _chosen_mean)
+    means, of_mean = _stages(blocks, targets, _chosen_mean, PENALTIES)
     own = Standard(predictors, means[2], LogScale(torch.zeros(1, 1)))
     whites = [own.white(each) for each in rows]
     widths = [predictors.for_scale(each) for each in rows]
-    scales, of_scale = _stages(widths, whites, log_scale.chosen)
+    scales, of_scale = _stages(widths, whites, log_scale.chosen, SCALE_PENALTIES)
     sizes = tuple([block.shape[1] for block in each[0][1:]] for each in (blocks, widths))
     return Nested(
         Standard(predictors, means[2], scales[2]), of_mean, of_scale, (sizes[0], sizes[1]), sides
@@ -143,11 +145,12 @@ def _stages(
     blocks: Sequence[Sequence[Tensor]],
     targets: Sequence[Tensor],
     chosen: Callable[..., tuple[Fit, Tensor]],
+    penalties: Sequence[Sequence[float]],
 ) -> tuple[list[Fit], list[Float[Tensor, " row"]]]:
     """The fit of each stage, and the gain of each over the one before on test rows."""
     seen = [torch.cat(tuple(each), 1) for each in blocks]
     ends = list(accumulate(block.shape[1] for block in blocks[0]))
-    penalty, choices = torch.full((1,), FREE, dtype=torch.float64), ((), *PENALTIES)
+    penalty, choices = torch.full((1,), FREE, dtype=torch.float64), ((), *penalties)
     fits, densities = [], []
     for end, levels in zip(ends, choices, strict=True):
         wide = [penalty.new_full((end - len(penalty),), level) for level in levels]

@@ -41,7 +41,7 @@ class Ruler:
     @classmethod
     def of(cls, values: Float[Tensor, "row dim"]) -> "Ruler":
         """Median, and `OUTER` quantile of the distance from it divided by that of a Gaussian."""
-        values = values[:: math.ceil(values.numel() / 8e6)]  # torch.quantile takes 2^24 numbers
+        values = values[:: math.ceil(values.numel() / 1e6)]
         centre = values.median(0).values
         spread = (values - centre).abs().quantile(OUTER, dim=0) / NORMAL
         return cls(centre, spread.clamp(min=1e-6 * float(spread.max()) + 1e-30))
