@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
@@ -37,14 +37,15 @@ def lagged(
 ) -> Lagged:
     """Collect the lagged transitions of latent paths, with at most `most` values per field.
 
-    `groups` is the group of each document. Raises `UsageError` if no path has four observations.
+    `groups` is the group of each document. Raises `UsageError` if no path has four consecutive
+    observations.
     """
     blocks = list(_counts(paths))
     rows, dim = sum(count for count, _ in blocks), blocks[0][1] if blocks else 1
     if not rows:
         raise UsageError(
-            "a test of memory needs paths of at least four observations in training, validation "
-            "and held-out documents, got shorter ones: give longer texts"
+            "a test of memory needs paths of at least four observations in a row in training, "
+            "validation and held-out documents, got shorter ones: give longer texts"
         )
     stride = math.ceil(rows * dim / most)
     parts, seen = [], 0
@@ -58,17 +59,19 @@ def lagged(
 def _counts(paths: Iterable[Trajectories]) -> Iterator[tuple[int, int]]:
     """Number of rows and dimension of each block."""
     for block in paths:
-        usable = block.mask[:, : -LAGS - 1] & block.mask[:, LAGS + 1 :]
-        yield int(usable.sum()), block.states.shape[-1]
+        yield int(_usable(block).sum()), block.states.shape[-1]
+
+
+def _usable(block: Trajectories) -> Bool[Tensor, "path start"]:
+    """Starts of `LAGS` + 2 consecutive observations."""
+    return block.observed(*range(LAGS + 2))
 
 
 def _rows(
     law: Law, block: Trajectories, groups: Int[Tensor, " document"], *, offset: int, stride: int
 ) -> Lagged:
     x, residual = block.states, residuals(law, block)
-    # a path has no gaps: if both ends are observed, so is everything between
-    usable = block.mask[:, : -LAGS - 1] & block.mask[:, LAGS + 1 :]
-    path, time = (index[offset::stride] for index in usable.nonzero(as_tuple=True))
+    path, time = (index[offset::stride] for index in _usable(block).nonzero(as_tuple=True))
     lags = time[:, None] + torch.tensor([1, 0], device=time.device)
     return Lagged(
         x=x[path, time + LAGS],

@@ -149,7 +149,7 @@ def _gaps(
 
 def _starts(block: Trajectories, stride: int) -> tuple[Tensor, Tensor]:
     """Path and time index of the starts; the first start of a path is its first usable state."""
-    usable = block.mask[:, : -LAGS[0]] & block.mask[:, LAGS[0] :]
+    usable = block.observed(0, LAGS[0])
     order = usable.long().cumsum(1) - 1
     path, time = (usable & (order % stride == 0)).nonzero(as_tuple=True)
     return path, time

@@ -14,6 +14,7 @@ from sdelens.laws.law import Law
 from sdelens.laws.sde import SDE
 from sdelens.origin import Origin
 from sdelens.paths.basis import Basis
+from sdelens.paths.from_arrays import GivenPaths, States
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.protocols import Epoch
 from sdelens.states.recording import View
@@ -147,17 +148,15 @@ class Fitted:
         wide = self.basis.decoder.mT @ latent @ self.basis.decoder
         return wide.expand(*x.shape, x.shape[-1])
 
-    def log_prob(
-        self, states: Float[Tensor, "path time dim"] | Trajectories
-    ) -> Float[Tensor, "path step"]:
+    def log_prob(self, states: States | Trajectories) -> Float[Tensor, "path step"]:
         """Log density of each observed next state, in nats, in the coordinates of the data.
 
-        Coordinates outside the basis contribute by their conditional law. Masked transitions are
-        NaN.
+        Coordinates outside the basis contribute by their conditional law. Masked transitions, and
+        those to or from a state with NaN, are NaN.
         """
-        block = states
-        if not isinstance(block, Trajectories):
-            block = Trajectories.from_states(block, self.dt)
+        block = (
+            states if isinstance(states, Trajectories) else GivenPaths.of(states, self.dt).paths
+        )
         nats = log_density(self.law, next(iter(self.basis.view(block))))
         if self.complement is not None:
             nats = nats + self.complement.log_density(self.basis, block)
