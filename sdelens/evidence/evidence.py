@@ -20,6 +20,7 @@ from sdelens.evidence.verdict import LABELS, NOISES
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Viewed
 from sdelens.paths.documents import Documents
+from sdelens.paths.standard_metric import standard_weights
 from sdelens.paths.trajectories import Paths
 from sdelens.seeds import derive
 
@@ -47,7 +48,7 @@ def gather(viewed: Viewed, documents: Documents, *, seed: int) -> Evidence:
         groups=int(groups.max()) + 1,
     )
     standard, remembered = memory(sides)
-    axes = Axes.of(train, EMBEDDED)
+    axes = Axes.of(train, EMBEDDED, standard_weights(fitted.basis))
     return Evidence(
         gain=gain,
         memory=remembered,

@@ -44,7 +44,7 @@ class MarkovFeatures:
     @classmethod
     def of(cls, train: Lagged) -> "MarkovFeatures":
         """Features standardised by the mean and standard deviation of the training states."""
-        spread = train.x.std(0).clamp(min=1e-6 * float(train.x.std()))
+        spread = train.x.std(0).clamp(min=torch.finfo(train.x.dtype).tiny)
         return cls(train.x.mean(0), spread)
 
     def current(self, rows: Lagged, powers: int) -> Float[Tensor, "row feature"]:

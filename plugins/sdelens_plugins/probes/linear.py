@@ -34,7 +34,7 @@ class LinearProbe:
     ``diagonal``, ``correlated:k`` or ``full``, each with ``@time`` after it for deviations of each
     time. `exact`: the linear SDE with this transition law,
     by the matrix logarithm; one intercept, full noise. `ridge` is the penalty per transition as a
-    share of the states' mean square; None chooses it on validation.
+    share of each coordinate's mean square; None chooses it on validation.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")

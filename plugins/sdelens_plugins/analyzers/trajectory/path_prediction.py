@@ -52,7 +52,7 @@ class PathPrediction:
             words=words,
             plane=plane,
             actual=actual,
-            predicted=plane.project(fitted.basis.decode(t[1:], mean)),
+            predicted=plane.project(fitted.basis.decode(t[1:], mean.to(x))),
             band=band,
             inside=float(band.contains(actual)[1:].float().mean()),
             r2=1 - float(squares),

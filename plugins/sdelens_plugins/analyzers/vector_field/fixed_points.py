@@ -41,7 +41,7 @@ class FixedPointSearch:
         index = torch.linspace(0, len(latent) - 1, min(count, len(latent))).long()
         points = fixed_points(StepMap.of(fitted.sde, t), latent[index], region)
         times = torch.full(points.points.shape[:1], t).to(latent)
-        states = basis.decode(times, points.points.to(latent))
+        states = basis.decode(times, points.points.to(train.x))
         return cls(points, t, len(index), states, _member_errors(fitted, points, t))
 
 
