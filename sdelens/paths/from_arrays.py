@@ -105,16 +105,16 @@ def _notes(inside: Tensor, lacking: Tensor) -> list[str]:
     later = known.flip(-1).cumsum(-1).flip(-1) > 0
     gaps = lacking & later & (known.cumsum(-1) > 0)
     notes = []
-    if gaps.any():
+    if count := int(gaps.sum()):
+        paths = counted(int(gaps.any(-1).sum()), "path")
+        verb, them = ("counts", "it") if count == 1 else ("count", "them")
         notes.append(
-            f"{counted(int(gaps.sum()), 'state')} with NaN inside "
-            f"{counted(int(gaps.any(-1).sum()), 'path')} count as missing: no transition or lag "
-            "uses them."
+            f"{counted(count, 'state')} with NaN inside {paths} {verb} as missing: no transition "
+            f"or lag uses {them}."
         )
     lost = int((~(known[:, :-1] & known[:, 1:]).any(-1)).sum())
     if lost:
         notes.append(
-            f"{lost:,} of {counted(len(known), 'path')} have no two consecutive states and are "
-            "left out."
+            f"{lost:,} of {counted(len(known), 'path')} without two consecutive states left out."
         )
     return notes

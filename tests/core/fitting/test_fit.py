@@ -262,7 +262,7 @@ def test_paths_without_a_transition_are_not_held_out(states):
     listed = [*states[:20, :10], *states[20:50, :1], torch.zeros(0, 2)]
     fitted = sdelens.fit(listed, dt=0.05, probe="linear")
     assert fitted.record.scores["held_out_documents"] == 2
-    assert "31 of 51 paths have no two consecutive states" in fitted.record.scores["notes"][0]
+    assert "31 of 51 paths without two consecutive states" in fitted.record.scores["notes"][0]
 
 
 def test_log_prob_takes_what_fit_takes(states):
@@ -270,3 +270,13 @@ def test_log_prob_takes_what_fit_takes(states):
     found = fitted.log_prob([states[0], states[1, :5]])
     assert_close(found[:, :4], fitted.log_prob(states[:2])[:, :4])
     assert found[1, 4:].isnan().all()
+
+
+@pytest.mark.parametrize("probe", ["linear", "low-rank-linear"])
+def test_the_record_names_the_noise_that_was_fitted(states, probe):
+    exact = sdelens.fit(states[:40], dt=0.05, probe=probe)
+    assert exact.record.settings["noise"] == "full"
+    assert exact.sde.noise_type == "general"
+    assert sdelens.fit(states[:40], probe=probe).record.settings["noise"] == "diagonal"
+    full = sdelens.fit(states[:40], probe=probe, noise="full")
+    assert full.record.settings["noise"] == "full"

@@ -117,3 +117,16 @@ def test_evidence_does_not_depend_on_the_basis_or_the_units():
         ):
             assert after.value == pytest.approx(before.value, abs=0.5 * before.stderr + 1e-4)
         assert other.embeddable == pytest.approx(one.embeddable, abs=0.05)
+
+
+def test_gains_are_invariant_under_affine_maps_with_full_noise_only():
+    random = torch.Generator().manual_seed(1)
+    mixing = torch.randn(3, 3, generator=random, dtype=torch.float64)
+
+    def gains(states, noise):
+        scores = sdelens.fit(states, probe="linear", noise=noise).record.scores
+        return torch.tensor([row["gain_of_fit"] for row in scores["baselines"].values()])
+
+    assert_close(gains(STATES, "full"), gains(STATES @ mixing + 5, "full"), atol=2e-3, rtol=0)
+    apart = gains(STATES, "diagonal") - gains(STATES @ mixing + 5, "diagonal")
+    assert apart.abs().max() > 0.02

@@ -24,7 +24,7 @@ def test_a_list_of_paths_of_unequal_length_is_padded(kind):
     assert given.paths.states.shape == (3, 4, 2)
     assert lengths(given) == [3, 1, 4]
     assert given.paths.times.tolist() == [[0.0, 0.5, 1.0, 1.5]]
-    assert given.notes == ("1 of 3 paths have no two consecutive states and are left out.",)
+    assert given.notes == ("1 of 3 paths without two consecutive states left out.",)
 
 
 def test_an_object_array_and_a_tuple_are_lists_of_paths():
@@ -39,7 +39,7 @@ def test_empty_paths_keep_their_number():
     given = of([torch.ones(3, 2), torch.ones(0, 2), np.array([]), [], torch.zeros(2, 2)])
     assert lengths(given) == [3, 0, 0, 0, 2]
     assert given.paths.document.tolist() == [0, 1, 2, 3, 4]
-    assert "3 of 5 paths have no two" in given.notes[0]
+    assert "3 of 5 paths without two" in given.notes[0]
 
 
 def test_nan_at_an_end_shortens_a_path_and_nan_inside_is_a_gap():
@@ -55,7 +55,7 @@ def test_nan_at_an_end_shortens_a_path_and_nan_inside_is_a_gap():
     ]
     assert given.paths.states.isfinite().all()
     assert given.notes == (
-        "1 state with NaN inside 1 path count as missing: no transition or lag uses them.",
+        "1 state with NaN inside 1 path counts as missing: no transition or lag uses it.",
     )
 
 
@@ -66,7 +66,7 @@ def test_whole_states_have_no_note():
 def test_a_path_without_a_state_is_left_out_and_counted():
     states = torch.ones(3, 4, 2)
     states[1] = NAN
-    assert of(states).notes == ("1 of 3 paths have no two consecutive states and are left out.",)
+    assert of(states).notes == ("1 of 3 paths without two consecutive states left out.",)
 
 
 @pytest.mark.parametrize(
