@@ -1,4 +1,4 @@
-r"""Drift in a plane: its value, divergence and curl at the nodes of a grid.
+r"""Drift in a plane or along a line: its value and derivatives at the nodes of a grid.
 
 For a field :math:`f = (f_1, f_2)` in the coordinates :math:`(a, b)` of the plane, the divergence
 is :math:`\partial_a f_1 + \partial_b f_2` and the curl :math:`\partial_a f_2 - \partial_b f_1`.
@@ -82,21 +82,66 @@ def averaged(
     standard deviation `width`. The intercept estimates the field and the slope its derivative;
     linear fields are recovered without bias (Fan 1993). Errors are bootstrapped over documents.
     """
-    sums = _sums(nodes, points, values, document, width)
-    draws = Bootstrap.of(torch.ones(len(sums)), seed=seed, replicates=REPLICATES).weights
-    value, slope = _solved(sums.sum(0), width)
-    if len(sums) < 2:
+    (value, slope), again = _regressions(nodes, points, values, document, width, seed)
+    if again is None:
         return PlaneField(nodes, value, slope)
-    again, slopes = _solved(torch.einsum("rd,dnk->rnk", draws, sums), width)
-    errors = again.std(0), divergence(slopes).std(0), curl(slopes).std(0)
+    values, slopes = again
+    errors = values.std(0), divergence(slopes).std(0), curl(slopes).std(0)
     return PlaneField(nodes, value, slope, *errors)
+
+
+@dataclass(frozen=True, eq=False)
+class LineField:
+    """A function along a line and its slope, with bootstrap errors over documents if available."""
+
+    nodes: Float[Tensor, " node"]
+    value: Float[Tensor, " node"]
+    slope: Float[Tensor, " node"]
+    value_stderr: Float[Tensor, " node"] | None = None
+    slope_stderr: Float[Tensor, " node"] | None = None
+
+
+def averaged_on_line(
+    nodes: Float[Tensor, " node"],
+    points: Float[Tensor, " state"],
+    values: Float[Tensor, " state"],
+    document: Int[Tensor, " state"],
+    *,
+    width: float,
+    seed: int,
+) -> LineField:
+    """The conditional expectation along a line, by local linear regression as in `averaged`."""
+    scale = torch.tensor([width], dtype=torch.float64)
+    (value, slope), again = _regressions(
+        nodes[:, None], points[:, None], values[:, None], document, scale, seed
+    )
+    errors = () if again is None else (again[0].std(0)[:, 0], again[1].std(0)[:, 0, 0])
+    return LineField(nodes, value[:, 0], slope[:, 0, 0], *errors)
+
+
+def _regressions(
+    nodes: Float[Tensor, "node axis"],
+    points: Float[Tensor, "state axis"],
+    values: Float[Tensor, "state axis"],
+    document: Int[Tensor, " state"],
+    width: Float[Tensor, " axis"],
+    seed: int,
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    """Values and slopes at the nodes, and their bootstrap replicates; None for one document."""
+    sums = _sums(nodes, points, values, document, width)
+    found = _solved(sums.sum(0), width)
+    if len(sums) < 2:
+        return found, None
+    draws = Bootstrap.of(torch.ones(len(sums)), seed=seed, replicates=REPLICATES).weights
+    return found, _solved(torch.einsum("rd,dnk->rnk", draws, sums), width)
 
 
 def _sums(
     nodes: Tensor, points: Tensor, values: Tensor, document: Tensor, width: Tensor
-) -> Float[Tensor, "document node 15"]:
+) -> Float[Tensor, "document node product"]:
     """Weighted sums of squares and products by document, sufficient for the regressions."""
-    total = torch.zeros(int(document.max()) + 1, len(nodes), 15, dtype=torch.float64)
+    count = (1 + len(width)) * (1 + 2 * len(width))
+    total = torch.zeros(int(document.max()) + 1, len(nodes), count, dtype=torch.float64)
     for rows in torch.arange(len(points)).chunk(-(-len(points) // ROWS)):
         away = (points[rows, None].double() - nodes.double()) / width
         weight = torch.exp(-away.square().sum(-1) / 2)[..., None]
@@ -114,9 +159,10 @@ def _sums(
 
 def _solved(sums: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """Solve for intercept and slope at each node."""
+    row = 1 + len(width)
     gram, cross = (
-        rearrange(part, "... (row column) -> ... row column", row=3)
-        for part in (sums[..., :9], sums[..., 9:])
+        rearrange(part, "... (row column) -> ... row column", row=row)
+        for part in (sums[..., : row**2], sums[..., row**2 :])
     )
     ridge = (RIDGE * gram.diagonal(dim1=-2, dim2=-1) + 1e-300).diag_embed()
     solution: Tensor = torch.linalg.solve(gram + ridge, cross)

@@ -9,7 +9,8 @@ from torch import Tensor
 LEVEL = 0.99
 """Share of training states inside the region."""
 FLOOR = 1e-6
-"""Smallest principal variance relative to the largest; smaller ones are rounding errors."""
+"""Smallest principal variance of the standardised states relative to the largest; smaller ones
+are rounding errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +33,10 @@ class Region:
         centre = wide.mean(0)
         away = wide - centre
         covariance = away.mT @ away / len(wide)
-        values, vectors = torch.linalg.eigh(covariance)
-        whitener = vectors / values.clamp(min=FLOOR * float(values[-1]) + 1e-300).sqrt()
-        std = covariance.diagonal().clamp(min=FLOOR * float(values[-1]) + 1e-300).sqrt()
+        std = covariance.diagonal().clamp(min=1e-300).sqrt()
+        values, vectors = torch.linalg.eigh(covariance / std / std[:, None])
+        scale = values.clamp(min=FLOOR * float(values[-1]) + 1e-300).sqrt()
+        whitener = vectors / scale / std[:, None]
         reach, radius = (
             float((away @ scale).norm(dim=-1).quantile(level))
             for scale in (whitener, (1 / std).diag())

@@ -16,6 +16,9 @@ from sdelens.paths.moments import Moments as Moments
 from sdelens.paths.moments import nearest as nearest
 from sdelens.paths.moments import times_of as times_of
 
+ROUNDING = 1e-12
+"""Share of the mean square of a coordinate that is rounding error."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -91,11 +94,11 @@ def least_squares(
 ) -> AdditiveMean:
     r"""Penalised least squares from the normal equations.
 
-    Token effects are eliminated by a Schur complement. The penalty on A is
-    ``ridge * tr(E[xx'])/dim`` per transition and shrinks A towards the autoregression of each
-    coordinate on itself, so persistent states are not pulled to zero, nor transient ones to the
-    identity. Effects of tokens and positions are shrunk as by `shrinkage` additional observations
-    of zero effect. The intercept is not penalised.
+    Token effects are eliminated by a Schur complement. The penalty on the column of A for
+    coordinate j is ``ridge * E[x_j^2]`` per transition, so it does not depend on units. It shrinks
+    A towards the autoregression of each coordinate on itself, so persistent states are not pulled
+    to zero, nor transient ones to the identity. Effects of tokens and positions are shrunk as by
+    `shrinkage` additional observations of zero effect. The intercept is not penalised.
     """
     phi = _Features(moments, terms)
     gram, cross = phi.gram(), phi.cross()
@@ -122,7 +125,23 @@ def autoregression(moments: Moments, *, by_position: bool) -> Float[Tensor, " di
     count = count.clamp(min=1)  # times without transitions have zero sums
     products = moments.xy.diagonal() - (x * y / count).sum(0)
     squares = moments.xx.diagonal() - (x * x / count).sum(0)
-    return products / squares.clamp(min=1e-12 * float(squares.max()) + 1e-300)
+    return products / squares.maximum(ROUNDING * mean_squares(moments.xx))
+
+
+def mean_squares(squares: Float[Tensor, "dim dim"]) -> Float[Tensor, " dim"]:
+    """The diagonal of a matrix of squares, positive also for a coordinate that is always 0."""
+    return squares.diagonal().clamp(min=torch.finfo(squares.dtype).tiny)
+
+
+def above_rounding(
+    residuals: Float[Tensor, "dim dim"], states: Float[Tensor, "dim dim"]
+) -> Float[Tensor, "dim dim"]:
+    """Second moments of residuals, with variances of at least `ROUNDING` of those of the states.
+
+    A coordinate that is predicted exactly has a density too, whatever its unit.
+    """
+    least = ROUNDING * mean_squares(states)
+    return residuals + (least - residuals.diagonal()).clamp(min=0).diag()
 
 
 def second_moment(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "dim dim"]:
@@ -138,7 +157,7 @@ def second_moment(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "dim di
     fitted = theta.mT @ gram @ theta + mixed + mixed.mT
     fitted = fitted + token.mT @ (token * everything.token_count[:, None])
     total = moments.yy - fitted_y - fitted_y.mT + fitted
-    return (total + total.mT) / (2 * moments.count)
+    return above_rounding((total + total.mT) / (2 * moments.count), moments.yy / moments.count)
 
 
 class _Features:
@@ -174,8 +193,7 @@ class _Features:
         place[0] = 1e-9 * moments.count  # the free intercept
         if not self.terms.state:
             return place
-        level = float(moments.xx.trace()) / moments.dim
-        return torch.cat([torch.full_like(moments.xx[0], ridge * level), place])
+        return torch.cat([ridge * mean_squares(moments.xx), place])
 
     def mean(self, solution: Tensor, by_token: Tensor | None) -> AdditiveMean:
         split = self.moments.dim if self.terms.state else 0

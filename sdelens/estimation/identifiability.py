@@ -58,7 +58,7 @@ class Identifiability:
         dim, spare = len(xx), transitions - len(xx) - 1
         if spare <= 0:
             return cls(dim, transitions, math.inf)
-        level = 1e-9 * xx.diagonal().mean() * torch.eye(dim).to(xx)
+        level = (1e-9 * xx.diagonal()).diag()
         slope = torch.linalg.solve(xx + level, xy)
         noise = float((yy - xy.mT @ slope).trace().clamp(min=0)) * transitions / spare
         rate = slope - torch.eye(dim).to(slope)

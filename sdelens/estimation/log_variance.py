@@ -122,7 +122,7 @@ def constant_variance(
 ) -> Float[Tensor, "feature dim"]:
     """Coefficients of a variance that is the same in every state."""
     weight = variance.new_zeros(1 + features.size, len(variance))
-    weight[0] = variance.clamp(min=1e-12 * float(variance.max())).log()
+    weight[0] = variance.log()
     return weight
 
 

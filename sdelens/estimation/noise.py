@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sdelens.estimation.additive import Moments
+from sdelens.estimation.additive import ROUNDING, Moments, mean_squares
 from sdelens.estimation.optimise import ParameterGroup, Schedule, minimise
 from sdelens.laws.constant_correlation import ConstantCorrelation
 from sdelens.laws.constant_noise import ConstantNoise as ConstantNoise
@@ -76,8 +76,8 @@ class NoiseFeatures:
 def features_of(moments: Moments, waves: int) -> NoiseFeatures:
     """Features for the mean, standard deviation and times of the training states."""
     mean = moments.position_x.sum(0) / moments.count
-    variance = moments.xx.diagonal() / moments.count - mean.square()
-    std = variance.clamp(min=1e-12 * float(variance.max())).sqrt()
+    squares = mean_squares(moments.xx) / moments.count
+    std = (squares - mean.square()).maximum(ROUNDING * squares).sqrt()
     clock = Clock(float(moments.times[0]), float(moments.times[-1]), waves)
     return NoiseFeatures(mean.float(), std.float(), clock)
 

@@ -15,7 +15,7 @@ from sdelens.paths.products import Products
 def ridge(products: Products, penalty: Float[Tensor, " feature"]) -> Float[Tensor, "feature dim"]:
     """Ridge coefficients; the penalty is relative to the sum of squares of each feature."""
     squares = products.xx.diagonal()
-    level = squares.clamp(min=1e-12 * float(squares.max()))
+    level = squares.where(squares > 0, 1.0)
     return torch.cholesky_solve(products.xy, cholesky(products.xx + (penalty * level).diag()))
 
 

@@ -9,7 +9,7 @@ from sdelens.estimation.additive import AdditiveMean, Terms, least_squares, seco
 from sdelens.paths.moments import Moments
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0, 10.0, 100.0)
-"""Ridge penalties on A per transition, relative to the mean squared state."""
+"""Ridge penalties on A per transition, relative to the mean square of each coordinate."""
 SHRINKAGES = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 """Penalties on token and position effects, as pseudo-observations of zero effect."""
 

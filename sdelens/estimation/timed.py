@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.estimation.additive import AdditiveMean, second_moment
+from sdelens.estimation.additive import ROUNDING, AdditiveMean, second_moment
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.timed_noise import StatelessNoise, TimedNoise
 from sdelens.paths.moments import Moments, nearest, times_of
@@ -45,10 +45,10 @@ def noise_around(
 def timed_noise(spec: NoiseSpec, predict: Predict, train: Paths) -> TimedNoise:
     """Fit noise with deviations at each time, in one pass, or two if it is correlated."""
     times = times_of(train)
-    count, squares = _squares(times, predict, train)
+    count, squares, states = _squares(times, predict, train)
     variance = squares / count[:, None].clamp(min=1)
-    overall = squares.sum(0) / count.sum()
-    overall = overall.clamp(min=1e-12 * float(overall.max()))
+    least = ROUNDING * states.clamp(min=torch.finfo(states.dtype).tiny) / count.sum()
+    overall = (squares.sum(0) / count.sum()).maximum(least)
     family = spec.family(overall.numel())
     if family.isotropic:
         overall = overall.mean().expand_as(overall)
@@ -56,11 +56,11 @@ def timed_noise(spec: NoiseSpec, predict: Predict, train: Paths) -> TimedNoise:
     level = (variance / overall).mean(1, keepdim=True)
     number = count[:, None]
     shrunk = (number * variance + PRIOR * level * overall) / (number + PRIOR)
-    std = shrunk.clamp(min=1e-12 * float(shrunk.max())).sqrt()
+    std = shrunk.maximum(least).sqrt()
     if family.scale.independent:
         return TimedNoise(times.float(), std.float())
     total = std.new_zeros(len(overall), len(overall))
-    for residual, place in _residuals(times, predict, train):
+    for residual, place, _ in _residuals(times, predict, train):
         whitened = residual / std[place]
         total += whitened.mT @ whitened
     return TimedNoise(times.float(), std.float(), ConstantNoise.of(spec, total / count.sum()))
@@ -68,24 +68,26 @@ def timed_noise(spec: NoiseSpec, predict: Predict, train: Paths) -> TimedNoise:
 
 def _squares(
     times: Float[Tensor, " time"], predict: Predict, train: Paths
-) -> tuple[Float[Tensor, " time"], Float[Tensor, "time dim"]]:
-    """Number of residuals at each time, and the sums of their squares."""
-    count, squares = torch.zeros(0), torch.zeros(0)
-    for residual, place in _residuals(times, predict, train):
+) -> tuple[Float[Tensor, " time"], Float[Tensor, "time dim"], Float[Tensor, " dim"]]:
+    """Number and squares of the residuals at each time, and the squares of all next states."""
+    count, squares, states = torch.zeros(0), torch.zeros(0), torch.zeros(0)
+    for residual, place, following in _residuals(times, predict, train):
         if not len(squares):
             squares = residual.new_zeros(len(times), residual.shape[1])
-            count = residual.new_zeros(len(times))
+            count, states = residual.new_zeros(len(times)), residual.new_zeros(residual.shape[1])
         squares.index_add_(0, place, residual.square())
         count += torch.bincount(place, minlength=len(times))
-    return count, squares
+        states += following.square().sum(0)
+    return count, squares, states
 
 
 def _residuals(
     times: Float[Tensor, " time"], predict: Predict, train: Paths
-) -> Iterator[tuple[Float[Tensor, "row dim"], Int[Tensor, " row"]]]:
-    """Residuals of each block in float64, and the index of the time of each residual."""
+) -> Iterator[tuple[Float[Tensor, "row dim"], Int[Tensor, " row"], Float[Tensor, "row dim"]]]:
+    """Residuals of each block, the index of the time of each, and the next states, in float64."""
     for block in train:
         steps = block.steps
         t = block.times.expand(block.mask.shape)[:, :-1][steps]
-        found = (block.states[:, 1:] - predict(block)[:, :-1])[steps]
-        yield found.double(), nearest(times.to(t.device), t)
+        following = block.states[:, 1:][steps]
+        found = following - predict(block)[:, :-1][steps]
+        yield found.double(), nearest(times.to(t.device), t), following.double()

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
@@ -48,6 +48,8 @@ class Sample:
     validation: Paths
     test: Paths
     groups: Int[Tensor, " document"]
+    weights: Float[Tensor, " dim"] | None = None
+    """Squared length of a unit of each latent coordinate; None for 1."""
 
     @property
     def sides(self) -> tuple[Paths, Paths, Paths]:
@@ -76,7 +78,7 @@ def gather(
     rows = sides.train, sides.validation, sides.test
     unclamped = torch.cat([found.standard(each, clamped=False) for each in rows])
     tailed = tail_index(unclamped, torch.cat([each.group for each in rows]), count)
-    axes = Axes.of(sample.train, EMBEDDED)
+    axes = Axes.of(sample.train, EMBEDDED, sample.weights)
     return Evidence(
         gain=gain,
         misfit=misfit,

@@ -56,7 +56,7 @@ class Starts:
     def of(
         cls, paths: Iterable[Trajectories], horizons: Sequence[int], *, each: int
     ) -> "Starts | None":
-        """At most `each` evenly spaced starts per path whose farthest horizon is observed.
+        """At most `each` evenly spaced starts per path whose horizons are all observed.
 
         None if no path is long enough.
         """
@@ -72,8 +72,7 @@ class Starts:
 
 
 def _starts(block: Trajectories, horizons: Sequence[int], each: int) -> Starts | None:
-    ahead = max(horizons)
-    open_ = block.mask[:, :-ahead] & block.mask[:, ahead:]
+    open_ = block.observed(0, *horizons)
     if not open_.any():
         return None
     rank, total = open_.long().cumsum(1), open_.sum(1, keepdim=True)

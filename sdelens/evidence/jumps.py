@@ -69,7 +69,7 @@ def _contrast(kappa: Float[Tensor, "interval *group"]) -> Float[Tensor, "*group"
 
 
 def _usable(block: Trajectories, interval: int) -> Tensor:
-    return block.mask[:, :-interval] & block.mask[:, interval:]
+    return block.observed(0, interval)
 
 
 def _pairs(block: Trajectories, interval: int) -> tuple[Tensor, Tensor]:

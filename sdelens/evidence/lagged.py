@@ -56,14 +56,14 @@ def lagged(
     """Collect the lagged transitions of latent paths, with at most `most` values per field.
 
     `groups` is the group of each document; with `at`, residuals are from the law's mean at this
-    time. Raises `UsageError` if no path has four observations.
+    time. Raises `UsageError` if no path has four consecutive observations.
     """
     blocks = list(_counts(paths))
     rows, dim = sum(count for count, _ in blocks), blocks[0][1] if blocks else 1
     if not rows:
         raise UsageError(
-            "a test of memory needs paths of at least four observations in training, validation "
-            "and held-out documents, got shorter ones: give longer texts"
+            "a test of memory needs paths of at least four observations in a row in training, "
+            "validation and held-out documents, got shorter ones: give longer texts"
         )
     stride = math.ceil(max(rows * dim / most, rows / ROWS))
     parts, seen = [], 0
@@ -82,10 +82,8 @@ def _counts(paths: Iterable[Trajectories]) -> Iterator[tuple[int, int]]:
 
 
 def _usable(block: Trajectories) -> Bool[Tensor, "path start"]:
-    """Whether a state and the next `LAGS` + 1 are all observed."""
-    length = max(0, block.mask.shape[1] - LAGS - 1)
-    spans = [block.mask[:, lag : lag + length] for lag in range(LAGS + 2)]
-    return torch.stack(spans).all(0)
+    """Starts of `LAGS` + 2 consecutive observations."""
+    return block.observed(*range(LAGS + 2))
 
 
 def _rows(

@@ -37,23 +37,38 @@ FARTHEST = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """Leading principal coordinates of the training states, each of unit variance."""
+    """Leading principal coordinates of the training states, each of unit variance.
+
+    Components are those of the states with each coordinate scaled by `weights`, so they do not
+    depend on the basis.
+    """
 
     mean: Float[Tensor, " dim"]
     encoder: Float[Tensor, "dim kept"]
 
     @classmethod
-    def of(cls, paths: Iterable[Trajectories], most: int) -> "Axes":
-        """The axes from the covariance of all observed states."""
+    def of(
+        cls,
+        paths: Iterable[Trajectories],
+        most: int,
+        weights: Float[Tensor, " dim"] | None = None,
+    ) -> "Axes":
+        """The axes from the covariance of all observed states.
+
+        `weights` are the squared lengths of a unit of each coordinate; None for 1.
+        """
         count, first, second = 0, torch.zeros(1), torch.zeros(1, 1)
         for block in paths:
             x = block.states[block.mask].double().cpu()
             count, first, second = count + len(x), first + x.sum(0), second + x.mT @ x
         mean = first / count
-        values, vectors = torch.linalg.eigh(second / count - mean[:, None] * mean)
+        scale = torch.ones_like(mean) if weights is None else weights.cpu().double().sqrt()
+        covariance = (second / count - mean[:, None] * mean) * scale * scale[:, None]
+        values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.flip(0)[:most], vectors.flip(1)[:, :most]
         kept = values > 1e-6 * values[0]
-        return cls(mean.float(), (vectors[:, kept] / values[kept].sqrt()).float())
+        axes = scale[:, None] * vectors[:, kept] / values[kept].sqrt()
+        return cls(mean.float(), axes.float())
 
     def leading(self, count: int) -> "Axes":
         """The first `count` axes."""
@@ -149,7 +164,7 @@ def _gaps(
 
 def _starts(block: Trajectories, stride: int) -> tuple[Tensor, Tensor]:
     """Path and time index of the starts; the first start of a path is its first usable state."""
-    usable = block.mask[:, : -LAGS[0]] & block.mask[:, LAGS[0] :]
+    usable = block.observed(0, LAGS[0])
     order = usable.long().cumsum(1) - 1
     path, time = (usable & (order % stride == 0)).nonzero(as_tuple=True)
     return path, time

@@ -44,7 +44,7 @@ class Ruler:
         values = values[:: math.ceil(values.numel() / 1e6)]
         centre = values.median(0).values
         spread = (values - centre).abs().quantile(OUTER, dim=0) / NORMAL
-        return cls(centre, spread.clamp(min=1e-6 * float(spread.max()) + 1e-30))
+        return cls(centre, spread.clamp(min=torch.finfo(values.dtype).tiny))
 
     def __call__(self, values: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Standardised values, clamped to ±`FARTHEST`."""

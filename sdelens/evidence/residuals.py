@@ -32,10 +32,10 @@ def is_normal(law: Law, block: Trajectories, few: int = 32, tolerance: float = 0
     """Whether a law is Gaussian, up to `tolerance` nats per dimension.
 
     The check compares its log density with that of the Gaussian with the same mean and covariance,
-    at the first `few` observations of the longest path of a latent block.
+    at the first `few` observations of the path of a latent block with the most transitions.
     """
-    row = int(block.mask.sum(1).argmax())
-    first = int(block.mask[row].long().argmax())
+    row = int(block.steps.sum(1).argmax())
+    first = int(block.steps[row].long().argmax())
     part = slice(row, row + 1), slice(first, first + few)
     path = Trajectories(
         states=block.states[part],

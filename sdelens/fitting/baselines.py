@@ -10,6 +10,7 @@ from sdelens.estimation.additive import (
     AdditiveMean,
     Moments,
     Terms,
+    above_rounding,
     drifting,
     random_walk,
     second_moment,
@@ -86,7 +87,7 @@ def validation_inflation(
     train: Float[Tensor, " dim"], validation: Float[Tensor, " dim"], count: int
 ) -> float:
     """Ratio of the residual variance on validation to training, shrunk for few transitions."""
-    varies = train > 1e-12 * train.max()
+    varies = train > 0
     if not varies.any():
         return 1.0
     ratio = float((validation[varies] / train[varies]).mean())
@@ -151,16 +152,19 @@ def residual_moment(
     With `own`, residuals are divided by the law's own standard deviations.
     """
     total: Tensor | float = 0.0
+    states: Tensor | float = 0.0
     count = 0
     for block in paths:
         found = law.predict(block)
         off = block.states[:, 1:] - found.mean[:, :-1]
         if own:
             off = off / found.covariance().variance().sqrt().expand(found.mean.shape)[:, :-1]
-        residual = off[block.steps].double()
+        residual, following = (x[block.steps].double() for x in (off, block.states[:, 1:]))
         total = total + residual.mT @ residual
+        states = states + following.square().sum(0).diag()
         count += len(residual)
-    return torch.as_tensor(total) / count, count
+    moment = torch.as_tensor(total) / count
+    return moment if own else above_rounding(moment, torch.as_tensor(states) / count), count
 
 
 @dataclass(frozen=True, eq=False)

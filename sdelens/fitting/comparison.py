@@ -64,7 +64,8 @@ class Comparison:
         notes = [str(self.known)] if self.known and self.known.poor else []
         return scores_of(every, clean, self.basis, state_dependent=compared) | {
             "linear_drift_error": finite(self.known.error) if self.known else None,
-            "notes": [*notes, *self.resolution, *self.found.notes],
+            "dropped_coordinates": self.basis.constant,
+            "notes": [*self.basis.notes, *notes, *self.resolution, *self.found.notes],
         }
 
 

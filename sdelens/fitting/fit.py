@@ -1,13 +1,8 @@
 """Fits a law to paths and scores it: split, basis, probe, baselines."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Unpack
-
-import torch
-from jaxtyping import Float
-from numpy import ndarray
-from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.comparison import UNOBSERVED, FitProgress, comparisons, density_of
@@ -17,8 +12,9 @@ from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
 from sdelens.fitting.options import FitKeywords, FitOptions, split_keywords, with_options
 from sdelens.interfaces import build_plugin, load, require_declared
 from sdelens.origin import Origin
+from sdelens.paths.from_arrays import EXPECTED, GivenPaths, States
 from sdelens.paths.split import Split, split
-from sdelens.paths.trajectories import Paths, Trajectories, dt_of, require_transitions
+from sdelens.paths.trajectories import Paths, dt_of, require_transitions
 from sdelens.protocols import FitTask, Probe
 from sdelens.settings import build, described
 
@@ -27,7 +23,7 @@ DEFAULT = FitOptions()
 
 @with_options(FitOptions, FitKeywords)
 def fit(
-    states: Float[Tensor, "path time dim"] | Float[ndarray, "path time dim"] | Paths,
+    states: States | Paths,
     *,
     dt: float | None = None,
     probe: str | Probe = FitOptions.probe,
@@ -35,12 +31,14 @@ def fit(
 ) -> Fitted:
     """Fit a probe to paths without a language model: `sdelens.fit(states, probe="linear")`.
 
-    80% of the paths are used for training, 10% for validation and 10% for held-out scores next to
-    constant-noise baselines (`Fitted.record.scores`). Without `dt`, time is discrete with unit
-    steps; with `dt`, the paths sample continuous time and the default is the probe's continuous
-    density (``exact`` for linear, ``auto`` for neural). An `ensemble` of fits to resampled paths
-    provides `Fitted.drift_stderr` and `Fitted.covariance_stderr`. Options are the fields of
-    `FitOptions`; other keywords are settings of the probe.
+    States are ``[path, time, dim]``, or a list of paths ``[time, dim]`` of any length. A state
+    that contains NaN is missing. 80% of the paths are used for training, 10% for validation and
+    10% for held-out scores next to constant-noise baselines (`Fitted.record.scores`). Without
+    `dt`, time is discrete with unit steps; with `dt`, the paths sample continuous time and the
+    default is the probe's continuous density (``exact`` for linear, ``auto`` for neural). An
+    `ensemble` of fits to resampled paths provides `Fitted.drift_stderr` and
+    `Fitted.covariance_stderr`. Options are the fields of `FitOptions`; other keywords are settings
+    of the probe.
 
     >>> import torch
     >>> noise = torch.randn(200, 50, 1, generator=torch.Generator().manual_seed(0))
@@ -49,7 +47,9 @@ def fit(
     torch.Size([1, 1])
     """
     options = build(FitOptions, split_keywords(fit, probe, keywords), "fit")
-    paths = states if isinstance(states, Paths) else _paths(_tensor(states), dt)
+    if dt is not None and not dt > 0:
+        raise UsageError(f"dt must be above 0, got {dt}")
+    paths, missing = _observed(states, 1.0 if dt is None else dt)
     if isinstance(probe, str):
         kind, densities = probe, load("probe", probe).densities
         density = densities[0 if dt is None else -1]
@@ -61,9 +61,9 @@ def fit(
     else:
         kind, built = type(probe).__name__, probe
         require_declared(probe, "probe", f"the probe {kind}")
-    documents = [number for block in paths for number in block.document.tolist()]
+    documents = _moving(paths)
     sides = split(documents, seed=options.seed)
-    return fit_view(
+    fitted = fit_view(
         paths,
         Split(*(tuple(documents[i] for i in side) for side in vars(sides).values())),
         {number: number for number in documents},
@@ -71,29 +71,29 @@ def fit(
         options,
         kind=kind,
     )
+    scores = fitted.record.scores
+    scores = {**scores, "notes": [*missing, *scores["notes"]]}
+    return replace(fitted, record=replace(fitted.record, scores=scores))
 
 
-def _tensor(states: object) -> Tensor:
-    """States as one tensor."""
-    try:
-        return torch.as_tensor(states)
-    except (ValueError, TypeError) as error:
+def _observed(states: States | Paths, dt: float) -> tuple[Paths, tuple[str, ...]]:
+    """The paths, and sentences on what is missing in them."""
+    if isinstance(states, Paths):
+        return states, ()
+    given = GivenPaths.of(states, dt)
+    return given.paths, given.notes
+
+
+def _moving(paths: Paths) -> list[int]:
+    """The documents with a transition; raises `UsageError` if there is none."""
+    rows = ((block.document, block.steps.any(1)) for block in paths)
+    found = [number for document, moves in rows for number in document[moves].tolist()]
+    if not found:
         raise UsageError(
-            f"states must be one array [path, time, dim], got {type(states).__name__} ({error}); "
-            "paths of unequal length are a sdelens.paths.trajectories.Trajectories with a mask"
-        ) from None
-
-
-def _paths(states: Tensor, dt: float | None) -> Trajectories:
-    if states.ndim != 3 or states.shape[1] < 2:
-        raise UsageError(
-            f"states must be [path, time, dim] with at least 2 times, got {tuple(states.shape)}; "
-            "split one long path into several: states.reshape(100, -1, dim)"
+            f"{EXPECTED} with at least two consecutive states in a path, got none: give longer "
+            "paths"
         )
-    if dt is not None and not dt > 0:
-        raise UsageError(f"dt must be above 0, got {dt}")
-    precise = states if states.dtype == torch.float64 else states.float()
-    return Trajectories.from_states(precise, 1.0 if dt is None else dt)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

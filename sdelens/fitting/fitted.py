@@ -14,6 +14,7 @@ from sdelens.laws.law import Law
 from sdelens.laws.sde import SDE
 from sdelens.origin import Origin
 from sdelens.paths.basis import Basis
+from sdelens.paths.from_arrays import GivenPaths, States
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.protocols import Epoch
 from sdelens.states.recording import View
@@ -45,8 +46,8 @@ class Fitted:
     """A law fitted in latent coordinates, evaluated in the coordinates of the data.
 
     A time `t` is a number or a tensor that broadcasts against the batch of states. States may have
-    any float dtype; results have the dtype of the basis. If the basis omits directions, states are
-    first projected onto its span.
+    any float dtype; results are in float64 for states in float64, and in float32 otherwise. If the
+    basis omits directions, states are first projected onto its span.
     """
 
     law: Law
@@ -84,7 +85,7 @@ class Fitted:
         t, z = self._latent(t, x)
         step = self.sde.transition(t, z)
         return Step(
-            mean=self.basis.decode(t + self.dt, step.mean),
+            mean=self.basis.decode(t + self.dt, step.mean.to(_precision(x))),
             covariance=self._widened(step.covariance().covariance(), x),
         )
 
@@ -93,8 +94,9 @@ class Fitted:
     ) -> Float[Tensor, "*batch dim"]:
         r""":math:`\mu(x, t)`, the coefficient of dt."""
         t, z = self._latent(t, x)
+        kind = _precision(x)
         moving = (self.basis.mean_at(t + self.dt) - self.basis.mean_at(t)) / self.dt
-        return self.sde.drift(t, z) @ self.basis.decoder + moving
+        return self.sde.drift(t, z).to(kind) @ self.basis.decoder.to(kind) + moving.to(kind)
 
     def covariance(
         self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
@@ -144,20 +146,18 @@ class Fitted:
     def _widened(
         self, latent: Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim dim"]:
-        wide = self.basis.decoder.mT @ latent @ self.basis.decoder
-        return wide.expand(*x.shape, x.shape[-1])
+        decoder = self.basis.decoder.to(_precision(x))
+        return (decoder.mT @ latent.to(decoder) @ decoder).expand(*x.shape, x.shape[-1])
 
-    def log_prob(
-        self, states: Float[Tensor, "path time dim"] | Trajectories
-    ) -> Float[Tensor, "path step"]:
+    def log_prob(self, states: States | Trajectories) -> Float[Tensor, "path step"]:
         """Log density of each observed next state, in nats, in the coordinates of the data.
 
-        Coordinates outside the basis contribute by their conditional law. Masked transitions are
-        NaN.
+        Coordinates outside the basis contribute by their conditional law. Masked transitions, and
+        those to or from a state with NaN, are NaN.
         """
-        block = states
-        if not isinstance(block, Trajectories):
-            block = Trajectories.from_states(block, self.dt)
+        block = (
+            states if isinstance(states, Trajectories) else GivenPaths.of(states, self.dt).paths
+        )
         nats = log_density(self.law, next(iter(self.basis.view(block))))
         if self.complement is not None:
             nats = nats + self.complement.log_density(self.basis, block)
@@ -166,6 +166,11 @@ class Fitted:
     def encoded(self, paths: Paths) -> Paths:
         """Paths in the latent coordinates of the law."""
         return self.basis.view(paths)
+
+
+def _precision(x: Tensor) -> torch.dtype:
+    """The float type of results for these states."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def log_density(law: Law, block: Trajectories) -> Float[Tensor, "path step"]:

@@ -109,13 +109,14 @@ def _sums(
 
 
 def _without_sinks(raw: Trajectories, sink: float) -> Bool[Tensor, "path step"]:
-    quiet: Tensor = raw.states.norm(dim=-1) <= sink
+    quiet: Tensor = raw.states.norm(dim=-1, dtype=torch.float64) <= sink
     return raw.steps & quiet[:, :-1] & quiet[:, 1:]
 
 
 def sink_norm(train: Paths) -> float:
     """Norm above which a state is a sink: Tukey's outer fence Q3 + 3 (Q3 - Q1) on training."""
-    norms = torch.cat([block.states.norm(dim=-1)[block.mask].cpu() for block in train])
+    blocks = ((block.states.norm(dim=-1, dtype=torch.float64), block.mask) for block in train)
+    norms = torch.cat([norm[seen].cpu() for norm, seen in blocks])
     ordered = norms.sort().values
     low, high = float(ordered[len(norms) // 4]), float(ordered[3 * len(norms) // 4])
     return high + 3 * (high - low)

@@ -35,7 +35,7 @@ def simulate(
     flat = start.reshape(-1, start.shape[-1])
     first = basis.encode(times[:1].to(flat).expand(len(flat)), flat)
     draw = _euler if sde.density in ("discrete", "euler") else _exact
-    latent = draw(sde, first, times, seed)
+    latent = draw(sde, first, times, seed).to(torch.promote_types(start.dtype, first.dtype))
     at = times.to(latent)[:, None].expand(latent.shape[:2])
     return basis.decode(at, latent).reshape(steps + 1, *start.shape)
 

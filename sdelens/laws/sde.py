@@ -163,16 +163,19 @@ class LinearSDE(SDE):
         Raises `BadNumbers` if no such SDE exists: the matrix has no real logarithm, or the
         diffusion is not positive semi-definite (the embedding problem).
         """
-        step, start = matrix.double(), offset.double()
-        rate = real_logarithm(step) / dt
-        unit = diffusion_from_step(rate, covariance.double(), dt)
+        step, start, noise = matrix.double(), offset.double(), covariance.double()
+        # in units of the noise, so that rounding does not depend on those of the coordinates
+        unit = noise.diagonal().sqrt()
+        rate = real_logarithm(step * unit / unit[:, None]) / dt
+        diffusion = diffusion_from_step(rate, noise / unit / unit[:, None], dt)
+        level = torch.linalg.solve(integral_of_exponential(rate, dt), start / unit)
         solution = {
-            "matrix": rate,
-            "offset": torch.linalg.solve(integral_of_exponential(rate, dt), start),
-            "root": cholesky(unit),
+            "matrix": rate * unit[:, None] / unit,
+            "offset": level * unit,
+            "root": cholesky(diffusion) * unit[:, None],
             "step_matrix": step,
             "step_offset": start,
-            "step_root": cholesky(covariance.double()),
+            "step_root": cholesky(noise),
         }
         kind = matrix.dtype
         return cls(**{name: t.to(kind).contiguous() for name, t in solution.items()}, dt=dt)

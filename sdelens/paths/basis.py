@@ -1,11 +1,15 @@
 r"""Affine coordinates for the fit of a law: :math:`z = (x - m_t)E`, :math:`x = zD + m_t`.
 
-A basis is fitted on training documents only. ``raw`` keeps the coordinates of the states;
-``standard`` scales each coordinate to unit variance; ``pca:K`` takes the K leading principal
-components of the standardised states, and ``whiten:K`` also scales these to unit variance. All
-except ``raw`` drop constant coordinates and principal directions whose variance is below 1e-6 of
-the largest, and report how many. ``center="position"`` subtracts the mean state of each position
-instead of the overall mean: learned positions carry up to a third of the variance of a state.
+A basis is fitted on training documents only. ``raw`` keeps the units of the states; ``standard``
+scales each coordinate to unit variance; ``pca:K`` takes the K leading principal components of the
+standardised states, and ``whiten:K`` also scales these to unit variance. Constant coordinates are
+dropped, and so are principal directions whose variance is below 1e-6 of the largest;
+`Basis.notes` names them. ``center="position"`` subtracts the mean state of each position instead
+of the overall mean: learned positions carry up to a third of the variance of a state.
+
+States are centred in float64, so a coordinate may be far from zero or in any unit. A coordinate is
+constant if all training states have the same value, or differ by less than the rounding of their
+float type.
 """
 
 from collections.abc import Iterable
@@ -18,12 +22,14 @@ from torch import Tensor
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.paths.basis_spec import BasisSpec as BasisSpec
 from sdelens.paths.moments import nearest
+from sdelens.paths.state_sums import StateSums
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, require_finite
+from sdelens.report import counted
 
 FLOOR = 1e-6
-"""Relative threshold below which directions are dropped as rounding errors: the variance of a
-principal direction relative to the largest variance, or the standard deviation of a coordinate
-relative to the largest standard deviation or to its own root mean square."""
+"""Variance relative to the largest below which a principal direction is dropped as rounding."""
+NAMED = 10
+"""Maximum number of dropped coordinates that a note lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +38,7 @@ class Basis:
 
     times: Float[Tensor, " time"]
     means: Float[Tensor, "time dim"]
+    """In float64; other tensors are in float32."""
     encoder: Float[Tensor, "dim latent"]
     decoder: Float[Tensor, "latent dim"]
     spread: Float[Tensor, " dim"]
@@ -42,7 +49,7 @@ class Basis:
     """Map to standardised coordinates along the principal directions after the first K."""
     left_decoder: Float[Tensor, "left dim"]
     dropped: int
-    """Number of directions dropped because their variance is too small."""
+    """Number of constant coordinates, and of principal directions that vary too little."""
 
     @property
     def latent(self) -> int:
@@ -55,7 +62,7 @@ class Basis:
         return self.left_encoder.shape[1]
 
     def mean_at(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
-        """The mean state at time t."""
+        """The mean state at time t, in float64."""
         return self.means[nearest(self.times, t)]
 
     def encode(
@@ -73,8 +80,37 @@ class Basis:
     def decode(
         self, t: Float[Tensor, "*#batch"], z: Float[Tensor, "*batch latent"]
     ) -> Float[Tensor, "*batch dim"]:
-        """Map latent coordinates to states; the inverse of `encode` on the kept directions."""
-        return z @ self.decoder + self.mean_at(t)
+        """Map latent coordinates to states of their float type.
+
+        This is the inverse of `encode` on the kept directions. Far from zero, states need float64.
+        """
+        return (z @ self.decoder.to(z) + self.mean_at(t)).to(z)
+
+    @property
+    def constant(self) -> list[int]:
+        """Numbers of the dropped coordinates, from 0."""
+        known = torch.cat([self.decoder, self.left_decoder]) != 0
+        found: list[int] = (~known.any(0)).nonzero()[:, 0].tolist()
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence on the dropped coordinates, and one on the dropped principal directions."""
+        constant, notes = self.constant, []
+        if constant:
+            listed = ", ".join(map(str, constant[:NAMED])) + ", …" * (len(constant) > NAMED)
+            notes.append(
+                f"{counted(len(constant), 'coordinate')} (of {len(self.spread):,}, from 0: "
+                f"{listed}) did not vary in training beyond the rounding of their float type "
+                "and were left out: their drift and noise are 0."
+            )
+        rest = self.dropped - len(constant)
+        if rest:
+            notes.append(
+                f"{counted(rest, 'principal direction')} with less than {FLOOR:g} of the largest "
+                "variance were left out: drift and noise along them are 0."
+            )
+        return notes
 
     def log_volume(self) -> float:
         r"""Nats to add to a negative log density of all coordinates to obtain that of the states.
@@ -117,27 +153,12 @@ class Basis:
         return {name: getattr(self, name) for name in names}
 
 
-@dataclass
-class _Sums:
-    """Counts and sums of states at each time, and their second moments over all times."""
-
-    count: Tensor
-    first: Tensor
-    second: Tensor
-
-
 def fit_basis(spec: BasisSpec, train: Iterable[Trajectories]) -> Basis:
     """Fit a basis to training paths in one pass."""
-    times, sums = _accumulate(train)
-    total = float(sums.count.sum())
-    share = sums.count[:, None] / total
-    means = sums.first / sums.count[:, None]
-    if spec.center == "all":
-        means, times, share = (share * means).sum(0, keepdim=True), times[:1], share.new_ones(1, 1)
-    within = sums.second / total - (share * means).mT @ means
+    sums = StateSums.of(train)
+    times, means, within = sums.moments(spec.center)
     spread = within.diagonal().clamp(min=0).sqrt()
-    size = (sums.second.diagonal() / total).sqrt().clamp(min=float(spread.max()))
-    varies = spread > FLOOR * size
+    varies = spread > sums.rounding * means.abs().amax(0)
     if not varies.any():
         raise BadNumbers(
             "states must vary, but all training states are equal, or equal at each position: "
@@ -147,41 +168,15 @@ def fit_basis(spec: BasisSpec, train: Iterable[Trajectories]) -> Basis:
     kind = torch.float32
     return Basis(
         times=times.to(kind),
-        means=means.to(kind),
+        means=means,
         encoder=axes.encoder.to(kind),
         decoder=axes.decoder.to(kind),
-        spread=spread.clamp(min=FLOOR * float(spread.max())).to(kind),
+        spread=spread.where(varies, FLOOR * spread.max()).to(kind),
         explained=torch.tensor(axes.explained, dtype=kind, device=within.device),
         left_encoder=axes.left_encoder.to(kind),
         left_decoder=axes.left_decoder.to(kind),
         dropped=axes.dropped,
     )
-
-
-def _accumulate(blocks: Iterable[Trajectories]) -> tuple[Tensor, _Sums]:
-    """The times of all observed states, and the sums of the states by time."""
-    times = torch.empty(0)
-    sums: _Sums | None = None
-    for block in blocks:
-        require_finite(block)
-        x = block.states[block.mask].double()
-        t = block.times.expand(block.mask.shape)[block.mask]
-        known = torch.unique(torch.cat([times.to(t), t]))
-        grown = _Sums(x.new_zeros(len(known)), x.new_zeros(len(known), x.shape[1]), x.mT @ x)
-        if sums is not None:
-            rows = torch.searchsorted(known, times.to(t))
-            grown.count[rows] = sums.count
-            grown.first[rows] = sums.first
-            grown.second += sums.second
-        # `Moments` adds the sums of each block, whereas rows are added to the running sums here;
-        # rounding differs, so the two do not share code
-        index = torch.searchsorted(known, t)
-        grown.count.index_add_(0, index, torch.ones_like(t, dtype=torch.float64))
-        grown.first.index_add_(0, index, x)
-        times, sums = known, grown
-    if sums is None:
-        raise ValueError("at least one block of paths is needed")
-    return times, sums
 
 
 @dataclass
@@ -206,12 +201,11 @@ def _directions(spec: BasisSpec, within: Tensor, varies: Tensor) -> _Axes:
         )
     identity = torch.eye(dim).to(within)
     none = (identity[:, :0], identity[:0])
-    if spec.kind == "raw":
-        return _Axes(identity, identity, *none)
     alive = identity[:, varies]
     std = within.diagonal()[varies].sqrt()
-    if spec.kind == "standard":
-        return _Axes(alive / std, (alive * std).mT, *none, dropped=dim - len(std))
+    if spec.kind in ("raw", "standard"):
+        unit = torch.ones_like(std) if spec.kind == "raw" else std
+        return _Axes(alive / unit, (alive * unit).mT, *none, dropped=dim - len(std))
     values, vectors = _principal(within[varies][:, varies] / std[:, None] / std)
     usable = int((values > FLOOR * values[0]).sum())
     kept = values[: spec.rank][:usable]

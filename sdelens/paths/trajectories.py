@@ -26,7 +26,10 @@ class Transitions:
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """A block of paths of unequal length, left-aligned and padded where the mask is false."""
+    """A block of paths on a common grid of times, not observed where the mask is false.
+
+    A path may begin late, end early and have gaps.
+    """
 
     states: Float[Tensor, "path time dim"]
     mask: Bool[Tensor, "path time"]
@@ -53,7 +56,16 @@ class Trajectories:
     @property
     def steps(self) -> Bool[Tensor, "path step"]:
         """Whether both ends of each transition are observed."""
-        return self.mask[:, :-1] & self.mask[:, 1:]
+        return self.observed(0, 1)
+
+    def observed(self, *offsets: int) -> Bool[Tensor, "path start"]:
+        """Whether the states at all these offsets from each start are observed.
+
+        A lag must name every state that it uses, since a path may have gaps between its ends.
+        """
+        starts = max(0, self.mask.shape[1] - max(offsets))
+        found = [self.mask[:, offset : offset + starts] for offset in offsets]
+        return torch.stack(found).all(0)
 
     def select(self, documents: Sequence[int]) -> "Trajectories":
         """The paths of the given documents, in the order of the block."""

@@ -60,7 +60,8 @@ class SteeredPath:
     def drift(self) -> Float[Tensor, "row dim"]:
         """m(X) - X over one step."""
         now, then = (self.basis.mean_at(self.states.new_tensor(self.at + k)) for k in (0, 1))
-        return (self.expected - self.states[:, -1]) @ self.basis.decoder + then - now
+        step = self.expected - self.states[:, -1]
+        return step @ self.basis.decoder + (then - now).to(step)
 
     def noise(self, x: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
         """X - m of the next state X."""

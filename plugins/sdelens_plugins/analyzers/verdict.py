@@ -20,6 +20,7 @@ from sdelens.evidence.process_class import (
 )
 from sdelens.evidence.statements import statements
 from sdelens.fitting.study import Study
+from sdelens.paths.standard_metric import standard_weights
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 
 READING = (
@@ -75,7 +76,8 @@ class VerdictAnalyzer:
         train, validation, test = map(
             fitted.encoded, (viewed.train, viewed.validation, viewed.test)
         )
-        sample = Sample(train, validation, test, study.documents.group)
+        weights = standard_weights(fitted.basis)
+        sample = Sample(train, validation, test, study.documents.group, weights)
         record = fitted.record
         evidence = gather(fitted.sde, record.scores, sample, probe=record.probe, seed=seed)
         verdict = classify(evidence)

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.estimation.additive import (
+    ROUNDING,
     AdditiveMean,
+    mean_squares,
     second_moment,
 )
 from sdelens.estimation.centred import Centred
@@ -99,8 +101,8 @@ class DiagonalProbe:
 def on_itself(centred: Centred, ridge: float) -> AdditiveMean:
     """Least squares of every coordinate on itself, with coefficients divided by 1 + ridge."""
     square = centred.xx.diagonal()
-    least = 1e-12 * float(square.max())  # a constant coordinate has no coefficient
-    slope = centred.xy.diagonal() / square.clamp(min=least) / (1 + ridge)
+    least = ROUNDING * mean_squares(centred.moments.xx)  # a constant has no coefficient
+    slope = centred.xy.diagonal() / square.maximum(least) / (1 + ridge)
     return centred.mean(slope.diag())
 
 

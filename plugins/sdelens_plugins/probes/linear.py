@@ -32,9 +32,9 @@ class LinearProbe:
 
     `discrete`: a kernel, with an intercept for each position and noise ``scalar``,
     ``diagonal``, ``correlated:k`` or ``full``, each with ``@time`` after it for deviations of each
-    time. `exact`: the linear SDE with this transition law,
-    by the matrix logarithm; one intercept, full noise. `ridge` is the penalty per transition as a
-    share of the states' mean square; None chooses it on validation.
+    time. `exact`: the linear SDE with this transition law, by the matrix logarithm; one intercept,
+    and full noise whatever `noise` is. `ridge` is the penalty per transition as a share of each
+    coordinate's mean square; None chooses it on validation.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")
@@ -51,11 +51,13 @@ class LinearProbe:
                 f"the coefficients of an exact density do not depend on time, but noise is "
                 f"{self.noise!r}: use noise={spec.name} or density=discrete"
             )
+        if self.density == "exact":
+            object.__setattr__(self, "noise", "full")  # as it is fitted, so as it is recorded
 
     def effort(self, dim: int) -> Effort:
         """Baselines get noise of the same structure."""
         del dim
-        return Effort(NoiseSpec.parse("full" if self.density == "exact" else self.noise))
+        return Effort(NoiseSpec.parse(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del seed, watch  # closed form

@@ -14,6 +14,7 @@ from sdelens.estimation.additive import (
     AdditiveMean,
     Moments,
     Terms,
+    mean_squares,
     second_moment,
     times_of,
 )
@@ -133,10 +134,8 @@ class SwitchingProbe:
         return regimes, tuple(history)
 
     def _prior(self, moments: Moments, variance: Float[Tensor, " dim"]) -> Prior:
-        square = moments.xx.trace() / (moments.dim * moments.count)
-        weight = self.ridge * moments.dim * square
-        penalty = torch.cat([weight.expand(moments.dim), torch.ones_like(weight)[None]])
-        variance = variance.clamp(min=1e-12 * float(variance.max()))
+        weight = self.ridge * moments.dim * mean_squares(moments.xx) / moments.count
+        penalty = torch.cat([weight, torch.ones_like(weight[:1])])
         return Prior(penalty, variance, self.floor * variance)
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SwitchingLaw:

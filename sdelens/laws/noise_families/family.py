@@ -70,9 +70,9 @@ def family_problems(kind: Any) -> Iterator[str]:
 
 
 def variances(covariance: Float[Tensor, "dim dim"]) -> Float[Tensor, " dim"]:
-    """Diagonal of a covariance, clamped from below to a trillionth of its largest entry."""
+    """Diagonal of a covariance, positive, for coordinates whose units differ by up to 1e12."""
     variance = covariance.diagonal()
-    return variance.clamp(min=1e-12 * float(variance.max()))
+    return variance.clamp(min=1e-24 * float(variance.max()))
 
 
 def standardised(

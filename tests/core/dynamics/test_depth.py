@@ -84,7 +84,7 @@ def test_angles_are_those_of_the_models_own_coordinates_whatever_the_basis():
         moments = DepthMoments.of(basis, scaled, torch.arange(60), seed=0)
         maps = DepthMaps.of(moments.total(), ridge=0.0)
         found.append(torch.stack([maps.rotation, maps.stretch]))
-        lengths = (scaled.states[:, 0] - basis.means[0]).norm(dim=-1)
+        lengths = (scaled.states[:, 0] - basis.means[0]).norm(dim=-1).float()
         z = basis.encode(torch.zeros(len(scaled.states)), scaled.states[:, 0])
         assert torch.allclose(
             (z.double() @ metric(basis)).norm(dim=-1).float(), lengths, rtol=1e-3

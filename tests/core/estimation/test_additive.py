@@ -48,13 +48,13 @@ def brute_force(step, terms, ridge, shrinkage):
     times, tokens = step.t.unique(), step.token.unique()
     groups = [("free", torch.ones(len(x), 1).double(), 1e-9 * len(x))]
     if terms.state:
-        groups.append(("state", x, ridge * float(x.square().sum()) / DIM))
+        groups.append(("state", x, ridge * x.square().sum(0)))
     if terms.position:
         groups.append(("position", one_hot(step.t, times), shrinkage))
     if terms.token:
         groups.append(("token", one_hot(step.token, tokens), shrinkage))
     features = torch.cat([columns for _, columns, _ in groups], dim=1)
-    weight = torch.cat([torch.full((c.shape[1],), w).double() for _, c, w in groups])
+    weight = torch.cat([torch.as_tensor(w).double().expand(c.shape[1]) for _, c, w in groups])
     target = torch.zeros(features.shape[1], DIM).double()
     if terms.state:
         target[1 : 1 + DIM] = own_slopes(step, by_position=terms.position).diag()

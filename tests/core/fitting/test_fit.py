@@ -115,7 +115,8 @@ def test_the_same_seed_is_the_same_fit_and_doubles_are_taken_as_they_are(states)
         (lambda s: (s, {"dt": 0.0}), UsageError, "dt must be above 0"),
         (lambda s: (s, {"dt": -1.0}), UsageError, "dt must be above 0"),
         (lambda s: (s, {"dt": math.nan}), UsageError, "dt must be above 0"),
-        (lambda s: (s.where(s < 4, torch.nan), {}), BadNumbers, "finite"),
+        (lambda s: (s.where(s < 4, torch.inf), {}), BadNumbers, "finite"),
+        (lambda s: (s.where(s < -99, torch.nan), {}), UsageError, "two consecutive states"),
         (lambda s: (s, {"probe": "liner"}), UnknownName, "'linear'"),
         (lambda s: (s, {"ridg": 1.0}), UnknownName, "'ridge'"),
         (lambda s: (s, {"density": "euler"}), UsageError, "density"),
@@ -239,3 +240,43 @@ def test_traces_above_64_dimensions_are_estimated_and_their_error_is_told():
     states = system.simulate(20, 31, seed=0)
     fitted = fit(states, dt=system.dt, density="kessler", least_steps=5, epochs=1)
     assert any("traces of J are estimated: ±" in note for note in fitted.record.scores["notes"])
+
+
+def test_paths_of_unequal_length_are_fitted_like_a_masked_block(states):
+    lengths = torch.randint(2, 41, (120,), generator=torch.Generator().manual_seed(0)).tolist()
+    listed = [path[:length] for path, length in zip(states, lengths, strict=True)]
+    padded = states.clone()
+    for path, length in zip(padded, lengths, strict=True):
+        path[length:] = math.nan
+    block = Trajectories.from_states(states, 0.05)
+    block.mask.copy_(torch.arange(40) < torch.tensor(lengths)[:, None])
+    how = {"dt": 0.05, "probe": "linear"}
+    one, other, masked = (sdelens.fit(each, **how) for each in (listed, padded, block))
+    x = torch.tensor([[4.0, -1.0]])
+    assert torch.equal(one.drift(0.0, x), other.drift(0.0, x))
+    assert torch.equal(one.drift(0.0, x), masked.drift(0.0, x))
+    assert one.record.scores == other.record.scores == masked.record.scores
+
+
+def test_paths_without_a_transition_are_not_held_out(states):
+    listed = [*states[:20, :10], *states[20:50, :1], torch.zeros(0, 2)]
+    fitted = sdelens.fit(listed, dt=0.05, probe="linear")
+    assert fitted.record.scores["held_out_documents"] == 2
+    assert "31 of 51 paths without two consecutive states" in fitted.record.scores["notes"][0]
+
+
+def test_log_prob_takes_what_fit_takes(states):
+    fitted = sdelens.fit(states, dt=0.05, probe="linear")
+    found = fitted.log_prob([states[0], states[1, :5]])
+    assert_close(found[:, :4], fitted.log_prob(states[:2])[:, :4])
+    assert found[1, 4:].isnan().all()
+
+
+@pytest.mark.parametrize("probe", ["linear", "low-rank-linear"])
+def test_the_record_names_the_noise_that_was_fitted(states, probe):
+    exact = sdelens.fit(states[:40], dt=0.05, probe=probe)
+    assert exact.record.settings["noise"] == "full"
+    assert exact.sde.noise_type == "general"
+    assert sdelens.fit(states[:40], probe=probe).record.settings["noise"] == "diagonal"
+    full = sdelens.fit(states[:40], probe=probe, noise="full")
+    assert full.record.settings["noise"] == "full"

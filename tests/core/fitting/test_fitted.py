@@ -161,13 +161,16 @@ def test_times_may_be_numbers_or_broadcast_against_any_batch():
 def test_states_of_any_float_type_are_taken():
     fitted = true_fit(BasisSpec("standard"))
     x = paths()
-    assert_close(
-        fitted.transition(0.0, x).mean,
-        fitted.transition(0.0, x.float()).mean,
-        rtol=1e-4,
-        atol=1e-4,
-    )
-    assert_close(fitted.drift(0.0, x), fitted.drift(0.0, x.float()), rtol=1e-3, atol=1e-3)
+    for wide, narrow in (
+        (fitted.transition(0.0, x).mean, fitted.transition(0.0, x.float()).mean),
+        (fitted.transition(0.0, x).covariance, fitted.transition(0.0, x.float()).covariance),
+        (fitted.drift(0.0, x), fitted.drift(0.0, x.float())),
+        (fitted.covariance(0.0, x), fitted.covariance(0.0, x.float())),
+    ):
+        assert wide.dtype == torch.float64
+        assert narrow.dtype == torch.float32
+        assert_close(wide.float(), narrow, rtol=1e-3, atol=1e-3)
+    assert fitted.drift(0.0, x.to(torch.bfloat16)).dtype == torch.float32
     assert_close(fitted.log_prob(x), fitted.log_prob(x.float()), rtol=1e-3, atol=1e-3)
 
 

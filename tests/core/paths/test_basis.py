@@ -6,34 +6,11 @@ from hypothesis import strategies as st
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.paths.basis import BasisSpec, fit_basis
 from sdelens.paths.trajectories import Trajectories
-
-DIM = 5
-KINDS = ("raw", "standard", f"pca:{DIM}", f"whiten:{DIM}")
-CENTERS = ("all", "position")
-
-
-def paths(seed=0, count=40, length=6, dim=DIM, ragged=True):
-    """Correlated states of different units around a mean that depends on the position."""
-    random = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(dim, dim, generator=random)
-    units = torch.logspace(-2, 2, dim)
-    by_position = 3 * torch.randn(length, dim, generator=random)
-    noise = torch.randn(count, length, dim, generator=random) @ mixing
-    block = Trajectories.from_states((noise + by_position) * units, dt=0.5)
-    if ragged:
-        ends = torch.randint(2, length + 1, (count, 1), generator=random)
-        ends[0] = length
-        block.mask.copy_(torch.arange(length) < ends)
-    return block
+from tests.core.paths.correlated import CENTERS, DIM, KINDS, encoded, paths
 
 
 def observed(block):
     return block.states[block.mask].double()
-
-
-def encoded(basis, block):
-    [latent] = basis.view(block)
-    return latent.states[latent.mask].double()
 
 
 def covariance(rows):
@@ -62,7 +39,7 @@ def test_encode_is_the_inverse_of_decode(seed, name, center):
         torch.randn(3, 4, basis.latent, generator=random),
     )
     back = basis.encode(t, basis.decode(t.expand(3, 4), z))
-    size = z.abs().max() + (basis.means @ basis.encoder).abs().max()
+    size = z.abs().max() + (basis.means.float() @ basis.encoder).abs().max()
     condition = torch.linalg.cond((basis.decoder / basis.spread).double())
     assert (back - z).abs().max() < 1e-6 * size * max(condition, 10)
 
@@ -127,7 +104,7 @@ def with_idle_coordinates(block):
 
 @pytest.mark.parametrize("center", CENTERS)
 @pytest.mark.parametrize(
-    ("name", "dropped"), [("raw", 0), ("standard", 2), ("pca:8", 3), ("whiten:8", 3)]
+    ("name", "dropped"), [("raw", 2), ("standard", 2), ("pca:8", 3), ("whiten:8", 3)]
 )
 def test_constant_and_copied_coordinates_are_dropped_and_counted(name, dropped, center):
     block = with_idle_coordinates(paths())
@@ -201,8 +178,12 @@ def test_times_first_seen_in_a_later_block_find_their_place():
     moved = Trajectories(late.states, late.mask, late.times - 0.25, late.tokens, late.document)
     basis = fit_basis(BasisSpec("standard", "position"), [early, moved])
     assert basis.times.tolist() == sorted([*early.times[0].tolist(), *moved.times[0].tolist()])
-    torch.testing.assert_close(basis.means[::2], moved.states.mean(0), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(basis.means[1::2], early.states.mean(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        basis.means[::2].float(), moved.states.mean(0), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(
+        basis.means[1::2].float(), early.states.mean(0), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_signs_of_equal_entries_do_not_hang_on_rounding():

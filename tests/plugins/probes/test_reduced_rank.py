@@ -34,12 +34,12 @@ def distance(block, covariance, ridge, diagonal, left, right):
     """What is minimised, from the states themselves: the definition."""
     step = block.flat()
     x, y = step.x.double(), step.following.double()
-    level = ridge * float(x.square().sum()) / DIM
+    level = ridge * x.square().sum(0)
     x, y = x - x.mean(0), y - y.mean(0)
     low = left @ right.mT
     weight = torch.linalg.inv(covariance)
     residual = y - x * diagonal - x @ low.mT
-    return ((residual @ weight) * residual).sum() + level * ((weight @ low) * low).sum()
+    return ((residual @ weight) * residual).sum() + (((weight @ low) * low) * level).sum()
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.1])

@@ -32,12 +32,12 @@ class HeldOutDocuments:
         """At most `documents` test documents; raises `UsageError` if there is none."""
         _, viewed = study.single
         start_times = (
-            (int(number), float(times[seen][0]))
+            (int(number), float(times[:-1][moves][0]))
             for block in viewed.test
-            for number, seen, times in zip(
-                block.document, block.mask, block.times.expand(block.mask.shape), strict=True
+            for number, moves, times in zip(
+                block.document, block.steps, block.times.expand(block.mask.shape), strict=True
             )
-            if int(seen.sum()) > 1
+            if moves.any()
         )
         rows = sorted(dict(islice(start_times, documents)).items())
         if not rows:

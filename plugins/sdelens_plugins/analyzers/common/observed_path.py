@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdelens.errors import UsageError
@@ -98,11 +99,26 @@ def _paths(paths: Paths) -> Iterator[ObservedPath]:
 
 
 def _unpadded(block: Trajectories) -> Iterator[ObservedPath]:
+    """The longest run of consecutive observations of each path."""
     times = block.times.expand(block.mask.shape)
     for row, seen in enumerate(block.mask):
         number = int(block.document[row])
-        parts = (block.states[row][seen], times[row][seen], block.tokens[row][seen])
+        run = longest_run(seen)
+        parts = (block.states[row, run], times[row, run], block.tokens[row, run])
         yield ObservedPath(f"test document {number}", *parts, document=number)
+
+
+def longest_run(seen: Bool[Tensor, " time"]) -> slice:
+    """The first of the longest runs of true values; empty if there is none.
+
+    >>> longest_run(torch.tensor([True, False, True, True, False]))
+    slice(2, 4, None)
+    """
+    place = torch.arange(1, len(seen) + 1, device=seen.device)
+    gap = place.where(~seen, 0).cummax(0).values  # one past the last gap
+    length = place - gap
+    last = int(length.argmax()) if len(seen) else -1
+    return slice(int(gap[last]), last + 1) if len(seen) else slice(0, 0)
 
 
 def _of_prompt(study: Study, prompt: str) -> ObservedPath:

@@ -89,10 +89,10 @@ class PrincipalComponents:
         )
 
     def lift(self, z: Float[Tensor, "*batch component"]) -> Float[Tensor, "*batch dim"]:
-        """The states with these coordinates and all other components at their mean.
+        """The states, in float64, with these coordinates and all other components at their mean.
 
         Principal components are uncorrelated: this is also the linear prediction of the others.
         """
-        rows = (z / self._scale).to(self.basis.decoder)
-        wide = rows @ self.basis.decoder[list(self.components)]
+        rows = z.double() / self._scale
+        wide = rows @ self.basis.decoder[list(self.components)].double()
         return wide + self.basis.mean_at(torch.zeros(z.shape[:-1], device=wide.device))

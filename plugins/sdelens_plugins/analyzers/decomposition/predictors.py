@@ -163,7 +163,7 @@ def _thinned(paths: Paths, most: int) -> list[Trajectories]:
 
 def _features(train: list[Trajectories], larger: LargerProbe, seed: int) -> PredictorFeatures:
     states = torch.cat([block.states[block.mask] for block in train])
-    mean, scale = states.mean(0), states.std(0).clamp(min=1e-6)
+    mean, scale = states.mean(0), states.std(0).clamp(min=torch.finfo(states.dtype).tiny)
     z = (states - mean) / scale
     order = torch.randperm(len(z), generator=generator(seed, "centres"))
     centres = z[order[: larger.centres]]

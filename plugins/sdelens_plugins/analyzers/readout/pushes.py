@@ -29,7 +29,7 @@ def pushes(
     signed = rearrange([noise, -noise], "sign place direction dim -> place (direction sign) dim")
     count, dim = x.shape
     sphere = isotropic(count, 2 * random, dim, seed=seed)
-    to_mean = fitted.basis.mean_at(places.times + fitted.dt) - x
+    to_mean = (fitted.basis.mean_at(places.times + fitted.dt) - x).to(x)
     nulls = (
         with_length_of(drift, sphere[:, :random]),
         with_length_of(drift, _training_increments(viewed, count, random, derive(seed, "train"))),

@@ -38,7 +38,7 @@ class TrainingIncrements:
             steps = sampled_steps(block.steps.cpu(), random).to(block.mask.device)
             mean = fitted.law.predict(past(block)).mean[steps]
             t = block.times.expand(block.mask.shape)[:, :-1][steps]
-            moving = basis.mean_at(t + fitted.dt) - basis.mean_at(t)
+            moving = (basis.mean_at(t + fitted.dt) - basis.mean_at(t)).to(mean)
             drift = (mean - block.states[:, :-1][steps]) @ basis.decoder + moving
             noise = (block.states[:, 1:][steps] - mean) @ basis.decoder
             parts.append(torch.stack([drift, noise]).cpu())
@@ -69,7 +69,7 @@ class ToMean:
 
     def _mean(self, here: Here, ahead: int) -> Float[Tensor, "row dim"]:
         time = here.tokens.shape[1] - 1 + ahead
-        return self.basis.mean_at(here.x.new_full((len(here.x),), time))
+        return self.basis.mean_at(here.x.new_full((len(here.x),), time)).to(here.x)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,12 +20,13 @@ from sdelens_plugins.analyzers.trajectory.results import HORIZONS, TrajectoryRes
 class TrajectoryAnalyzer:
     """The path of the prompt, or else of a test document, beside the fit's predictions.
 
-    Uses the first `tokens` states of the path. Free-running bands are of `paths` simulated paths;
-    distances are means over the first `documents` test documents.
+    States that vary in one direction are drawn against time. Uses the first `tokens` states of the
+    path. Free-running bands are of `paths` simulated paths; distances are means over the first
+    `documents` test documents.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
-    wants: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset({"sde"})
+    wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
 
     tokens: int = 40
@@ -37,7 +38,7 @@ class TrajectoryAnalyzer:
         view, viewed = study.single
         fitted = viewed.fitted
         path = observed_path(study, tokens=self.tokens)
-        plane = PrincipalComponents.plane(viewed.train)
+        plane = PrincipalComponents.of(viewed.train, 2)
         starts = first_paths(
             viewed.test,
             documents=self.documents,

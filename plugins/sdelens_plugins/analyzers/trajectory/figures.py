@@ -27,33 +27,43 @@ def figures(result: TrajectoryResults) -> tuple[Figure, ...]:
 
 
 def _side_by_side(path: PathPrediction) -> Figure:
-    x, y = path.plane.labels
+    x, y = path.labels
+    actual, predicted = path.drawn(path.actual), path.drawn(path.predicted)
     panels = (
-        Panel(x, y, _trail(path.actual, "", 0), "Actual", share="plane"),
-        Panel(x, y, _trail(path.predicted, "", 1), "Predicted one step ahead", share="plane"),
+        Panel(x, y, _trail(actual, "", 0), "Actual", share="plane"),
+        Panel(x, y, _trail(predicted, "", 1), "Predicted one step ahead", share="plane"),
     )
     return Figure(
         "path",
         panels,
         f"{path.path.span}: the states, and each as predicted from the actual state before it, in "
-        "the first two principal components of the standardised training states.",
+        f"{_space(path)}.",
     )
 
 
 def _overlay(path: PathPrediction) -> Figure:
-    x, y = path.plane.labels
+    x, y = path.labels
+    actual, predicted = path.drawn(path.actual), path.drawn(path.predicted)
     layers = (
-        *_trail(path.actual, "actual", 0),
-        Layer("scatter", _columns(path.actual[:1]), "start"),
-        *_trail(path.predicted, "predicted one step ahead", 1, dashed=True),
-        Layer("words", _columns(path.actual), words=path.words),
+        *_trail(actual, "actual", 0),
+        Layer("scatter", _columns(actual[:1]), "start"),
+        *_trail(predicted, "predicted one step ahead", 1, dashed=True),
     )
+    words = "Each word is at the actual state after the word has been read."
+    if any(path.words):
+        layers = (*layers, Layer("words", _columns(actual), words=path.words))
     return Figure(
         "overlay",
         (Panel(x, y, layers),),
-        f"{path.path.span}: both paths in one plane. Each word is at the actual state after the "
-        "word has been read.",
+        f"{path.path.span}: both paths in one panel. {words if any(path.words) else ''}".rstrip(),
     )
+
+
+def _space(path: PathPrediction) -> str:
+    """The space of the path, for captions."""
+    if len(path.plane.components) == 1:
+        return "the only direction in which training states vary, against time"
+    return "the first two principal components of the standardised training states"
 
 
 def _free_run(path: PathPrediction) -> Figure:
@@ -78,7 +88,7 @@ def _component(path: PathPrediction, k: int, label: str) -> Panel:
         Layer("line", {"x": t, "y": band.mean[:, k]}, "simulated, mean", 1, dashed=True),
         Layer("line", {"x": t, "y": path.actual[:, k]}, "actual", series=0),
     )
-    return Panel("token position", label, layers)
+    return Panel(path.time_label, label, layers)
 
 
 def _columns(points: Float[Tensor, "time 2"]) -> dict[str, Tensor]:

@@ -30,14 +30,17 @@ LEVEL = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Simulated paths in the plane: their mean, and the middle 90% of each component."""
+    """Simulated paths in the plane: their mean, and the middle 90% of each component.
 
-    mean: Float[Tensor, "time *path 2"]
-    low: Float[Tensor, "time *path 2"]
-    high: Float[Tensor, "time *path 2"]
+    States that vary in one direction have one component.
+    """
+
+    mean: Float[Tensor, "time *path component"]
+    low: Float[Tensor, "time *path component"]
+    high: Float[Tensor, "time *path component"]
 
     @classmethod
-    def of(cls, draws: Float[Tensor, "time *path draw 2"]) -> "Band":
+    def of(cls, draws: Float[Tensor, "time *path draw component"]) -> "Band":
         """From simulated paths."""
         count = draws.shape[-2]
         # the k-th of n draws has k/(n+1) of the law below it on average, so that a new draw falls
@@ -46,7 +49,9 @@ class Band:
         low, high = (draws.quantile(min(max(q, 0.0), 1.0), dim=-2) for q in (tail, 1 - tail))
         return cls(draws.mean(-2), low, high)
 
-    def contains(self, points: Float[Tensor, "time *path 2"]) -> Bool[Tensor, "time *path 2"]:
+    def contains(
+        self, points: Float[Tensor, "time *path component"]
+    ) -> Bool[Tensor, "time *path component"]:
         """Whether each component of each point lies inside."""
         return (points >= self.low) & (points <= self.high)
 
@@ -81,7 +86,7 @@ class Horizons:
     centre: Float[Tensor, "document horizon"]
     """Of the mean training state."""
     inside: Float[Tensor, "document horizon"]
-    """The share of the two components inside their 90% bands."""
+    """The share of the components inside their 90% bands."""
 
     @property
     def coverage(self) -> DocumentMean:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,15 +19,31 @@ class PathPrediction:
     path: ObservedPath
     words: tuple[str, ...]
     plane: PrincipalComponents
-    actual: Float[Tensor, "time 2"]
-    predicted: Float[Tensor, "step 2"]
+    actual: Float[Tensor, "time component"]
+    predicted: Float[Tensor, "step component"]
     """Predictions of the states after the first, each from the actual state before it."""
     band: Band
     """Of the process run freely from the first state."""
     inside: float
-    """The share of the two components inside the band."""
+    """The share of the components inside the band."""
     r2: float
     """One step ahead: the explained share of the squared increments."""
+
+    @property
+    def time_label(self) -> str:
+        """Label of an axis of time."""
+        return "token position" if any(self.words) else "time"
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Labels of the two axes on which the path is drawn."""
+        x, y = [self.time_label, *self.plane.labels][-2:]
+        return x, y
+
+    def drawn(self, points: Float[Tensor, "time component"]) -> Float[Tensor, "time 2"]:
+        """Points of the last times in the plane, or against time if there is one component."""
+        t = self.path.times[-len(points) :].to(points)
+        return torch.cat([t[:, None], points], dim=1)[:, -2:]
 
     @classmethod
     def of(
@@ -52,7 +69,7 @@ class PathPrediction:
             words=words,
             plane=plane,
             actual=actual,
-            predicted=plane.project(fitted.basis.decode(t[1:], mean)),
+            predicted=plane.project(fitted.basis.decode(t[1:], mean.to(x))),
             band=band,
             inside=float(band.contains(actual)[1:].float().mean()),
             r2=1 - float(squares),

@@ -18,7 +18,7 @@ DISTANCES = {
     "centre": "distance of the mean state",
 }
 READING = (
-    "The plane shows two of many dimensions; the axes give their share of the variance of the "
+    "A plane shows two components of the states; the axes give their share of the variance of the "
     "training states. One step ahead, each predicted point starts from the actual state before "
     "it, so a model that copies the current state looks good: judge by the increment R², which is "
     "0 for the random walk and negative for worse predictions. A free run sees the first state "
@@ -102,10 +102,12 @@ class TrajectoryResults:
 
     def _path_estimates(self) -> tuple[Estimate, ...]:
         """Without errors: the points of one path depend on each other."""
-        first, second = self.path.plane.shares
+        plane = self.path.plane
         return (
-            Estimate("variance explained by PC 1", first, unit="of the variance"),
-            Estimate("variance explained by PC 2", second, unit="of the variance"),
+            *(
+                Estimate(f"variance explained by {name}", share, unit="of the variance")
+                for name, share in zip(plane.names, plane.shares, strict=True)
+            ),
             Estimate("one-step increment R², this path", self.path.r2),
             Estimate("inside the 90% band, this path", self.path.inside, unit="(0.9 expected)"),
         )

@@ -11,10 +11,12 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.observed_path import observed_path
+from sdelens_plugins.analyzers.common.observed_path import ObservedPath, observed_path
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
+from sdelens_plugins.analyzers.vector_field import line_figures, line_results
 from sdelens_plugins.analyzers.vector_field.figures import figures
 from sdelens_plugins.analyzers.vector_field.fixed_points import FixedPointSearch
+from sdelens_plugins.analyzers.vector_field.line import Line, LineDrift
 from sdelens_plugins.analyzers.vector_field.plane import PlaneDrift
 from sdelens_plugins.analyzers.vector_field.results import READING, arrays, estimates, headline
 
@@ -22,6 +24,8 @@ from sdelens_plugins.analyzers.vector_field.results import READING, arrays, esti
 @dataclass(frozen=True)
 class VectorFieldAnalyzer:
     """Drift, divergence, curl and fixed points in planes of principal components.
+
+    States that vary in one direction have a curve instead, with its zeros.
 
     `components` are the two components of the plane. `field` is ``slice`` (the others at their
     mean) or ``expectation`` (over held-out states, given the plane), at `time` (None for the
@@ -65,6 +69,8 @@ class VectorFieldAnalyzer:
         count = max(self.refined, *(k + 1 for k in self.plane), 2)
         axes = PrincipalComponents.of(viewed.train, count)
         path = observed_path(study, tokens=self.tokens)
+        if len(axes.components) == 1:
+            return self._along_line(study, Line(axes), train, test, t, path, seed=seed)
         drift_in = partial(
             PlaneDrift.of,
             fitted=viewed.fitted,
@@ -88,5 +94,30 @@ class VectorFieldAnalyzer:
             estimates=estimates(plane, search),
             arrays=arrays(plane, search, path),
             figures=figures(plane, search, path, further),
+            prompt=study.prompt,
+        )
+
+    def _along_line(
+        self,
+        study: Study,
+        line: Line,
+        train: Sample,
+        test: Sample,
+        t: float,
+        path: ObservedPath,
+        *,
+        seed: int,
+    ) -> Finding:
+        """The drift of states that vary in one direction only."""
+        view, viewed = study.single
+        drift = LineDrift.of(line, viewed.fitted, train, test, t, self.field, seed=seed)
+        search = FixedPointSearch.of(viewed, train, t, self.starts, drift.crossings)
+        return Finding(
+            view=str(view),
+            headline=line_results.headline(drift, search),
+            reading=line_results.READING,
+            estimates=line_results.estimates(drift, search),
+            arrays=line_results.arrays(drift, search, path),
+            figures=line_figures.figures(drift, search),
             prompt=study.prompt,
         )

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from sdelens.report import Figure, Layer, Panel
 from sdelens_plugins.analyzers.common.observed_path import ObservedPath
+from sdelens_plugins.analyzers.vector_field.fixed_point_results import POINTS, UNIT
 from sdelens_plugins.analyzers.vector_field.fixed_points import FixedPointSearch
 from sdelens_plugins.analyzers.vector_field.plane import MIN_STATES, PlaneDrift
-from sdelens_plugins.analyzers.vector_field.results import UNIT
 
 PANELS = 3
 """Panels in one row of further planes."""
@@ -105,9 +105,8 @@ def _arrows(plane: PlaneDrift, path: ObservedPath, *, series: int) -> tuple[Laye
 
 def _fixed_points(plane: PlaneDrift, search: FixedPointSearch) -> list[Layer]:
     points = plane.axes.project(search.states)
-    labels = {True: ("fixed point, attracts", 2), False: ("fixed point, does not attract", 3)}
     return [
-        Layer("scatter", {"x": point[:1], "y": point[1:]}, *labels[bool(attracts)])
+        Layer("scatter", {"x": point[:1], "y": point[1:]}, *POINTS[bool(attracts)])
         for point, attracts in zip(points, search.points.stable, strict=True)
     ]
 

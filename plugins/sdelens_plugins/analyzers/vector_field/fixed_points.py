@@ -31,18 +31,33 @@ class FixedPointSearch:
     errors: tuple[float | None, ...]
     """The error of each point's largest modulus over the ensemble; None without one."""
 
+    @property
+    def eigenvalues(self) -> Float[Tensor, "point latent 2"]:
+        """Real and imaginary parts of the eigenvalues at each point."""
+        return torch.view_as_real(self.points.eigenvalues)
+
     @classmethod
-    def of(cls, viewed: Viewed, train: Sample, t: float, starts: int) -> "FixedPointSearch":
-        """Searches from evenly spaced training states."""
+    def of(
+        cls,
+        viewed: Viewed,
+        train: Sample,
+        t: float,
+        starts: int,
+        more: Float[Tensor, "start dim"] | None = None,
+    ) -> "FixedPointSearch":
+        """Searches from evenly spaced training states, and from `more` states at time `t`."""
         fitted, basis = viewed.fitted, viewed.fitted.basis
         latent = basis.encode(train.t, train.x)
         region = Region.of(latent)
         count = max(4, min(starts, SEARCH_ENTRIES // latent.shape[-1]))
         index = torch.linspace(0, len(latent) - 1, min(count, len(latent))).long()
-        points = fixed_points(StepMap.of(fitted.sde, t), latent[index], region)
+        first = latent[index]
+        if more is not None:
+            first = torch.cat([first, basis.encode(more.new_full((len(more),), t), more)])
+        points = fixed_points(StepMap.of(fitted.sde, t), first, region)
         times = torch.full(points.points.shape[:1], t).to(latent)
-        states = basis.decode(times, points.points.to(latent))
-        return cls(points, t, len(index), states, _member_errors(fitted, points, t))
+        states = basis.decode(times, points.points.to(train.x))
+        return cls(points, t, len(first), states, _member_errors(fitted, points, t))
 
 
 def _member_errors(fitted: Fitted, points: FixedPoints, t: float) -> tuple[float | None, ...]:

@@ -1,16 +1,17 @@
 """Sentences, estimates and arrays of the drift field and its fixed points."""
 
-import torch
 from torch import Tensor
 
 from sdelens.report import Estimate
 from sdelens_plugins.analyzers.common.observed_path import ObservedPath
+from sdelens_plugins.analyzers.vector_field.fixed_point_results import (
+    UNIT,
+    fixed_point_estimates,
+    fixed_points_in_words,
+)
 from sdelens_plugins.analyzers.vector_field.fixed_points import FixedPointSearch
 from sdelens_plugins.analyzers.vector_field.plane import PlaneDrift
 
-UNIT = "per unit of time"
-MAX_POINTS = 5
-"""Fixed points with an estimate of their own."""
 READING = (
     "An arrow is the expected change in one unit of time, drawn where there are data. Its length "
     "is that of the drift within the plane; the drift in all other directions is not visible. "
@@ -33,21 +34,8 @@ def headline(plane: PlaneDrift, search: FixedPointSearch) -> str:
     divergence, curl = (Estimate("", *pair).number for pair in (plane.divergence, plane.curl))
     return (
         f"In the plane of {' and '.join(plane.axes.names)} the drift has divergence {divergence} "
-        f"and curl {curl} {UNIT}, and {_fixed_points(search)}."
+        f"and curl {curl} {UNIT}, and {fixed_points_in_words(search)}."
     )
-
-
-def _fixed_points(search: FixedPointSearch) -> str:
-    """Whether there are fixed points, and whether they attract."""
-    count, attracting = len(search.states), int(search.points.stable.sum())
-    if count == 0:
-        return "no fixed point was found in the region of the data"
-    if count == 1:
-        effect = "attracts" if attracting else "does not attract"
-        return f"the fit has one fixed point, which {effect}"
-    some = "some of which attract" if attracting else "none of which attracts"
-    every = "which all attract" if attracting == count else some
-    return f"the fit has several fixed points, {every}"
 
 
 def estimates(plane: PlaneDrift, search: FixedPointSearch) -> tuple[Estimate, ...]:
@@ -66,32 +54,8 @@ def estimates(plane: PlaneDrift, search: FixedPointSearch) -> tuple[Estimate, ..
             gap**0.5,
             unit=f"root mean square over nodes ({error**0.5:.3g} by chance alone)",
         ),
-        *_fixed_point_estimates(search),
+        *fixed_point_estimates(search),
     )
-
-
-def _fixed_point_estimates(search: FixedPointSearch) -> list[Estimate]:
-    """Counts, and the largest modulus at each point."""
-    points, starts = search.points, f"of {search.starts} starting states"
-    rows = [
-        Estimate(
-            f"largest |eigenvalue| at fixed point {k + 1}",
-            float(points.modulus[k]),
-            search.errors[k],
-            f"below 1 attracts (reached from {int(points.starts[k])} {starts})",
-        )
-        for k in range(min(len(points.points), MAX_POINTS))
-    ]
-    return [
-        Estimate(
-            "fixed points inside the data's region",
-            float(len(points.points)),
-            unit=f"({int(points.stable.sum())} attract)",
-        ),
-        *rows,
-        Estimate("starts that ended in a root outside", float(points.outside), unit=starts),
-        Estimate("starts that ended in none", float(points.lost), unit=starts),
-    ]
 
 
 def arrays(plane: PlaneDrift, search: FixedPointSearch, path: ObservedPath) -> dict[str, Tensor]:
@@ -113,6 +77,6 @@ def arrays(plane: PlaneDrift, search: FixedPointSearch, path: ObservedPath) -> d
         **{name: error for name, error in errors.items() if error is not None},
         "fixed.states": search.states,
         "fixed.plane": plane.axes.project(search.states),
-        "fixed.eigenvalues": torch.view_as_real(search.points.eigenvalues),
+        "fixed.eigenvalues": search.eigenvalues,
         "fixed.starts": search.points.starts,
     }

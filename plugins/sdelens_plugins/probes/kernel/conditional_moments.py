@@ -7,7 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.estimation.additive import AdditiveMean, second_moment
+from sdelens.estimation.additive import (
+    ROUNDING,
+    AdditiveMean,
+    mean_squares,
+    second_moment,
+)
 from sdelens.estimation.kramers_moyal import SmoothMean, SmoothNoise, grid_of
 from sdelens.estimation.local_linear import LocalLinear
 from sdelens.laws.grid import Grid
@@ -137,8 +142,8 @@ class ConditionalMoments:
     def _unit(self) -> Float[Tensor, " dim"]:
         """Standard deviation of the state on each axis."""
         centre = self.moments.position_x.sum(0) / self.moments.count
-        variance = self.moments.xx.diagonal() / self.moments.count - centre.square()
-        return variance.clamp(min=1e-12 * float(variance.max())).sqrt()
+        squares = mean_squares(self.moments.xx) / self.moments.count
+        return (squares - centre.square()).maximum(ROUNDING * squares).sqrt()
 
     def _grid(self) -> Grid:
         """A grid over the training states without outliers."""

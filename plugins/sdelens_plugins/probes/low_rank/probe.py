@@ -47,7 +47,7 @@ class LowRankProbe:
     (``scalar``); `ridge` penalises the interactions. If `rank` or `ridge` is None, validation
     chooses the simplest value within one standard error of the best.
     `discrete`: a kernel with an intercept for each position. `exact`: the linear SDE with this
-    transition law, one intercept, full noise.
+    transition law, one intercept, and full noise whatever `noise` is.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")
@@ -63,11 +63,13 @@ class LowRankProbe:
         NoiseSpec(self.noise)  # raises for an invalid noise family before any work
         if self.rank is not None and self.rank < 0:
             raise UsageError(f"rank must be 0 or more, got {self.rank}")
+        if self.density == "exact":
+            object.__setattr__(self, "noise", "full")  # as it is fitted, so as it is recorded
 
     def effort(self, dim: int) -> Effort:
         """Baselines get noise of the same structure."""
         del dim
-        return Effort(NoiseSpec("full" if self.density == "exact" else self.noise))
+        return Effort(NoiseSpec(self.noise))
 
     def fit(self, train: Paths, validation: Paths, *, seed: int, watch: Watch) -> Fit:
         del seed, watch  # closed form

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.estimation.additive import AdditiveMean, nearest
+from sdelens.estimation.additive import AdditiveMean, mean_squares, nearest
 from sdelens.estimation.centred import Centred
 from sdelens.laws.law import Mean
 from sdelens.laws.matrices import cholesky
@@ -74,8 +74,8 @@ class ReducedRank:
     r"""Regression of y on x with noise covariance :math:`\Sigma`.
 
     It minimises :math:`\sum \|y - Dx - UV^\top x\|^2_{\Sigma^{-1}}` plus the penalty
-    :math:`\lambda\|UV^\top\|^2_{\Sigma^{-1}}` on the interactions, with :math:`\lambda` the share
-    `ridge` of the mean squared state, per transition.
+    :math:`\|UV^\top\Lambda^{1/2}\|^2_{\Sigma^{-1}}` on the interactions, with the diagonal
+    :math:`\Lambda` the share `ridge` of the mean square of each coordinate, per transition.
     """
 
     centred: Centred
@@ -110,8 +110,7 @@ class ReducedRank:
         return LowRankMean(diagonal, left, right, mean.times, mean.by_time)
 
     def _penalised(self) -> Float[Tensor, "dim dim"]:
-        level = self.ridge * float(self.centred.moments.xx.trace()) / len(self.covariance)
-        return self.centred.xx + level * torch.eye(len(self.covariance)).to(self.covariance)
+        return self.centred.xx + self.ridge * mean_squares(self.centred.moments.xx).diag()
 
 
 def minimum(

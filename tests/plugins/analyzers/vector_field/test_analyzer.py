@@ -129,13 +129,6 @@ def test_an_invalid_plane_is_refused(study, components):
         VectorFieldAnalyzer(components=components, **SMALL).analyze(study, seed=0)
 
 
-def test_states_of_one_dimension_have_no_plane():
-    one = torch.tensor([[0.5]])
-    lone = study_of(kernel(one), turning(20, seed=1, matrix=one), turning(9, seed=2, matrix=one))
-    with pytest.raises(UsageError, match="fewer directions"):
-        VectorFieldAnalyzer(**SMALL).analyze(lone, seed=0)
-
-
 def test_a_fit_in_fewer_coordinates_and_one_short_document_are_enough():
     law = kernel(TURN[:2, :2])
     study = study_of(law, turning(20, seed=1), turning(1, seed=2, steps=5), basis="pca:2")

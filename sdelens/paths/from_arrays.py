@@ -1,0 +1,120 @@
+"""Paths from arrays: a tensor, a numpy array, or a list of paths of unequal length."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from sdelens.errors import UsageError
+from sdelens.paths.trajectories import Trajectories
+from sdelens.report import counted
+
+States = Tensor | ndarray | Sequence[Any]
+"""States [path, time, dim], or one array [time, dim] for each path."""
+EXPECTED = "states must be [path, time, dim], or a list of paths [time, dim]"
+
+
+@dataclass(frozen=True, eq=False)
+class GivenPaths:
+    """Paths built from arrays, with sentences on what was missing in them."""
+
+    paths: Trajectories
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, states: States, dt: float) -> "GivenPaths":
+        """Paths observed every `dt` from time 0; path i of the array is document i.
+
+        A state that contains NaN is missing: at the end the path is shorter, inside it the path
+        has a gap, over which no transition is counted. Paths of a list are padded to the longest.
+        Raises `UsageError` for another shape, or if a coordinate is always NaN.
+        """
+        every, lengths = _padded(states)
+        inside = torch.arange(every.shape[1], device=every.device) < lengths[:, None]
+        lacking = every.isnan().any(-1) & inside
+        _require_known_coordinates(every, inside)
+        block = Trajectories.from_states(every.where(~lacking[..., None], 0.0), dt)
+        return cls(replace(block, mask=inside & ~lacking), tuple(_notes(inside, lacking)))
+
+
+def _padded(states: States) -> tuple[Float[Tensor, "path time dim"], Tensor]:
+    """One float array, zero after the end of each path, and the length of each path."""
+    if isinstance(states, Tensor) or (isinstance(states, ndarray) and states.dtype != object):
+        one = _numbers(states)
+        if one.ndim != 3 or one.shape[-1] == 0:
+            raise UsageError(
+                f"{EXPECTED}, got an array of shape {tuple(one.shape)}: add the axis of the "
+                "coordinates with states[..., None], or split one long path into several with "
+                "states.reshape(100, -1, dim)"
+            )
+        return one, torch.full(one.shape[:1], one.shape[1], device=one.device)
+    if isinstance(states, str | Mapping) or not hasattr(states, "__len__"):
+        raise UsageError(f"{EXPECTED}, got {type(states).__name__}")
+    paths = _alike([_numbers(path) for path in states])
+    lengths = torch.tensor([len(path) for path in paths], device=paths[0].device)
+    return pad_sequence(paths, batch_first=True), lengths
+
+
+def _alike(paths: list[Tensor]) -> list[Tensor]:
+    """Paths of one width and one float type; an empty path may have any shape."""
+    seen = [path for path in paths if path.numel()]
+    if not seen:
+        raise UsageError(f"{EXPECTED}, got {counted(len(paths), 'path')} without a state")
+    for number, path in enumerate(paths):
+        if path.numel() and (path.ndim != 2 or path.shape[1] != seen[0].shape[-1]):
+            raise UsageError(
+                f"{EXPECTED}, all with the same coordinates, got path {number} of shape "
+                f"{tuple(path.shape)} beside one of shape {tuple(seen[0].shape)}: one coordinate "
+                "is path[:, None]"
+            )
+    dtype = torch.float64 if any(p.dtype == torch.float64 for p in seen) else torch.float32
+    empty = seen[0].new_zeros(0, seen[0].shape[1], dtype=dtype)
+    return [path.to(empty) if path.numel() else empty for path in paths]
+
+
+def _numbers(values: object) -> Tensor:
+    """An array as floats: float32, or float64 if it has more digits."""
+    try:
+        found = torch.as_tensor(values).detach()
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UsageError(f"{EXPECTED}, got {type(values).__name__} ({error})") from None
+    if found.is_complex() or found.dtype == torch.bool:
+        raise UsageError(f"{EXPECTED} of real numbers, got {found.dtype}")
+    narrow = found.is_floating_point() and found.dtype != torch.float64
+    return found.float() if narrow else found.double()
+
+
+def _require_known_coordinates(every: Tensor, inside: Tensor) -> None:
+    blank = (every.isnan() | ~inside[..., None]).flatten(0, 1).all(0)
+    if blank.any() and not blank.all():
+        names = ", ".join(map(str, blank.nonzero()[:, 0].tolist()))
+        raise UsageError(
+            f"a state counts as missing if a coordinate is NaN, but coordinates {names} (from 0) "
+            "are NaN in every state: remove them"
+        )
+
+
+def _notes(inside: Tensor, lacking: Tensor) -> list[str]:
+    """Sentences on states with NaN, and on paths without a transition."""
+    known = inside & ~lacking
+    later = known.flip(-1).cumsum(-1).flip(-1) > 0
+    gaps = lacking & later & (known.cumsum(-1) > 0)
+    notes = []
+    if count := int(gaps.sum()):
+        paths = counted(int(gaps.any(-1).sum()), "path")
+        verb, them = ("counts", "it") if count == 1 else ("count", "them")
+        notes.append(
+            f"{counted(count, 'state')} with NaN inside {paths} {verb} as missing: no transition "
+            f"or lag uses {them}."
+        )
+    lost = int((~(known[:, :-1] & known[:, 1:]).any(-1)).sum())
+    if lost:
+        notes.append(
+            f"{lost:,} of {counted(len(known), 'path')} without two consecutive states left out."
+        )
+    return notes
