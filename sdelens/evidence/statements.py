@@ -1,6 +1,7 @@
 """What the evidence says in sentences: what is ruled out, what is not, what could not be seen."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from sdelens.evidence.effects import LEAST, POWER
 from sdelens.evidence.process_class import EMBEDDABLE, Evidence, ProcessVerdict
@@ -29,6 +30,18 @@ REMARKS: Mapping[str, Condition] = {
     "The fit does not gain over the best baseline: {gain}.": lambda e: not e.gain.shown,
 }
 """Remarks on the fit and the data, and when they apply."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """The kind of process that paths support: its class, the evidence, and both in sentences."""
+
+    process_class: str
+    evidence: Evidence
+    sentences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
 
 
 def statements(verdict: ProcessVerdict, evidence: Evidence) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
 from sdelens.fitting.options import FitKeywords, FitOptions, split_keywords, with_options
 from sdelens.interfaces import build_plugin, load, require_declared
 from sdelens.origin import Origin
-from sdelens.paths.from_arrays import EXPECTED, GivenPaths, States
-from sdelens.paths.split import Split, split
+from sdelens.paths.from_arrays import GivenPaths, States, moving_documents
+from sdelens.paths.split import Split, split_by_document
 from sdelens.paths.trajectories import Paths, dt_of, require_transitions
 from sdelens.protocols import FitTask, Probe
 from sdelens.settings import build, described
@@ -27,6 +27,7 @@ def fit(
     *,
     dt: float | None = None,
     probe: str | Probe = FitOptions.probe,
+    state_dependent: bool = False,
     **keywords: Unpack[FitKeywords],
 ) -> Fitted:
     """Fit a probe to paths without a language model: `sdelens.fit(states, probe="linear")`.
@@ -35,7 +36,8 @@ def fit(
     that contains NaN is missing. 80% of the paths are used for training, 10% for validation and
     10% for held-out scores next to constant-noise baselines (`Fitted.record.scores`). Without
     `dt`, time is discrete with unit steps; with `dt`, the paths sample continuous time and the
-    default is the probe's continuous density (``exact`` for linear, ``auto`` for neural). An
+    default is the probe's continuous density (``exact`` for linear, ``auto`` for neural). With
+    `state_dependent`, baselines with state-dependent noise are trained as well. An
     `ensemble` of fits to resampled paths provides `Fitted.drift_stderr` and
     `Fitted.covariance_stderr`. Options are the fields of `FitOptions`; other keywords are settings
     of the probe.
@@ -61,15 +63,16 @@ def fit(
     else:
         kind, built = type(probe).__name__, probe
         require_declared(probe, "probe", f"the probe {kind}")
-    documents = _moving(paths)
-    sides = split(documents, seed=options.seed)
+    documents = moving_documents(paths)
+    sides = split_by_document(documents, seed=options.seed)
     fitted = fit_view(
         paths,
-        Split(*(tuple(documents[i] for i in side) for side in vars(sides).values())),
+        sides,
         {number: number for number in documents},
         built,
         options,
         kind=kind,
+        state_dependent=state_dependent,
     )
     scores = fitted.record.scores
     scores = {**scores, "notes": [*missing, *scores["notes"]]}
@@ -82,18 +85,6 @@ def _observed(states: States | Paths, dt: float) -> tuple[Paths, tuple[str, ...]
         return states, ()
     given = GivenPaths.of(states, dt)
     return given.paths, given.notes
-
-
-def _moving(paths: Paths) -> list[int]:
-    """The documents with a transition; raises `UsageError` if there is none."""
-    rows = ((block.document, block.steps.any(1)) for block in paths)
-    found = [number for document, moves in rows for number in document[moves].tolist()]
-    if not found:
-        raise UsageError(
-            f"{EXPECTED} with at least two consecutive states in a path, got none: give longer "
-            "paths"
-        )
-    return found
 
 
 @dataclass(frozen=True, eq=False)

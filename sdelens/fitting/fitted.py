@@ -10,11 +10,17 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.estimation.complement import Complement
+from sdelens.evidence.evidence import Sample, gather
+from sdelens.evidence.process_class import classify
+from sdelens.evidence.statements import Verdict, statements
+from sdelens.evidence.verdict import verdict as score_sentences
 from sdelens.laws.law import Law
 from sdelens.laws.sde import SDE
 from sdelens.origin import Origin
 from sdelens.paths.basis import Basis
-from sdelens.paths.from_arrays import GivenPaths, States
+from sdelens.paths.from_arrays import GivenPaths, States, moving_documents
+from sdelens.paths.split import split_by_document
+from sdelens.paths.standard_metric import standard_weights
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.protocols import Epoch
 from sdelens.states.recording import View
@@ -162,6 +168,35 @@ class Fitted:
         if self.complement is not None:
             nats = nats + self.complement.log_density(self.basis, block)
         return (nats - self.basis.log_volume()).masked_fill(~block.steps, torch.nan)
+
+    def verdict(self, states: States | Paths, *, seed: int = 0) -> Verdict:
+        """What kind of process the paths support: the class, the evidence, and sentences.
+
+        `states` are as for `sdelens.fit`: those that were fitted, which are split as they were
+        then, or others of the same process. Sentences on the kind of process come first, then
+        those on the scores.
+
+        >>> import sdelens
+        >>> noise = torch.randn(200, 30, 1, generator=torch.Generator().manual_seed(0))
+        >>> fitted = sdelens.fit(noise, probe="linear")
+        >>> fitted.verdict(noise).process_class
+        'no better than baseline'
+        """
+        paths = states if isinstance(states, Paths) else GivenPaths.of(states, self.dt).paths
+        documents = moving_documents(paths)
+        sides = split_by_document(documents, seed=self.record.seed)
+        sample = Sample(
+            self.encoded(paths.select(sides.train)),
+            self.encoded(paths.select(sides.validation)),
+            self.encoded(paths.select(sides.test)),
+            groups=torch.arange(max(documents) + 1),
+            weights=standard_weights(self.basis),
+        )
+        made = self.record
+        evidence = gather(self.sde, made.scores, sample, probe=made.probe, seed=seed)
+        found = classify(evidence)
+        scored = score_sentences(made.scores, made.probe, made.density, clock="Steps")
+        return Verdict(found.kind, evidence, (*statements(found, evidence), *scored))
 
     def encoded(self, paths: Paths) -> Paths:
         """Paths in the latent coordinates of the law."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sdelens.errors import UsageError
-from sdelens.paths.trajectories import Trajectories
+from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.report import counted
 
 States = Tensor | ndarray | Sequence[Any]
@@ -118,3 +118,15 @@ def _notes(inside: Tensor, lacking: Tensor) -> list[str]:
             f"{lost:,} of {counted(len(known), 'path')} without two consecutive states left out."
         )
     return notes
+
+
+def moving_documents(paths: Paths) -> list[int]:
+    """The documents with a transition; raises `UsageError` if there is none."""
+    rows = ((block.document, block.steps.any(1)) for block in paths)
+    found = [number for document, moves in rows for number in document[moves].tolist()]
+    if not found:
+        raise UsageError(
+            f"{EXPECTED} with at least two consecutive states in a path, got none: give longer "
+            "paths"
+        )
+    return found

@@ -44,6 +44,12 @@ def split(groups: Sequence[int], *, seed: int) -> Split:
     return Split(*(tuple(sides[side]) for side in ("train", "validation", "test")))
 
 
+def split_by_document(documents: Sequence[int], *, seed: int) -> Split:
+    """Split document numbers 80/10/10, each document a group of its own."""
+    sides = split(documents, seed=seed)
+    return Split(*(tuple(documents[i] for i in side) for side in vars(sides).values()))
+
+
 def prefix_keys(tokens: Int[Tensor, "path time"]) -> Int[Tensor, "path time"]:
     """A 64-bit key of each prefix ``tokens[:, : j + 1]``; equal prefixes have equal keys.
 
