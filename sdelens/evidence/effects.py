@@ -7,7 +7,7 @@ from statistics import NormalDist
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.estimation.ratio import Ratio, summed
+from sdelens.estimation.ratio import FEWEST, Ratio, summed
 from sdelens.evidence.student import student
 
 SIZE = 0.01
@@ -41,8 +41,8 @@ class Effect:
 
     @property
     def margin(self) -> float:
-        """Half-width of the two-sided interval; infinite with fewer than two groups."""
-        if self.groups < 2:
+        """Half-width of the two-sided interval; infinite with fewer than `FEWEST` groups."""
+        if self.groups < FEWEST:
             return math.inf
         return student(1 - SIZE / (2 * self.tests), self.groups) * self.stderr
 
@@ -75,6 +75,8 @@ class Effect:
     @property
     def interval(self) -> str:
         """The interval as text."""
+        if self.groups < FEWEST:
+            return f"± {self.stderr:.3f}"
         return f"[{self.low:.3f}, {self.high:.3f}]"
 
     def __str__(self) -> str:

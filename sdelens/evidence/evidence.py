@@ -59,6 +59,7 @@ def gather(viewed: Viewed, documents: Documents, *, seed: int) -> Evidence:
             (validation, test),
             groups,
             axes.leading(COORDINATES),
+            trained=len(torch.unique(sides.train.group)),
             seed=derive(seed, "lagged"),
         ),
     )

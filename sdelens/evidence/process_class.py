@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.effects import Effect
 
 NO_BETTER = "no better than baseline"
@@ -79,6 +80,9 @@ def classify(evidence: Evidence) -> ProcessVerdict:
     `CANNOT_TELL`.
     """
     gain, jump, mixture = evidence.gain, evidence.jump, evidence.mixture
+    if gain.groups < FEWEST:
+        few = f"a class needs {FEWEST} held-out documents, but there are {gain.groups}"
+        return ProcessVerdict(CANNOT_TELL, few)
     if not gain.shown:
         return ProcessVerdict(NO_BETTER, f"{gain} is not clearly above {GAIN:g}")
     for effect in _shown(evidence.memory):

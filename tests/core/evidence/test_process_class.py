@@ -1,5 +1,7 @@
 """The rule, by a table: evidence and the class that it allows."""
 
+from dataclasses import replace
+
 import pytest
 
 from sdelens.evidence import process_class as classes
@@ -29,6 +31,16 @@ def evidence(*, gain=0.1, memory=(0, 0), jump=None, mixture=0, share=1.0, lagged
         embeddable=float(share),
         lagged=tuple(made("lagged", value, classes.LAGGED) for value in lagged),
     )
+
+
+def test_from_fewer_than_ten_documents_no_class_is_assigned():
+    nine = replace(effect(0.1, classes.GAIN), groups=9)
+    verdict = classify(replace(evidence(), gain=nine))
+    assert verdict.kind == classes.CANNOT_TELL
+    assert "needs 10 held-out documents, but there are 9" in verdict.because
+    assert not nine.shown
+    assert not nine.absent
+    assert "inf" not in f"{nine}"
 
 
 TABLE = [
