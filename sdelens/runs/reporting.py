@@ -138,22 +138,21 @@ def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int)
         raise BrokenPlugin(
             f"the analyzer {name} must return a Finding, got {type(found).__name__}"
         )
-    headline = f"{few_held_out(study)} {found.headline}".lstrip()
+    # errors are over held-out documents; a finding without any concludes nothing from them
+    few = few_held_out(study) if any(e.stderr is not None for e in found.estimates) else ""
+    headline = f"{found.headline} {few}".rstrip()
     return replace(found, analyzer=name, settings=described(analyzer), headline=headline)
 
 
 def few_held_out(study: Study) -> str:
-    """The words before a headline from few held-out documents; empty if there are enough.
-
-    The headline then describes this sample alone.
-    """
+    """The sentence after a headline from few held-out documents; empty if there are enough."""
     scores = (viewed.fitted.record.scores for viewed in study.views.values())
     held = min((found["held_out_documents"] for found in scores if found), default=FEWEST)
     if held >= FEWEST:
         return ""
     return (
-        f"No conclusion from {counted(held, 'held-out document')} ({FEWEST} are needed); in this "
-        "sample:"
+        f"This describes {counted(held, 'held-out document')} and allows no conclusion about "
+        f"others, which needs {FEWEST}."
     )
 
 

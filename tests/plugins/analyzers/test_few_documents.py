@@ -46,14 +46,14 @@ def texts(finding):
 @pytest.mark.parametrize("name", ANALYZERS)
 def test_few_documents_have_errors_and_no_intervals(name):
     few = found(name, 9)
-    assert few.headline.startswith("No conclusion from 9 held-out documents (10 are needed)")
+    assert "This describes 9 held-out documents and allows no conclusion" in few.headline
     for text in texts(few):
-        assert not re.search(r"95% interval|95% \[|\d \[-?\d", text), text
+        assert not re.search(r"95% interval|95% \[|, 95%|\d%? \[-?\d|nan", text), text
 
 
 @pytest.mark.parametrize("name", ANALYZERS)
 def test_ten_documents_have_intervals(name):
     enough = found(name, 10)
-    assert "No conclusion" not in enough.headline
+    assert "no conclusion" not in enough.headline
     if name != "moments":  # which has bands of replicates
         assert any(re.search(r"95% interval|95% \[|\d%? \[-?\d", text) for text in texts(enough))

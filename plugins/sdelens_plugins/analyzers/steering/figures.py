@@ -139,7 +139,7 @@ def logged(
     """
     values = torch.cat([y[..., None], ends], dim=-1)
     smallest = values.where(values > 0, torch.inf).min()
-    ends = ends.where(ends > 0, smallest).where(y[..., None] > 0, torch.nan)
+    ends = ends.where((ends > 0) | ends.isnan(), smallest).where(y[..., None] > 0, torch.nan)
     return y.where(y > 0, torch.nan).log10(), ends.log10()
 
 

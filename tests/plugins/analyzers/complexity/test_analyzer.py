@@ -174,7 +174,7 @@ def test_too_few_documents_are_refused(study):
     few = replace(viewed, test=viewed.test.select([50, 51, 52]))
     with pytest.raises(UsageError, match="need 10 test documents"):
         ComplexityAnalyzer().analyze(replace(study, views={view: few}), seed=0)
-    with pytest.raises(UsageError, match="at least 8"):
+    with pytest.raises(UsageError, match="at least 10"):
         ComplexityAnalyzer(documents=3)
 
 
