@@ -10,7 +10,7 @@ SHORT = {
     "steps": 10,
     "long_run": 100,
     "states": 32,
-    "documents": 8,
+    "documents": 10,
     "nodes": 2,
     "nulls": 20,
     "starts": 8,

@@ -34,6 +34,7 @@ class NoiseDirections:
         wide = (len(KINDS), FOLDS, len(weights), len(weights))
         self.sums = torch.zeros(wide)  # single precision: they are large, and many sites have them
         self.count = torch.zeros(FOLDS, dtype=torch.float64)
+        self.units: set[int] = set()
 
     def add(
         self,
@@ -42,6 +43,7 @@ class NoiseDirections:
         unit: Int[Tensor, " prefix"],
     ) -> None:
         """Add next states after some prefixes, and the means predicted by the fit."""
+        self.units |= set(unit.tolist())
         for fold in torch.unique(unit % FOLDS).tolist():
             rows = (unit % FOLDS == fold).nonzero()[:, 0]
             few = ahead[rows]
@@ -105,7 +107,7 @@ class NoiseDirections:
             return Interval.unknown(value)
         left = torch.stack([function(whole - self.sums[:, fold]) for fold in seen])
         stderr = ((folds - 1) / folds * (left - left.mean()).square().sum()).sqrt()
-        return Interval.student(value, stderr, folds)
+        return Interval.student(value, stderr, folds).over(len(self.units))
 
 
 def overlap(

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.estimation.additive import AdditiveMean, Terms, least_squares
-from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.evidence import gain_over_best
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.fitted import Fitted
@@ -40,17 +40,17 @@ class LayerStory:
     """Spectral radius of the mean map's Jacobian at the mean training state."""
 
     @classmethod
-    def of(cls, viewed: Viewed, groups: Int[Tensor, " document"], *, seed: int) -> "LayerStory":
+    def of(cls, viewed: Viewed, groups: Int[Tensor, " document"]) -> "LayerStory":
         """Compute in one pass over test documents, and a few over training ones for the radius."""
         fitted = viewed.fitted
         scores = fitted.record.scores
         best = gain_over_best(scores, fitted.record.probe)
         held = int(scores["held_out_documents"])
-        noise, residual = _noise(viewed, groups, seed)
+        noise, residual = _noise(viewed, groups)
         return cls(
-            gain=around(best.value, best.stderr, best.groups),
+            gain=around(best.value, best.stderr, best.groups).over(held),
             rival=best.name.removeprefix("gain over "),
-            r2=around(scores["increment_r2"], scores["increment_r2_stderr"], held),
+            r2=around(scores["increment_r2"], scores["increment_r2_stderr"], held).over(held),
             noise=noise,
             residual=residual,
             radius=spectral_radius(fitted, fitted.encoded(viewed.train), groups),
@@ -65,9 +65,7 @@ def around(value: float, stderr: float, groups: int) -> Interval:
 
 
 @torch.no_grad()
-def _noise(
-    viewed: Viewed, groups: Int[Tensor, " document"], seed: int
-) -> tuple[Interval, Interval]:
+def _noise(viewed: Viewed, groups: Int[Tensor, " document"]) -> tuple[Interval, Interval]:
     """Root mean squares per coordinate of the law's noise and of the residuals."""
     law, units = viewed.fitted.law, int(groups.max()) + 1
     sums = torch.zeros(3, units, dtype=torch.float64)
@@ -81,7 +79,7 @@ def _noise(
         unit = groups[block.document.cpu()][:, None].expand(steps.shape)[steps.cpu()]
         rows = torch.stack([variance, error, torch.ones_like(error)])[:, steps]
         sums += by_unit(rows, unit, units)
-    found = Bootstrap.of(sums[2], seed=seed).ratio(sums[:2], sums[2])
+    found = Interval.ratio(sums[:2], sums[2])
     return found[0].sqrt(), found[1].sqrt()
 
 

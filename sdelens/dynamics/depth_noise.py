@@ -71,13 +71,13 @@ class DepthSquares:
         parts = rearrange(sums, "part step document -> part document step").unbind(0)
         return cls(maps.matrix.shape[-1], count, *parts)
 
-    def variance(self, bootstrap: Bootstrap) -> Interval:
+    def variance(self) -> Interval:
         """Mean square per coordinate at each depth of arrival."""
-        return bootstrap.ratio(self.residual.mT, self.dim * self.count)
+        return Interval.ratio(self.residual.mT, self.dim * self.count)
 
-    def r2(self, bootstrap: Bootstrap, *, of: str = "residual") -> Interval:
+    def r2(self, *, of: str = "residual") -> Interval:
         """Share of the squared increments explained by the maps or by the run's fit."""
-        return 1.0 - bootstrap.ratio(getattr(self, of).mT, self.motion.mT)
+        return 1.0 - Interval.ratio(getattr(self, of).mT, self.motion.mT)
 
     def since(self, first: int) -> "DepthSquares":
         """Select depths of arrival from `first` on."""
@@ -122,9 +122,8 @@ class NoiseLaws:
         )
         lines = [_line(clock, variance) for clock in (x, x.log())]
         logs = torch.stack([*lines, variance.mean().log().expand_as(x), variance.log()])
-        held = Bootstrap.of(test.count, seed=seed)
         nats = _nats(test, logs)
-        gain = held.ratio(nats[:1] - nats, len(x) * test.dim * test.count)
+        gain = Interval.ratio(nats[:1] - nats, len(x) * test.dim * test.count)
         return cls(slope, power, logs, gain, _chance(x, variance, seed))
 
 

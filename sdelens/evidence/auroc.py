@@ -56,7 +56,7 @@ def interval(
     `Bootstrap.interval`. If every pair is ordered correctly, the bootstrap has no spread and the
     interval is that of the rule of three: after n documents without a failure, the failure rate is
     below 3/n with 95% confidence. `least` is the lower end of the scale: -1 for a difference of
-    areas.
+    areas. From fewer than `FEWEST` documents there are no ends.
     """
     value, drawn, n = areas[0], areas[1:], documents
     if n < 2:
@@ -64,4 +64,4 @@ def interval(
     spread, low, high = (each[0] for each in expanded(drawn[None], n))
     if spread == 0:
         low, high = value - 3 / n, value + 3 / n
-    return Interval(value, spread, low.clamp(min=least), high.clamp(max=1))
+    return Interval(value, spread, low.clamp(min=least), high.clamp(max=1)).over(n)

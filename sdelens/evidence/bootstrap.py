@@ -1,4 +1,4 @@
-"""Bootstrap intervals over documents, for ratios of sums and quantiles."""
+"""Bootstrap intervals over documents, for quantiles and functions of sums."""
 
 import math
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.student import student
 from sdelens.seeds import generator
@@ -37,14 +38,6 @@ class Bootstrap:
         weights.scatter_add_(1, seen[drawn], torch.ones_like(drawn, dtype=torch.float64))
         return cls(weights, len(seen))
 
-    def ratio(
-        self, above: Float[Tensor, "*series document"], below: Float[Tensor, "*#series document"]
-    ) -> Interval:
-        """Interval for the ratio of two sums over documents, for each series."""
-        value = above.sum(-1) / below.sum(-1)
-        counts = (below > 0).sum(-1).expand(value.shape)
-        return self.interval(value, (above @ self.weights.mT) / (below @ self.weights.mT), counts)
-
     def quantile(
         self, values: Float[Tensor, "*series row"], unit: Int[Tensor, " row"], share: float
     ) -> Interval:
@@ -73,13 +66,16 @@ class Bootstrap:
 
         The tail probabilities are those at which a normal interval is as long as Student's, which
         matters with few documents (Hesterberg, "What teachers should know about the bootstrap",
-        2015). `documents` is the sample size of each series, by default that of the bootstrap.
+        2015). `documents` is the sample size of each series, by default that of the bootstrap;
+        below `FEWEST` there are no ends. Ratios of sums have intervals of better coverage by
+        `Interval.ratio`.
         """
         counts = torch.full(value.shape, self.documents) if documents is None else documents
         found = [torch.full_like(value, math.nan) for _ in range(3)]
         for n in torch.unique(counts).tolist():
             if n > 1:
-                for whole, part in zip(found, expanded(drawn[counts == n], n), strict=True):
+                ends = expanded(drawn[counts == n], n)
+                for whole, part in zip(found, ends[: 3 if n >= FEWEST else 1], strict=False):
                     whole[counts == n] = part
         return Interval(value, *found)
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.estimation.ratio import Ratio, summed
+from sdelens.estimation.ratio import FEWEST, Ratio, summed
 from sdelens.evidence.student import student
 
 SIZE = 0.01
@@ -17,8 +17,6 @@ PROPERTIES = 12
 path, memory of the mean and of the scale, two differences between paths, jumps or tails, mixture,
 orientation and lagged moments. By Bonferroni's correction each is tested at level
 `SIZE / PROPERTIES`."""
-LEAST = 10
-"""Minimum number of groups for an interval."""
 POWER = 0.8
 """Probability of showing an effect of the minimum detectable size."""
 
@@ -47,8 +45,8 @@ class Effect:
 
     @property
     def margin(self) -> float:
-        """Half-width of the two-sided interval; infinite with fewer than `LEAST` groups."""
-        if self.groups < LEAST:
+        """Half-width of the two-sided interval; infinite with fewer than `FEWEST` groups."""
+        if self.groups < FEWEST:
             return math.inf
         return student(1 - SIZE / (2 * self.tests), self.groups) * self.stderr
 
@@ -86,6 +84,8 @@ class Effect:
     @property
     def interval(self) -> str:
         """The interval as text."""
+        if self.groups < FEWEST:
+            return f"± {self.stderr:.3f}"
         return f"[{self.low:.3f}, {self.high:.3f}]"
 
     def __str__(self) -> str:

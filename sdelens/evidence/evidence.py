@@ -102,6 +102,7 @@ def gather(
             (sample.validation, sample.test),
             groups,
             axes.leading(COORDINATES),
+            trained=len(torch.unique(sides.train.group)),
             seed=derive(seed, "lagged"),
         ),
         jump=None if tailed.low > FOURTH else _jump(sde, sample, groups),

@@ -1,4 +1,8 @@
-"""Estimates with standard errors and 95% intervals."""
+"""Estimates with standard errors and 95% intervals.
+
+Every interval over documents is made here or by `Ratio.ends`. From fewer than `FEWEST` documents
+there is none: the ends are NaN, which no comparison with a threshold accepts.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdelens.estimation.ratio import FEWEST, Ratios
 from sdelens.evidence.student import student
 
 
@@ -26,6 +31,14 @@ class Interval:
         return cls(value, nothing, nothing, nothing)
 
     @classmethod
+    def ratio(
+        cls, above: Float[Tensor, "*series unit"], below: Float[Tensor, "*#series unit"]
+    ) -> "Interval":
+        """Ratios of two sums over documents, by Student's t corrected for skewness (`Ratios`)."""
+        found = Ratios.of(above, below)
+        return cls(found.value, found.stderr, *found.ends())
+
+    @classmethod
     def student(
         cls, value: Float[Tensor, "*series"], stderr: Float[Tensor, "*series"], groups: int
     ) -> "Interval":
@@ -38,6 +51,17 @@ class Interval:
         """Stack intervals along a new first axis."""
         ends = zip(*(interval.tensors().values() for interval in intervals), strict=True)
         return cls(*map(torch.stack, ends))
+
+    def over(self, units: int) -> "Interval":
+        """The interval, without ends if there are fewer than `FEWEST` documents.
+
+        >>> Interval.student(torch.zeros(()), torch.ones(()), groups=6).over(9).low
+        tensor(nan)
+        """
+        if units >= FEWEST:
+            return self
+        nothing = torch.full_like(self.value, torch.nan)
+        return Interval(self.value, self.stderr, nothing, nothing)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Interval":
         """Apply a selection, a change of shape or a positive factor to all four tensors.
@@ -59,7 +83,8 @@ class Interval:
     def sqrt(self) -> "Interval":
         """Square roots of the values and of both ends, with errors by the delta method."""
         value = self.value.sqrt()
-        return Interval(value, self.stderr / (2 * value), self.low.sqrt(), self.high.sqrt())
+        low, high = (end.clamp(min=0).sqrt() for end in (self.low, self.high))
+        return Interval(value, self.stderr / (2 * value), low, high)
 
     def __getitem__(self, index: int | slice | list[int] | tuple[int | slice, ...]) -> "Interval":
         return self.map(lambda end: end[index])

@@ -94,10 +94,11 @@ class Gaps:
         mine, theirs = vars(self).values(), vars(other).values()
         return Gaps(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
-    def effects(self) -> tuple[Effect, ...]:
+    def effects(self, trained: int) -> tuple[Effect, ...]:
         """Absolute differences in units of the standard deviation or variance of f.
 
-        Only lags reached by at least two groups of documents are included.
+        Only lags reached by at least two groups of documents are included. Standard errors include
+        that of a fit to `trained` groups.
         """
         reached = [i for i in range(len(LAGS)) if (self.count[i] > 0).sum() > 1]
         variance = self.square / self.count[0].sum()
@@ -109,7 +110,8 @@ class Gaps:
             ratio = Ratio.of(above, self.count[lag])
             name = f"{NAMES[moment]} of PC {axis + 1} at lag {LAGS[lag]}"
             size = abs(ratio.value)
-            found.append(Effect(name, size, ratio.stderr, ratio.groups, LAGGED, tests, unit=UNIT))
+            stderr = ratio.stderr * math.sqrt(1 + ratio.groups / trained)
+            found.append(Effect(name, size, stderr, ratio.groups, LAGGED, tests, unit=UNIT))
         return tuple(found)
 
 
@@ -120,12 +122,15 @@ def lagged_moments(
     groups: Int[Tensor, " document"],
     axes: Axes,
     *,
+    trained: int,
     seed: int,
 ) -> tuple[Effect, ...]:
     """Differences between the lagged moments of latent paths and simulated ones.
 
     There is one effect per lag, moment and coordinate; lags longer than all paths are left out.
-    Standard errors are over groups of documents and include the error of the simulation.
+    Standard errors are over groups of documents. They include the error of the simulation, and
+    that of the fit's coefficients: an efficient fit predicts a moment with at most the error of
+    the same moment of the `trained` groups of documents that it was fitted to.
     """
     states = sum(int(block.mask.sum()) for block in chain.from_iterable(paths))
     stride = max(1, math.ceil(states / STARTS))
@@ -133,7 +138,7 @@ def lagged_moments(
     for number, block in enumerate(chain.from_iterable(paths)):
         part = _gaps(sde, block, groups, axes, stride, derive(seed, number))
         total = part if total is None else total + part
-    return () if total is None else total.effects()
+    return () if total is None else total.effects(trained)
 
 
 def _gaps(

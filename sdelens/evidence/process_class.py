@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sdelens.evidence.effects import LEAST, Effect
+from sdelens.estimation.ratio import FEWEST
+from sdelens.evidence.effects import Effect
 
 NO_BETTER = "no better than baseline"
 NON_MARKOV = "non-Markov"
@@ -138,10 +139,9 @@ def classify(evidence: Evidence) -> ProcessVerdict:
     requires that the alternatives are absent; if an interval contains its threshold, the verdict
     is `CANNOT_TELL`.
     """
-    if evidence.gain.groups < LEAST:
-        return ProcessVerdict(
-            CANNOT_TELL, f"{evidence.gain.groups} held-out documents are fewer than {LEAST}"
-        )
+    if evidence.gain.groups < FEWEST:
+        few = f"a class needs {FEWEST} held-out documents, but there are {evidence.gain.groups}"
+        return ProcessVerdict(CANNOT_TELL, few)
     return _departure(evidence) or _undecided(evidence) or _markov(evidence)
 
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.student import student
 from sdelens.seeds import generator
@@ -35,8 +36,8 @@ class Correlation:
     documents: int
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Two-sided interval; NaN with fewer than four documents."""
-        if self.documents < 4 or not math.isfinite(self.spread):
+        """Two-sided interval; NaN from fewer than `FEWEST` documents."""
+        if self.documents < FEWEST or not math.isfinite(self.spread):
             return math.nan, math.nan
         margin = student((1 + level) / 2, self.documents) * self.spread
         centre = math.atanh(min(max(self.value, -ENDS), ENDS))

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sdelens.evidence.effects import LEAST, POWER
+from sdelens.estimation.ratio import FEWEST
+from sdelens.evidence.effects import POWER
 from sdelens.evidence.process_class import EMBEDDABLE, Evidence, ProcessVerdict
 
 Condition = Callable[[Evidence], bool]
@@ -47,7 +48,7 @@ class Verdict:
 def statements(verdict: ProcessVerdict, evidence: Evidence) -> tuple[str, ...]:
     """The class in one line, then what the evidence rules out, leaves open and could not show."""
     class_line = f"{verdict.kind[0].upper()}{verdict.kind[1:]}: {verdict.because}."
-    if evidence.gain.groups < LEAST:
+    if evidence.gain.groups < FEWEST:
         return (class_line,)
     excluded = [*_excluded(evidence), *_bounded(evidence)]
     unsure = [f"{effect.name} up to {effect.high:.2g}" for effect in evidence.open]

@@ -1,10 +1,10 @@
 """The verdict on a fit in plain sentences, from its held-out scores."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.student import student
 
 LABELS = {
@@ -27,26 +27,27 @@ class Gain:
     """Gain of the fit over another law, with its 95% interval over documents."""
 
     value: float
-    margin: float
+    low: float
+    high: float
 
     @property
     def shown(self) -> bool:
         """Whether the interval lies above zero."""
-        return self.value > self.margin
+        return self.low > 0
 
     @property
     def refuted(self) -> bool:
         """Whether the interval lies below zero, so that the other law is better."""
-        return self.value < -self.margin
+        return self.high < 0
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.value - self.margin:.3f}, {self.value + self.margin:.3f}]"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
     @classmethod
-    def of(cls, row: Mapping[str, float], key: str, groups: int) -> "Gain":
-        """Read a gain from the scores; the margin is infinite with fewer than two documents."""
-        margin = student(0.975, groups) * row[f"{key}_stderr"] if groups > 1 else math.inf
-        return cls(row[key], margin)
+    def of(cls, row: Mapping[str, Any], key: str, groups: int) -> "Gain":
+        """Read a gain from the scores; those without an interval get Student's."""
+        margin = student(0.975, groups) * row[f"{key}_stderr"]
+        return cls(row[key], *row.get(f"{key}_interval", (row[key] - margin, row[key] + margin)))
 
 
 def verdict(
@@ -58,8 +59,8 @@ def verdict(
     "Tokens" or "Blocks".
     """
     suffix, groups = NOISES[scores["noise_column"]], scores["held_out_documents"]
-    if groups < 2:
-        return (_no_sample(groups), _what_it_is(density, clock))
+    if groups < FEWEST:
+        return (few_documents(groups), _what_it_is(density, clock))
     rows = {name: row for name, row in scores["baselines"].items() if name != probe}
     gains = {
         name: Gain.of(row, f"gain_of_fit{suffix}", groups)
@@ -77,10 +78,16 @@ def verdict(
     return (*sentences, *scores.get("notes", ()), _what_it_is(density, clock))
 
 
-def _no_sample(groups: int) -> str:
+def few_documents(groups: int) -> str:
+    """The sentence in place of a conclusion from few held-out documents.
+
+    >>> few_documents(3)
+    'No conclusion is drawn: 3 held-out documents have transitions to score, but 10 are needed.'
+    """
+    have = "document has" if groups == 1 else "documents have"
     return (
-        f"No claim is made: {groups or 'no'} held-out document has transitions to score, and an "
-        "interval needs two."
+        f"No conclusion is drawn: {groups or 'no'} held-out {have} transitions to score, but "
+        f"{FEWEST} are needed."
     )
 
 
@@ -91,8 +98,8 @@ def _headline(gains: Mapping[str, Gain], probe: str, scores: Mapping[str, Any]) 
     rivals = {name: gains[name] for name in MUST_BEAT if name in gains}
     noise = scores["noise_column"]
     # `worst` has the lowest upper end of the gain, `doubtful` the lowest lower end
-    worst = min(rivals, key=lambda name: rivals[name].value + rivals[name].margin)
-    doubtful = min(rivals, key=lambda name: rivals[name].value - rivals[name].margin)
+    worst = min(rivals, key=lambda name: rivals[name].high)
+    doubtful = min(rivals, key=lambda name: rivals[name].low)
     best = min(rivals, key=lambda name: rivals[name].value)
     if rivals[worst].refuted:
         return (

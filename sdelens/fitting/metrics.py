@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.fitting.baselines import NAMES
 from sdelens.fitting.scores import Tally
 from sdelens.paths.basis import Basis
@@ -65,13 +66,11 @@ def _variant(name: str, every: Tally, shift: float) -> dict[str, float]:
     }
 
 
-def _row(
-    name: str, every: Tally, clean: Tally, shift: float, *, compared: bool
-) -> dict[str, float]:
+def _row(name: str, every: Tally, clean: Tally, shift: float, *, compared: bool) -> dict[str, Any]:
     """Scores of one mean under both kinds of noise, with the fit's gain over it."""
     own = CONSTANT if name == "fit" else name
     r2 = every.increment_r2(own)
-    row = {"increment_r2": r2.value, "increment_r2_stderr": r2.stderr}
+    row: dict[str, Any] = {"increment_r2": r2.value, "increment_r2_stderr": r2.stderr}
     row |= _column("", own, every, clean, shift) | _gain("", own, CONSTANT, every)
     dependent = "fit" if name == "fit" else name + STATE_DEPENDENT
     if dependent in every.names and (compared or name != "fit"):
@@ -90,6 +89,12 @@ def _column(suffix: str, name: str, every: Tally, clean: Tally, shift: float) ->
     }
 
 
-def _gain(suffix: str, name: str, fighter: str, every: Tally) -> dict[str, float]:
+def _gain(suffix: str, name: str, fighter: str, every: Tally) -> dict[str, Any]:
     gain = every.gain(fighter, name)
-    return {f"gain_of_fit{suffix}": gain.value, f"gain_of_fit{suffix}_stderr": gain.stderr}
+    found: dict[str, Any] = {
+        f"gain_of_fit{suffix}": gain.value,
+        f"gain_of_fit{suffix}_stderr": gain.stderr,
+    }
+    if gain.groups >= FEWEST:
+        found[f"gain_of_fit{suffix}_interval"] = list(gain.ends())
+    return found

@@ -1,7 +1,7 @@
 """Held-out scores of several laws on the same transitions, with errors over documents."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -50,8 +50,7 @@ class Tally:
 
     def increment_r2(self, name: str) -> Ratio:
         """Share of the increments' squared length explained by the mean."""
-        lost = Ratio.of(self.squares[self.names.index(name)], self.motion)
-        return replace(lost, value=1 - lost.value)
+        return 1.0 - Ratio.of(self.squares[self.names.index(name)], self.motion)
 
 
 @torch.no_grad()

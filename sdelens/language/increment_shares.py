@@ -17,7 +17,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.scorecard import past, pieces
 from sdelens.fitting.fitted import Fitted
@@ -90,7 +90,6 @@ class IncrementShares:
         unit: Int[Tensor, " row"],
         *,
         kinds: int,
-        seed: int,
     ) -> "IncrementShares":
         """Shares of each class; `unit` is the document of each row. Empty classes are NaN."""
         units = int(unit.max()) + 1
@@ -100,14 +99,13 @@ class IncrementShares:
         count, total, residual, noise, distance = rearrange(
             sums, "column (kind unit) -> column kind unit", unit=units
         )
-        bootstrap = Bootstrap.of(count.sum(0), seed=seed)
         return cls(
-            drift=bootstrap.ratio(total - residual, total),
-            noise=bootstrap.ratio(noise, total),
-            mean=bootstrap.ratio(total - distance, total),
-            lead=bootstrap.ratio(distance - residual, total),
-            gap=bootstrap.ratio(noise - residual, residual),
-            motion=bootstrap.ratio(total, count),
+            drift=Interval.ratio(total - residual, total),
+            noise=Interval.ratio(noise, total),
+            mean=Interval.ratio(total - distance, total),
+            lead=Interval.ratio(distance - residual, total),
+            gap=Interval.ratio(noise - residual, residual),
+            motion=Interval.ratio(total, count),
             count=count.sum(1),
         )
 

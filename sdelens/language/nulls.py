@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sdelens.estimation.additive import Terms
 from sdelens.estimation.selection import selected
-from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.baselines import constant_laws
 from sdelens.fitting.scores import tally
@@ -44,9 +43,7 @@ class Sides:
         sides = (self.train, self.validation, self.test)
         return Sides(*(permuted_states(side, seed) for side in sides))
 
-    def linear_gain(
-        self, spec: BasisSpec, groups: Int[Tensor, " document"], *, seed: int
-    ) -> Interval:
+    def linear_gain(self, spec: BasisSpec, groups: Int[Tensor, " document"]) -> Interval:
         """Gain of the `linear` baseline over i.i.d. per position, in nats per dimension.
 
         Both are fitted to these paths with constant diagonal noise, in a basis fitted to the
@@ -60,7 +57,7 @@ class Sides:
         laws = constant_laws(means, moments, kept, NoiseSpec())
         found, _ = tally(laws, basis, self.test, dict(enumerate(groups.tolist())))
         iid, linear = found.nats
-        return Bootstrap.of(found.count, seed=seed).ratio((iid - linear) / found.dim, found.count)
+        return Interval.ratio((iid - linear) / found.dim, found.count)
 
 
 def permuted_states(paths: Paths, seed: int) -> MappedPaths:

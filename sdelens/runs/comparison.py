@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.evidence.bootstrap import Bootstrap
+from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
 from sdelens.report import Estimate, Finding, Report, Table, counted
 from sdelens.runs.reporting import finding_folder, findings_of
 from sdelens.runs.run import Run
-from sdelens.runs.score_table import pm
-from sdelens.seeds import derive
+from sdelens.runs.score_table import few_words, pm
 from sdelens.states.recording import View
 
 COLUMNS = (
@@ -92,18 +91,19 @@ def _sentence(run: Run) -> str:
     """A sentence on the view with the largest gain."""
     gain, view = max((run.metrics(view)["gain_over_iid_position"], view) for view in run.views)
     error = run.metrics(view)["gain_over_iid_position_stderr"]
+    few = few_words(min(run.metrics(view)["held_out_documents"] for view in run.views))
     most = f", most in {view} of {counted(len(run.views), 'layer')}" if len(run.views) > 1 else ""
     return (
         f"{run.folder.name}: the {run.job.probe} fit gains {gain:.3f} ± {error:.3f} nats per "
-        f"dimension over i.i.d. states per position{most}."
-    )
+        f"dimension over i.i.d. states per position{most}. {few}"
+    ).rstrip()
 
 
 def _paired(run: Run, view: View, first: Run) -> str:
     """The gain over the first run, if both have the same states."""
     if not _alike(run, view, first):
         return "other states"
-    gain = paired_gain(run.study().views[view], first.study().views[view], seed=run.job.seed)
+    gain = paired_gain(run.study().views[view], first.study().views[view])
     return Estimate("gain", gain.value, gain.stderr).number
 
 
@@ -119,7 +119,7 @@ def _alike(run: Run, view: View, first: Run) -> bool:
 
 
 @torch.no_grad()
-def paired_gain(one: Viewed, other: Viewed, *, seed: int) -> Estimate:
+def paired_gain(one: Viewed, other: Viewed) -> Estimate:
     """Gain of one fit over another on the same test paths, in nats per dimension."""
     gains, counts = [], []
     for block in one.test:
@@ -127,5 +127,5 @@ def paired_gain(one: Viewed, other: Viewed, *, seed: int) -> Estimate:
         gains.append(better.nansum(1).double().cpu())
         counts.append(better.isfinite().sum(1).double().cpu() * block.states.shape[-1])
     above, below = torch.cat(gains), torch.cat(counts)
-    found = Bootstrap.of(below, seed=derive(seed, "compare")).ratio(above, below)
+    found = Interval.ratio(above, below)
     return Estimate("gain", float(found.value), float(found.stderr), "nats per dimension")

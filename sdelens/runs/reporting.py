@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sdelens.errors import BrokenPlugin, blamed
+from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.verdict import verdict
 from sdelens.fitting.study import Study
 from sdelens.interfaces import build_plugin, load
 from sdelens.protocols import NEEDS, Analyzer, FigureReporter, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
-from sdelens.report import Finding, Report, Table
+from sdelens.report import Finding, Report, Table, counted
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.runs.left_out import TRACEBACK, LeftOut
 from sdelens.runs.manifest import note_plugins
@@ -137,7 +138,22 @@ def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int)
         raise BrokenPlugin(
             f"the analyzer {name} must return a Finding, got {type(found).__name__}"
         )
-    return replace(found, analyzer=name, settings=described(analyzer))
+    # errors are over held-out documents; a finding without any concludes nothing from them
+    few = few_held_out(study) if any(e.stderr is not None for e in found.estimates) else ""
+    headline = f"{found.headline} {few}".rstrip()
+    return replace(found, analyzer=name, settings=described(analyzer), headline=headline)
+
+
+def few_held_out(study: Study) -> str:
+    """The sentence after a headline from few held-out documents; empty if there are enough."""
+    scores = (viewed.fitted.record.scores for viewed in study.views.values())
+    held = min((found["held_out_documents"] for found in scores if found), default=FEWEST)
+    if held >= FEWEST:
+        return ""
+    return (
+        f"This describes {counted(held, 'held-out document')} and allows no conclusion about "
+        f"others, which needs {FEWEST}."
+    )
 
 
 def write_report(run: Run, reporter: str | None = None) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.verdict import LABELS, NOISES
 from sdelens.report import Table, counted
 from sdelens.states.recording import View
@@ -58,19 +59,36 @@ def pm(row: Mapping[str, Any], key: str, *, sign: str = "-", short: bool = False
 
 def _note(scores: Mapping[str, Any]) -> str:
     return " ".join(
-        (
+        sentence
+        for sentence in (
             "Coordinates standardised on training; ± is one standard error over "
             f"{counted(scores['held_out_documents'], 'held-out document')} "
             f"({counted(scores['transitions'], 'transition')}); lower is better.",
             "Gains are paired by document, positive where the fit is better under the same noise.",
             "R² is the share of the increments' squared length explained by the mean.",
+            few_words(scores["held_out_documents"]),
             f"The fit in raw coordinates: {scores['held_out_nll_raw_per_dim']:.3f}.",
             _sinks(scores),
             _dropped(scores.get("dropped_prefix_in_training", 0)),
             _lost(scores.get("documents_without_transition", 0), scores.get("documents", 0)),
             _going(scores.get("paths_going_on", [])),
         )
-    ).rstrip()
+        if sentence
+    )
+
+
+def few_words(documents: int) -> str:
+    """A sentence on scores from few documents; empty if there are enough.
+
+    >>> few_words(4)
+    'From fewer than 10 documents no conclusion is drawn, and the errors are rough themselves.'
+    """
+    if documents >= FEWEST:
+        return ""
+    return (
+        f"From fewer than {FEWEST} documents no conclusion is drawn, and the errors are rough "
+        "themselves."
+    )
 
 
 def _lost(lost: int, documents: int) -> str:

@@ -13,10 +13,13 @@ from sdelens.language.increment_shares import IncrementShares, SquaredIncrements
 from sdelens.language.token_class import TokenClass, classify
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
-from sdelens.seeds import derive
 from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
-from sdelens_plugins.analyzers.common.intervals import estimate, percent_with_interval
+from sdelens_plugins.analyzers.common.intervals import (
+    estimate,
+    intervals_over,
+    percent_with_interval,
+)
 
 MIN_TRANSITIONS = 20
 """Classes with fewer transitions are left out."""
@@ -52,17 +55,14 @@ class DriftShareAnalyzer:
         require_at_least(self, documents=1)
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
+        del seed  # nothing is drawn
         view, viewed = study.single
         held_out = HeldOutDocuments.of(study, documents=self.documents)
         motion = SquaredIncrements.of(viewed.fitted, viewed.fitted.encoded(held_out.paths))
         unit = held_out.unit[motion.document]
-        whole = IncrementShares.of(
-            motion, torch.zeros_like(unit), unit, kinds=1, seed=derive(seed, "all")
-        )
+        whole = IncrementShares.of(motion, torch.zeros_like(unit), unit, kinds=1)
         parts = {
-            end: IncrementShares.of(
-                motion, kind, unit, kinds=len(TokenClass), seed=derive(seed, end)
-            )
+            end: IncrementShares.of(motion, kind, unit, kinds=len(TokenClass))
             for end, kind in _classes(study, held_out, motion).items()
         }
         return Finding(
@@ -150,7 +150,7 @@ def figures(
     whole: IncrementShares, parts: dict[str, IncrementShares], documents: int
 ) -> tuple[Figure, ...]:
     """Shares beside those of the mean state, and the calibration gap."""
-    intervals = f"with 95% intervals over {counted(documents, 'test document')}"
+    intervals = intervals_over(counted(documents, "test document"), whole.drift.low)
     groups = {f"By {ENDS[end]}": shares for end, shares in parts.items()} or {"": whole}
     drift, gap = (
         tuple(

@@ -1,11 +1,12 @@
 """The class of process that is compatible with the evidence, property by property."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from sdelens.evidence.effects import SIZE
+from sdelens.evidence.effects import SIZE, Effect
 from sdelens.evidence.evidence import Sample, gather
 from sdelens.evidence.process_class import (
     EMBEDDABLE,
@@ -101,13 +102,7 @@ class VerdictAnalyzer:
 def estimates(evidence: Evidence) -> tuple[Estimate, ...]:
     """Each property; interval, threshold and minimum detectable effect are in the unit."""
     rows = [
-        Estimate(
-            effect.name,
-            effect.value,
-            effect.stderr,
-            f"{effect.unit}, interval {effect.interval}, threshold {effect.threshold:.2g}, "
-            f"detectable from {effect.detectable:.2g}",
-        )
+        Estimate(effect.name, effect.value, effect.stderr, f"{effect.unit}{_limits(effect)}")
         for effect in evidence.effects
     ]
     share = Estimate(
@@ -117,6 +112,16 @@ def estimates(evidence: Evidence) -> tuple[Estimate, ...]:
     )
     documents = Estimate("held-out documents", float(evidence.gain.groups), unit="the sample size")
     return (*rows, share, documents)
+
+
+def _limits(effect: Effect) -> str:
+    """Interval, threshold and minimum detectable effect; from too few documents there are none."""
+    if not math.isfinite(effect.detectable):
+        return ""
+    return (
+        f", interval {effect.interval}, threshold {effect.threshold:.2g}, "
+        f"detectable from {effect.detectable:.2g}"
+    )
 
 
 def figure(evidence: Evidence) -> Figure:

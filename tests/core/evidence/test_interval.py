@@ -44,6 +44,28 @@ def test_students_intervals_are_wide_for_few_groups():
     assert abs(float(Interval.student(value, stderr, 1000).high) - 1.962) < 1e-3
 
 
+def test_a_ratio_of_each_series_has_the_interval_of_its_own_number_of_documents():
+    above = torch.randn(4, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    below = torch.ones(4, 12, dtype=torch.float64)
+    for series, seen in ((1, 1), (2, 2), (3, 10)):
+        above[series, seen:], below[series, seen:] = 0, 0
+    found = Interval.ratio(above, below)
+    assert found.value.isfinite().all()
+    assert found.stderr.isnan().tolist() == [False, True, False, False]
+    assert found.low.isnan().tolist() == [False, True, True, False]
+    one = Interval.ratio(above[3, :10], below[3, :10])
+    assert float(one.low) == float(found.low[3])
+
+
+def test_intervals_of_few_documents_keep_value_and_error_only():
+    whole = interval(0.5, 0.25, 0.0, 1.0)
+    assert numbers_of(whole.over(10)) == [0.5, 0.25, 0.0, 1.0]
+    few = whole.over(9)
+    assert numbers_of(few)[:2] == [0.5, 0.25]
+    assert few.low.isnan()
+    assert few.high.isnan()
+
+
 def test_an_unknown_interval_keeps_its_value_only():
     found = Interval.unknown(torch.tensor([1.0, 2.0]))
     assert found.value.tolist() == [1.0, 2.0]

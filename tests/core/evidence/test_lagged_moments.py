@@ -30,7 +30,7 @@ def gaps(law, states, seed=0):
     """Lagged moments of these states beside the law's."""
     block = Trajectories.from_states(states, law.dt)
     documents = torch.arange(len(states))
-    return lagged_moments(law, [block], documents, Axes.of(block, 4), seed=seed)
+    return lagged_moments(law, [block], documents, Axes.of(block, 4), trained=10**9, seed=seed)
 
 
 def test_the_true_law_has_the_lagged_moments_of_its_paths():

@@ -132,7 +132,9 @@ def test_fewer_than_ten_documents_show_nothing(known):
     few = replace(known, gain=replace(known.gain, groups=9))
     verdict = classify(few)
     assert verdict.kind == classes.CANNOT_TELL
-    assert statements(verdict, few) == ("Cannot tell: 9 held-out documents are fewer than 10.",)
+    assert statements(verdict, few) == (
+        "Cannot tell: a class needs 10 held-out documents, but there are 9.",
+    )
 
 
 def test_of_the_lagged_moments_the_most_doubtful_is_listed():

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 import sdelens
@@ -114,14 +115,21 @@ def test_an_uncertain_rival_of_a_larger_gain_is_not_beaten():
     assert "over random walk is 0.050" in said
 
 
-def test_from_one_document_nothing_is_claimed():
-    sentences = verdict(scored({"iid": (0.3, 0.0)}, groups=1), "linear", "discrete")
-    assert "No claim is made" in sentences[0]
-    assert not Gain.of({"gain": 0.3, "gain_stderr": 0.0}, "gain", 1).shown
+@pytest.mark.parametrize("groups", [0, 1, 2, 9])
+def test_from_fewer_than_ten_documents_no_conclusion_is_drawn(groups):
+    sentences = verdict(scored({"iid": (0.3, 0.0)}, groups=groups), "linear", "discrete")
+    assert "No conclusion is drawn" in sentences[0]
+    assert len(sentences) == 2
+    assert not any("95%" in sentence for sentence in sentences)
 
 
-def test_few_documents_make_a_wider_interval():
+def test_from_ten_documents_a_conclusion_is_drawn():
+    sentences = verdict(scored({"iid": (0.3, 0.01)}, groups=10), "linear", "discrete")
+    assert "beats every simpler law on 10 held-out documents" in sentences[0]
+
+
+def test_a_recorded_interval_replaces_students():
     row = {"gain": 1.0, "gain_stderr": 0.45}
     assert Gain.of(row, "gain", 100).shown
-    assert not Gain.of(row, "gain", 5).shown
-    assert str(Gain(1.0, 0.5)) == "1.000 [0.500, 1.500]"
+    assert not Gain.of(row | {"gain_interval": [-0.1, 2.4]}, "gain", 100).shown
+    assert str(Gain(1.0, 0.5, 1.5)) == "1.000 [0.500, 1.500]"

@@ -70,7 +70,10 @@ def test_few_paths_decide_nothing(peaks):
     few = sdelens.fit(states[:40], probe="linear")
     verdict = few.verdict(states[:40])
     assert verdict.process_class == CANNOT_TELL
-    assert verdict.sentences[0] == "Cannot tell: 4 held-out documents are fewer than 10."
+    assert (
+        verdict.sentences[0]
+        == "Cannot tell: a class needs 10 held-out documents, but there are 4."
+    )
 
 
 def test_a_law_that_is_no_sde_has_no_verdict(peaks):

@@ -48,7 +48,7 @@ def fitted(paths, name="raw", decay=DECAY, noise=1.0):
 def shares(paths, fit, seed=0):
     motion = SquaredIncrements.of(fit, fit.encoded(paths))
     one = torch.zeros_like(motion.document)
-    return IncrementShares.of(motion, one, motion.document, kinds=1, seed=seed)
+    return IncrementShares.of(motion, one, motion.document, kinds=1)
 
 
 @pytest.mark.parametrize("name", ["raw", "standard", "pca:3", "whiten:3"])
@@ -95,7 +95,7 @@ def test_classes_add_up_to_the_whole(paths):
     fit = fitted(paths)
     motion = SquaredIncrements.of(fit, fit.encoded(paths))
     kind = torch.arange(len(motion.document)) % 3
-    parts = IncrementShares.of(motion, kind, motion.document, kinds=4, seed=0)
+    parts = IncrementShares.of(motion, kind, motion.document, kinds=4)
     whole = shares(paths, fit)
     weight = (parts.motion.value * parts.count)[:3]
     total = (parts.drift.value[:3] * weight).sum() / weight.sum()

@@ -23,7 +23,7 @@ def run(request, tmp_path_factory):
     job = Job(
         model=name,
         layers="0,-1",
-        source_settings={"documents_wanted": 90, "length": 40, "ignore_eos": True},
+        source_settings={"documents_wanted": 110, "length": 40, "ignore_eos": True},
         probe_settings={"epochs": 1, "least_steps": 2, "width": 8, "noise_width": 8},
         basis="pca:6",
         cache=False,

@@ -18,8 +18,10 @@ from sdelens.laws.law import prefixed
 from sdelens.report import Estimate
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.branched_target.sample_saving import (
+    FARTHEST,
     LearningCurves,
     expected_saving,
+    largest,
     savings,
 )
 from sdelens_plugins.analyzers.branched_target.training_sets import (
@@ -38,11 +40,13 @@ READING = (
     "A probe is fitted to parts of the training documents, once to the transitions that occurred "
     "and once to transitions to B next states sampled after each prefix. The saving is the ratio "
     "of occurred to branched transitions at equal loss, read off the curve of plain fits (linear "
-    "in one over the number of documents; an extrapolation beyond all documents). A branched "
+    "in one over the number of documents; an extrapolation beyond all documents, read up to "
+    f"{FARTHEST} times as many). A branched "
     "transition costs B tokens through the model in addition to those of its prefix. Branches pay "
     "only if prefixes are expensive (long prompts, a slow model) or few. Errors are over held-out "
-    "documents and over up to four disjoint training sets of each size; there is one set of all "
-    "documents. "
+    "documents and over quarters of the training documents, whose sets of all sizes are drawn "
+    "together, because larger sets contain smaller ones. Four quarters give a rough error, and "
+    "the one set of all documents has none of its own. "
 )
 OWN_READING = (
     "Losses are those of held-out prefixes under the model's own next states. By theory the "
@@ -123,8 +127,8 @@ class SavingResults:
 
     def headline(self) -> str:
         """The saving at the larger size, and whether it is worth its tokens."""
-        saving = self.savings["squares"][1][-1]
-        if not saving.value.isfinite():
+        saving, most = self.savings["squares"][1][-1], largest(BRANCHED[-1])
+        if saving.value.isnan():
             return (
                 f"The saving from branches of a {self.probe} fit is not known, because its loss "
                 "does not fall with more documents."
@@ -136,9 +140,11 @@ class SavingResults:
             verdict = f"and takes {tokens}: branches are cheaper"
         else:
             verdict = f"and takes {tokens}: which of the two is cheaper remains open"
+        least = "at least " if float(saving.value) >= most else ""
+        end = ", the most that can be read" if float(saving.high) >= most else ""
         return (
             f"A {self.probe} fit to branched transitions predicts as well as one to "
-            f"{with_interval(saving, 2)} times as many plain transitions, {verdict}."
+            f"{least}{with_interval(saving, 2)} times as many plain transitions{end}, {verdict}."
         )
 
     @property
@@ -153,7 +159,8 @@ class SavingResults:
             for number, part in enumerate(BRANCHED):
                 saving = self.savings[loss][1][number]
                 name = f"saving, {label}, {self.documents[part]} documents"
-                rows.append(estimate(name, saving, "times as many plain transitions"))
+                unit = f"times as many plain transitions, read up to {largest(part)}"
+                rows.append(estimate(name, saving, unit))
                 per_token = float(saving.value) / self.cost
                 name = f"{name}, for each token through the model"
                 rows.append(Estimate(name, per_token, unit="(1: as a plain one)"))

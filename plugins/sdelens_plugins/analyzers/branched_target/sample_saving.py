@@ -24,6 +24,16 @@ from sdelens_plugins.analyzers.branched_target.training_sets import (
     TrainingSet,
 )
 
+FARTHEST = 4
+"""Learning curves are extrapolated to at most so many times all training documents."""
+MAX_UNDEFINED = 0.025
+"""The largest share of replicates whose learning curve may not fall."""
+
+
+def largest(part: int) -> int:
+    """The largest saving that can be read for a set of one in `part` of the documents."""
+    return FARTHEST * part
+
 
 @dataclass(frozen=True, eq=False)
 class LearningCurves:
@@ -54,8 +64,9 @@ class LearningCurves:
         r"""The ratio of plain to branched transitions at equal loss, for each branched size.
 
         The loss is interpolated linearly in 1/n between neighbouring sizes, as an excess error is,
-        and extrapolated beyond the first and the last. The saving is NaN where the loss does not
-        fall with more documents, and infinite where no plain fit reaches the branched loss.
+        and extrapolated beyond the first and the last, up to `FARTHEST` times all documents: the
+        saving from n documents is read up to `largest`. It is NaN where the loss does not fall
+        with more documents.
         """
         inverse = torch.tensor([1.0 * part for part in SIZES], dtype=self.plain.dtype)
         savings = [
@@ -70,12 +81,12 @@ def _inverse_size(
     inverse: Float[Tensor, " size"],
     target: Float[Tensor, "*replicate"],
 ) -> Float[Tensor, "*replicate"]:
-    """The 1/n at which the curve reaches the target loss; 0 where it never does."""
+    """The 1/n at which the curve reaches the target loss, at least 1 / `FARTHEST`."""
     above = (loss[..., 1:-1] > target[..., None]).sum(-1)
     low, high = (loss.gather(-1, (above + k)[..., None])[..., 0] for k in (1, 0))
     at, before = inverse[above + 1], inverse[above]
     share = (target - low) / (high - low).where(high > low, torch.nan)
-    crossing: Tensor = (at + share * (before - at)).clamp(min=0)
+    crossing: Tensor = (at + share * (before - at)).clamp(min=1 / FARTHEST)
     return crossing
 
 
@@ -98,30 +109,43 @@ def savings(
 ) -> tuple[LearningCurves, Interval]:
     """Learning curves and savings, with errors over held-out and training documents.
 
-    Held-out documents are resampled, and so are the disjoint training sets of each size if there
-    are several; the plain and the branched fit of a set stay together.
+    Held-out documents are resampled, and so are the quarters of the training documents with all
+    sets that they contain (`set_weights`). Without errors where more than `MAX_UNDEFINED` of the
+    replicates have a curve that does not fall.
     """
     total = {each: sums.sum() / count.sum() for each, sums in losses.items()}
     counts = bootstrap.weights @ count
     drawn = {each: (bootstrap.weights @ sums) / counts for each, sums in losses.items()}
     random = generator(seed, "sets")
-    replicates = len(bootstrap.weights)
-    weights = {part: set_weights(min(part, REPEATS), replicates, random) for part in SIZES}
-    curves = LearningCurves.of(total)
-    return curves, bootstrap.interval(
-        curves.saving(), LearningCurves.of(drawn, weights).saving().mT
-    )
+    weights = set_weights(len(bootstrap.weights), random)
+    curves, replicates = LearningCurves.of(total), LearningCurves.of(drawn, weights).saving().mT
+    saving = bootstrap.interval(curves.saving(), replicates)
+    # where the curve often does not fall, the other replicates are not a sample of the saving
+    known = replicates.isnan().double().mean(-1) <= MAX_UNDEFINED
+    unknown = Interval.unknown(saving.value)
+    pairs = zip(saving.tensors().values(), unknown.tensors().values(), strict=True)
+    return curves, Interval(*(end.where(known, nothing) for end, nothing in pairs))
 
 
 def set_weights(
-    sets: int, replicates: int, random: torch.Generator
-) -> Float[Tensor, "replicate set"]:
-    """The weight of each training set in each bootstrap replicate.
+    replicates: int, random: torch.Generator
+) -> dict[int, Float[Tensor, "replicate set"]]:
+    """The weights of the training sets of each size in each bootstrap replicate.
 
-    A bootstrap of n sets is too narrow by a factor of sqrt(1 - 1 / n), which is corrected here.
+    A larger set consists of smaller ones, and their losses rise and fall together. Hence quarters
+    of the documents are drawn, and each set has the weight of its quarters: an eighth that of the
+    quarter that contains it, a half the sum of two. A sum of weights of n sets has a variance of
+    (n - 1) / (n^2 R), with R quarters; it is widened to 1 / n^2, which makes the variance of a
+    mean unbiased.
     """
-    counts = torch.zeros(replicates, sets, dtype=torch.float64)
-    drawn = torch.randint(sets, (replicates, sets), generator=random)
+    drawn = torch.randint(REPEATS, (replicates, REPEATS), generator=random)
+    counts = torch.zeros(replicates, REPEATS, dtype=torch.float64)
     counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
-    wider = math.sqrt(sets / (sets - 1)) if sets > 1 else 1.0
-    return 1 / sets + (counts / sets - 1 / sets) * wider
+    away = counts / REPEATS - 1 / REPEATS
+    weights = {}
+    for part in SIZES:
+        sets = min(part, REPEATS)
+        # quarter q is in the half q mod 2, as in `TrainingSet.of`
+        own = away.view(replicates, REPEATS // sets, sets).sum(1)
+        weights[part] = 1 / sets + own * math.sqrt(REPEATS / max(sets - 1, 1))
+    return weights

@@ -2,24 +2,38 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.estimation.ratio import Ratio, summed
-from sdelens.evidence.student import student
+from sdelens.evidence.interval import Interval
 from sdelens.report import Estimate, Layer
+from sdelens_plugins.analyzers.common.intervals import bars, percent_with_interval, with_interval
 
 
 @dataclass(frozen=True)
 class DocumentMean:
-    """A mean over positions and its standard error over documents; None for a single document."""
+    """A mean over positions with its errors over documents."""
 
-    value: float
-    stderr: float | None
-    documents: int
+    found: Ratio
+
+    @property
+    def value(self) -> float:
+        """The mean; NaN without documents."""
+        return self.found.value
+
+    @property
+    def stderr(self) -> float | None:
+        """The standard error over documents; None for a single document."""
+        return self.found.stderr if self.documents > 1 else None
+
+    @property
+    def documents(self) -> int:
+        """The number of documents."""
+        return self.found.groups
 
     @classmethod
     def of(
@@ -28,7 +42,7 @@ class DocumentMean:
         """The mean of one value per position; missing values (NaN) do not count."""
         known = values.isfinite()
         if not known.any():
-            return cls(float("nan"), None, 0)
+            return cls(Ratio(math.nan, math.nan, 0))
         return cls.ratio(*summed(values[known], document[known], int(document.max()) + 1))
 
     @classmethod
@@ -36,23 +50,28 @@ class DocumentMean:
         cls, numerator: Float[Tensor, " document"], denominator: Float[Tensor, " document"]
     ) -> "DocumentMean":
         """The ratio of two sums per document; the second must not be zero everywhere."""
-        ratio = Ratio.of(numerator, denominator)
-        return cls(ratio.value, ratio.stderr if ratio.groups > 1 else None, ratio.groups)
+        return cls(Ratio.of(numerator, denominator))
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The ends of the 95% interval; the value twice for a single document."""
+        """The ends of the 95% interval; NaN from fewer than `FEWEST` documents."""
         return self.simultaneous_ends(1)
+
+    @property
+    def interval(self) -> Interval:
+        """The mean with its error and the 95% interval; NaN where these are unknown."""
+        stderr = math.nan if self.stderr is None else self.stderr
+        numbers = (self.value, stderr, *self.ends)
+        return Interval(*torch.tensor(numbers, dtype=torch.float64))
 
     def simultaneous_ends(self, comparisons: int) -> tuple[float, float]:
         """The ends of one of several intervals that hold together with 95% (Bonferroni)."""
-        margin = student(1 - 0.025 / comparisons, self.documents) * (self.stderr or 0.0)
-        return self.value - margin, self.value + margin
+        return self.found.ends(1 - 0.025 / comparisons)
 
     def differs_from(self, level: float) -> bool:
         """Whether the 95% interval excludes this level."""
         low, high = self.ends
-        return self.stderr is not None and not low <= level <= high
+        return level < low or level > high
 
     def estimate(self, name: str, unit: str) -> Estimate:
         """The mean as an estimate, with the number of documents in its unit."""
@@ -61,23 +80,16 @@ class DocumentMean:
     @property
     def percent(self) -> str:
         """The mean as a percentage with its 95% interval."""
-        low, high = (min(max(end, 0.0), 1.0) for end in self.ends)
-        interval = "" if self.stderr is None else f" [{low:.0%}, {high:.0%}]"
-        return f"{self.value:.0%}{interval}"
+        found = self.interval
+        low, high = (end.clamp(0, 1) for end in (found.low, found.high))
+        return percent_with_interval(Interval(found.value, found.stderr, low, high))
 
     def __str__(self) -> str:
         if not self.stderr:
             return f"{self.value:.3g}"
-        digits = max(0, 1 - math.floor(math.log10(self.stderr)))
-        # adding zero turns a rounded -0.0 into 0.0
-        low, high = (round(end, digits) + 0.0 for end in self.ends)
-        return f"{self.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        return with_interval(self.interval, max(0, 1 - math.floor(math.log10(self.stderr))))
 
 
 def mean_bars(means: Sequence[DocumentMean], words: Sequence[str], label: str = "") -> Layer:
     """Bars of means with their 95% intervals."""
-    ends = torch.tensor([mean.ends for mean in means], dtype=torch.float64)
-    values = torch.tensor([mean.value for mean in means], dtype=torch.float64)
-    x = torch.arange(len(means)).double()
-    columns = {"x": x, "y": values, "low": ends[:, 0], "high": ends[:, 1]}
-    return Layer("bars", columns, label, words=tuple(words))
+    return replace(bars(Interval.stack(mean.interval for mean in means), words), label=label)

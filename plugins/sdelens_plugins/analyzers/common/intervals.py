@@ -1,34 +1,68 @@
 """Intervals as estimates, as text, and as layers of figures."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.interval import Interval
 from sdelens.report import Estimate, Layer
 
 
 def estimate(name: str, interval: Interval, unit: str) -> Estimate:
-    """A value with its standard error and its 95% interval over documents."""
-    value, stderr, low, high = (float(t) for t in interval.tensors().values())
-    if stderr != stderr:  # NaN for a single document
+    """A value with its standard error and its 95% interval over documents, as far as known."""
+    value, stderr, low, high = _numbers(interval)
+    if math.isnan(stderr):  # of a single document
         return Estimate(name, value, unit=unit)
+    if math.isnan(low):  # of few documents
+        return Estimate(name, value, stderr, unit)
     return Estimate(name, value, stderr, f"{unit}, 95% [{low:.3g}, {high:.3g}]".lstrip(", "))
 
 
 def with_interval(interval: Interval, digits: int = 3) -> str:
-    """A value with its interval in brackets."""
-    value, stderr, low, high = (float(t) for t in interval.tensors().values())
-    if stderr != stderr:
+    """A value with its interval in brackets; of few documents, with its standard error.
+
+    >>> with_interval(Interval(*torch.tensor([0.5, 0.1, 0.3, 0.7])), 1)
+    '0.5 [0.3, 0.7]'
+    >>> with_interval(Interval(*torch.tensor([0.5, 0.1, torch.nan, torch.nan])), 1)
+    '0.5 ± 0.1'
+    """
+    # adding zero turns a rounded -0.0 into 0.0
+    value, stderr, low, high = (round(n, digits) + 0.0 for n in _numbers(interval))
+    if math.isnan(stderr):
         return f"{value:.{digits}f}"
+    if math.isnan(low):
+        return f"{value:.{digits}f} ± {stderr:.{digits}f}"
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def percent_with_interval(interval: Interval) -> str:
-    """A share in percent with its interval in brackets."""
-    value, stderr, low, high = (100 * float(t) for t in interval.tensors().values())
-    return f"{value:.0f}%" if stderr != stderr else f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+    """A share in percent with its interval in brackets; of few documents, with its error."""
+    value, stderr, low, high = (100 * n for n in _numbers(interval))
+    if math.isnan(stderr):
+        return f"{value:.0f}%"
+    if math.isnan(low):
+        return f"{value:.0f}% ± {stderr:.0f}%"
+    return f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+
+
+def _numbers(interval: Interval) -> tuple[float, ...]:
+    return tuple(float(number) for number in interval.tensors().values())
+
+
+def intervals_over(over: str, drawn: Tensor) -> str:
+    """The phrase of a caption for intervals with these ends, which few documents do not have.
+
+    >>> intervals_over("12 documents", torch.ones(3))
+    'with 95% intervals over 12 documents'
+    >>> intervals_over("8 documents", torch.full((3,), torch.nan))
+    'over 8 documents, without intervals, which need 10 or more'
+    """
+    if drawn.isfinite().any():
+        return f"with 95% intervals over {over}"
+    return f"over {over}, without intervals, which need {FEWEST} or more"
 
 
 def percent(share: Interval) -> Interval:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.dynamics.growth import growth
+from sdelens.estimation.ratio import FEWEST
 from sdelens.fitting.fitted import Fitted
 from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.surprisal import Surprisal
@@ -17,7 +18,7 @@ from sdelens.protocols import LanguageModel
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments, group_numbers
 from sdelens_plugins.analyzers.complexity.text_complexity import TextComplexity
 
-MIN_DOCUMENTS = 8
+MIN_DOCUMENTS = FEWEST
 """The least number of documents for a rank correlation."""
 CONSTANT = 1e-6
 """A growth that varies by no more than this between documents is constant up to rounding."""

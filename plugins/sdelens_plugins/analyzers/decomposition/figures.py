@@ -8,8 +8,12 @@ from torch import Tensor
 
 from sdelens.evidence.interval import Interval
 from sdelens.report import Figure, Layer, Panel, counted
-from sdelens_plugins.analyzers.common.intervals import line_with_band
-from sdelens_plugins.analyzers.decomposition.results import LABELS, DecompositionResults
+from sdelens_plugins.analyzers.common.intervals import intervals_over, line_with_band
+from sdelens_plugins.analyzers.decomposition.results import (
+    GIVEN,
+    LABELS,
+    DecompositionResults,
+)
 
 SERIES = {name: min(number, 4) for number, name in enumerate(LABELS)} | {"mismatch": 3}
 LARGE = ("drift", "sampling_noise", "model_residual")
@@ -72,7 +76,8 @@ def _intervals(results: DecompositionResults) -> Figure:
         Panel("layer", SHARE, tuple(_lines(results, parts)), title)
         for parts, title in ((large, "Large parts"), (small, "Small parts"))
     )
-    caption = "The same shares with 95% intervals over held-out documents. The scales differ."
+    drawn = intervals_over("held-out documents", results.layers[0].shares.low)
+    caption = f"The same shares {drawn}, {GIVEN}. The scales differ."
     return Figure("intervals", panels, caption)
 
 

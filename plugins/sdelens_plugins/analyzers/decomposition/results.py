@@ -26,6 +26,8 @@ LABELS = {
     "mismatch": "mismatch of text and model",
     "model_residual": "left under the model's law",
 }
+GIVEN = "given the fits"
+"""Beside every interval: over held-out documents, with the fitted predictors held fixed."""
 READING = (
     "The metric is the inverse of each coordinate's training variance. Motion is the mean squared "
     "distance from a state to the next; by Pythagoras it is the sum of its parts. Drift is the "
@@ -37,6 +39,10 @@ READING = (
     "the model's own mean that none of them predicts; exact states identify their prefix, so it "
     "is a property of this class of probes, not of the state. Sampling noise is added by the draw "
     "of the next token, and no fit can predict it. "
+)
+FIXED = (
+    "Intervals are over held-out documents given the fits: those of another training sample "
+    "would predict other shares, and intervals do not include that. "
 )
 CROSS_FITTED = (
     "Coefficients are cross-fitted by document and the parts are unbiased, so a part that is zero "
@@ -90,8 +96,8 @@ class DecompositionResults:
             else f"the return to the mean alone would predict {alone}"
         )
         return (
-            f"Drift predicts {percent_with_interval(drift)} of the motion at {self.views[-1]}; "
-            f"{comparison}."
+            f"Given the fits, drift predicts {percent_with_interval(drift)} of the motion at "
+            f"{self.views[-1]}; {comparison}."
         )
 
     def estimates(self) -> tuple[Estimate, ...]:
@@ -110,7 +116,11 @@ class DecompositionResults:
             rows += self._parts(f"{view}", layer, 0)
             for number, name in enumerate(PREDICTORS):
                 gain = layer.gains[number]
-                rows.append(estimate(f"{view}: gain of {LABELS[name]}", gain, "(1 is calibrated)"))
+                rows.append(
+                    estimate(
+                        f"{view}: gain of {LABELS[name]}", gain, f"(1 is calibrated), {GIVEN}"
+                    )
+                )
             unit = "over the motion that occurred"
             rows.append(estimate(f"{view}: motion by branches, less 1", layer.discrepancy, unit))
             name, deviation = f"{view}: median training deviation", float(spread.median())
@@ -121,7 +131,7 @@ class DecompositionResults:
         return tuple(rows)
 
     def _parts(self, name: str, layer: Decomposition, group: int) -> list[Estimate]:
-        unit = f"of the motion ({int(layer.count[group]):,} prefixes)"
+        unit = f"of the motion ({int(layer.count[group]):,} prefixes), {GIVEN}"
         return [
             *(
                 estimate(f"{name}: {LABELS[part]}", layer.shares[group, k], unit)
@@ -130,7 +140,7 @@ class DecompositionResults:
             estimate(
                 f"{name}: return to the mean alone",
                 layer.reversion[group],
-                "of the motion (to compare with drift; not a part of the sum)",
+                f"of the motion (to compare with drift; not a part of the sum), {GIVEN}",
             ),
             estimate(f"{name}: motion", layer.motion[group], "variances per dimension"),
         ]
@@ -156,6 +166,7 @@ def reading(measurement: Measurement, larger: LargerProbe, *, own: bool, linear:
             "" if own else OTHER_TEXTS,
             ALL_LAYERS if linear else "",
             READING.format(larger=larger, lags=larger.lags),
+            FIXED,
             CROSS_FITTED if measurement.agreement.units > 1 else ONE_DOCUMENT,
             "" if measurement.cached else NOT_CACHED,
         ]

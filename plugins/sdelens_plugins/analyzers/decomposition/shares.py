@@ -145,11 +145,11 @@ class Decomposition:
         difference = whole.branched - whole.occurred
         return cls(
             PARTS if own else OTHER_TEXT_PARTS,
-            bootstrap.ratio(parts, total[:, None].expand(parts.shape)),
-            bootstrap.ratio(reversion, total),
+            Interval.ratio(parts, total[:, None].expand(parts.shape)),
+            Interval.ratio(reversion, total),
             _gains(whole.gram, bootstrap, target),
-            bootstrap.ratio(total, grouped.count),
-            bootstrap.ratio(difference, whole.occurred),
+            Interval.ratio(total, grouped.count),
+            Interval.ratio(difference, whole.occurred),
             grouped.count.sum(-1),
             bootstrap.documents,
         )

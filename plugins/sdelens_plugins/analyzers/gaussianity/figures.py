@@ -8,7 +8,7 @@ from einops import rearrange
 from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.report import Figure, Layer, Panel, counted
-from sdelens_plugins.analyzers.common.intervals import bars, line_with_band
+from sdelens_plugins.analyzers.common.intervals import bars, intervals_over, line_with_band
 from sdelens_plugins.analyzers.common.units import NATS
 from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain
 from sdelens_plugins.analyzers.gaussianity.next_states import EIGENVECTORS
@@ -37,15 +37,16 @@ def _temperatures(statistics: PrefixStatistics) -> Figure:
         Panel(TEMPERATURE, "excess kurtosis", _kurtosis(statistics), "First direction"),
         Panel(TEMPERATURE, "share of the trace of S*", _shares(statistics), "Directions"),
     )
+    documents = counted(statistics.bootstrap.documents, "document")
+    drawn = intervals_over(documents, statistics.kurtosis[0.5].low)
     caption = (
         "The law of the next state by the sampling temperature of its token: the effective number "
         "of points, the excess kurtosis along the first direction (0 for a Gaussian, -2 for two "
         "equal points; values above 3 are drawn at 3), and the share of variance in the first "
         "directions. Dashed: the same states with the weights of their tokens permuted; only the "
         "difference depends on which states have which probabilities. Means and medians over "
-        f"{len(statistics.states.unit):,} prefixes, with 95% intervals over "
-        f"{counted(statistics.bootstrap.documents, 'document')}; quartiles and dashed lines have "
-        "no intervals."
+        f"{len(statistics.states.unit):,} prefixes, {drawn}; quartiles and dashed lines have no "
+        "intervals."
     )
     return Figure("temperatures", panels, caption)
 
@@ -147,9 +148,9 @@ def _mixture(gain: MixtureGain) -> Figure:
     caption = (
         f"Gain of a mixture of {gain.components} Gaussians on held-out steps, at two floors of "
         "its variances, over one Gaussian with the same network and floor (diagonal), and over "
-        "one that also has a full correlation (correlated), with 95% intervals over documents for "
-        "one training run. A gain that grows as the floor falls indicates states that are nearly "
-        "discrete."
+        "one that also has a full correlation (correlated), "
+        f"{intervals_over('documents', gain.gains.low)} for one training run. A gain that grows "
+        "as the floor falls indicates states that are nearly discrete."
     )
     panel = Panel("", f"gain, {NATS}", (bars(intervals, words),))
     return Figure("mixture", (panel,), caption)

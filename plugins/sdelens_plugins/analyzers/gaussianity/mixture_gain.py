@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.scores import tally
 from sdelens.fitting.study import Study
@@ -48,10 +47,10 @@ class MixtureGain:
             laws |= {name: law, f"{name}{LOWER}": law.variants["lower floor"]}
         for floor in ("", LOWER):
             laws[f"correlated{floor}"] = WithConstantCorrelation.of(laws[f"one{floor}"], *sides)
-        return cls(components, (probe.floor, probe.lower_floor), gains(laws, study, seed))
+        return cls(components, (probe.floor, probe.lower_floor), gains(laws, study))
 
 
-def gains(laws: Mapping[str, Law], study: Study, seed: int) -> Interval:
+def gains(laws: Mapping[str, Law], study: Study) -> Interval:
     """The gains on test documents, ``[floor, gaussian]``."""
     _, viewed = study.single
     groups = dict(enumerate(group_numbers(study.documents.group).tolist()))
@@ -63,4 +62,4 @@ def gains(laws: Mapping[str, Law], study: Study, seed: int) -> Interval:
         torch.stack([nats[f"{name}{floor}"] - nats[f"mixture{floor}"] for name in GAUSSIANS])
         for floor in ("", LOWER)
     ]
-    return Bootstrap.of(scores.count, seed=seed).ratio(torch.stack(pairs), scores.count)
+    return Interval.ratio(torch.stack(pairs), scores.count)

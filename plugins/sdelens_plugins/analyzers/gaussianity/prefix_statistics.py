@@ -50,7 +50,7 @@ class PrefixStatistics:
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
-        """The draws of documents, shared by all statistics."""
+        """The draws of documents, shared by all quantiles."""
         return Bootstrap.of(self._sums(torch.ones(len(self.states.unit))), seed=self.seed)
 
     def _sums(self, values: Float[Tensor, "*series prefix"]) -> Float[Tensor, "*series unit"]:
@@ -65,7 +65,7 @@ class PrefixStatistics:
         """The mean over some of the prefixes, or the ratio of two sums over them."""
         count = torch.ones_like(values) if denominator is None else denominator
         sums = (self._sums(part.double().where(where, 0.0)) for part in (values, count))
-        return self.bootstrap.ratio(*sums)
+        return Interval.ratio(*sums)
 
     @cached_property
     def means(self) -> dict[str, Interval]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from sdelens.fitting.study import Viewed
 from sdelens.report import Figure, Layer, Panel, counted
 from sdelens_plugins.analyzers.common.document_means import mean_bars
+from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.generate.continuations import (
     DECODERS,
@@ -43,13 +44,14 @@ def _scores(results: GenerateResults, decoder: str) -> Figure:
         Panel("", label, (mean_bars([results.mean(r, name) for r in rows.values()], list(rows)),))
         for name, label in PANELS.items()
     )
-    texts = counted(len(results.scored), "text")
+    ends = results.mean(key(FIT, decoder), "nats").interval.low
+    drawn = intervals_over(counted(len(results.scored), "text"), ends)
     return Figure(
         f"scores_{decoder}",
         panels,
         f"Words {DECODED[decoder]} under the fit, a random walk and i.i.d. states per position, "
-        f"and words sampled from the model, over {texts} with 95% intervals. BLEU and ROUGE-L "
-        "compare with the model's most likely continuation.",
+        f"and words sampled from the model, {drawn}. BLEU and ROUGE-L compare with the model's "
+        "most likely continuation.",
     )
 
 

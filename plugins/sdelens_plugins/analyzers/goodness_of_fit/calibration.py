@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.normality import NormalScores
 from sdelens.evidence.residuals import chi_square_score, directions, is_normal
@@ -57,9 +57,9 @@ class Calibration:
                 if number == 0 and not is_normal(law, block):
                     raise SectionSkipped(NOT_GAUSSIAN)
                 totals.add(block)
-        bootstrap = Bootstrap.of(totals.count, seed=seed)
-        ratios = bootstrap.ratio(totals.sums, totals.count)
-        return cls(*totals.series, ratios[:-1], ratios[-1])
+        ratios = Interval.ratio(totals.sums, totals.count)
+        coverage = ratios[:-1].map(lambda end: end.clamp(0, 1))
+        return cls(*totals.series, coverage, ratios[-1])
 
     @property
     def series(self) -> tuple[NormalScores, ...]:

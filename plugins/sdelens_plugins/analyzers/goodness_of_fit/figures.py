@@ -4,7 +4,12 @@ import torch
 
 from sdelens.evidence.verdict import LABELS
 from sdelens.report import Figure, Layer, Panel, counted
-from sdelens_plugins.analyzers.common.intervals import bars, line_with_band, percent
+from sdelens_plugins.analyzers.common.intervals import (
+    bars,
+    intervals_over,
+    line_with_band,
+    percent,
+)
 from sdelens_plugins.analyzers.common.units import NATS
 from sdelens_plugins.analyzers.goodness_of_fit.calibration import LEVELS, REGIONS, Calibration
 from sdelens_plugins.analyzers.goodness_of_fit.gains import Gains
@@ -30,8 +35,9 @@ def _nats(gains: Gains) -> Figure:
     return Figure(
         "gains",
         panels,
-        "Gain of the fit over every baseline with the same kind of noise, with 95% intervals "
-        f"over {gains.bootstrap.documents:,} held-out documents. Above zero the fit is better.",
+        "Gain of the fit over every baseline with the same kind of noise, "
+        f"{intervals_over(f'{gains.documents:,} held-out documents', gains.nats.low)}. Above zero "
+        "the fit is better.",
     )
 
 
@@ -60,8 +66,8 @@ def _by_position(gains: Gains) -> Figure:
     return Figure(
         "positions",
         (Panel("position", f"gain, {NATS}", tuple(layers)),),
-        "Gain of the fit's mean by position in the text, with constant noise and 95% intervals "
-        "over documents.",
+        "Gain of the fit's mean by position in the text, with constant noise, "
+        f"{intervals_over('documents', gains.nats.low)}.",
     )
 
 
@@ -104,8 +110,9 @@ def _coverage(calibration: Calibration) -> Figure:
         "coverage",
         (Panel("", "share inside", layers),),
         "Share of test transitions inside the law's regions: the central interval of each "
-        "coordinate (marginal) and the ellipsoid of all coordinates (joint), with 95% intervals "
-        "over documents. The dots are the nominal shares.",
+        "coordinate (marginal) and the ellipsoid of all coordinates (joint), "
+        f"{intervals_over('documents', calibration.coverage.low)}. The dots are the nominal "
+        "shares.",
     )
 
 
@@ -129,7 +136,7 @@ def horizon_figures(forecasts: ForecastScores) -> tuple[Figure, ...]:
         "Forecasts of several steps from "
         f"{counted(int(forecasts.count.sum()), 'test state')}: the kernel iterated by simulation, "
         "a linear fit of as many steps, and i.i.d. states per position, to which energy score "
-        "and likelihood are relative. 95% intervals over documents."
+        f"and likelihood are relative, {intervals_over('documents', forecasts.gain(0, 1).low)}."
     )
     return (Figure("horizons", tuple(panels), caption),)
 
@@ -139,6 +146,6 @@ def null_figures(nulls: NullData) -> tuple[Figure, ...]:
     panel = Panel("", f"gain, {NATS}", (bars(nulls.stacked, list(nulls.gains)),))
     caption = (
         "Gain of a linear fit over i.i.d. states per position, both fitted to each data set, "
-        "with 95% intervals over its test documents."
+        f"{intervals_over('its test documents', nulls.stacked.low)}."
     )
     return (Figure("nulls", (panel,), caption),)

@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.scorecard import Scorecard, scorecard
 from sdelens.fitting.baselines import NAMES
@@ -28,7 +27,6 @@ class Gains:
     names: tuple[str, ...]
     """The baselines, without the probe's own family."""
     card: Scorecard
-    bootstrap: Bootstrap
     positions: Float[Tensor, " bin"]
 
     @classmethod
@@ -41,15 +39,19 @@ class Gains:
         edges, positions = position_bins(baselines.moments, bins)
         laws = {"fit": fitted.law, MEAN: baselines.mean, **baselines.laws}
         card = scorecard(laws, fitted.encoded(viewed.test), groups, edges, draws=draws, seed=seed)
-        bootstrap = Bootstrap.of(card.count.sum(-1), seed=seed)
         names = tuple(n for n in NAMES if n in baselines.laws and n != fitted.record.probe)
-        return cls(fitted.record, names, card, bootstrap, positions)
+        return cls(fitted.record, names, card, positions)
+
+    @property
+    def documents(self) -> int:
+        """The number of held-out documents."""
+        return int((self.card.count.sum(-1) > 0).sum())
 
     @property
     def nats(self) -> Interval:
         """The gain over each baseline, in nats per dimension."""
         leads = [self.card.lead("nats", MEAN, name).sum(-1) for name in self.names]
-        return self.bootstrap.ratio(torch.stack(leads), self.card.count.sum(-1))
+        return Interval.ratio(torch.stack(leads), self.card.count.sum(-1))
 
     @property
     def state_dependent(self) -> Interval | None:
@@ -64,13 +66,14 @@ class Gains:
         value, stderr = (
             torch.tensor([row[f"{key}{end}"] for row in rows]) for end in ("", "_stderr")
         )
-        return Interval.student(value, stderr, int(self.record.scores["held_out_documents"]))
+        held = int(self.record.scores["held_out_documents"])
+        return Interval.student(value, stderr, held).over(held)
 
     def relative(self, score: str) -> Interval:
         """The share by which the fit's score is lower than each baseline's."""
         leads = [self.card.lead(score, MEAN, name).sum(-1) for name in self.names]
         own = [self.card.of(score, name).sum(-1) for name in self.names]
-        return self.bootstrap.ratio(torch.stack(leads), torch.stack(own))
+        return Interval.ratio(torch.stack(leads), torch.stack(own))
 
     @property
     def positional(self) -> tuple[str, ...]:
@@ -80,9 +83,9 @@ class Gains:
     def by_position(self, name: str) -> Interval:
         """The gain over one baseline by bin of positions."""
         lead = self.card.lead("nats", MEAN, name)
-        return self.bootstrap.ratio(lead.mT, self.card.count.mT)
+        return Interval.ratio(lead.mT, self.card.count.mT)
 
     def score(self, score: str) -> Interval:
         """The mean score of the fit with its own noise, per transition."""
         total = self.card.count.sum(-1)
-        return self.bootstrap.ratio(self.card.of(score, "fit").sum(-1), total)
+        return Interval.ratio(self.card.of(score, "fit").sum(-1), total)

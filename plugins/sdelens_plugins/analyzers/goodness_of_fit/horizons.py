@@ -12,7 +12,7 @@ from sdelens.estimation.additive import (
     times_of,
 )
 from sdelens.estimation.selection import selected
-from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.horizons import Starts, alone, iterated, memoryless, thinned
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.proper_scores import energy_score, moment_matched_nll
@@ -42,7 +42,6 @@ class ForecastScores:
     sums: Float[Tensor, "scheme score horizon document"]
     motion: Float[Tensor, "horizon document"]
     count: Float[Tensor, " document"]
-    bootstrap: Bootstrap
 
     @classmethod
     def of(
@@ -83,22 +82,21 @@ class ForecastScores:
             sums=by_unit(torch.stack(rows, dim=2), unit, units),
             motion=by_unit((start.following - start.x).square().sum(-1), unit, units),
             count=count,
-            bootstrap=Bootstrap.of(count, seed=seed),
         )
 
     def r2(self, scheme: int) -> Interval:
         """The share of the squared increments over each horizon that the mean explains."""
-        return 1.0 - self.bootstrap.ratio(self.sums[scheme, SQUARES], self.motion)
+        return 1.0 - Interval.ratio(self.sums[scheme, SQUARES], self.motion)
 
     def gain(self, scheme: int, over: int = 2) -> Interval:
         """The gain of one scheme over another, in nats per dimension."""
         lead = self.sums[over, NLL] - self.sums[scheme, NLL]
-        return self.bootstrap.ratio(lead, self.count)
+        return Interval.ratio(lead, self.count)
 
     def lower(self, scheme: int, over: int = 2) -> Interval:
         """The reduction of the energy score relative to another scheme, in percent."""
         other = self.sums[over, ENERGY]
-        return self.bootstrap.ratio(100 * (other - self.sums[scheme, ENERGY]), other)
+        return Interval.ratio(100 * (other - self.sums[scheme, ENERGY]), other)
 
 
 def _require_memoryless(viewed: Viewed) -> None:

@@ -34,9 +34,9 @@ class NullData:
         real, numbers = _first_documents(viewed, documents)
         spec = basis_spec(viewed.fitted.basis)
         gains = {
-            "these data": real.linear_gain(spec, groups, seed=seed),
+            "these data": real.linear_gain(spec, groups),
             "states permuted in time": real.permuted(derive(seed, "states")).linear_gain(
-                spec, groups, seed=seed
+                spec, groups
             ),
         }
         origin = viewed.fitted.origin
@@ -65,7 +65,7 @@ class NullData:
                 first,
                 skip_first=origin.skip_first,
             )
-            gains[name] = sides.linear_gain(spec, groups[kept], seed=seed)
+            gains[name] = sides.linear_gain(spec, groups[kept])
         return cls(gains)
 
     @property

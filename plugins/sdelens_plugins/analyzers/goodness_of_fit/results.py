@@ -52,7 +52,7 @@ def gain_results(gains: Gains) -> Section:
     sentence = (
         f"The mean of the {gains.record.probe} fit gains "
         f"{with_interval(nats[gains.names.index(best)])} {NATS} over the best baseline "
-        f"({LABELS[best]}) on {gains.bootstrap.documents:,} held-out documents."
+        f"({LABELS[best]}) on {gains.documents:,} held-out documents."
     )
     intervals = {"gain.nats": nats, **{f"lower.{s}": gains.relative(s) for s in RELATIVE}}
     intervals |= {f"along.{name}": gains.by_position(name) for name in gains.positional}
@@ -66,7 +66,7 @@ def gain_results(gains: Gains) -> Section:
 def _gain_estimates(gains: Gains) -> tuple[Estimate, ...]:
     documents = Estimate(
         "held-out documents",
-        float(gains.bootstrap.documents),
+        float(gains.documents),
         unit=f"(the effective sample size; {int(gains.card.count.sum()):,} transitions)",
     )
     rows = [documents, *_by_baseline(gains, "gain over {}, constant noise", gains.nats, NATS)]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sdelens.report import Figure, Layer, Panel, visible
 from sdelens_plugins.analyzers.common.document_means import mean_bars
+from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.importance.agreement import Agreement
 from sdelens_plugins.analyzers.importance.attention import received, to_first
 from sdelens_plugins.analyzers.importance.measures import LABELS
@@ -142,6 +143,6 @@ def _agreement(agreements: Mapping[str, Agreement]) -> Figure:
     return Figure(
         "agreement",
         (Panel("", "Kendall's tau", layers),),
-        "Agreement of each ranking of tokens with that by occlusion of the drift, with 95% "
-        "intervals over texts and the range of shuffled rankings.",
+        "Agreement of each ranking of tokens with that by occlusion of the drift, "
+        f"{intervals_over('texts', bars.values['low'])}, and the range of shuffled rankings.",
     )

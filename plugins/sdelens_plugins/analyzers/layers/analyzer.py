@@ -65,5 +65,5 @@ class LayersAnalyzer:
                 f"at least two layers are needed for a comparison, but this run has {views[0]} "
                 "only: fit with --layer all, or with --axis layer"
             )
-        comparison = LayerComparison.of(study, groups, seed=seed)
+        comparison = LayerComparison.of(study, groups)
         return comparison_results(comparison), comparison_figures(comparison)

@@ -9,7 +9,6 @@ from torch import Tensor
 from sdelens.dynamics.by_layer import LayerStory
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Study
-from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.layer_axis import layer_label, layer_number, views_by_depth
 
 MEASURES = ("gain", "r2", "noise", "residual", "radius")
@@ -27,12 +26,10 @@ class LayerComparison:
     documents: int
 
     @classmethod
-    def of(cls, study: Study, groups: Int[Tensor, " document"], *, seed: int) -> "LayerComparison":
+    def of(cls, study: Study, groups: Int[Tensor, " document"]) -> "LayerComparison":
         """Measured layer by layer, so that memory does not grow with their number."""
         views = views_by_depth(study)
-        layers = tuple(
-            LayerStory.of(study.views[view], groups, seed=derive(seed, view)) for view in views
-        )
+        layers = tuple(LayerStory.of(study.views[view], groups) for view in views)
         scores = study.views[views[0]].fitted.record.scores
         return cls(
             tuple(map(str, views)),

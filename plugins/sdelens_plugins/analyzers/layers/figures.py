@@ -4,7 +4,7 @@ import torch
 
 from sdelens.dynamics.depth_noise import LAWS
 from sdelens.report import Figure, Layer, Panel
-from sdelens_plugins.analyzers.common.intervals import bars, line_with_band
+from sdelens_plugins.analyzers.common.intervals import bars, intervals_over, line_with_band
 from sdelens_plugins.analyzers.common.units import NATS
 from sdelens_plugins.analyzers.layers.comparison import LayerComparison
 from sdelens_plugins.analyzers.layers.lines_of_thought import LinesOfThought
@@ -45,10 +45,12 @@ def _gains(comparison: LayerComparison) -> Figure:
         Panel(comparison.label, f"gain, {NATS}", (*gain, zero), "Gain"),
         Panel(comparison.label, "share explained", (*r2, zero), "Increment R²"),
     )
+    documents = f"{comparison.documents:,} held-out documents"
+    drawn = intervals_over(documents, comparison.measure("gain").low)
     caption = (
         "Gain of the fit over the best baseline, and the share of the squared increments that its "
-        f"mean explains, by layer, with 95% intervals over {comparison.documents:,} held-out "
-        "documents. The dashed line is the baseline on the left and the random walk on the right."
+        f"mean explains, by layer, {drawn}. The dashed line is the baseline on the left and the "
+        "random walk on the right."
     )
     return Figure("layers", panels, caption)
 
@@ -61,7 +63,8 @@ def _motion(comparison: LayerComparison) -> Figure:
     panels = [Panel(comparison.label, "standard deviations a step", noise, "Noise of one step")]
     caption = (
         "Root mean square of the fit's noise and of held-out residuals in the standardised "
-        "coordinates of each layer, with 95% intervals over documents."
+        "coordinates of each layer, "
+        f"{intervals_over('documents', comparison.measure('noise').low)}."
     )
     if comparison.has_radius:
         one = Layer("line", {"x": comparison.x, "y": 0 * comparison.x + 1}, "", 5, dashed=True)
@@ -103,9 +106,10 @@ def _maps(lines: LinesOfThought) -> Figure:
     return Figure(
         "maps",
         panels,
-        "Stretch and rotation of deviations from the mean state by each block, with 95% intervals "
-        "over training documents; the wide band contains the middle 80% of the stretch factors "
-        "of all directions. Dashed: maps of increments exchanged between tokens.",
+        "Stretch and rotation of deviations from the mean state by each block, "
+        f"{intervals_over('training documents', lines.rotation.low)}; the wide band contains the "
+        "middle 80% of the stretch factors of all directions. Dashed: maps of increments "
+        "exchanged between tokens.",
     )
 
 
@@ -129,9 +133,10 @@ def _noise(lines: LinesOfThought) -> Figure:
     return Figure(
         "noise",
         panels,
-        "Left: natural logarithm of the noise variance by depth, with 95% intervals over held-out "
-        "documents, and the laws fitted to training documents. An exponential law is a straight "
-        "line. Right: the same variance relative to that of the states there.",
+        "Left: natural logarithm of the noise variance by depth, "
+        f"{intervals_over('held-out documents', lines.variance.low)}, and the laws fitted to "
+        "training documents. An exponential law is a straight line. Right: the same variance "
+        "relative to that of the states there.",
     )
 
 
@@ -149,5 +154,5 @@ def _laws(lines: LinesOfThought) -> Figure:
         "laws",
         panels,
         "Held-out gain of other laws of the noise over the exponential one, and the share of "
-        "the squared increments that is explained, with 95% intervals over documents.",
+        f"the squared increments that is explained, {intervals_over('documents', lines.r2.low)}.",
     )

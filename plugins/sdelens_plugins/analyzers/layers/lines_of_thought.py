@@ -8,7 +8,6 @@ from torch import Tensor
 from sdelens.dynamics.depth import DepthMaps, DepthMoments, jackknifed
 from sdelens.dynamics.depth_noise import DepthSquares, NoiseLaws, depths
 from sdelens.errors import UsageError
-from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
 from sdelens.seeds import derive
@@ -49,25 +48,25 @@ class LinesOfThought:
                 "noise by depth needs three blocks or more, but this model has "
                 f"{len(maps.matrix)}: compare its layers in a run with --layer embed,all"
             )
-        value, stderr = jackknifed(moments, ridge=ridge)
+        value, stderr = (part.unbind(1) for part in jackknifed(moments, ridge=ridge))
         train, test = (
             DepthSquares.of(maps, fitted.basis, fitted.law, paths, groups)
             for paths in (viewed.train, viewed.test)
         )
+        documents = (int((train.count > 0).sum()), int((test.count > 0).sum()))
         has_later = len(maps.matrix) > 3
         laws_seed = derive(seed, "laws")
-        held_out = Bootstrap.of(test.count, seed=derive(seed, "held"))
         return cls(
             maps=maps,
             null=DepthMaps.of(total, ridge=ridge, swapped=True),
-            stretch=Interval.student(value[:, 0], stderr[:, 0], moments.parts),
-            rotation=Interval.student(value[:, 1], stderr[:, 1], moments.parts),
-            variance=test.variance(held_out),
-            r2=test.r2(held_out),
-            fit_r2=test.r2(held_out, of="fitted"),
+            stretch=Interval.student(value[0], stderr[0], moments.parts).over(documents[0]),
+            rotation=Interval.student(value[1], stderr[1], moments.parts).over(documents[0]),
+            variance=test.variance(),
+            r2=test.r2(),
+            fit_r2=test.r2(of="fitted"),
             laws=NoiseLaws.of(train, test, seed=laws_seed),
             later=NoiseLaws.of(train, test, first=2, seed=laws_seed) if has_later else None,
-            documents=(int((train.count > 0).sum()), held_out.documents),
+            documents=documents,
         )
 
     @property

@@ -8,6 +8,7 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
+from sdelens.paths.trajectories import began
 from sdelens.report import Finding
 from sdelens_plugins.analyzers.common.observed_path import first_paths
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
@@ -53,6 +54,7 @@ class MomentsAnalyzer:
             viewed.fitted,
             PrincipalComponents.of(viewed.train, self.components),
             aligned(paths, self.steps),
+            trained=len(began(viewed.train)),
             replicates=self.replicates,
             seed=seed,
         )

@@ -38,6 +38,8 @@ class MomentComparison:
     closed_name: str
     """What the closed form is: a closed recursion or a Gaussian closure."""
     documents: int
+    trained: int
+    """The number of training documents."""
 
     @classmethod
     def of(
@@ -46,10 +48,14 @@ class MomentComparison:
         axes: PrincipalComponents,
         paths: Sequence[ObservedPath],
         *,
+        trained: int,
         replicates: int,
         seed: int,
     ) -> "MomentComparison":
-        """Simulates from the first states of paths that share their times."""
+        """Simulates from the first states of paths that share their times.
+
+        `trained` is the number of documents that the law was fitted to.
+        """
         times, states = paths[0].times, torch.stack([path.states for path in paths])
         starts = fitted.basis.encode(times[:1].expand(len(paths)), states[:, 0])
         projection = _projection(fitted, axes, times)
@@ -64,7 +70,7 @@ class MomentComparison:
             closed = linear_moments(affine, starts, times, projection)
         components = axes.project(states).double()
         data = central(rearrange(components, "document time component -> time document component"))
-        return cls(axes, times.double(), data, draws, closed, name, len(paths))
+        return cls(axes, times.double(), data, draws, closed, name, len(paths), trained)
 
     @property
     def orders(self) -> int:
@@ -73,8 +79,16 @@ class MomentComparison:
 
     @cached_property
     def replicates(self) -> Float[Tensor, "replicate time component 4"]:
-        """The moments of each replicate over its documents."""
-        return rearrange(central(self.simulated), "time replicate ... -> replicate time ...")
+        """The moments of each replicate over its documents, with an error of the fit.
+
+        Coefficients that are fitted efficiently predict a moment with at most the error of the
+        same moment of as many documents as they were fitted to. That is the deviation of another
+        replicate from the mean, scaled by the root of the numbers of test and training documents.
+        """
+        rows = rearrange(central(self.simulated), "time replicate ... -> replicate time ...")
+        scale = (self.documents / max(self.trained, 1)) ** 0.5
+        errors: Tensor = scale * (rows - rows.mean(0)).roll(1, dims=0)
+        return rows + errors
 
     @cached_property
     def monte_carlo(
@@ -87,21 +101,28 @@ class MomentComparison:
 
     @cached_property
     def scores(self) -> tuple[Float[Tensor, " 4"], Float[Tensor, "replicate 4"]]:
-        """Mean squared deviation from the replicates' mean, of the data and of each replicate.
+        """Mean squared deviation from the common mean, of the data and of each replicate.
 
-        In standard deviations of the replicates, averaged over times and components. The first
-        time is left out: all start from the same states.
+        In standard deviations, averaged over times and components. The data count as one of the
+        replicates, as each of these does: otherwise tails would be heavier in the data alone. The
+        first time is left out: all start from the same states.
         """
-        rows = self.replicates[:, 1:]
+        rows = torch.cat([self.data[None], self.replicates])[:, 1:]
         centre, spread = rows.mean(0), rows.std(0).clamp(min=1e-300)
-        data = ((self.data[1:] - centre) / spread).square().mean((0, 1))
-        # a replicate is part of the mean and deviation that it is compared with: at most 1% off
-        return data, ((rows - centre) / spread).square().mean((1, 2))
+        scores: Tensor = ((rows - centre) / spread).square().mean((1, 2))
+        return scores[0], scores[1:]
 
     @property
-    def limits(self) -> Float[Tensor, " 4"]:
-        """The score that 95% of the replicates stay below, by order."""
-        return self.scores[1].quantile(0.95, dim=0)
+    def p_values(self) -> Float[Tensor, " order"]:
+        """P-values of the scores by order, which hold for all orders together.
+
+        The smallest p-value of the data among those of the replicates (Westfall and Young 1993);
+        the data count as one of the replicates, and the orders need not be independent.
+        """
+        data, null = self.scores
+        scores = torch.cat([data[None], null])[:, : self.orders]
+        p = (scores[:, None] <= scores).double().mean(1)
+        return (p.amin(1)[:, None] <= p[0]).double().mean(0)
 
     @property
     def closed_errors(self) -> Float[Tensor, " 4"]:

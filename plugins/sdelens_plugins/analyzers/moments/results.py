@@ -3,46 +3,59 @@
 from torch import Tensor
 
 from sdelens.dynamics.moments import ORDERS
+from sdelens.estimation.ratio import FEWEST
 from sdelens.report import Estimate, counted
 from sdelens_plugins.analyzers.common.word_list import word_list
 from sdelens_plugins.analyzers.moments.comparison import MomentComparison
 
+LEVEL = 0.05
+"""The probability with which the moments of a correct fit fail at any order."""
 READING = (
-    "A replicate is a simulated copy of the test documents: it starts from the same states and is "
-    "as long. If the fit is right, the documents are like one more replicate, and their moments "
-    "lie inside the bands nine times in ten. The squared deviation from the replicates' mean, in "
-    "standard deviations of the replicates, is then 1 on average; its spread among replicates is "
-    "given beside it. With few documents the bands are wide, above all for the third and fourth "
-    "moment, so moments that do not differ significantly need not be equal. All documents start "
-    "at the same time, a time by which nine of ten have begun. Moments to order four of a few "
-    "components do not determine a law, and do not show how one time depends on another. Closed "
-    "recursions are exact for a linear law; the Gaussian closure is an approximation, and its "
-    "distance from Monte Carlo shows how good it is."
+    "A replicate is a simulated copy of the test documents: it starts from the same states and "
+    "is as long. If the fit is right, the documents are like one more replicate, and their "
+    "moments lie inside the bands nine times in ten. The squared deviation from the replicates' "
+    "mean, in standard deviations of the replicates, is then 1 on average; its spread among "
+    "replicates is given beside it. P-values hold for all orders together: a correct fit fails "
+    "at any of them in 5% of cases. Replicates include an error of the fit's coefficients, as "
+    "large as that of the moments of its training documents; a fit that uses its documents less "
+    "well, as a network may, has a larger one and fails more often. With few documents the bands "
+    "are wide, above all for the third and fourth moment, so moments that do not differ "
+    "significantly need not be equal. All documents start at the same time, a time by which nine "
+    "of ten have begun. Moments to order four of a few components do not determine a law, and do "
+    "not show how one time depends on another. Closed recursions are exact for a linear law; the "
+    "Gaussian closure is an approximation, and its distance from Monte Carlo shows how good it "
+    "is."
 )
 
 
 def headline(result: MomentComparison) -> str:
     """Which moments of the data the fit does not reproduce."""
-    scores, _ = result.scores
-    failed = [ORDERS[k] for k in range(result.orders) if scores[k] > result.limits[k]]
+    components = counted(len(result.axes.components), "component")
+    documents = counted(result.documents, "test document")
+    if result.documents < FEWEST:
+        return (
+            f"Whether the fit reproduces the moments of the first {components} is not judged from "
+            f"{documents}: {FEWEST} are needed."
+        )
+    pairs = zip(ORDERS, result.p_values.tolist(), strict=False)
+    failed = [order for order, p in pairs if p <= LEVEL]
     verb = "does not reproduce" if failed else "reproduces"
     return (
         f"The fit {verb} the {word_list(failed) if failed else 'moments'} of the first "
-        f"{counted(len(result.axes.components), 'component')} of "
-        f"{counted(result.documents, 'test document')}."
+        f"{components} of {documents}."
     )
 
 
 def estimates(result: MomentComparison) -> tuple[Estimate, ...]:
     """Scores by order, the last time's mean and variance, and the closed form's error."""
     scores, null = result.scores
+    p_values = result.p_values.tolist()
     rows = [
         Estimate(
             f"squared deviation of the {ORDERS[k]}",
             float(scores[k]),
             float(null[:, k].std()),
-            "(± among replicates, whose mean is 1; 95% are below "
-            f"{float(null[:, k].quantile(0.95)):.2f})",
+            f"(± among replicates, whose mean is 1; p = {p_values[k]:.2g} for all orders)",
         )
         for k in range(result.orders)
     ]

@@ -9,6 +9,7 @@ from torch import Tensor
 from sdelens.language.texts import Text
 from sdelens.report import Figure, Layer, Panel, Strip
 from sdelens_plugins.analyzers.common.document_means import mean_bars
+from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.readout.logit_change import UNITS, LogitChange
 from sdelens_plugins.analyzers.readout.results import DRIFT, NOISE, ReadoutResults
 from sdelens_plugins.analyzers.readout.words import Decode, changed_words
@@ -104,7 +105,7 @@ def _ranks(result: ReadoutResults, documents: int) -> Figure:
         "ranks",
         tuple(panels),
         "The rank of the divergence among equally long pushes in random directions, or along "
-        f"increments of training texts: means over {over} with 95% intervals.",
+        f"increments of training texts: means {intervals_over(over, bars.values['low'])}.",
     )
 
 

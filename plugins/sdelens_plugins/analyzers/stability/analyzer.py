@@ -68,9 +68,7 @@ class StabilityAnalyzer:
                 if isinstance(law, SDE)
             ),
             solvable=solution is not None,
-            condition=DriftConditionCheck.of(
-                sde, form, validation, test, region, seed=derive(seed, "drift")
-            ),
+            condition=DriftConditionCheck.of(sde, form, validation, test, region),
             exponents=exponents(
                 step,
                 starts,

@@ -11,7 +11,6 @@ from sdelens.dynamics.region import Region
 from sdelens.dynamics.sample import Sample
 from sdelens.dynamics.step_map import StepMap
 from sdelens.estimation.ratio import summed
-from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
 from sdelens.laws.sde import SDE
 
@@ -50,8 +49,6 @@ class DriftConditionCheck:
         validation: Sample,
         test: Sample,
         region: Region,
-        *,
-        seed: int,
     ) -> "DriftConditionCheck":
         """Fits the condition on validation states and checks it elsewhere, each at its time."""
         validation_step, step = StepMap.of(sde, validation.t), StepMap.of(sde, test.t)
@@ -69,19 +66,18 @@ class DriftConditionCheck:
         shell_broken = torch.stack([by_document(rule.broken(*pair)) for pair in pairs])
         rising = [by_document((after > now).double()) for now, after in [(v, kv), *pairs]]
         continuous = by_document((form.generator(step, test.x) > 0).double())
-        bootstrap = Bootstrap.of(count, seed=seed)
         return cls(
             rule=rule,
             v=v,
             kv=kv,
-            broken=_ratio(by_document(rule.broken(v, kv) * above), by_document(above), seed),
+            broken=_shares(by_document(rule.broken(v, kv) * above), by_document(above)),
             above_level=int(above.sum()),
             documents=int((count > 0).sum()),
-            shell_broken=bootstrap.ratio(shell_broken, count),
+            shell_broken=_shares(shell_broken, count),
             shell_v=shell_v,
             shell_kv=shell_kv,
-            rising=bootstrap.ratio(torch.stack(rising), count),
-            generator=bootstrap.ratio(continuous, count),
+            rising=_shares(torch.stack(rising), count),
+            generator=_shares(continuous, count),
         )
 
     @property
@@ -91,8 +87,8 @@ class DriftConditionCheck:
         return bound
 
 
-def _ratio(broken: Tensor, count: Tensor, seed: int) -> Interval:
-    """The share over documents with something to count; NaN if there are none."""
+def _shares(broken: Tensor, count: Tensor) -> Interval:
+    """Shares over documents with something to count; NaN if there are none."""
     if float(count.sum()) == 0:
         return Interval.unknown(torch.tensor(torch.nan, dtype=torch.float64))
-    return Bootstrap.of(count, seed=seed).ratio(broken, count)
+    return Interval.ratio(broken, count).map(lambda end: end.clamp(0, 1))

@@ -7,7 +7,12 @@ from sdelens.dynamics.exponents import FAR, Exponents
 from sdelens.dynamics.long_run import LongRun
 from sdelens.evidence.interval import Interval
 from sdelens.report import Figure, Layer, Panel
-from sdelens_plugins.analyzers.common.intervals import bars, line_with_band, percent
+from sdelens_plugins.analyzers.common.intervals import (
+    bars,
+    intervals_over,
+    line_with_band,
+    percent,
+)
 from sdelens_plugins.analyzers.stability.drift_condition import SHELLS, DriftConditionCheck
 from sdelens_plugins.analyzers.stability.results import StabilityResults
 
@@ -57,8 +62,8 @@ def _drift_condition(condition: DriftConditionCheck) -> Figure:
         ),
         "The Lyapunov function before a step and its expectation after, at held-out states and on "
         "shells around the data; the drift condition is broken above its line. Right: the shares "
-        "of states where V rises and where the condition is broken, with 95% intervals over "
-        "documents.",
+        "of states where V rises and where the condition is broken, "
+        f"{intervals_over('documents', condition.rising.low)}.",
     )
 
 

@@ -12,7 +12,7 @@ from sdelens.dynamics.lyapunov import Quadratic
 from sdelens.dynamics.region import Region
 from sdelens.dynamics.sample import Sample
 from sdelens.dynamics.step_map import StepMap
-from sdelens.estimation.ratio import summed
+from sdelens.estimation.ratio import FEWEST, summed
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.fitted import Fitted
 from sdelens.laws.law import prefixed
@@ -193,6 +193,8 @@ def _share(condition: DriftConditionCheck, name: str, share: Interval) -> Estima
     """A share with its interval, or the upper bound that zero occurrences leave."""
     if float(share.value) > 0:
         return estimate(name, share, "of states")
+    if condition.documents < FEWEST:
+        return Estimate(name, 0.0, unit=f"of states (none in {condition.documents} documents)")
     bound = f"none in {condition.documents}, so at most {condition.upper_bound:.0%} of documents"
     return Estimate(name, 0.0, unit=f"of states ({bound}, 95%)")
 

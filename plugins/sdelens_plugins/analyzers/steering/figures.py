@@ -10,6 +10,7 @@ from torch import Tensor
 from sdelens.report import Figure, Layer, Panel, counted
 from sdelens.steering.doses import Steering
 from sdelens_plugins.analyzers.common.document_means import mean_bars
+from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.steering.dose_response import (
     CONTROLS,
     FIT,
@@ -78,9 +79,9 @@ def _doses(result: DoseResponse, name: str) -> Figure:
     return Figure(
         name,
         tuple(panels),
-        f"{effect}, by dose, with 95% intervals over {_texts(result)}{cut}. Dashed: pushes of the "
-        "same length in other directions. An effect by itself shows that the network reads the "
-        "direction, not that the fit is right about it.",
+        f"{effect}, by dose, {_intervals_over(result)}{cut}. Dashed: pushes of the same length in "
+        "other directions. An effect by itself shows that the network reads the direction, not "
+        "that the fit is right about it.",
     )
 
 
@@ -138,7 +139,7 @@ def logged(
     """
     values = torch.cat([y[..., None], ends], dim=-1)
     smallest = values.where(values > 0, torch.inf).min()
-    ends = ends.where(ends > 0, smallest).where(y[..., None] > 0, torch.nan)
+    ends = ends.where((ends > 0) | ends.isnan(), smallest).where(y[..., None] > 0, torch.nan)
     return y.where(y > 0, torch.nan).log10(), ends.log10()
 
 
@@ -167,9 +168,10 @@ def _without_drift(result: DoseResponse) -> Figure:
         tuple(panels),
         "The change of the next-token distribution when one step loses its drift, and when the "
         "state loses its part along the drift, compared with pushes of the same length in other "
-        f"directions; 95% intervals over {_texts(result)}.",
+        f"directions, {_intervals_over(result)}.",
     )
 
 
-def _texts(result: DoseResponse) -> str:
-    return counted(len(result.unsteered), "test document")
+def _intervals_over(result: DoseResponse) -> str:
+    ends = text_mean(result[FIT, result.steerings[0], "first kl"]).interval.low
+    return intervals_over(counted(len(result.unsteered), "test document"), ends)

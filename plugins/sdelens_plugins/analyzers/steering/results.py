@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.report import Estimate, counted
 from sdelens.steering.doses import Steering
 from sdelens_plugins.analyzers.common.word_list import word_list
@@ -57,6 +58,11 @@ def headline(result: DoseResponse) -> str:
     By intervals that hold simultaneously for all doses and controls.
     """
     texts = counted(len(result.unsteered), "test document")
+    if len(result.unsteered) < FEWEST:
+        return (
+            "Whether steering by the fit differs from an equally long push to the mean state is "
+            f"not judged from {texts}: {FEWEST} are needed."
+        )
     doses: dict[str, list[str]] = {MORE: [], LESS: []}
     for steering in result.steerings:
         side, _ = _side(result, TO_MEAN, steering)
@@ -91,8 +97,14 @@ def comparison(result: DoseResponse, steering: Steering) -> str:
     kl = text_mean(result[FIT, steering, "first kl"]).value
     return (
         f"At {steering} the next-token distribution changes by {kl:.3g} nats: {parts} "
-        f"(95% intervals that hold simultaneously for {_comparisons(result)} comparisons)."
+        f"({_kind_of_interval(result)})."
     )
+
+
+def _kind_of_interval(result: DoseResponse) -> str:
+    if len(result.unsteered) < FEWEST:
+        return f"standard errors; intervals need {FEWEST} documents"
+    return f"95% intervals that hold simultaneously for {_comparisons(result)} comparisons"
 
 
 def _side(result: DoseResponse, control: str, steering: Steering) -> tuple[str, str]:
@@ -100,6 +112,8 @@ def _side(result: DoseResponse, control: str, steering: Steering) -> tuple[str, 
     lead = result.lead(control, steering, "first kl")
     if lead.stderr is None:
         return SAME, f"{lead.value:+.2f}"
+    if lead.documents < FEWEST:
+        return SAME, f"{lead.value:+.2f} ± {lead.stderr:.2f}"
     low, high = lead.simultaneous_ends(_comparisons(result))
     side = MORE if low > 0 else LESS if high < 0 else SAME
     return side, f"{lead.value:+.2f} [{low:.2f}, {high:.2f}]"

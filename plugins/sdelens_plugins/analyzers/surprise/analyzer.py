@@ -56,7 +56,7 @@ class SurpriseAnalyzer:
         )
         result = SurpriseResults(
             Detection.of(kinds, seed=derive(seed, "bootstrap")),
-            Stability.of(viewed, kinds, bins=self.bins, seed=derive(seed, "stability")),
+            Stability.of(viewed, kinds, bins=self.bins),
             PathSurprise.of(study, study.model, held_out, self.tokens),
         )
         return Finding(

@@ -1,15 +1,19 @@
 """Figures and coloured tokens of out-of-distribution detection by surprise."""
 
+from collections.abc import Mapping
+
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from sdelens.evidence.interval import Interval
 from sdelens.report import Figure, Layer, Panel, Strip
-from sdelens_plugins.analyzers.common.intervals import bars, line_with_band
+from sdelens_plugins.analyzers.common.intervals import bars, intervals_over, line_with_band
 from sdelens_plugins.analyzers.surprise.comparison_texts import TEST, ComparisonTexts
 from sdelens_plugins.analyzers.surprise.detection import Detection
 from sdelens_plugins.analyzers.surprise.path_surprise import PathSurprise
 from sdelens_plugins.analyzers.surprise.results import PART_NAMES, SurpriseResults
-from sdelens_plugins.analyzers.surprise.stability import Stability
+from sdelens_plugins.analyzers.surprise.stability import PARTS, Stability
 
 
 def figures(result: SurpriseResults) -> tuple[Figure, ...]:
@@ -44,10 +48,15 @@ def _areas(detection: Detection) -> Figure:
     return Figure(
         "auroc",
         panels,
-        "How well nats per token separate each kind of text from test documents, with 95% "
-        "intervals over documents: of states under the fit, and of tokens under the language "
-        "model.",
+        "How well nats per token separate each kind of text from test documents, "
+        f"{intervals_over('documents', ends_of(detection.fit))}: of states under the fit, and of "
+        "tokens under the language model.",
     )
+
+
+def ends_of(intervals: Mapping[str, Interval]) -> Float[Tensor, " kind"]:
+    """The lower ends of all intervals."""
+    return Interval.stack(intervals.values()).low
 
 
 def _documents(detection: Detection) -> Figure:
@@ -92,8 +101,8 @@ def _stability(stability: Stability) -> Figure:
         "stability",
         tuple(panels),
         "Root mean squares of standardised states (about the training mean) and of one-step "
-        "residuals, relative to those of training documents, by position, with 95% intervals over "
-        "documents.",
+        "residuals, relative to those of training documents, by position, "
+        f"{intervals_over('documents', ends_of(stability.overall[PARTS[0]]))}.",
     )
 
 

@@ -9,11 +9,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
 from sdelens.language.surprisal import Surprisal
-from sdelens.seeds import derive
 from sdelens_plugins.analyzers.surprise.comparison_texts import ComparisonTexts
 
 REFERENCE_DOCUMENTS = 64
@@ -32,9 +31,7 @@ class Stability:
     positions: Float[Tensor, " bin"]
 
     @classmethod
-    def of(
-        cls, viewed: Viewed, kinds: Mapping[str, ComparisonTexts], *, bins: int, seed: int
-    ) -> "Stability":
+    def of(cls, viewed: Viewed, kinds: Mapping[str, ComparisonTexts], *, bins: int) -> "Stability":
         train = Surprisal.of(viewed.fitted, viewed.train.select(_first_documents(viewed)))
         position = torch.cat([texts.surprise.position for texts in kinds.values()])
         shares = torch.linspace(0, 1, bins + 1, dtype=position.dtype)
@@ -50,13 +47,13 @@ class Stability:
         for name, texts in kinds.items():
             for part in PARTS:
                 level = float(getattr(train, part).mean())
-                ratios = _relative(texts, part, level, edges, derive(seed, name))
+                ratios = _relative(texts, part, level, edges)
                 overall[part][name], by_position[part][name] = ratios[0], ratios[1:]
         return cls(overall, by_position, positions)
 
 
 def _relative(
-    texts: ComparisonTexts, part: str, level: float, edges: Float[Tensor, " edge"], seed: int
+    texts: ComparisonTexts, part: str, level: float, edges: Float[Tensor, " edge"]
 ) -> Interval:
     """The root mean square over that of training: of all positions, then of each bin."""
     surprise, bins, units = texts.surprise, len(edges) + 1, int(texts.unit.max()) + 1
@@ -68,7 +65,7 @@ def _relative(
         for each in (torch.ones_like(values), values)
     )
     count, sums = (torch.cat([each.sum(0, keepdim=True), each]) for each in (count, sums))
-    return Bootstrap.of(count[0], seed=seed).ratio(sums / level, count).sqrt()
+    return Interval.ratio(sums / level, count).sqrt()
 
 
 def _first_documents(viewed: Viewed) -> list[int]:

@@ -5,9 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.evidence.interval import Interval
-from sdelens.evidence.student import student
 from sdelens.report import Figure, Layer, Panel, counted
-from sdelens_plugins.analyzers.common.intervals import line_with_band
+from sdelens_plugins.analyzers.common.intervals import intervals_over, line_with_band
 from sdelens_plugins.analyzers.trajectory.free_run import Horizons
 from sdelens_plugins.analyzers.trajectory.path_prediction import PathPrediction
 from sdelens_plugins.analyzers.trajectory.results import TrajectoryResults
@@ -125,17 +124,14 @@ def _horizons(horizons: Horizons) -> Figure:
             Panel(ahead, difference, lead, "Lead over the linear law"),
         ),
         "Mean distance from the actual state by the number of steps ahead, in the coordinates of "
-        f"the fit, over {counted(len(horizons.free), 'test document')}, with 95% intervals over "
-        "the documents that are long enough; and the linear law's distance less the fit's, paired "
-        "by document. The mean state is that of training.",
+        f"the fit, over {counted(len(horizons.free), 'test document')}, "
+        f"{intervals_over('documents that are long enough', _mean(horizons.free).low)}; and the "
+        "linear law's distance less the fit's, paired by document. The mean state is that of "
+        "training.",
     )
 
 
 def _mean(values: Float[Tensor, "document horizon"]) -> Interval:
     """The mean over the documents that are long enough, by horizon."""
-    count = values.isfinite().sum(0)
-    mean = values.nanmean(0)
-    variance = (values - mean).square().nansum(0) / (count - 1).clamp(min=1)
-    stderr = (variance / count).sqrt()
-    margin = torch.tensor([student(0.975, int(n)) for n in count]) * stderr
-    return Interval(mean, stderr, mean - margin, mean + margin)
+    known = values.isfinite()
+    return Interval.ratio(values.where(known, 0.0).mT, known.double().mT)

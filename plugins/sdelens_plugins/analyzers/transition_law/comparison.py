@@ -8,7 +8,6 @@ from torch import Tensor
 
 from sdelens.branching.next_state_law import FIT, NextStateLaw
 from sdelens.branching.noise_directions import NoiseDirections
-from sdelens.evidence.bootstrap import Bootstrap
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.verdict import LABELS
 from sdelens.fitting.metrics import CONSTANT
@@ -30,7 +29,11 @@ class LawComparison:
     law: NextStateLaw
     count: Float[Tensor, " unit"]
     """Prefixes by unit of documents."""
-    bootstrap: Bootstrap
+
+    @property
+    def documents(self) -> int:
+        """The number of held-out documents."""
+        return int((self.count > 0).sum())
 
     @property
     def directions(self) -> NoiseDirections:
@@ -63,7 +66,7 @@ class LawComparison:
         nats = self.law.nats
         if nats is None or len(nats.laws) < 2:
             return None
-        return self.bootstrap.ratio(nats.branched[1:] - nats.branched[0], self.count)
+        return Interval.ratio(nats.branched[1:] - nats.branched[0], self.count)
 
     @property
     def baselines(self) -> list[str]:

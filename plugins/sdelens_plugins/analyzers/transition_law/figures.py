@@ -3,7 +3,7 @@
 import torch
 
 from sdelens.report import Figure, Layer, Panel, counted
-from sdelens_plugins.analyzers.common.intervals import bars, line_with_band
+from sdelens_plugins.analyzers.common.intervals import bars, intervals_over, line_with_band
 from sdelens_plugins.analyzers.common.layer_axis import layer_number
 from sdelens_plugins.analyzers.common.units import NATS
 from sdelens_plugins.analyzers.transition_law.comparison import TRUTHS, LawComparison
@@ -31,12 +31,13 @@ def _branches(averages: LawAverages) -> Figure:
         for group, title in zip(groups, titles, strict=True)
         if group
     )
+    documents = counted(averages.bootstrap.documents, "held-out document")
     return Figure(
         "branches",
         panels,
         "Effective branches of a prefix: the number of equally likely next tokens with the same "
-        "entropy, by the class of the last token and by position, averaged over prefixes, with "
-        f"95% intervals over {counted(averages.bootstrap.documents, 'held-out document')}.",
+        "entropy, by the class of the last token and by position, averaged over prefixes, "
+        f"{intervals_over(documents, averages.words.low)}.",
     )
 
 
@@ -56,9 +57,10 @@ def _noise(averages: LawAverages) -> Figure:
     return Figure(
         "noise",
         (trace, spectrum) if len(averages.views) > 1 else (spectrum,),
-        "The variance that the draw of the next token adds to the next state, by layer, with 95% "
-        "intervals over documents, and its share in the leading directions. Eigenvalues are of "
-        "the average over prefixes; single prefixes have fewer directions.",
+        "The variance that the draw of the next token adds to the next state, by layer, "
+        f"{intervals_over('documents', averages.noise.low)}, and its share in the leading "
+        "directions. Eigenvalues are of the average over prefixes; single prefixes have fewer "
+        "directions.",
     )
 
 
@@ -84,10 +86,10 @@ def _comparison(comparison: LawComparison) -> Figure:
     if comparison.excess is None:
         return Figure("fit", (angles,), caption)
     loss = bars(comparison.excess, comparison.baselines)
+    documents = counted(comparison.documents, "held-out document")
     return Figure(
         "fit",
         (Panel("", f"{NATS} above the fit", (loss,)), angles),
         f"{caption} Cross-entropies of the model's law less the fit's, for laws with the same "
-        "noise structure, with 95% intervals over "
-        f"{counted(comparison.bootstrap.documents, 'held-out document')}.",
+        f"noise structure, {intervals_over(documents, comparison.excess.low)}.",
     )

@@ -41,13 +41,13 @@ class LawAverages:
     @cached_property
     def words(self) -> Interval:
         """Entropy and effective branches by group, ``[word, group]``."""
-        return self.bootstrap.ratio(self._grouped(self.laws.words), self.count)
+        return Interval.ratio(self._grouped(self.laws.words), self.count)
 
     @cached_property
     def noise(self) -> Interval:
         """Tr S* per dimension, ``[layer, group]``."""
         traces = torch.stack([self.laws.sites[view.site].noise.sampler for view in self.views])
-        return self.bootstrap.ratio(self._grouped(traces), self.count)
+        return Interval.ratio(self._grouped(traces), self.count)
 
     def _grouped(self, values: Float[Tensor, "series prefix"]) -> Tensor:
         sums = self.laws.by(values, self.held_out.cells, self.held_out.prefixes.units)
@@ -57,7 +57,7 @@ class LawAverages:
     def comparisons(self) -> dict[View, LawComparison]:
         """The fit of each view and the baselines, compared with the model's own law."""
         return {
-            view: LawComparison(view, self.laws.sites[view.site], self.count[0], self.bootstrap)
+            view: LawComparison(view, self.laws.sites[view.site], self.count[0])
             for view in self.views
         }
 

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from sdelens.branching.cross_entropy import CrossEntropy
 from sdelens.branching.next_state_law import WORDS
+from sdelens.evidence.interval import Interval
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate
 from sdelens.states.recording import View
@@ -136,9 +137,9 @@ def _directions(comparison: LawComparison) -> list[Estimate]:
 
 def _cross_entropies(comparison: LawComparison, nats: CrossEntropy) -> list[Estimate]:
     """The fit's cross-entropy, the texts' log density less it, and the baselines' excess."""
-    view, bootstrap, count = comparison.view, comparison.bootstrap, comparison.count
-    fit = bootstrap.ratio(nats.branched[0], count)
-    occurred = bootstrap.ratio(nats.occurred[0] - nats.branched[0], count)
+    view, count = comparison.view, comparison.count
+    fit = Interval.ratio(nats.branched[0], count)
+    occurred = Interval.ratio(nats.occurred[0] - nats.branched[0], count)
     rows = [
         estimate(f"{view}: cross-entropy of the model's law under the fit", fit, NATS),
         estimate(

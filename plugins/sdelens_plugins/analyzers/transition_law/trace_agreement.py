@@ -36,7 +36,7 @@ class TraceAgreement:
     def ratio(self) -> Interval:
         r""":math:`\mathrm{tr}\,\Sigma` over :math:`\mathrm{tr}\,S^*+|m^*-m|^2`: 1 if right."""
         fitted, true = self._sums(torch.stack([self.noise.fitted, self.noise.total]))
-        return self.bootstrap.ratio(fitted, true)
+        return Interval.ratio(fitted, true)
 
     def correlation(self) -> Interval:
         """The correlation of fitted and true noise, corrected for the branches' error.

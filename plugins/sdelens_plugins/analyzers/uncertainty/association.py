@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.evidence.bootstrap import Bootstrap, by_unit
+from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.rank_correlation import Correlation, rank_correlation, weighted_spearman
 from sdelens.fitting.study import Study
@@ -17,8 +17,6 @@ from sdelens.language.noise_magnitude import NoiseMagnitudes, noise_magnitudes
 from sdelens.language.nulls import permuted_states
 from sdelens.seeds import derive
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
-
-REPLICATES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +89,7 @@ class Association:
         known = {name: part for name, part in parts.items() if part.isfinite().all()}
         squares = torch.stack([part.square() for part in known.values()])
         count = by_unit(torch.ones_like(sizes.error), self.unit, self._units)
-        bootstrap = Bootstrap.of(count, seed=0, replicates=REPLICATES)
-        return list(known), bootstrap.ratio(by_unit(squares, self.unit, self._units), count)
+        return list(known), Interval.ratio(by_unit(squares, self.unit, self._units), count)
 
     def binned(
         self, names: Sequence[str], bins: int
@@ -107,8 +104,7 @@ class Association:
             return rearrange(cells, "(unit bin) -> bin unit", bin=bins)
 
         count = sums(torch.ones_like(size))
-        bootstrap = Bootstrap.of(count.sum(0), seed=0, replicates=REPLICATES)
-        means = {name: bootstrap.ratio(sums(self.targets[name]), count) for name in names}
+        means = {name: Interval.ratio(sums(self.targets[name]), count) for name in names}
         return sums(size).sum(1) / count.sum(1), means
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.report import Figure, Layer, Panel, Strip, counted
-from sdelens_plugins.analyzers.common.intervals import line_with_band
+from sdelens_plugins.analyzers.common.intervals import intervals_over, line_with_band
 from sdelens_plugins.analyzers.uncertainty.association import Association
 from sdelens_plugins.analyzers.uncertainty.path_noise import PathNoise
 from sdelens_plugins.analyzers.uncertainty.results import UNIT, UncertaintyResults
@@ -92,9 +92,9 @@ def _correlations(association: Association) -> Figure:
     return Figure(
         "correlations",
         (Panel("", "rank correlation", layers),),
-        "Spearman's correlation of the diffusion magnitude with each quantity, with 95% "
-        f"intervals over {counted(association.documents, 'test document')}, and the range of "
-        f"{permutations} permutations of the states within documents.",
+        "Spearman's correlation of the diffusion magnitude with each quantity, "
+        f"{intervals_over(counted(association.documents, 'test document'), ends)}, and the range "
+        f"of {permutations} permutations of the states within documents.",
     )
 
 
@@ -114,6 +114,6 @@ def _bins(association: Association) -> list[Figure]:
             "bins",
             (Panel("noise of one step (standard deviations)", "nats", tuple(layers)),),
             f"Mean entropy and surprisal of the next token in {BINS} equal bins of the diffusion "
-            "magnitude, with 95% intervals over test documents.",
+            f"magnitude, {intervals_over('test documents', means[names[0]].low)}.",
         )
     ]

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdelens.evidence.interval import Interval
 from sdelens.evidence.rank_correlation import Correlation
 from sdelens.report import Estimate
+from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
 from sdelens_plugins.analyzers.uncertainty.association import Association
 from sdelens_plugins.analyzers.uncertainty.path_noise import PathNoise
 
@@ -144,12 +147,14 @@ def _sizes(association: Association) -> list[Estimate]:
 
 
 def _with_interval(rho: Correlation) -> str:
-    low, high = rho.interval()
-    return f"{rho.value:.2f}" if low != low else f"{rho.value:.2f} [{low:.2f}, {high:.2f}]"
+    return with_interval(interval_of(rho), 2)
 
 
 def _estimate(name: str, rho: Correlation) -> Estimate:
-    low, high = rho.interval()
-    if low != low:
-        return Estimate(name, rho.value)
-    return Estimate(name, rho.value, rho.stderr, f"95% [{low:.3f}, {high:.3f}]")
+    return estimate(name, interval_of(rho), "")
+
+
+def interval_of(rho: Correlation) -> Interval:
+    """A correlation with its error and its 95% interval."""
+    numbers = (rho.value, rho.stderr, *rho.interval())
+    return Interval(*torch.tensor(numbers, dtype=torch.float64))

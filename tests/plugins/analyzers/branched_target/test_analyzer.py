@@ -19,6 +19,7 @@ from sdelens_plugins.analyzers.branched_target.results import SavingResults
 from sdelens_plugins.analyzers.branched_target.sample_saving import (
     LearningCurves,
     expected_saving,
+    largest,
     savings,
     set_weights,
 )
@@ -79,19 +80,33 @@ def test_a_saving_is_read_off_a_curve_that_falls_as_one_over_n():
         found = LearningCurves(1 + 3 / sizes, 1 + 3 / (times * few)).saving()
         assert torch.allclose(found, torch.tensor(times)), times
     never = LearningCurves(1 + 3 / sizes, torch.tensor([0.9, 0.9])).saving()
-    assert never.isinf().all()
+    assert never.tolist() == [largest(part) for part in BRANCHED]
     flat = LearningCurves(torch.ones(4), torch.ones(2)).saving()
     assert flat.isnan().all()
 
 
 def test_sets_are_drawn_again_with_the_variance_that_their_mean_has():
-    x = torch.tensor([0.3, -1.0, 2.0, 0.7], dtype=torch.float64)
-    weights = set_weights(4, 200_000, generator(0))
-    assert torch.allclose(weights.sum(1), torch.ones(()).double())
-    means = weights @ x
-    # the variance of a variance of 200,000 draws is 2 v² / n for a normal law
-    assert float(means.var() / (x.var() / 4)) == pytest.approx(1, abs=5 * (2 / 200_000) ** 0.5)
-    assert torch.equal(set_weights(1, 10, generator(0)), torch.ones(10, 1, dtype=torch.float64))
+    weights = set_weights(200_000, generator(0))
+    for part, x in ((8, [0.3, -1.0, 2.0, 0.7]), (4, [1.0, 2.0, -0.5, 0.0]), (2, [0.4, -0.2])):
+        losses = torch.tensor(x, dtype=torch.float64)
+        assert torch.allclose(weights[part].sum(1), torch.ones(()).double())
+        means = weights[part] @ losses
+        # the variance of a variance of 200,000 draws is about 2 v^2 / n
+        wanted = losses.var() / len(x)
+        assert float(means.var() / wanted) == pytest.approx(1, abs=5 * (2 / 200_000) ** 0.5)
+    assert (weights[1] == 1).all()
+
+
+def test_sets_that_contain_each_other_are_drawn_together():
+    """A saving of one in every set of every size has no error from the training documents."""
+    weights = set_weights(1000, generator(0))
+    assert torch.equal(weights[8], weights[4])
+    half = 1 / 2 + (weights[4][:, [0, 1]] + weights[4][:, [2, 3]] - 1 / 2) * 3**0.5
+    assert torch.allclose(weights[2], half)
+    for one in training_sets():
+        if one.part == 2:
+            inside = [q for q in range(4) if set(range(64)[q::4]) <= set(one.of(range(64)))]
+            assert inside == [one.repeat, one.repeat + 2]
 
 
 def test_the_error_of_a_saving_knows_of_the_luck_of_the_training_documents():
@@ -111,6 +126,26 @@ def test_the_error_of_a_saving_knows_of_the_luck_of_the_training_documents():
     assert torch.allclose(found(0.0).value, torch.tensor(2.0).double(), atol=1e-6)
     assert float(found(0.0).stderr.max()) < 1e-6
     assert float(found(0.02).stderr.min()) > 0.01
+
+
+def test_a_saving_without_bound_is_printed_as_what_can_be_read():
+    sizes = torch.tensor([1 / part for part in SIZES])
+    most = largest(BRANCHED[-1])
+    results = saving_of(LearningCurves(1 + 3 / sizes, torch.tensor([0.9, 0.9])))
+    assert f"one to at least {most:.2f}" in results.headline()
+    assert "the most that can be read" in results.headline()
+    assert "inf" not in results.headline()
+
+
+def test_a_saving_whose_curve_often_does_not_fall_has_no_error():
+    count, random = torch.ones(30, dtype=torch.float64), generator(4)
+    losses = {
+        one: count * (1 + 0.01 * one.part + 0.3 * float(torch.randn((), generator=random)))
+        for one in training_sets()
+    }
+    found = savings(losses, count, Bootstrap.of(count, seed=0), seed=0)[1]
+    assert found.stderr.isnan().any()
+    assert torch.equal(found.low.isnan(), found.stderr.isnan())
 
 
 def test_an_unknown_saving_is_said_to_be_unknown_and_wins_nothing():

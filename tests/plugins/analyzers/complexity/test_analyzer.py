@@ -172,9 +172,9 @@ def test_a_real_model_is_asked_of_its_annotations_too(study):
 def test_too_few_documents_are_refused(study):
     ((view, viewed),) = study.views.items()
     few = replace(viewed, test=viewed.test.select([50, 51, 52]))
-    with pytest.raises(UsageError, match="need 8 test documents"):
+    with pytest.raises(UsageError, match="need 10 test documents"):
         ComplexityAnalyzer().analyze(replace(study, views={view: few}), seed=0)
-    with pytest.raises(UsageError, match="at least 8"):
+    with pytest.raises(UsageError, match="at least 10"):
         ComplexityAnalyzer(documents=3)
 
 

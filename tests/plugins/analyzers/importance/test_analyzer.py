@@ -109,7 +109,9 @@ def test_it_depends_on_its_seed_alone_and_is_saved_whole(study, tmp_path):
     first, again = (QUICK.analyze(study, seed=0) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state())
     assert first.estimates == again.estimates
-    assert all(torch.equal(first.arrays[k], again.arrays[k]) for k in first.arrays)
+    pairs = ((first.arrays[k], again.arrays[k]) for k in first.arrays)
+    # few texts have no intervals
+    assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
     save_finding(first, tmp_path / "f")
     assert load_finding(tmp_path / "f").headline == first.headline
 

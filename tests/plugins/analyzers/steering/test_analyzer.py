@@ -90,12 +90,16 @@ def test_the_headline_names_the_doses_that_differ_from_a_push_to_the_mean():
     assert "drift +1" not in sentence
 
 
-def test_one_text_shows_no_difference():
+@pytest.mark.parametrize("texts", [1, 9])
+def test_few_texts_show_no_difference(texts):
     result = made((1.0,) * 4)
-    one = {name: scores[:, :1] for name, scores in result.scores.items()}
-    result = replace(result, unsteered=result.unsteered[:1], scores=one)
-    assert headline(result).startswith("At no dose")
-    assert "more than" not in comparison(result, Steering(1.0))
+    few = {name: scores[:, :texts] for name, scores in result.scores.items()}
+    result = replace(result, unsteered=result.unsteered[:texts], scores=few)
+    assert f"is not judged from {texts} test document" in headline(result)
+    sentence = comparison(result, Steering(1.0))
+    assert "more than" not in sentence
+    assert "95%" not in sentence
+    assert "nan" not in sentence
 
 
 def test_simultaneous_intervals_are_wider():
