@@ -70,7 +70,9 @@ def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
     scores = run.metrics(view)
     key = "_state_dependent" if scores["noise_column"] == "state-dependent" else ""
     gains = (
-        pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
+        "the fit itself"
+        if name in scores.get("same_law", [])
+        else pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
         for name in ("iid_position", "linear")
     )
     classes = {f.view: f.process_class for f in findings_of(run) if f.process_class}

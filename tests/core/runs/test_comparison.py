@@ -33,6 +33,8 @@ def test_runs_on_the_same_states_are_paired_and_others_are_not(runs, tmp_path):
     [table] = report.tables
     cells = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [row["probe"] for row in cells] == ["linear", "constant", "linear"]
+    over_linear = [row["gain over linear"] for row in cells]
+    assert [cell == "the fit itself" for cell in over_linear] == [True, False, True]
     paired = [row["gain over the first run"] for row in cells]
     assert paired[0] == ""
     assert "±" in paired[1]
