@@ -216,7 +216,8 @@ def _new_prefixes(
         return ["Every held-out transition follows a prefix that also occurs in training."]
     if not (known := steps - new["transitions"]):
         return []
-    follow = f"{known:,} of {steps:,} held-out transitions follow a prefix that occurs in training"
+    verb = "follows" if known == 1 else "follow"
+    follow = f"{known:,} of {steps:,} held-out transitions {verb} a prefix that occurs in training"
     if new["held_out_documents"] < 2:
         return [f"{follow}, and the others are too few to judge alone."]
     alone = Judgement.of({name: gain for name, gain in _gains(new).items() if name in rivals})

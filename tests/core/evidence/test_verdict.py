@@ -174,6 +174,8 @@ def test_a_verdict_says_what_changes_on_new_prefixes_alone():
     )
     assert "the gain over token is 0.080" in same
     assert same.endswith("the conclusion is the same.")
+    (one,) = said(alike | {"transitions": 1233})
+    assert one.startswith("1 of 1,234 held-out transitions follows a prefix")
     for token, words in ((0.001, "is not shown to be better"), (-0.1, "there the fit is worse")):
         other = scored({"iid": (0.3, 0.01), "token": (token, 0.01)}, transitions=1227)
         assert words in said(other)[0]
