@@ -30,7 +30,7 @@ def recorded(documents: int, cache: Path | None):
 
 
 def scored(documents: Documents, recording, noise: str, *, tables: bool):
-    """Scores of a neural fit, without and with transitions whose prefix occurs in training."""
+    """Scores of a neural fit, on all test transitions and on new prefixes alone."""
     groups = dict(enumerate(documents.group.tolist()))
     sides = split(list(groups.values()), seed=0)
     paths = recording.view(1)
@@ -47,8 +47,7 @@ def scored(documents: Documents, recording, noise: str, *, tables: bool):
     )
     test = paths.select(sides.test)
     new = first_new(documents.padded(), sides.train, sides.test)
-    found = comparison.scores(trimmed(test, new), groups)
-    return found | {"undropped": comparison.scores(test, groups)}
+    return comparison.scores(test, groups, trimmed(test, new))
 
 
 def measure(noises=("diagonal", "correlated:32", "correlated:64"), cache: Path | None = None):

@@ -1,5 +1,6 @@
 """A model small enough to be made by a test, and a job small enough to be done by one."""
 
+import random
 import sys
 
 TEXT = (
@@ -11,6 +12,12 @@ TEXT = (
 WORDS = "One day a little girl went out to play in the park. She saw a big red ball and was glad. "
 COMMAND = (sys.executable, "-c", "from sdelens_cli.main import main; main()")
 QUICK = ("--set", "probe.epochs=2", "--set", "probe.least_steps=2", "--set", "probe.width=16")
+
+
+def sentences(count):
+    """Texts of ten words of `TEXT` in different orders, no two of which are near-duplicates."""
+    words = " ".join(TEXT).split()
+    return [" ".join(random.Random(i).sample(words, 10)) for i in range(count)]
 
 
 def small_model(folder):

@@ -66,7 +66,7 @@ def branched_transitions(
     every = list(documents)
     texts = Documents.of(every[number] for number in numbers)
     start = texts.start.clamp(min=origin.skip_first)
-    prefixes = Prefixes(texts, torch.tensor(numbers), start, start, torch.arange(len(texts)))
+    prefixes = Prefixes(texts, torch.tensor(numbers), start, torch.arange(len(texts)))
     _require_disk(prefixes, branching.choice.branches * model.card.width * len(sites))
     surprisals, writer = SurprisalCheck(prefixes, cached=branching.cached), _Writer(sites)
     for text in branching(model, prefixes, sites, seed=seed):
@@ -83,7 +83,7 @@ def branched_transitions(
 
 def _require_disk(prefixes: Prefixes, numbers: int) -> None:
     """Raise `OutOfMemory` unless the disk holds two times `numbers` floats for each prefix."""
-    place, count = Path(gettempdir()), int((prefixes.documents.lengths - prefixes.first).sum())
+    place, count = Path(gettempdir()), int((prefixes.documents.lengths - prefixes.recorded).sum())
     needed, free = 8 * count * numbers, disk_usage(place).free
     if needed > free:
         raise OutOfMemory(

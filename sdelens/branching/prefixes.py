@@ -13,14 +13,12 @@ from sdelens.paths.trajectories import Trajectories
 
 @dataclass(frozen=True, eq=False)
 class Prefixes:
-    """Documents with their numbers in the run and the first prefix to evaluate."""
+    """Documents with their numbers in the run and the position where their paths start."""
 
     documents: Documents
     numbers: Int[Tensor, " document"]
     recorded: Int[Tensor, " document"]
-    """The first position whose state belongs to the path."""
-    first: Int[Tensor, " document"]
-    """The last position of the first wanted prefix."""
+    """The first position whose state belongs to the path, where the first prefix ends."""
     unit: Int[Tensor, " document"]
     """The resampling unit of each document for standard errors, numbered from 0."""
 
@@ -29,7 +27,7 @@ class Prefixes:
         """Every prefix of every document; each document is its own unit."""
         numbers = torch.arange(len(documents))
         start = documents.start.clamp(min=skip_first)
-        return cls(documents, numbers, start, start, numbers)
+        return cls(documents, numbers, start, numbers)
 
     @property
     def units(self) -> int:
@@ -41,7 +39,7 @@ class Prefixes:
     ) -> Bool[Tensor, "document position"]:
         """Whether the prefix that ends at each position is wanted and has a next token."""
         before_last = at < self.documents.lengths[rows, None] - 1
-        found: Tensor = before_last & (at >= self.first[rows, None])
+        found: Tensor = before_last & (at >= self.recorded[rows, None])
         return found
 
     def path(

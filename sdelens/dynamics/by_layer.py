@@ -44,7 +44,7 @@ class LayerStory:
         """Compute in one pass over test documents, and a few over training ones for the radius."""
         fitted = viewed.fitted
         scores = fitted.record.scores
-        best = gain_over_best(scores, fitted.record.probe)
+        best = gain_over_best(scores)
         held = int(scores["held_out_documents"])
         noise, residual = _noise(viewed, groups)
         return cls(

@@ -44,13 +44,22 @@ class Schedule:
     weight_decay: float = 0.01
     warmup: float = 0.1
     least_steps: int = 2000
-    """Minimum number of steps; small data sets are trained for more epochs to reach it."""
+    """Minimum number of planned steps: `epochs` passes over a few batches would hardly move the
+    weights. Small data sets are passed over more often, unless they stop."""
     patience: int = 5
-    """Epochs, out of `epochs`, without a better validation loss before a member stops training."""
+    """Epochs without a better validation loss before a member stops training."""
 
     def planned(self, batches: int) -> int:
         """Number of epochs, given the number of batches per epoch."""
         return max(self.epochs, math.ceil(self.least_steps / max(1, batches)))
+
+    def passes_without_gain(self, batches: int) -> int:
+        """Number of epochs without a better validation loss after which a member stops.
+
+        At least a twentieth of `least_steps`, so that noise does not end the training on a data
+        set of one or two batches, whose epochs are as many steps.
+        """
+        return max(self.patience, math.ceil(self.least_steps / 20 / max(1, batches)))
 
     def scale(self, progress: float) -> float:
         """Factor of `rate` after the fraction `progress` of all steps."""
@@ -86,7 +95,7 @@ def minimise(
     best = _Best(parameters, start["diffusion"], SLACK / numbers)
     batches = sum(1 for _ in _shuffled(train, schedule.batch, seed, 0))
     epochs = schedule.planned(batches)
-    patience = schedule.patience * epochs / schedule.epochs
+    patience = schedule.passes_without_gain(batches)
     histories: list[list[Epoch]] = [[] for _ in best.losses]
     for number in range(epochs):
         trained = _Running()
@@ -180,7 +189,7 @@ class _Best:
         self.losses, self.slack = losses, slack
         self.waiting = torch.zeros_like(losses)
 
-    def update(self, losses: Float[Tensor, " member"], patience: float) -> None:
+    def update(self, losses: Float[Tensor, " member"], patience: int) -> None:
         better = (losses < self.losses + self.slack) & (self.waiting < patience)
         self.losses = torch.where(better, torch.minimum(losses, self.losses), self.losses)
         for value, parameter in zip(self.values, self.parameters, strict=True):

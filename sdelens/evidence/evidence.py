@@ -57,9 +57,7 @@ class Sample:
         return self.train, self.validation, self.test
 
 
-def gather(
-    sde: SDE, scores: Mapping[str, Any], sample: Sample, *, probe: str, seed: int
-) -> Evidence:
+def gather(sde: SDE, scores: Mapping[str, Any], sample: Sample, *, seed: int) -> Evidence:
     """Compute the evidence for every property that the data allow to test.
 
     Gain, lack of fit, change along the path, memory and mixture are evaluated on test documents,
@@ -72,7 +70,7 @@ def gather(
     count = int(groups.max()) + 1
     found = nested(_residuals(sde, sample, groups, count))
     sides = found.sides
-    gain = gain_over_best(scores, probe)
+    gain = gain_over_best(scores)
     misfit = found.effect("lack of fit of the mean", scale=False, block=0, threshold=MEMORY)
     drift = max(0.0, _gain_over_walk(scores) + misfit.value)
     rows = sides.train, sides.validation, sides.test
@@ -141,8 +139,8 @@ def _jump(sde: SDE, sample: Sample, groups: Int[Tensor, " document"]) -> Effect 
     return jump_effect(tails(sde, sample.sides, groups))
 
 
-def gain_over_best(scores: Mapping[str, Any], probe: str) -> Effect:
-    """Held-out gain over the best of `RIVALS`, excluding the fit's own family.
+def gain_over_best(scores: Mapping[str, Any]) -> Effect:
+    """Held-out gain over the best of `RIVALS` that is not the same law as the fit.
 
     The gain is recorded with the fit, with the same kind of noise for both.
     """
@@ -150,7 +148,7 @@ def gain_over_best(scores: Mapping[str, Any], probe: str) -> Effect:
         raise UsageError(
             "a verdict needs a fit with held-out scores, got one without: fit it with sdelens.fit"
         )
-    gains = _gains(scores, [name for name in RIVALS if name != probe])
+    gains = _gains(scores, [name for name in RIVALS if name not in scores.get("same_law", [])])
     return min(gains, key=lambda gain: gain.value)
 
 

@@ -1,23 +1,21 @@
 """The verdict on a fit in plain sentences, from its held-out scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.student import student
 
 LABELS = {
     "random_walk": "random walk",
-    "constant": "random walk, drift",
+    "constant": "random walk with drift",
     "iid": "i.i.d.",
     "iid_position": "i.i.d. per position",
     "token": "token",
     "linear": "linear",
     "linear_token": "linear + token",
 }
-MUST_BEAT = ("random_walk", "constant", "iid", "iid_position", "token", "linear")
-"""Baselines that a fit must beat: each uses only the state, the time or the token."""
 NOISES = {"constant": "", "state-dependent": "_state_dependent"}
 """Columns of the scores and the suffixes of their keys."""
 
@@ -50,10 +48,33 @@ class Gain:
         return cls(row[key], *row.get(f"{key}_interval", (row[key] - margin, row[key] + margin)))
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """The outcome of a comparison with baselines, and the baseline that decides it."""
+
+    outcome: Literal["refuted", "unclear", "shown"]
+    decisive: str
+    gain: Gain
+
+    @classmethod
+    def of(cls, rivals: Mapping[str, Gain]) -> "Judgement":
+        """The fit is refuted by one better baseline, and shown if it beats them all."""
+        # the lowest upper end of the gain decides whether one is better, the lowest lower end
+        # whether all are beaten
+        worst = min(rivals, key=lambda name: rivals[name].high)
+        if rivals[worst].refuted:
+            return cls("refuted", worst, rivals[worst])
+        doubtful = min(rivals, key=lambda name: rivals[name].low)
+        if not rivals[doubtful].shown:
+            return cls("unclear", doubtful, rivals[doubtful])
+        best = min(rivals, key=lambda name: rivals[name].value)
+        return cls("shown", best, rivals[best])
+
+
 def verdict(
     scores: Mapping[str, Any], probe: str, density: str, *, clock: str = "Tokens"
 ) -> tuple[str, ...]:
-    """The verdict in three to five sentences, the main one first.
+    """The verdict in a few sentences, the main one first.
 
     Laws are compared with the same kind of noise as the fit. `clock` is the unit of time, such as
     "Tokens" or "Blocks".
@@ -61,21 +82,32 @@ def verdict(
     suffix, groups = NOISES[scores["noise_column"]], scores["held_out_documents"]
     if groups < FEWEST:
         return (few_documents(groups), _what_it_is(density, clock))
-    rows = {name: row for name, row in scores["baselines"].items() if name != probe}
-    gains = {
-        name: Gain.of(row, f"gain_of_fit{suffix}", groups)
-        for name, row in rows.items()
-        if f"gain_of_fit{suffix}" in row
-    }
-    sentences = [_headline(gains, probe, scores)]
+    gains = _gains(scores)
+    richer = _richer(gains, density)
+    rivals = {name: gain for name, gain in gains.items() if name not in richer}
+    judgement = Judgement.of(rivals)
+    sentences = [_headline(judgement, rivals, richer, probe, scores)]
+    sentences += [_same_law(name) for name in scores.get("same_law", []) if name != probe]
+    if "linear" in gains and density == "exact":
+        sentences.append(_intercept_claim(gains["linear"]))
     if "linear" in gains and suffix:
-        mean = Gain.of(rows["linear"], "gain_of_fit", groups)
-        sentences.append(_drift_claim(mean, scores["fit"], rows["linear"]))
+        linear = scores["baselines"]["linear"]
+        mean = Gain.of(linear, "gain_of_fit", groups)
+        sentences.append(_drift_claim(mean, scores["fit"], linear))
     if "linear_token" in gains:
         sentences.append(_token_claim(gains["linear_token"]))
-    if dropped := scores.get("dropped_prefix_in_training"):
-        sentences.append(_dropped(dropped))
+    sentences += _new_prefixes(scores, rivals, judgement)
     return (*sentences, *scores.get("notes", ()), _what_it_is(density, clock))
+
+
+def _gains(scores: Mapping[str, Any]) -> dict[str, Gain]:
+    """Gains over all baselines that are another law, with noise like the fit's."""
+    key, same = f"gain_of_fit{NOISES[scores['noise_column']]}", scores.get("same_law", [])
+    return {
+        name: Gain.of(row, key, scores["held_out_documents"])
+        for name, row in scores["baselines"].items()
+        if name not in same and key in row
+    }
 
 
 def few_documents(groups: int) -> str:
@@ -91,39 +123,66 @@ def few_documents(groups: int) -> str:
     )
 
 
-def _headline(gains: Mapping[str, Gain], probe: str, scores: Mapping[str, Any]) -> str:
-    """The main sentence: the fit against the baselines that it must beat."""
+def _richer(gains: Mapping[str, Gain], density: str) -> list[str]:
+    """Baselines that the fit need not beat, because they are not simpler; each has a sentence.
+
+    *linear + token* also knows the token, and *linear* contains every linear SDE.
+    """
+    free = [name for name in ("linear_token",) if name in gains and not gains[name].shown]
+    if density == "exact" and "linear" in gains:
+        free += [] if gains["linear"].shown or gains["linear"].refuted else ["linear"]
+    return free
+
+
+def _headline(
+    judgement: Judgement,
+    rivals: Mapping[str, Gain],
+    richer: Sequence[str],
+    probe: str,
+    scores: Mapping[str, Any],
+) -> str:
+    """The main sentence: the fit against the baselines."""
     documents, steps = scores["held_out_documents"], scores["transitions"]
     sample = f"{documents:,} held-out documents ({steps:,} transitions)"
-    rivals = {name: gains[name] for name in MUST_BEAT if name in gains}
-    noise = scores["noise_column"]
-    # `worst` has the lowest upper end of the gain, `doubtful` the lowest lower end
-    worst = min(rivals, key=lambda name: rivals[name].high)
-    doubtful = min(rivals, key=lambda name: rivals[name].low)
-    best = min(rivals, key=lambda name: rivals[name].value)
-    if rivals[worst].refuted:
+    noise, decisive, gain = scores["noise_column"], LABELS[judgement.decisive], judgement.gain
+    if judgement.outcome == "refuted":
         return (
-            f"An SDE is a poor description of this state: on {sample} the {probe} fit does not "
-            f"beat: {_listed(rivals)}; {LABELS[worst]} is better (gain of the fit {rivals[worst]} "
+            f"This fit is a poor description of the state: on {sample} the {probe} fit does not "
+            f"beat: {_listed(rivals)}; the baseline {decisive} is better (gain of the fit {gain} "
             f"nats per dimension, 95% interval over documents, both with {noise} noise)."
         )
-    if not rivals[doubtful].shown:
+    if judgement.outcome == "unclear":
         return (
-            "There is no clear evidence that an SDE describes this state better than simpler "
-            f"laws: on {sample} the {probe} fit does not clearly beat: {_listed(rivals)}; its "
-            f"gain over {LABELS[doubtful]} is {rivals[doubtful]} nats per dimension (95% interval "
-            f"over documents, both with {noise} noise)."
+            "There is no clear evidence that this fit describes the state better than the "
+            f"baselines: on {sample} the {probe} fit does not clearly beat: {_listed(rivals)}; "
+            f"its gain over {decisive} is {gain} nats per dimension (95% interval over documents, "
+            f"both with {noise} noise)."
         )
+    but = f" but {' and '.join(LABELS[name] for name in richer)}" if richer else ""
     return (
-        f"The {probe} fit beats every simpler law on {sample}; it beats the best of them with the "
-        f"same {noise} noise, {LABELS[best]}, by {rivals[best]} nats per dimension (95% interval "
-        "over documents)."
+        f"The {probe} fit beats every baseline{but} on {sample}; it beats the best of them with "
+        f"the same {noise} noise, {decisive}, by {gain} nats per dimension (95% interval over "
+        "documents)."
     )
 
 
 def _listed(rivals: Mapping[str, Gain]) -> str:
     """Baselines that the fit does not clearly beat, separated by commas."""
     return ", ".join(LABELS[name] for name, gain in rivals.items() if not gain.shown)
+
+
+def _same_law(name: str) -> str:
+    return f"The fit and the baseline {LABELS[name]} are the same law: training did not change it."
+
+
+def _intercept_claim(gain: Gain) -> str:
+    """Sentence on a linear SDE with constant coefficients, against an intercept at each time."""
+    compared = f"an intercept at each time, as in the baseline linear (gain of the fit {gain})"
+    if gain.refuted:
+        return f"A linear law is better with {compared}: the mean changes along the path."
+    if gain.shown:
+        return f"Constant coefficients are better than {compared}."
+    return f"Constant coefficients are not shown to differ from {compared}."
 
 
 def _drift_claim(mean: Gain, fit: Mapping[str, float], linear: Mapping[str, float]) -> str:
@@ -147,11 +206,33 @@ def _token_claim(gain: Gain) -> str:
     )
 
 
-def _dropped(count: int) -> str:
-    transitions = "transition is" if count == 1 else "transitions are"
-    return (
-        f"{count:,} held-out {transitions} not scored because the whole prefix occurs in training."
-    )
+ALONE = {
+    "refuted": "there the fit is worse",
+    "unclear": "there the fit is not shown to be better",
+    "shown": "there the fit beats every baseline that it is compared with above",
+}
+"""What is said of new prefixes alone if the conclusion differs."""
+
+
+def _new_prefixes(
+    scores: Mapping[str, Any], rivals: Mapping[str, Gain], judgement: Judgement
+) -> list[str]:
+    """A sentence on the transitions after prefixes that occur in no training document."""
+    new, steps = scores.get("new_prefixes", scores), scores["transitions"]
+    if new is None:
+        return ["Every held-out transition follows a prefix that also occurs in training."]
+    if not (known := steps - new["transitions"]):
+        return []
+    verb = "follows" if known == 1 else "follow"
+    follow = f"{known:,} of {steps:,} held-out transitions {verb} a prefix that occurs in training"
+    if new["held_out_documents"] < 2:
+        return [f"{follow}, and the others are too few to judge alone."]
+    alone = Judgement.of({name: gain for name, gain in _gains(new).items() if name in rivals})
+    same = alone.outcome == judgement.outcome
+    return [
+        f"{follow}; on the others alone, the gain over {LABELS[alone.decisive]} is {alone.gain}: "
+        f"{'the conclusion is the same' if same else ALONE[alone.outcome]}."
+    ]
 
 
 def _what_it_is(density: str, clock: str) -> str:

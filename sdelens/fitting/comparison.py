@@ -55,14 +55,25 @@ class Comparison:
     resolution: tuple[str, ...] = ()
     """Notes on the change of the process within one step, for densities that need it small."""
 
-    def scores(self, test: Paths, groups: Mapping[int, int]) -> dict[str, Any]:
-        """Scores of all laws on test paths, the content of metrics.json."""
-        every, clean = tally(
-            self.laws, self.basis, test, groups, sink=self.sink, complement=self.complement
+    def scores(
+        self, test: Paths, groups: Mapping[int, int], new: Paths | None = None
+    ) -> dict[str, Any]:
+        """Scores of all laws on test paths, the content of metrics.json.
+
+        `new` are the test paths with a mask of the observations after a new prefix.
+        """
+        tallies = tally(
+            self.laws,
+            self.basis,
+            test,
+            groups,
+            new=new,
+            sink=self.sink,
+            complement=self.complement,
         )
         compared = self.equal and "iid_position" + STATE_DEPENDENT in self.laws
         notes = [str(self.known)] if self.known and self.known.poor else []
-        return scores_of(every, clean, self.basis, state_dependent=compared) | {
+        return scores_of(tallies, self.basis, state_dependent=compared) | {
             "linear_drift_error": finite(self.known.error) if self.known else None,
             "dropped_coordinates": self.basis.constant,
             "notes": [*self.basis.notes, *notes, *self.resolution, *self.found.notes],

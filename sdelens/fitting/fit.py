@@ -91,27 +91,25 @@ def _observed(states: States | Paths, dt: float) -> tuple[Paths, tuple[str, ...]
 class ViewTask:
     """One view to fit: its paths, its seed, and the origin of its states.
 
-    `test` replaces the paths of the test documents if some transitions must not be scored, and
-    `steps` the training paths if laws learn from other transitions between the same states.
+    `new` are the paths of the test documents with a mask of the observations after a prefix that
+    occurs in no training document. `steps` replaces the training paths if laws learn from other
+    transitions between the same states.
     """
 
     paths: Paths
     seed: int
-    test: Paths | None = None
+    new: Paths | None = None
     origin: Origin | None = None
     steps: Paths | None = None
 
     def fit_task(self, sides: Split) -> FitTask:
         """Training and validation paths; raises `UsageError` if a side has no transition."""
         train, validation = self.paths.select(sides.train), self.paths.select(sides.validation)
-        named = {"training": train, "validation": validation, "held-out": self.held_out(sides)}
+        test = self.paths.select(sides.test)
+        named = {"training": train, "validation": validation, "held-out": test}
         for side, part in named.items():
             require_transitions(part, side)
         return FitTask(train, validation, self.seed)
-
-    def held_out(self, sides: Split) -> Paths:
-        """The scored paths."""
-        return self.paths.select(sides.test) if self.test is None else self.test
 
 
 def fit_views(
@@ -150,7 +148,7 @@ def fit_views(
             dt=dt_of(task.train),
             seed=view.seed,
             history=fought.found.history,
-            scores=fought.scores(view.held_out(sides), groups),
+            scores=fought.scores(view.paths.select(sides.test), groups, view.new),
         )
         fitted.append(
             Fitted(law, fought.basis, record, view.origin, fought.complement, fought.members)

@@ -193,7 +193,7 @@ class Fitted:
             weights=standard_weights(self.basis),
         )
         made = self.record
-        evidence = gather(self.sde, made.scores, sample, probe=made.probe, seed=seed)
+        evidence = gather(self.sde, made.scores, sample, seed=seed)
         found = classify(evidence)
         scored = score_sentences(made.scores, made.probe, made.density, clock="Steps")
         return Verdict(found.kind, evidence, (*statements(found, evidence), *scored))

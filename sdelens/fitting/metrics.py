@@ -4,7 +4,7 @@ from typing import Any
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.fitting.baselines import NAMES
-from sdelens.fitting.scores import Tally
+from sdelens.fitting.scores import Tallies, Tally
 from sdelens.paths.basis import Basis
 
 STATE_DEPENDENT = " | state-dependent"
@@ -15,16 +15,34 @@ VARIANT = "fit | "
 """Before the names of further laws that a fit brings along to be scored: `law.variants`."""
 
 
-def scores_of(
-    every: Tally, clean: Tally, basis: Basis, *, state_dependent: bool
-) -> dict[str, Any]:
+def scores_of(tallies: Tallies, basis: Basis, *, state_dependent: bool) -> dict[str, Any]:
     """All held-out scores as JSON: nats per dimension, training-standardised coordinates.
 
     With `state_dependent`, the fit is compared with baselines under state-dependent noise;
-    otherwise its mean with constant noise is compared.
+    otherwise its mean with constant noise is compared. If new prefixes are known, ``new_prefixes``
+    has the scores on them alone, or None if there are none.
     """
-    dim = basis.latent + basis.left
-    standard = basis.log_volume_standard() / dim
+    every, clean, new = tallies["every"], tallies["clean"], tallies.get("new")
+    standard = basis.log_volume_standard() / every.dim
+    variants = [name for name in every.names if name.startswith(VARIANT) and name != CONSTANT]
+    scores = _scores(every, basis, state_dependent=state_dependent, clean=clean) | {
+        "held_out_nll_per_dim_without_sinks": clean.nll("fit").value + standard,
+        "transitions_with_sinks": every.transitions - clean.transitions,
+        "variants": {
+            name.removeprefix(VARIANT): _variant(name, every, standard) for name in variants
+        },
+    }
+    if new is None:
+        return scores
+    alone = _scores(new, basis, state_dependent=state_dependent) if new.transitions else None
+    return scores | {"new_prefixes": alone}
+
+
+def _scores(
+    every: Tally, basis: Basis, *, state_dependent: bool, clean: Tally | None = None
+) -> dict[str, Any]:
+    """The scores of the fit and of each baseline on some transitions."""
+    standard = basis.log_volume_standard() / every.dim
     suffix = STATE_DEPENDENT if state_dependent else ""
     fighter = "fit" if state_dependent else CONSTANT
     gain = every.gain(fighter, "iid_position" + suffix)
@@ -33,26 +51,20 @@ def scores_of(
     return {
         "held_out_nll_per_dim": nll.value + standard,
         "held_out_nll_stderr": nll.stderr,
-        "held_out_nll_raw_per_dim": nll.value + basis.log_volume() / dim,
-        "held_out_nll_per_dim_without_sinks": clean.nll("fit").value + standard,
+        "held_out_nll_raw_per_dim": nll.value + basis.log_volume() / every.dim,
         "gain_over_iid_position": gain.value,
         "gain_over_iid_position_stderr": gain.stderr,
         "increment_r2": r2.value,
         "increment_r2_stderr": r2.stderr,
+        "same_law": [name for name in baselines if every.same(fighter, name + suffix)],
         "noise_column": "state-dependent" if state_dependent else "constant",
         "transitions": every.transitions,
-        "transitions_with_sinks": every.transitions - clean.transitions,
         "held_out_documents": every.groups,
         "baselines": {
             name: _row(name, every, clean, standard, compared=state_dependent)
             for name in baselines
         },
         "fit": _row("fit", every, clean, standard, compared=state_dependent),
-        "variants": {
-            name.removeprefix(VARIANT): _variant(name, every, standard)
-            for name in every.names
-            if name.startswith(VARIANT) and name != CONSTANT
-        },
     }
 
 
@@ -66,7 +78,9 @@ def _variant(name: str, every: Tally, shift: float) -> dict[str, float]:
     }
 
 
-def _row(name: str, every: Tally, clean: Tally, shift: float, *, compared: bool) -> dict[str, Any]:
+def _row(
+    name: str, every: Tally, clean: Tally | None, shift: float, *, compared: bool
+) -> dict[str, Any]:
     """Scores of one mean under both kinds of noise, with the fit's gain over it."""
     own = CONSTANT if name == "fit" else name
     r2 = every.increment_r2(own)
@@ -80,12 +94,14 @@ def _row(name: str, every: Tally, clean: Tally, shift: float, *, compared: bool)
     return row
 
 
-def _column(suffix: str, name: str, every: Tally, clean: Tally, shift: float) -> dict[str, float]:
-    nll = every.nll(name)
-    return {
+def _column(
+    suffix: str, name: str, every: Tally, clean: Tally | None, shift: float
+) -> dict[str, float]:
+    nll, key = every.nll(name), f"nll_per_dim{suffix}_without_sinks"
+    quiet = {} if clean is None else {key: clean.nll(name).value + shift}
+    return quiet | {
         f"nll_per_dim{suffix}": nll.value + shift,
         f"nll_per_dim{suffix}_stderr": nll.stderr,
-        f"nll_per_dim{suffix}_without_sinks": clean.nll(name).value + shift,
     }
 
 

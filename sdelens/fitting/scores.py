@@ -14,6 +14,9 @@ from sdelens.laws.law import Law
 from sdelens.paths.basis import Basis
 from sdelens.paths.trajectories import Paths, Trajectories
 
+SAME = 1e-5
+"""Scores of a document that differ by less are equal; nats per dimension and transition."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tally:
@@ -48,9 +51,20 @@ class Tally:
         mine, other = self.names.index(name), self.names.index(over)
         return Ratio.of((self.nats[other] - self.nats[mine]) / self.dim, self.count)
 
+    def same(self, name: str, other: str) -> bool:
+        """Whether two laws score alike on every group, up to rounding errors."""
+        mine, theirs = self.names.index(name), self.names.index(other)
+        apart = (self.nats[mine] - self.nats[theirs]).abs() / self.dim
+        return bool((apart <= SAME * self.count).all())
+
     def increment_r2(self, name: str) -> Ratio:
         """Share of the increments' squared length explained by the mean."""
         return 1.0 - Ratio.of(self.squares[self.names.index(name)], self.motion)
+
+
+Tallies = Mapping[str, Tally]
+"""Tallies of all test transitions ("every"), of those without a sink at either end ("clean"), and,
+if known, of those whose prefix occurs in no training document ("new")."""
 
 
 @torch.no_grad()
@@ -60,45 +74,40 @@ def tally(
     test: Paths,
     groups: Mapping[int, int],
     *,
+    new: Paths | None = None,
     sink: float = torch.inf,
     complement: Complement | None = None,
-) -> tuple[Tally, Tally]:
-    """Score all laws on all test transitions, and on those without a sink at either end.
+) -> Tallies:
+    """Score all laws on all test transitions, and on parts of them.
 
-    `groups` is the group of each document; states with norm above `sink` are sinks. The
-    `complement` is the law of the coordinates outside the basis, shared by all laws.
+    `groups` is the group of each document; states with norm above `sink` are sinks; `new` are the
+    same blocks with a mask of the observations after a new prefix. The `complement` is the law of
+    the coordinates outside the basis, shared by all laws.
     """
     numbers = {group: i for i, group in enumerate(sorted(set(groups.values())))}
-    shape = (2, len(laws), len(numbers))
+    parts = ("every", "clean") if new is None else ("every", "clean", "new")
+    shape = (len(parts), len(laws), len(numbers))
     nats, squares = torch.zeros(shape, dtype=torch.double), torch.zeros(shape, dtype=torch.double)
-    motion, count = (torch.zeros(2, len(numbers), dtype=torch.double) for _ in range(2))
-    for raw in test:
+    motion, count = (torch.zeros(len(parts), len(numbers), dtype=torch.double) for _ in range(2))
+    for raw, later in zip(test, test if new is None else new, strict=True):
         group = torch.tensor([numbers[groups[d]] for d in raw.document.tolist()])
         block = next(iter(basis.view(raw)))
         increments = block.states.diff(dim=1).square().sum(-1)
         rest = complement.log_density(basis, raw) if complement else torch.zeros_like(increments)
-        for subset, steps in enumerate((raw.steps, _without_sinks(raw, sink))):
-            count[subset].index_add_(0, group, steps.cpu().double().sum(1))
-            motion[subset].index_add_(0, group, _sums(increments, steps))
-            for number, law in enumerate(laws.values()):
-                density, distance = _scored(law, block, steps)
-                nats[subset, number].index_add_(0, group, -density - _sums(rest, steps))
-                squares[subset, number].index_add_(0, group, distance)
-    names = tuple(laws)
-    every, clean = (
-        Tally(names, basis.latent + basis.left, nats[i], squares[i], motion[i], count[i])
-        for i in range(2)
-    )
-    return every, clean
-
-
-def _scored(
-    law: Law, block: Trajectories, steps: Bool[Tensor, "path step"]
-) -> tuple[Float[Tensor, " path"], Float[Tensor, " path"]]:
-    """Summed log density and squared distance of each path."""
-    mean = law.predict(block).mean[:, :-1]
-    distance = (block.states[:, 1:] - mean).square().sum(-1)
-    return _sums(log_density(law, block), steps), _sums(distance, steps)
+        steps = (raw.steps, _without_sinks(raw, sink), later.steps)[: len(parts)]
+        for part, chosen in enumerate(steps):
+            count[part].index_add_(0, group, chosen.cpu().double().sum(1))
+            motion[part].index_add_(0, group, _sums(increments, chosen))
+        for number, law in enumerate(laws.values()):
+            density = log_density(law, block) + rest
+            distance = (block.states[:, 1:] - law.predict(block).mean[:, :-1]).square().sum(-1)
+            for part, chosen in enumerate(steps):
+                nats[part, number].index_add_(0, group, -_sums(density, chosen))
+                squares[part, number].index_add_(0, group, _sums(distance, chosen))
+    dim, sums = basis.latent + basis.left, zip(nats, squares, motion, count, strict=True)
+    return {
+        part: Tally(tuple(laws), dim, *of_part) for part, of_part in zip(parts, sums, strict=True)
+    }
 
 
 def _sums(

@@ -55,7 +55,7 @@ class Sides:
         moments, kept = Moments.of(seen, times), Moments.of(held, times)
         means = {name: selected(moments, kept, terms) for name, terms in TERMS.items()}
         laws = constant_laws(means, moments, kept, NoiseSpec())
-        found, _ = tally(laws, basis, self.test, dict(enumerate(groups.tolist())))
+        found = tally(laws, basis, self.test, dict(enumerate(groups.tolist())))["every"]
         iid, linear = found.nats
         return Interval.ratio((iid - linear) / found.dim, found.count)
 
@@ -93,20 +93,15 @@ def captured(
     documents: Documents,
     view: View,
     counts: Sequence[int],
-    first: dict[int, int],
     *,
     skip_first: int,
 ) -> Sides:
     """Capture the states of a model along documents, split into consecutive sides.
 
-    `counts` are the numbers of training, validation and test documents, in this order; `first` is
-    the position from which each test document is scored.
+    `counts` are the numbers of training, validation and test documents, in this order.
     """
     sites = sites_of("embed,all", model) if view.axis == "layer" else [view.site]
     recording = record(model, documents, sites, skip_first=skip_first)
     paths: Paths = recording.view(view)
     ends = torch.tensor([0, *counts]).cumsum(0).tolist()
-    train, validation, test = (range(a, b) for a, b in pairwise(ends))
-    return Sides(
-        paths.select(train), paths.select(validation), recording.held_out(view, test, first)
-    )
+    return Sides(*(paths.select(range(a, b)) for a, b in pairwise(ends)))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
 
@@ -94,6 +94,10 @@ class Documents:
             group=self.group[first:last],
             annotations={name: each[first:last] for name, each in self.annotations.items()},
         )
+
+    def regrouped(self, group: Int[Tensor, " document"]) -> "Documents":
+        """The same documents in other groups."""
+        return replace(self, group=group)
 
     @property
     def lengths(self) -> Int[Tensor, " document"]:

@@ -32,7 +32,8 @@ def split(groups: Sequence[int], *, seed: int) -> Split:
     if len(names) < LEAST:
         raise UsageError(
             f"at least {LEAST} documents (or prompts) are needed, so that some can be held out, "
-            f"got {len(names)}: use more texts, or cut one long path into several"
+            f"got {len(names)}, counting near-duplicates once: use more texts, or cut one long "
+            "path into several"
         )
     order = names[torch.randperm(len(names), generator=generator(seed, "split"))].tolist()
     tenth = max(1, round(len(order) / 10))

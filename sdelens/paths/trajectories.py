@@ -225,8 +225,7 @@ def require_transitions(paths: Iterable[Trajectories], side: str) -> None:
     """Raise `UsageError` if no path has two consecutive observations."""
     if not any(bool(block.steps.any()) for block in paths):
         raise UsageError(
-            f"{side} documents contain no usable transition: use more or longer texts (held-out "
-            "transitions whose whole prefix occurs in training do not count)"
+            f"{side} documents contain no usable transition: use more or longer texts"
         )
 
 

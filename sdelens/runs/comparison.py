@@ -6,6 +6,8 @@ from os.path import relpath
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.evidence.interval import Interval
@@ -69,7 +71,9 @@ def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
     scores = run.metrics(view)
     key = "_state_dependent" if scores["noise_column"] == "state-dependent" else ""
     gains = (
-        pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
+        "the fit itself"
+        if name in scores.get("same_law", [])
+        else pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
         for name in ("iid_position", "linear")
     )
     classes = {f.view: f.process_class for f in findings_of(run) if f.process_class}
@@ -103,7 +107,8 @@ def _paired(run: Run, view: View, first: Run) -> str:
     """The gain over the first run, if both have the same states."""
     if not _alike(run, view, first):
         return "other states"
-    gain = paired_gain(run.study().views[view], first.study().views[view])
+    pair, group = (run.study().views[view], first.study().views[view]), run.documents.group
+    gain = paired_gain(*pair, group)
     return Estimate("gain", gain.value, gain.stderr).number
 
 
@@ -119,13 +124,18 @@ def _alike(run: Run, view: View, first: Run) -> bool:
 
 
 @torch.no_grad()
-def paired_gain(one: Viewed, other: Viewed) -> Estimate:
-    """Gain of one fit over another on the same test paths, in nats per dimension."""
-    gains, counts = [], []
+def paired_gain(one: Viewed, other: Viewed, group: Int[Tensor, " document"]) -> Estimate:
+    """Gain of one fit over another on the same test paths, in nats per dimension.
+
+    Its error is over groups of documents.
+    """
+    unit = torch.unique(group, return_inverse=True)[1]
+    above, below = torch.zeros(2, int(unit.max()) + 1, dtype=torch.float64)
     for block in one.test:
         better = one.fitted.log_prob(block) - other.fitted.log_prob(block)
-        gains.append(better.nansum(1).double().cpu())
-        counts.append(better.isfinite().sum(1).double().cpu() * block.states.shape[-1])
-    above, below = torch.cat(gains), torch.cat(counts)
+        count = better.isfinite().sum(1) * block.states.shape[-1]
+        units = unit[block.document.cpu()]
+        above.index_add_(0, units, better.nansum(1).double().cpu())
+        below.index_add_(0, units, count.double().cpu())
     found = Interval.ratio(above, below)
     return Estimate("gain", float(found.value), float(found.stderr), "nats per dimension")

@@ -8,7 +8,7 @@ from sdelens.runs.run import Run
 
 
 def counts(run: Run) -> dict[str, Any]:
-    """Numbers of tokens, documents, dropped transitions, and documents by position."""
+    """Numbers of tokens and documents, and of documents by position."""
     lengths = run.documents.lengths
     return {
         "tokens": int(lengths.sum()),
@@ -16,7 +16,7 @@ def counts(run: Run) -> dict[str, Any]:
         "documents_without_transition": without_transition(run),
         # along the depth all paths have the same length
         "paths_going_on": survivors(lengths) if run.job.axis == "token" else [],
-        "dropped_prefix_in_training": dropped(run),
+        "near_duplicates": run.manifest.get("near_duplicates", 0),
     }
 
 
@@ -37,14 +37,3 @@ def without_transition(run: Run) -> int:
     start = run.documents.start.clamp(min=run.job.skip_first)
     least = 1 if run.job.axis == "layer" else 2
     return int((run.documents.lengths - start < least).sum())
-
-
-def dropped(run: Run) -> int:
-    """Number of unscored test transitions whose whole prefix occurs in training."""
-    lengths, start = run.documents.lengths, run.documents.start.clamp(min=run.job.skip_first)
-    through = run.job.axis == "layer"  # a step to every block from each token, the last one too
-    steps = len(run.sites) - 1 if through else 1
-    return steps * sum(
-        max(0, min(first, int(lengths[d]) - (not through)) - int(start[d]))
-        for d, first in run.first_new.items()
-    )

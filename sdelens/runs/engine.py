@@ -16,6 +16,7 @@ from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
+from sdelens.paths.near_duplicates import grouped_near_duplicates
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
@@ -154,6 +155,9 @@ def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
             collected.append(document)
             done(1)
     documents = Documents.of(collected)
+    if run.sampler is None:  # sampled texts are independent, equal ones too
+        documents, repeats = grouped_near_duplicates(documents)
+        run.note(near_duplicates=repeats)
     run.write_documents(documents, split(documents.group.tolist(), seed=derive(seed, "split")))
 
 
@@ -261,10 +265,10 @@ def _fit(
 def _view_task(run: Run, view: View, steps: BranchedTransitions | None) -> ViewTask:
     """The fit task of a view: its paths on the device of the fit, and its seed."""
     device = run.model.device
-    paths, test = (moved(p, device) for p in (run.recording.view(view), run.test_paths(view)))
+    paths, new = (moved(p, device) for p in (run.recording.view(view), run.new_prefixes(view)))
     seed = derive(run.job.seed, "fit", view)
     learned = moved(steps.recording.view(view), device) if steps else None
-    return ViewTask(paths, seed, test, run.recording.origin, learned)
+    return ViewTask(paths, seed, new, run.recording.origin, learned)
 
 
 def moved(paths: Paths, device: torch.device) -> Paths:

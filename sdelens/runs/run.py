@@ -204,11 +204,6 @@ class Run:
             return (DEPTH,)
         return tuple(View(site) for site in self.sites)
 
-    @cached_property
-    def first_new(self) -> dict[int, int]:
-        """For each test document, the first position whose prefix is not in training."""
-        return first_new(self.documents.padded(), self.split.train, self.split.test)
-
     # --- fits
 
     @property
@@ -252,9 +247,11 @@ class Run:
         found: dict[str, Any] = read_json(self.fit_folder(view) / "metrics.json")
         return found
 
-    def test_paths(self, view: View) -> Paths:
-        """Paths of the test documents, without transitions whose whole prefix is in training."""
-        return self.recording.held_out(view, self.split.test, self.first_new)
+    def new_prefixes(self, view: View) -> Paths:
+        """Paths of the test documents, masked where the whole prefix occurs in training."""
+        documents, sides = self.documents, self.split
+        first = first_new(documents.padded(), sides.train, sides.test)
+        return self.recording.masked(view, sides.test, first)
 
     def study(self, prompt: str | None = None, *, with_model: bool = False) -> Study:
         """The study of the run; states are read, or captured again, on first use."""
@@ -283,7 +280,7 @@ class Run:
             fitted=self.fitted(view),
             train=paths.select(self.split.train),
             validation=paths.select(self.split.validation),
-            test=DeferredPaths(lambda: self.test_paths(view)),
+            test=paths.select(self.split.test),
         )
 
 

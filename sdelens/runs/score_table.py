@@ -14,10 +14,12 @@ def score_table(
 ) -> Table:
     """Scores of all means under each noise, in nats per dimension, with the fit's paired gains.
 
-    A fit with constant noise has no entry under state-dependent noise. The short form omits the
-    errors of the scores, but not of the gains, and has two-line headings.
+    A baseline that is the same law as the fit has no row of its own. A fit with constant noise has
+    no entry under state-dependent noise. The short form omits the errors of the scores, but not of
+    the gains, and has two-line headings.
     """
-    rows = {name: scores["baselines"][name] for name in LABELS if name in scores["baselines"]}
+    others = [name for name in LABELS if name not in scores.get("same_law", [])]
+    rows = {name: scores["baselines"][name] for name in others if name in scores["baselines"]}
     rows |= {"fit": scores["fit"]}
     both = "nll_per_dim_state_dependent" in scores["fit"]
     noises = dict(NOISES) if both else {"constant": ""}
@@ -66,11 +68,13 @@ def _note(scores: Mapping[str, Any]) -> str:
             f"({counted(scores['transitions'], 'transition')}); lower is better.",
             "Gains are paired by document, positive where the fit is better under the same noise.",
             "R² is the share of the increments' squared length explained by the mean.",
+            _same(scores.get("same_law", [])),
             few_words(scores["held_out_documents"]),
             f"The fit in raw coordinates: {scores['held_out_nll_raw_per_dim']:.3f}.",
             _sinks(scores),
-            _dropped(scores.get("dropped_prefix_in_training", 0)),
+            _new(scores),
             _lost(scores.get("documents_without_transition", 0), scores.get("documents", 0)),
+            _repeated(scores.get("near_duplicates", 0), scores.get("documents", 0)),
             _going(scores.get("paths_going_on", [])),
         )
         if sentence
@@ -89,6 +93,10 @@ def few_words(documents: int) -> str:
         f"From fewer than {FEWEST} documents no conclusion is drawn, and the errors are rough "
         "themselves."
     )
+
+
+def _same(names: Sequence[str]) -> str:
+    return " ".join(f"The baseline {LABELS[name]} is the fit itself." for name in names)
 
 
 def _lost(lost: int, documents: int) -> str:
@@ -114,11 +122,33 @@ def _sinks(scores: Mapping[str, Any]) -> str:
     return f"Without {counted(sinks, 'transition')} at outlying norms (sinks): {clean:.3f}."
 
 
-def _dropped(count: int) -> str:
-    if not count:
+def _repeated(repeats: int, documents: int) -> str:
+    """A sentence on texts that nearly repeat others.
+
+    >>> _repeated(3, 120)
+    '3 of 120 texts nearly repeat others and form one unit with them.'
+    """
+    if not repeats:
+        return ""
+    return (
+        f"{repeats:,} of {counted(documents, 'text')} nearly repeat others and form one unit with "
+        "them."
+    )
+
+
+def _new(scores: Mapping[str, Any]) -> str:
+    """A sentence on the transitions after prefixes that occur in no training document."""
+    if "new_prefixes" not in scores:
+        return ""
+    new = scores["new_prefixes"]
+    if new is None:
+        return "Every whole prefix of a held-out transition occurs in training."
+    if new["transitions"] == scores["transitions"]:
         return "No whole prefix of a held-out transition occurs in training."
-    transitions = counted(count, "transition")
-    return f"Not scored, because their whole prefix occurs in training: {transitions}."
+    return (
+        f"On new prefixes alone ({counted(new['transitions'], 'transition')} whose whole prefix "
+        f"occurs in no training document): {new['held_out_nll_per_dim']:.3f}."
+    )
 
 
 def _going(counts: Sequence[int], most: int = 4) -> str:

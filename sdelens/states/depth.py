@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from einops import repeat
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from safetensors import safe_open
 from torch import Tensor
 
@@ -32,7 +32,7 @@ class DepthPaths:
     sites: tuple[str, ...]
     documents: frozenset[int] | None = None
     since: Mapping[int, int] = field(default_factory=dict)
-    """The first position to read of a document, if it is not the first recorded one."""
+    """The first position of a document that is not masked, if it is not the first recorded one."""
     kept: Any = None
     """Keeps the temporary folder of the files alive."""
 
@@ -55,7 +55,7 @@ class DepthPaths:
         with safe_open(file, "pt") as shard:
             parts = (shard.get_tensor(n) for n in ("mask", "positions", "tokens", "document"))
             mask, positions, tokens, document = parts
-            wanted = mask & self._wanted(document, positions)
+            wanted, later = mask & self._chosen(document), self._later(document, positions)
             width = len(self.sites) * shard.get_slice(self.sites[0]).get_shape()[-1]
             for rows, columns in _pieces(mask.shape[0], mask.shape[1], width):
                 chosen = rows.start + wanted[rows, columns].any(1).nonzero()[:, 0]
@@ -66,18 +66,24 @@ class DepthPaths:
                 ids = repeat(tokens[chosen, columns][here], "path -> path time", time=len(states))
                 yield Trajectories(
                     states=torch.stack(states, dim=1),
-                    mask=torch.ones_like(ids, dtype=torch.bool),
+                    mask=later[chosen, columns][here][:, None].expand(ids.shape),
                     times=torch.arange(len(self.sites)).float()[None],
                     tokens=ids,
                     document=document[chosen, None].expand(here.shape)[here],
                 )
 
-    def _wanted(self, document: Tensor, positions: Tensor) -> Bool[Tensor, "path time"]:
-        """Whether each token is in a selected document, from its first position on."""
+    def _chosen(self, document: Int[Tensor, " path"]) -> Bool[Tensor, "path 1"]:
+        """Whether each document is selected."""
         numbers = document.tolist()
-        first = torch.tensor([self.since.get(number, 0) for number in numbers])
         chosen = [self.documents is None or number in self.documents for number in numbers]
-        found: Tensor = (positions >= first[:, None]) & torch.tensor(chosen)[:, None]
+        return torch.tensor(chosen)[:, None]
+
+    def _later(
+        self, document: Int[Tensor, " path"], positions: Int[Tensor, "path time"]
+    ) -> Bool[Tensor, "path time"]:
+        """Whether each token is at or after the first position that is not masked."""
+        first = torch.tensor([self.since.get(number, 0) for number in document.tolist()])
+        found: Tensor = positions >= first[:, None]
         return found
 
 

@@ -155,8 +155,8 @@ class Recording:
         files = tuple(shard_file(self.folder, number) for number in range(self.shards))
         return DepthPaths(files, tuple(map(str, self.sites)), kept=self.temporary)
 
-    def held_out(self, view: View, documents: Sequence[int], first: dict[int, int]) -> "Paths":
-        """The paths of these documents from position `first[document]` on."""
+    def masked(self, view: View, documents: Sequence[int], first: dict[int, int]) -> "Paths":
+        """The paths of these documents, masked before position `first[document]`."""
         if view.axis == "layer":
             return replace(self.depth().select(documents), since=first)
         return trimmed(self.view(view).select(documents), first)

@@ -11,7 +11,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.small import COMMAND, QUICK, TEXT, small_model
+from tests.small import COMMAND, QUICK, sentences, small_model
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def model(tmp_path_factory):
 def texts(tmp_path_factory):
     """Forty documents of one line each."""
     file = tmp_path_factory.mktemp("texts") / "lines.txt"
-    file.write_text("\n".join(f"{TEXT[i % 4]} number {i}" for i in range(40)))
+    file.write_text("\n".join(sentences(40)))
     return file
 
 

@@ -29,11 +29,11 @@ def test_the_fit_lies_in_the_folder_of_the_depth(deep):
     # every token that is scored steps through all three blocks, and documents are the sample
     assert scores["transitions"] % 3 == 0
     assert scores["held_out_documents"] <= 4
-    assert scores["dropped_prefix_in_training"] % 3 == 0
+    assert scores["new_prefixes"]["transitions"] % 3 == 0
     assert {"random_walk", "iid_position", "token", "linear"} <= set(scores["baselines"])
 
 
-def test_all_tokens_are_scored_or_said_to_be_left_out(deep):
+def test_all_held_out_tokens_are_scored_and_those_after_new_prefixes_apart(deep):
     import torch
 
     from sdelens.runs.run import Run
@@ -43,7 +43,8 @@ def test_all_tokens_are_scored_or_said_to_be_left_out(deep):
     lengths = run.documents.lengths[list(run.split.test)]
     tokens = int((lengths - torch.clamp(run.documents.start[0], min=1)).sum())
     scores = printed["layers"]["depth"]
-    assert scores["transitions"] + scores["dropped_prefix_in_training"] == 3 * tokens
+    assert scores["transitions"] == 3 * tokens
+    assert scores["new_prefixes"]["transitions"] <= 3 * tokens
 
 
 def test_the_run_can_be_asked_and_reported(deep):

@@ -42,7 +42,7 @@ def folder(tmp_path_factory, model):
 
     folder = tmp_path_factory.mktemp("wrong")
     (folder / "empty.txt").touch()
-    (folder / "short.txt").write_text("\n".join("a" for _ in range(20)))
+    (folder / "short.txt").write_text("\n".join("abcdefghijklmnopqrst"))
     (folder / "three.txt").write_text("\n".join(f"the cat sat on mat {i}" for i in range(3)))
     shutil.copytree(model, folder / "nan")
     weights = load_file(folder / "nan" / "model.safetensors")

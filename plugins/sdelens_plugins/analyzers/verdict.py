@@ -79,8 +79,7 @@ class VerdictAnalyzer:
         )
         weights = standard_weights(fitted.basis)
         sample = Sample(train, validation, test, study.documents.group, weights)
-        record = fitted.record
-        evidence = gather(fitted.sde, record.scores, sample, probe=record.probe, seed=seed)
+        evidence = gather(fitted.sde, fitted.record.scores, sample, seed=seed)
         verdict = classify(evidence)
         headline, *details = statements(verdict, evidence)
         effects = evidence.effects

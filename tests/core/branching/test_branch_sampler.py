@@ -194,7 +194,7 @@ def test_draws_do_not_depend_on_which_prefixes_are_asked_for(small):
 
 def test_every_prefix_that_has_a_next_token_is_branched_and_no_other(small):
     prefixes = texts(small)
-    late = replace(prefixes, first=prefixes.first + 4)
+    late = replace(prefixes, recorded=prefixes.recorded + 4)
     lengths = prefixes.documents.lengths.tolist()
     expected = {(row, t) for row, n in enumerate(lengths) for t in range(5, n - 1)}
     assert set(gathered(small, late, site=Site("block", 0))) == expected
@@ -255,7 +255,7 @@ def test_texts_too_short_to_branch_are_refused(small):
 def test_a_stride_that_meets_no_prefix_is_refused(small):
     """Prefixes begin to count at the 18th token, and the 15th alone is met."""
     prefixes = texts(small)
-    late = replace(prefixes, first=torch.full_like(prefixes.first, 17))
+    late = replace(prefixes, recorded=torch.full_like(prefixes.recorded, 17))
     sites = [Site("block", 0)]
     with pytest.raises(UsageError, match="use a smaller `every`"):
         list(BranchSampler(Sampler(), TokenChoice(), every=15)(small, late, sites, seed=0))

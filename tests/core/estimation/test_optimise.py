@@ -90,6 +90,29 @@ def test_of_epochs_that_validation_does_not_tell_apart_the_last_is_kept(monkeypa
     assert_close(settled, last[-1])
 
 
+@pytest.mark.parametrize("batch", [32, 100, 200])
+def test_training_on_little_data_stops_when_validation_stops_improving(batch):
+    # 200 noisy labels of 60 weights: the best fit to them is worse than the truth, a zero
+    random = torch.Generator().manual_seed(0)
+    inputs, labels = torch.randn(400, 60, generator=random), torch.randn(400, generator=random)
+    states = torch.cat([inputs[:, None], labels[:, None, None].expand(-1, 1, 60)], 1)
+    train, held = (Trajectories.from_states(part, 1.0) for part in states.split(200))
+    weights = torch.zeros(1, 60)
+
+    def losses(batch):
+        return {"diffusion": (batch.following[:, 0] - batch.x @ weights[0]).square().mean()[None]}
+
+    schedule = Schedule(epochs=10, batch=batch, rate=4e-3)
+    groups = [ParameterGroup([weights])]
+    [history] = minimise(groups, losses, train, held, schedule, seed=0, watch=ignore_epoch)
+    found = [epoch.validation["diffusion"] for epoch in history]
+    batches = math.ceil(200 / batch)
+    waited = max(5, math.ceil(100 / batches))
+    assert history[0].planned == math.ceil(2000 / batches)
+    assert len(found) <= 1 + found.index(min(found)) + waited + 5
+    assert found[-1] < 1.5 * found[0]
+
+
 def test_the_history_of_a_member_ends_when_it_stops_and_is_its_own(monkeypatch):
     monkeypatch.setattr(optimise, "SLACK", 0.0)
     parameter = members(0.0, 3.0)

@@ -7,11 +7,13 @@ from torch.testing import assert_close
 
 import sdelens
 from sdelens.errors import BadNumbers, UnknownName, UsageError
+from sdelens.fitting.comparison import FitProgress, comparisons
 from sdelens.fitting.fit import ViewTask, fit, fit_view, fit_views
 from sdelens.fitting.options import FitOptions
 from sdelens.interfaces import load
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import Trajectories
+from sdelens.protocols import FitTask
 from sdelens.testing import double_well, ornstein_uhlenbeck
 
 
@@ -160,6 +162,26 @@ def test_a_neural_fit_on_a_tensor_is_compared_under_one_noise_only():
     scores = fit(states, probe="neural", width=16, noise_width=16, least_steps=200).record.scores
     assert scores["noise_column"] == "constant"
     assert scores["gain_over_iid_position"] < 3 * scores["gain_over_iid_position_stderr"] + 0.02
+
+
+def test_all_networks_of_a_small_fit_stop_when_validation_stops_improving():
+    noise = torch.randn(40, 20, 3, generator=torch.Generator().manual_seed(0))
+    paths, epochs = Trajectories.from_states(noise, 1.0), {"fit": [], "baselines": []}
+    [found] = comparisons(
+        [FitTask(paths.select(range(32)), paths.select(range(32, 40)), 0)],
+        load("probe", "neural")(width=32, noise_width=32, least_steps=400),
+        FitOptions(ensemble=2),
+        state_dependent=True,
+        progress=FitProgress(epochs["fit"].append, epochs["baselines"].append),
+    )
+    # independent states: whatever a network learns of them is noise, and 608 transitions are two
+    # batches, so 200 epochs are planned for the fit, for its ensemble and for the baselines
+    assert len(found.members) == 2
+    for of_part in epochs.values():
+        assert {epoch.planned for epoch in of_part} == {200}
+        assert len(of_part) < 180
+        assert max(epoch.validation["diffusion"] for epoch in of_part) < 2 * 1.419
+    assert len(found.found.history) < 100
 
 
 def test_paths_without_a_held_out_transition_are_refused_before_the_fit():

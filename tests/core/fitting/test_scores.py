@@ -45,7 +45,7 @@ def scored():
     block = walks()
     basis = fit_basis(BasisSpec("raw"), block)
     laws = {"good": law(0.8), "walk": law(1.0)}
-    every, _ = tally(laws, basis, block, {d: d // 2 for d in range(60)})
+    every = tally(laws, basis, block, {d: d // 2 for d in range(60)})["every"]
     return block, basis, laws, every
 
 
@@ -106,7 +106,8 @@ def test_transitions_with_a_sink_at_either_end_are_set_apart():
     fence = sink_norm(walks(seed=5))
     assert float(states[3, 5].norm()) > fence > float(walks().states.norm(dim=-1).median())
     basis = fit_basis(BasisSpec("raw"), walks())
-    every, clean = tally({"good": law(0.8)}, basis, block, {d: d for d in range(60)}, sink=fence)
+    found = tally({"good": law(0.8)}, basis, block, {d: d for d in range(60)}, sink=fence)
+    every, clean = found["every"], found["clean"]
     assert every.transitions - clean.transitions >= 2
     assert clean.nll("good").value < every.nll("good").value / 10
 
@@ -117,8 +118,30 @@ def test_a_masked_transition_is_not_scored():
     mask[:30, 6:] = False
     masked = Trajectories(block.states, mask, block.times, block.tokens, block.document)
     basis = fit_basis(BasisSpec("raw"), block)
-    every, _ = tally({"good": law(0.8)}, basis, masked, {d: d for d in range(60)})
+    every = tally({"good": law(0.8)}, basis, masked, {d: d for d in range(60)})["every"]
     assert every.transitions == 30 * 11 + 30 * 5
+
+
+def test_new_prefixes_are_scored_apart_and_predicted_from_the_whole_path():
+    block, basis = walks(), fit_basis(BasisSpec("raw"), walks())
+    groups = {d: d for d in range(60)}
+    mask = block.mask.clone()
+    mask[:30, :6] = False
+    new = Trajectories(block.states, mask, block.times, block.tokens, block.document)
+    found = tally({"good": law(0.8)}, basis, block, groups, new=new)
+    alone = tally({"good": law(0.8)}, basis, new, groups)["every"]
+    assert found["every"].transitions == 60 * 11
+    assert found["new"].transitions == alone.transitions == 30 * 11 + 30 * 5
+    assert found["new"].nll("good").value == pytest.approx(alone.nll("good").value)
+
+
+def test_two_laws_are_the_same_if_every_document_scores_them_alike():
+    block, basis = walks(), fit_basis(BasisSpec("raw"), walks())
+    laws = {"fit": law(0.8), "copy": law(0.8), "near": law(0.8001), "walk": law(1.0)}
+    every = tally(laws, basis, block, {d: d for d in range(60)})["every"]
+    assert every.same("fit", "copy")
+    assert not every.same("fit", "near")
+    assert not every.same("fit", "walk")
 
 
 def test_survivors_counts_documents_at_each_position():

@@ -12,9 +12,10 @@ from sdelens.runs.job import Job
 from sdelens.runs.observer import NullObserver
 from sdelens.runs.plan import free_disk
 from sdelens.runs.run import Run
+from sdelens.runs.score_table import score_table
 from sdelens.runs.task import Task
 from sdelens_plugins.probes.linear import LinearProbe
-from tests.small import small_model
+from tests.small import sentences, small_model
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,38 @@ def test_a_plugin_that_fails_is_blamed(job, tmp_path, changed):
                 run.fitted(run.views[0])
     finally:
         forget(before)
+
+
+def test_near_duplicate_texts_of_a_file_are_one_unit(job, tmp_path):
+    file, texts = tmp_path / "lines.txt", sentences(20)
+    file.write_text("\n".join([*texts, *texts[:5]]))
+    linear = {"probe": "linear", "probe_settings": {}}
+    own = replace(job, source="file", source_settings={"path": str(file)}, **linear)
+    run = execute(own, tmp_path / "run")
+    sides = [{int(run.documents.group[d]) for d in side} for side in vars(run.split).values()]
+    assert len(run.documents) == 25
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 20
+    (view,) = run.views
+    table = score_table(run.metrics(view), view, "linear")
+    assert "5 of 25 texts nearly repeat others and form one unit with them." in table.note
+    # a linear kernel is not listed among its own baselines
+    assert [row[0] for row in table.rows][-2:] == ["linear + token", "linear (the fit)"]
+    assert "The baseline linear is the fit itself." in table.note
+
+
+def test_equal_texts_sampled_from_the_model_remain_independent(job, tmp_path):
+    sampled = {"documents_wanted": 40, "length": 4, "temperature": 0.35}
+    linear = {"probe": "linear", "probe_settings": {}}
+    run = execute(replace(job, source_settings=sampled, **linear), tmp_path / "run")
+    texts = [document.tokens for document in run.documents]
+    assert len(set(texts)) < len(texts) == len(run.documents.group.unique())
+    (view,) = run.views
+    scores = run.metrics(view)
+    held = [texts[d] for d in run.split.test]
+    assert scores["transitions"] == sum(len(tokens) - 2 for tokens in held)
+    known = {tuple(texts[d][:end]) for d in run.split.train for end in range(5)}
+    new = sum(t[:end] not in known for t in held for end in range(2, len(t)))
+    assert scores["new_prefixes"]["transitions"] == new < scores["transitions"]
 
 
 def test_what_was_finished_is_not_done_again(job, tmp_path):

@@ -7,7 +7,7 @@ def test_the_table_shows_every_mean_and_the_documents_still_going(run):
     view = run.views[0]
     table = score_table(run.metrics(view), view, "neural")
     names = [row[0] for row in table.rows]
-    assert names[:2] == ["random walk", "random walk, drift"]
+    assert names[:2] == ["random walk", "random walk with drift"]
     assert names[-1] == "neural (the fit)"
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert "20 documents" in table.note

@@ -86,14 +86,15 @@ def test_each_step_comes_exactly_once_in_an_epoch(recording):
     assert not torch.equal(seen, stored)
 
 
-def test_held_out_paths_are_of_tokens_whose_prefix_is_new(recording, documents):
-    found = recording.held_out(DEPTH, [4, 5], {4: 3, 5: 1})
-    _, said, document = joined(found)
+def test_paths_of_tokens_before_a_position_are_masked_and_none_is_lost(recording, documents):
+    found = recording.masked(DEPTH, [4, 5], {4: 3, 5: 1})
+    everything = recording.view(DEPTH).select([4, 5])
+    for block, whole in zip(found, everything, strict=True):
+        assert torch.equal(block.states, whole.states)
+    tokens = [block.tokens[block.mask.all(1), 0] for block in found]
     expected = list(documents)[4].tokens[3:] + list(documents)[5].tokens[1:]
-    assert said[:, 0].tolist() == list(expected)
-    assert document.tolist() == [4] * len(list(documents)[4].tokens[3:]) + [5] * (
-        len(list(documents)[5].tokens) - 1
-    )
+    assert torch.cat(tokens).tolist() == list(expected)
+    assert all(bool((block.mask.all(1) == block.mask.any(1)).all()) for block in found)
 
 
 def test_a_recording_without_every_block_has_no_paths_through_the_depth(char_gpt2, documents):

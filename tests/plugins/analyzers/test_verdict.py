@@ -57,7 +57,7 @@ def gathered(viewed, documents):
     fitted = viewed.fitted
     sides = (fitted.encoded(side) for side in (viewed.train, viewed.validation, viewed.test))
     sample = Sample(*sides, documents.group)
-    return gather(fitted.sde, fitted.record.scores, sample, probe=fitted.record.probe, seed=0)
+    return gather(fitted.sde, fitted.record.scores, sample, seed=0)
 
 
 def verdict_of(system, seed):
@@ -145,7 +145,7 @@ def test_a_fit_is_not_held_against_its_own_family():
     # increments that alternate: random walk and i.i.d. are worse than nothing fitted
     walk = torch.randn(200, 40, 1, generator=generator(3)).cumsum(1) + torch.arange(40.0)[:, None]
     record = studied(walk, 1.0, ConstantProbe()).single[1].fitted.record
-    gain = gain_over_best(record.scores, record.probe)
+    gain = gain_over_best(record.scores)
     # its own mean is among the baselines as well, and against that it gains nothing
     assert gain.name == "gain over random walk"
     assert gain.shown
@@ -153,7 +153,7 @@ def test_a_fit_is_not_held_against_its_own_family():
 
 def test_a_fit_without_scores_has_no_verdict():
     with pytest.raises(UsageError, match="held-out scores"):
-        gain_over_best({}, "linear")
+        gain_over_best({})
 
 
 def test_two_documents_of_one_group_are_one_sample():

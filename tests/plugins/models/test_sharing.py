@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.hub import Repository, serving
-from tests.small import TEXT, small_model
+from tests.small import sentences, small_model
 
 SCRIPT = """
 import json, shutil, sys, warnings
@@ -64,7 +64,7 @@ else:
     }
 print(json.dumps(told))
 """
-TEXTS = json.dumps([f"{i} {TEXT[i % 4]}" for i in range(20)])
+TEXTS = json.dumps(sentences(20))
 
 
 def python(step, folder, run, home, endpoint, token="a token"):

@@ -12,9 +12,9 @@ from transformers import (
 import sdelens
 from sdelens.errors import UsageError
 from sdelens.protocols import Site
-from tests.small import TEXT, small_model
+from tests.small import sentences, small_model
 
-TEXTS = [f"{i} {TEXT[i % 4]}" for i in range(20)]
+TEXTS = sentences(20)
 SITES = [Site("embed"), *(Site("block", k) for k in range(3))]
 
 

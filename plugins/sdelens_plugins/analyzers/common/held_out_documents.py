@@ -21,7 +21,7 @@ class HeldOutDocuments:
     numbers: Int[Tensor, " row"]
     """The number of each document in the run, ascending."""
     first: Float[Tensor, " row"]
-    """The time of the first scored state of each document."""
+    """The time of the first state of each document."""
     unit: Int[Tensor, " document"]
     """The group of each document of the run, numbered from 0 without gaps."""
     documents: Documents | None

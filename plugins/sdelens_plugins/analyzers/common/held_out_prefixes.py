@@ -50,9 +50,8 @@ class HeldOutPrefixes:
         start = study.documents.start[held.numbers].clamp(min=origin.skip_first if origin else 0)
         if held.documents is None:
             raise UsageError("next tokens need texts, but this run has none")
-        first = torch.maximum(held.first.round().long(), start)
         unit = group_numbers(held.unit[held.numbers])
-        prefixes = Prefixes(held.documents, held.numbers, start, first, unit)
+        prefixes = Prefixes(held.documents, held.numbers, start, unit)
         edges = _edges(prefixes)
         classes = _token_classes(study.model, prefixes)
         bins = torch.bucketize(torch.arange(classes.shape[1]), edges, right=True)
@@ -92,7 +91,7 @@ class HeldOutPrefixes:
 
 def _edges(prefixes: Prefixes) -> Int[Tensor, " edge"]:
     """Quartiles of the positions at which prefixes end."""
-    ends = zip(prefixes.first.tolist(), prefixes.documents.lengths.tolist(), strict=True)
+    ends = zip(prefixes.recorded.tolist(), prefixes.documents.lengths.tolist(), strict=True)
     positions = torch.cat([torch.arange(a, max(a, b - 1)) for a, b in ends])
     if not len(positions):
         raise UsageError("no held-out prefix has a next token: fit to more or longer texts")

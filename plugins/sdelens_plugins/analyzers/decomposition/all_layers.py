@@ -40,14 +40,11 @@ def linear_fits(study: Study, *, seed: int) -> Study:
         )
     sites = sites_of("all", study.model)
     recording = record(study.model, study.documents, sites, skip_first=origin.skip_first)
-    first = began(viewed.test)
+    sides = [sorted(began(s)) for s in (viewed.train, viewed.validation, viewed.test)]
     views = {}
     for view in map(View, sites):
         paths = recording.view(view)
-        train, validation = (
-            paths.select(sorted(began(side))) for side in (viewed.train, viewed.validation)
-        )
-        test = recording.held_out(view, sorted(first), first)
+        train, validation, test = (paths.select(side) for side in sides)
         fitted = _linear(train, validation, derive(seed, view))
         fitted = replace(fitted, origin=recording.origin, view=view)
         views[view] = Viewed(fitted, train, validation, test)

@@ -54,7 +54,7 @@ def gains(laws: Mapping[str, Law], study: Study) -> Interval:
     """The gains on test documents, ``[floor, gaussian]``."""
     _, viewed = study.single
     groups = dict(enumerate(group_numbers(study.documents.group).tolist()))
-    scores, _ = tally(laws, viewed.fitted.basis, viewed.test, groups)
+    scores = tally(laws, viewed.fitted.basis, viewed.test, groups)["every"]
     if not scores.transitions:
         raise UsageError("the gain of a mixture needs a held-out transition, but there is none")
     nats = dict(zip(scores.names, scores.nats / scores.dim, strict=True))

@@ -105,7 +105,7 @@ class PrefixSampling:
         per_text, remainder = divmod(self.prefixes, len(prefixes.documents))
         last = prefixes.documents.lengths - 1
         for row, number in enumerate(prefixes.numbers.tolist()):
-            first, count = int(prefixes.first[row]), int(last[row] - prefixes.first[row])
+            first, count = int(prefixes.recorded[row]), int(last[row] - prefixes.recorded[row])
             random = generator(seed, "prefixes", number)
             drawn = torch.randperm(max(0, count), generator=random)[: per_text + (row < remainder)]
             if len(drawn):
@@ -122,7 +122,7 @@ class PrefixSampling:
         """The laws of the next token by temperature, and sums for the check of the sampler."""
         logits = model.run(tokens[None], logits=True).required_logits
         require_finite_law(logits, model)
-        eos, first = model.card.eos, int(prefixes.first[row])
+        eos, first = model.card.eos, int(prefixes.recorded[row])
         own = self.sampler.probabilities(logits[0, first:-1], eos).double().cpu()
         surprisal = -own.gather(-1, tokens[first + 1 :, None].cpu())[:, 0].log()
         unit = prefixes.unit[row].expand(len(own))

@@ -10,6 +10,7 @@ from sdelens.evidence.interval import Interval
 from sdelens.evidence.scorecard import Scorecard, scorecard
 from sdelens.fitting.baselines import NAMES
 from sdelens.fitting.fitted import Record
+from sdelens.fitting.scores import SAME
 from sdelens.fitting.study import Viewed
 from sdelens_plugins.analyzers.common.refitted_baselines import RefittedBaselines, position_bins
 
@@ -19,13 +20,18 @@ POSITIONAL = ("iid_position", "linear")
 """The baselines over which gains are reported by position."""
 
 
+def same_mean(card: Scorecard, name: str) -> bool:
+    """Whether a baseline scores like the fit's mean everywhere, up to rounding errors."""
+    return bool((card.lead("nats", MEAN, name).abs() <= SAME * card.count).all())
+
+
 @dataclass(frozen=True, eq=False)
 class Gains:
     """Scores of the fit's mean and of the baselines on the same steps, with constant noise."""
 
     record: Record
     names: tuple[str, ...]
-    """The baselines, without the probe's own family."""
+    """The baselines whose mean is another one than the fit's."""
     card: Scorecard
     positions: Float[Tensor, " bin"]
 
@@ -39,7 +45,7 @@ class Gains:
         edges, positions = position_bins(baselines.moments, bins)
         laws = {"fit": fitted.law, MEAN: baselines.mean, **baselines.laws}
         card = scorecard(laws, fitted.encoded(viewed.test), groups, edges, draws=draws, seed=seed)
-        names = tuple(n for n in NAMES if n in baselines.laws and n != fitted.record.probe)
+        names = tuple(n for n in NAMES if n in baselines.laws and not same_mean(card, n))
         return cls(fitted.record, names, card, positions)
 
     @property

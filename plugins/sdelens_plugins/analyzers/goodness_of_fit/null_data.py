@@ -11,8 +11,7 @@ from sdelens.language.nulls import Sides, captured, permuted_tokens
 from sdelens.paths.basis import Basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
-from sdelens.paths.split import first_new
-from sdelens.paths.trajectories import Paths, began
+from sdelens.paths.trajectories import Paths
 from sdelens.seeds import derive
 
 
@@ -47,24 +46,12 @@ class NullData:
         texts = Documents.of(documents_of_run[number] for number in kept)
         shuffled = permuted_tokens(texts, derive(seed, "tokens"), keep=int(origin.bos_prepended))
         untrained = study.model.untrained(derive(seed, "untrained"))
-        start = began(real.test)
-        first = {row: start[d] for row, d in enumerate(kept) if d in start}
-        if view.axis == "layer":  # times are not positions
-            rows, held = range(len(kept)), len(numbers[-1])
-            train = rows[: len(numbers[0])]
-            first = first_new(texts.padded(), train, rows[len(rows) - held :])
         for name, model, tokens in (
             ("tokens permuted", study.model, shuffled),
             ("untrained model", untrained, texts),
         ):
-            sides = captured(
-                model,
-                tokens,
-                view,
-                [len(side) for side in numbers],
-                first,
-                skip_first=origin.skip_first,
-            )
+            counts = [len(side) for side in numbers]
+            sides = captured(model, tokens, view, counts, skip_first=origin.skip_first)
             gains[name] = sides.linear_gain(spec, groups[kept])
         return cls(gains)
 

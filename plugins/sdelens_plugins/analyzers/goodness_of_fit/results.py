@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.normality import expected_distance
-from sdelens.evidence.verdict import LABELS, MUST_BEAT
+from sdelens.evidence.verdict import LABELS
 from sdelens.fitting.baselines import NAMES
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, counted
@@ -47,8 +47,7 @@ NO_MODEL = (
 def gain_results(gains: Gains) -> Section:
     """Gains of the fit's mean over the baselines."""
     nats = gains.nats
-    simpler = [name for name in gains.names if name in MUST_BEAT]
-    best = min(simpler, key=lambda name: float(nats.value[gains.names.index(name)]))
+    best = min(gains.names, key=lambda name: float(nats.value[gains.names.index(name)]))
     sentence = (
         f"The mean of the {gains.record.probe} fit gains "
         f"{with_interval(nats[gains.names.index(best)])} {NATS} over the best baseline "

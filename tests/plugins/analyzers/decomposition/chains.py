@@ -17,7 +17,7 @@ def linear(decay):
 def stationary(texts):
     """Their prefixes but for the first few, which know how every text begins."""
     prefixes = Prefixes.all_of(texts)
-    return replace(prefixes, first=prefixes.first + 6)
+    return replace(prefixes, recorded=prefixes.recorded + 6)
 
 
 TEXTS = 6

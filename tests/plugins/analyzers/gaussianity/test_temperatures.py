@@ -117,7 +117,7 @@ def test_as_many_prefixes_as_asked_for_are_spread_over_all_texts(small):
     texts, found = samples_of(small)
     assert [len(each.at) for each in found] == [3, 3, 2, 2, 2]
     for each in found:
-        assert (each.at >= texts.first[each.row]).all()
+        assert (each.at >= texts.recorded[each.row]).all()
         assert (each.at < texts.documents.lengths[each.row] - 1).all()
         assert len(each.at.unique()) == len(each.at)
 

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from tests.small import TEXT
+from tests.small import sentences
 
-TEXTS = [f"{TEXT[i % 4]} number {i}" for i in range(24)]
+TEXTS = sentences(24)
 
 
 QUICK = {"epochs": 1, "least_steps": 60, "width": 8, "noise_width": 8}
