@@ -119,14 +119,14 @@ def test_evidence_does_not_depend_on_the_basis_or_the_units():
         assert other.embeddable == pytest.approx(one.embeddable, abs=0.05)
 
 
-def test_gains_are_invariant_under_affine_maps_with_full_noise_only():
+def test_gains_are_invariant_under_units_and_shifts_but_not_under_rotations():
     random = torch.Generator().manual_seed(1)
     mixing = torch.randn(3, 3, generator=random, dtype=torch.float64)
 
-    def gains(states, noise):
-        scores = sdelens.fit(states, probe="linear", noise=noise).record.scores
+    def gains(states):
+        scores = sdelens.fit(states, probe="linear").record.scores
         return torch.tensor([row["gain_of_fit"] for row in scores["baselines"].values()])
 
-    assert_close(gains(STATES, "full"), gains(STATES @ mixing + 5, "full"), atol=2e-3, rtol=0)
-    apart = gains(STATES, "diagonal") - gains(STATES @ mixing + 5, "diagonal")
-    assert apart.abs().max() > 0.02
+    units = torch.tensor([1.0, -20.0, 1e-3]).double()
+    assert_close(gains(STATES * units + 5), gains(STATES), atol=1e-4, rtol=0)
+    assert (gains(STATES @ mixing) - gains(STATES)).abs().max() > 0.02
