@@ -8,7 +8,7 @@ from torch.testing import assert_close
 import sdelens
 from sdelens.errors import BadNumbers, UnknownName, UsageError
 from sdelens.fitting.comparison import FitProgress, comparisons
-from sdelens.fitting.fit import ViewTask, fit, fit_view, fit_views
+from sdelens.fitting.fit import fit, fit_view
 from sdelens.fitting.options import FitOptions
 from sdelens.interfaces import load
 from sdelens.paths.split import split
@@ -201,42 +201,6 @@ def test_a_numpy_array_is_fitted_like_the_tensor_that_it_holds():
     states = torch.randn(20, 10, 2, generator=torch.Generator().manual_seed(0))
     same = fit(states.numpy(), probe="constant"), fit(states, probe="constant")
     assert torch.equal(*(fitted.drift(0.0, torch.zeros(2)) for fitted in same))
-
-
-def test_views_that_are_fitted_together_are_as_if_each_were_fitted_alone():
-    noise = torch.randn(40, 21, 3, generator=torch.Generator().manual_seed(0))
-    views = [
-        ViewTask(Trajectories.from_states(x, 1.0), seed)
-        for seed, x in enumerate((noise.cumsum(1), noise, 5 * noise.cumsum(1).tanh()))
-    ]
-    sides, groups = split(list(range(40)), seed=0), {number: number for number in range(40)}
-    probe = load("probe", "neural")(width=8, noise_width=8, epochs=2, least_steps=30)
-    how = {"kind": "neural", "state_dependent": True}
-    together = fit_views(views, sides, groups, probe, FitOptions(), **how)
-    for view, fitted in zip(views, together, strict=True):
-        alone = fit_view(view.paths, sides, groups, probe, FitOptions(seed=view.seed), **how)
-        ours, theirs = fitted.record.scores, alone.record.scores
-        assert ours["held_out_nll_per_dim"] == pytest.approx(
-            theirs["held_out_nll_per_dim"], abs=2e-3
-        )
-        # baselines are fitted one view after another: the same numbers
-        assert ours["baselines"]["linear"]["nll_per_dim_state_dependent"] == pytest.approx(
-            theirs["baselines"]["linear"]["nll_per_dim_state_dependent"]
-        )
-        assert fitted.record.history[0].train == pytest.approx(
-            alone.record.history[0].train, rel=1e-3
-        )
-
-
-def test_views_of_unlike_widths_are_fitted_in_turn():
-    noise = torch.randn(40, 21, 3, generator=torch.Generator().manual_seed(0))
-    views = [ViewTask(Trajectories.from_states(noise[..., :d], 1.0), 0) for d in (2, 3)]
-    sides, groups = split(list(range(40)), seed=0), {number: number for number in range(40)}
-    probe = load("probe", "neural")(width=8, noise_width=8, epochs=1, least_steps=5)
-    found = fit_views(views, sides, groups, probe, FitOptions(), kind="neural")
-    assert [
-        len(fitted.drift(0.0, torch.zeros(d))) for fitted, d in zip(found, (2, 3), strict=True)
-    ] == [2, 3]
 
 
 def test_members_of_an_ensemble_have_the_density_that_the_fit_chose():
