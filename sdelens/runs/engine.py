@@ -71,6 +71,8 @@ def execute(
         begin(run, task.job, model, argv, overwrite=overwrite)
         if held.recording is not None:
             run.recording = held.recording
+            hooks = held.recording.origin.model.hooks
+            run.note(model={**run.manifest["model"], "hooks": hooks})
         _work(run, task, watcher)
     return run
 

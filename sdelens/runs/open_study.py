@@ -78,7 +78,7 @@ class OpenStudy(Study):
         """
         fitted = self.views[self._view(layer)].fitted
         model = self.held() if self.held else self.run.model
-        self.run.require_same(model)
+        self.run.require_same(model, hooks=True)
         return steer(fitted, model, prompt, **settings)
 
     def _view(self, layer: int | str | None) -> View:

@@ -104,6 +104,7 @@ def _ready(
         required = bool(prompt or left_out.named.intersection(needing))
         with left_out.unless("the model", named=required), blamed("the model"):
             model = run.model
+            run.require_same(model, hooks=True)
     if "the model" in left_out.failures:  # reported once, not for every analyzer that uses it
         asked = [(n, part) for n, part in asked if not _uses_model(chosen[n])]
     return _meeting(
@@ -220,8 +221,9 @@ def report_of(run: Run) -> Report:
         )
         for view, fitted in fits.items()
     }
+    under = f", under the hooks {run.card.hook_words}" if run.card.hooks else ""
     return Report(
-        title=f"{run.manifest['model']['name']}, {layer_words(views)}: {', '.join(laws)}",
+        title=f"{run.card.name}, {layer_words(views)}: {', '.join(laws)}{under}",
         subtitle=run.folder.name,
         verdict=(*classes_of(findings, several=len(views) > 1), *verdict_of(sentences)),
         tables=tuple(_scores(run, view) for view in views),

@@ -24,6 +24,7 @@ from sdelens.runs.job import Job
 from sdelens.runs.saved_fit import read_fit, view_of, write_fit
 from sdelens.states.capturing import record, sites_of
 from sdelens.states.deferred import DeferredPaths
+from sdelens.states.identity import other_hooks, other_weights
 from sdelens.states.recording import DEPTH, Recording, View
 from sdelens.states.sampling import Sampler, sampler_of
 from sdelens.store import (
@@ -35,15 +36,6 @@ from sdelens.store import (
 )
 
 SCHEMA = 1
-DIFFERENCES = {
-    "hook": "layer at",
-    "weights": "weights",
-    "dtype": "type",
-    "blocks": "blocks",
-    "width": "width",
-    "fingerprint": "fingerprint",
-}
-"""Properties of a model that must match those of the run, with their names in messages."""
 STATES = "states"
 """The folder of states that cannot be captured again and are kept with the run."""
 SIDES = ("train", "validation", "test")
@@ -115,19 +107,23 @@ class Run:
         self.require_same(model)
         return model
 
-    def require_same(self, model: LanguageModel) -> None:
-        """Raise `UsageError` unless a model's weights are those of the run."""
-        made, card = ModelCard(**self.manifest["model"]), model.card
-        differing = [
-            f"{name} {_short(getattr(made, field))} there, {_short(getattr(card, field))} here"
-            for field, name in DIFFERENCES.items()
-            if getattr(made, field) != getattr(card, field)
-        ]
+    def require_same(self, model: LanguageModel, *, hooks: bool = False) -> None:
+        """Raise `UsageError` unless a model's weights, and its hooks, are those of the run.
+
+        Hooks matter only to what runs the model: states under other hooks are kept with the run.
+        """
+        made, card = self.card, model.card
+        differing = other_weights(made, model) or (other_hooks(made, model) if hooks else ())
         if differing:
             raise UsageError(
                 f"{self.folder} was made with the model {made.name}, but this {card.name} differs "
-                f"({'; '.join(differing)}): give the model of the run, or fit again"
+                f"({'; '.join(map(str, differing))}): give the model of the run, or fit again"
             )
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of the model of the run."""
+        return ModelCard.of(self.manifest["model"])
 
     @property
     def documents_file(self) -> Path:
@@ -285,8 +281,3 @@ class Run:
             validation=paths.select(self.split.validation),
             test=DeferredPaths(lambda: self.test_paths(view)),
         )
-
-
-def _short(value: object) -> str:
-    """A value for a message; hashes are shortened."""
-    return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)
