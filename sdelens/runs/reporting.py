@@ -189,10 +189,15 @@ def finding_folder(run: Run, finding: Finding) -> Path:
 
 def write_finding(run: Run, finding: Finding) -> None:
     """Save a finding, its arrays, and its figures with their data."""
-    folder = finding_folder(run, finding)
+    save_with_figures(finding, finding_folder(run, finding))
+
+
+def save_with_figures(finding: Finding, folder: Path) -> Finding:
+    """Save a finding to a folder with its figures; returns it."""
     save_finding(finding, folder)
     reporter: FigureReporter = figure_plugin().load()()
     reporter.render(Report(title=finding.headline, verdict=(), findings=(finding,)), folder)
+    return finding
 
 
 def findings_of(run: Run) -> tuple[Finding, ...]:

@@ -213,6 +213,16 @@ class Run:
         done = sorted((self.folder / "fits").glob("*/DONE"))
         return tuple(view_of(file.parent) for file in done)
 
+    def view(self, layer: int | str | None) -> View:
+        """The fitted view of a layer, or the only one."""
+        named = {view.label: view for view in self.views}
+        if layer is None and len(named) == 1:
+            return next(iter(named.values()))
+        if str(layer) not in named:
+            asked = "" if layer is None else f", got {layer}"
+            raise UsageError(f"layer must be one of {', '.join(named)}{asked}")
+        return named[str(layer)]
+
     def fit_folder(self, view: View) -> Path:
         """The folder of the fit of a view."""
         return self.folder / "fits" / str(view)
