@@ -60,7 +60,8 @@ def other_weights(made: ModelCard, model: LanguageModel) -> tuple[Difference, ..
     comparable = not found and made.layout != card.layout and card.dtype == "float32"
     if comparable and same_states(made.reference, reference_states(model), card.dtype):
         return ()
-    return (*found, Difference("fingerprint", made.fingerprint, card.fingerprint))
+    other = Difference("fingerprint", made.fingerprint, card.fingerprint)
+    return (*found, other, *(_names(made, model) if comparable else ()))
 
 
 def other_hooks(made: ModelCard, model: LanguageModel) -> tuple[Difference, ...]:
@@ -76,10 +77,16 @@ def other_hooks(made: ModelCard, model: LanguageModel) -> tuple[Difference, ...]
     known = bool(made.reference and here)
     if same_states(made.reference, here, card.dtype) if known else made.hooks == card.hooks:
         return ()
-    if made.hooks != card.hooks:
-        return (Difference("hooks", made.hook_words, card.hook_words),)
     under = f"under the hooks {made.hook_words}"
-    return (Difference("states", under, f"others {under}"),)
+    return _names(made, model) or (Difference("states", under, f"others {under}"),)
+
+
+def _names(made: ModelCard, model: LanguageModel) -> tuple[Difference, ...]:
+    """The names of the hooks, if they differ."""
+    card = replace(model.card, hooks=hooks_of(model))
+    if made.hooks == card.hooks:
+        return ()
+    return (Difference("hooks", made.hook_words, card.hook_words),)
 
 
 def _short(value: object) -> str:
