@@ -49,6 +49,9 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
     pairings = {(run, view): Pairing(runs[0], run, view) for run in runs[1:] for view in run.views}
     rows = tuple(_row(run, view, pairings.get((run, view))) for run in runs for view in run.views)
     changes = _changes(pairings.values(), folder)
+    labels = {
+        place: f"{name} against {names[0]}, {f.view}" for (place, name), f in changes.items()
+    }
     found = sorted(
         (
             (not finding.process_class, finding.analyzer, run, finding)
@@ -58,17 +61,19 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
     )
     return Report(
         title=" and ".join(names) if len(names) == 2 else f"{len(names)} runs",
-        verdict=tuple(_sentence(run) for run in runs),
+        verdict=(
+            *(_sentence(run) for run in runs),
+            *(f"{labels[place]}: {f.headline}" for (place, _), f in changes.items()),
+        ),
         tables=(Table("Held-out scores", COLUMNS, rows, NOTE),),
         findings=(*changes.values(), *(finding for *_, finding in found)),
-        places=(*changes, *(relpath(finding_folder(run, f), folder) for *_, run, f in found)),
-        labels=(
-            *(
-                f"{Path(place).parent.name} against {names[0]}, {f.view}"
-                for place, f in changes.items()
-            ),
-            *(f"{run.folder.name}, {f.analyzer}" for *_, run, f in found),
-        ),
+        places=(*labels, *(relpath(finding_folder(run, f), folder) for *_, run, f in found)),
+        labels=(*labels.values(), *(f"{run.folder.name}, {f.analyzer}" for *_, run, f in found)),
+        failures={
+            f"compare {run.folder.name} {view}": pairing.unread
+            for (run, view), pairing in pairings.items()
+            if pairing.unread
+        },
         provenance={run.folder.name: str(run.folder) for run in runs},
     )
 
@@ -77,13 +82,14 @@ def _all(runs: Sequence[Run]) -> Iterator[tuple[Run, Finding]]:
     return chain.from_iterable(((run, finding) for finding in findings_of(run)) for run in runs)
 
 
-def _changes(pairings: Iterable[Pairing], folder: Path) -> dict[str, Finding]:
-    """A finding for each pair of runs with other states along the same texts, by its folder."""
+def _changes(pairings: Iterable[Pairing], folder: Path) -> dict[tuple[str, str], Finding]:
+    """A finding for each run with other states along the same texts, by its folder and the run."""
     found = {}
     for pairing in pairings:
         if pairing.same_states is False:
-            place = f"compare/{pairing.second.folder.name}/{pairing.view}"
-            found[place] = save_with_figures(change_finding(pairing), folder / place)
+            name = pairing.second.folder.name
+            place = f"compare/{name}/{pairing.view}"
+            found[place, name] = save_with_figures(change_finding(pairing), folder / place)
     return found
 
 
@@ -124,7 +130,7 @@ def _sentence(run: Run) -> str:
 def _paired(pairing: Pairing) -> str:
     """The gain over the first run, if both have the same states."""
     if not pairing.same_states:
-        return "other states"
+        return "states not available" if pairing.unread else "other states"
     one, other = pairing.viewed
     gain = paired_gain(other, one, seed=pairing.second.job.seed)
     return Estimate("gain", gain.value, gain.stderr).number

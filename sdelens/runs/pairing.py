@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 from torch import Tensor
 
+from sdelens.errors import SdelensError
 from sdelens.fitting.study import Viewed
 from sdelens.paths.trajectories import Paths
 from sdelens.runs.run import Run
@@ -62,17 +63,30 @@ class Pairing:
             found.append(f"other states under the hooks {one.hook_words}")
         return tuple(found)
 
-    @cached_property
+    @property
     def same_states(self) -> bool | None:
-        """Whether both have the same held-out states; None if documents cannot be paired."""
+        """Whether both have the same held-out states; None if that is unknown."""
+        return self._compared[0]
+
+    @property
+    def unread(self) -> str:
+        """Why the states of documents that can be paired were not read; empty if they were."""
+        return self._compared[1]
+
+    @cached_property
+    def _compared(self) -> tuple[bool | None, str]:
+        """`same_states` and `unread`."""
         if self.obstacles:
-            return None
+            return None, ""
         one, other = self.first.card, self.second.card
         if one.fingerprint == other.fingerprint and not one.hooks and not other.hooks:
             origins = [run.fitted(self.view).origin for run in (self.first, self.second)]
             if all(origin is None or origin.repeatable for origin in origins):
-                return True
-        return equal_states(*self.viewed)
+                return True, ""
+        try:
+            return equal_states(*self.viewed), ""
+        except SdelensError as error:  # a model or states that are not there
+            return None, str(error)
 
     @cached_property
     def viewed(self) -> tuple[Viewed, Viewed]:

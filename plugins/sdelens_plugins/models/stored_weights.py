@@ -28,11 +28,14 @@ def stored_weights(model: nn.Module) -> dict[str, Tensor]:
         if id(weight) not in known:
             known.add(id(weight))
             named[name] = weight
+    split = {name: weight for name, weight in model.named_parameters() if id(weight) not in known}
+    if not split:
+        return named
     own = {weight.untyped_storage().data_ptr() for weight in named.values() if not weight.is_meta}
     copies: dict[str, Tensor] = {
         name: weight
-        for name, weight in model.named_parameters()
-        if id(weight) not in known and weight.untyped_storage().data_ptr() not in own
+        for name, weight in split.items()
+        if weight.untyped_storage().data_ptr() not in own
     }
     return named | dict(_edited(model, copies, known))
 

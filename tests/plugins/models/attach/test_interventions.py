@@ -8,6 +8,7 @@ import torch
 import sdelens
 from sdelens.errors import UsageError
 from sdelens.runs.comparison import comparison
+from sdelens.runs.run import Run
 from tests.small import TEXT
 
 TEXTS = [f"{i} {TEXT[i % 4]}" for i in range(120)]
@@ -129,8 +130,22 @@ def test_the_page_says_what_differs_and_compares_the_interventions(studies, tmp_
     assert compared == [
         ("compare", f"compare/{run.folder.name}/L01") for run in (runs[1], runs[2])
     ]
+    assert report.labels[0] == f"{runs[1].folder.name} against {runs[0].folder.name}, L01"
+    assert any("L01: Drift is 2.00 times" in sentence for sentence in report.verdict)
+    assert report.failures == {}
     assert (tmp_path / compared[0][1] / "finding.json").exists()
     assert (tmp_path / compared[0][1] / "figures").is_dir()
+
+
+def test_a_page_without_the_states_of_a_run_says_so_and_has_the_rest(studies, tmp_path):
+    runs = [studies["none"].run, Run(studies["early"].save(tmp_path / "early", states=False))]
+    report = comparison(runs, tmp_path / "page")
+    assert "save the run with states=True" in report.failures["compare early L01"]
+    assert report.tables[0].rows[1][-3:-1] == (
+        "states not available",
+        "hooks none there, shift at transformer.h.0 here",
+    )
+    assert report.findings == ()
 
 
 def test_saved_runs_are_compared_by_their_folders_and_on_the_command_line(studies, tmp_path):
@@ -144,6 +159,7 @@ def test_saved_runs_are_compared_by_their_folders_and_on_the_command_line(studie
     assert finding.estimates[0].value == pytest.approx(math.log(2), abs=1e-4)
     done = CliRunner().invoke(app, ["compare", *map(str, places), "--out", str(tmp_path / "page")])
     assert done.exit_code == 0, done.output
+    assert "double against none, L01: Drift is 2.00 times as large" in done.output
     page = (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
     assert "Drift is 2.00 times as large" in page
     with pytest.raises(UsageError, match="is not a run"):
