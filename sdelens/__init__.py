@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sdelens.registering import probe as probe
     from sdelens.registering import reporter as reporter
     from sdelens.registering import source as source
+    from sdelens.runs.interventions import compare as compare
     from sdelens.runs.lens import attach as attach
     from sdelens.runs.loading import load as load
     from sdelens.states.capturing import capture as capture
@@ -34,6 +35,7 @@ _HOMES = {
     "analyzer": "registering",
     "attach": "runs.lens",
     "capture": "states.capturing",
+    "compare": "runs.interventions",
     "fit": "fitting.fit",
     "load": "runs.loading",
     "noise": "registering",
@@ -49,6 +51,7 @@ __all__ = [
     "analyzer",
     "attach",
     "capture",
+    "compare",
     "fit",
     "load",
     "noise",

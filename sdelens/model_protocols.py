@@ -49,6 +49,14 @@ class Listener(Protocol):
 
 
 @runtime_checkable
+class NamedHooks(Protocol):
+    """A `LanguageModel` that names its user's hooks."""
+
+    def hooks(self) -> Sequence[str]:
+        """The user's hooks that may change the computation, as ``function at module``."""
+
+
+@runtime_checkable
 class BranchingModel(LanguageModel, Protocol):
     """A model that evaluates many next tokens after prefixes of cached texts in one pass."""
 

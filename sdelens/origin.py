@@ -1,7 +1,9 @@
 """The origin of states: the model and everything else that determines them."""
 
 import secrets
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 LIVE = "with its user's hooks"
 """Prefix of the revision of a model whose behaviour is not determined by its weights."""
@@ -9,7 +11,7 @@ LIVE = "with its user's hooks"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Name, sizes and fingerprint of a language model."""
+    """Name, sizes and identity of a language model."""
 
     name: str
     revision: str
@@ -27,6 +29,24 @@ class ModelCard:
     eos: int | None
     hook: str | None = None
     """The module named by the user whose output is the only block."""
+    layout: str = ""
+    """The library whose names and shapes the weights have, if not those in which they are stored.
+    The same weights have another fingerprint there."""
+    hooks: Collection[str] = ()
+    """The user's hooks at capture, as ``function at module``."""
+    reference: Collection[Collection[float]] = ()
+    """The states on the reference text, by block; empty if unknown."""
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> "ModelCard":
+        """A card from JSON."""
+        rows = tuple(map(tuple, saved.get("reference", ())))
+        return cls(**{**saved, "hooks": tuple(saved.get("hooks", ())), "reference": rows})
+
+    @property
+    def hook_words(self) -> str:
+        """The user's hooks for a message."""
+        return ", ".join(self.hooks) or "none"
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,6 @@ class Origin:
         return not self.model.revision.startswith(LIVE)
 
 
-def live(card: ModelCard) -> ModelCard:
+def live(card: ModelCard, hooks: Sequence[str] = ()) -> ModelCard:
     """The card with a unique revision, because hooks are code without a fingerprint."""
-    return replace(card, revision=f"{LIVE} {secrets.token_hex(8)}")
+    return replace(card, revision=f"{LIVE} {secrets.token_hex(8)}", hooks=tuple(hooks))

@@ -1,6 +1,7 @@
 """Seeds for every stage, derived from the seed of the run."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
 
 import torch
@@ -28,3 +29,15 @@ def generator(seed: int, *stage: object, device: torch.device | str = "cpu") -> 
 def own_random_state(device: torch.device | str) -> AbstractContextManager[None]:
     """Restore the global random state, and that of a CUDA device, after the block."""
     return torch.random.fork_rng([device] if torch.device(device).type == "cuda" else [])
+
+
+@contextmanager
+def drawing(device: torch.device, seed: int) -> Iterator[None]:
+    """Draws inside the block depend only on the seed, on the CPU and on the device."""
+    with own_random_state(device):
+        # only these generators: torch.manual_seed would seed every device
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

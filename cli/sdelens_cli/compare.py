@@ -16,7 +16,7 @@ def compare(
     reporter: ReporterName = PAGE,
     files: PluginFiles = None,
 ) -> None:
-    """Write a report on several runs: scores, paired gains over the first run, findings."""
+    """Write a report on several runs: scores, what differs, paired changes, findings."""
     for run in runs:
         require_run(run)
     use(files)
@@ -28,4 +28,5 @@ def compare(
 
     found = comparison([Run(run) for run in runs], out)
     out.mkdir(parents=True, exist_ok=True)
+    print(*found.verdict, sep="\n")
     print(render(found, out, reporter))

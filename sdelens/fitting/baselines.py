@@ -19,10 +19,13 @@ from sdelens.estimation.noise import features_of, fit_noise
 from sdelens.estimation.optimise import Schedule
 from sdelens.estimation.selection import selected
 from sdelens.estimation.timed import noise_around, timed_noise
+from sdelens.fitting.fitted import Record
+from sdelens.interfaces import load
 from sdelens.laws.constant_noise import ConstantNoise, NoiseSpec
 from sdelens.laws.law import Gaussian, Kernel, Law, Noise, prefixed
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.protocols import MatchedProbe, Probe, Watch, ignore_epoch
+from sdelens.settings import build
 
 TERMS = {
     "iid": Terms(),
@@ -54,6 +57,12 @@ def effort_of(probe: Probe, dim: int) -> Effort:
     """The effort of a probe, or the defaults."""
     found: Effort = probe.effort(dim) if isinstance(probe, MatchedProbe) else Effort()
     return found
+
+
+def noise_spec(record: Record, dim: int) -> NoiseSpec:
+    """The noise of the baselines of a fit with this record."""
+    probe = build(load("probe", record.probe), dict(record.settings), record.probe)
+    return effort_of(probe, dim).noise
 
 
 def baseline_means(train: Moments, validation: Moments) -> dict[str, AdditiveMean]:

@@ -1,6 +1,6 @@
 """Scores of several runs side by side, with paired gains over the first run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from os.path import relpath
 from pathlib import Path
@@ -13,7 +13,9 @@ from sdelens.errors import UsageError
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
 from sdelens.report import Estimate, Finding, Report, Table, counted
-from sdelens.runs.reporting import finding_folder, findings_of
+from sdelens.runs.interventions import change_finding
+from sdelens.runs.pairing import Pairing
+from sdelens.runs.reporting import finding_folder, findings_of, save_with_figures
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import few_words, pm
 from sdelens.states.recording import View
@@ -26,13 +28,15 @@ COLUMNS = (
     "gain over linear",
     "R²",
     "gain over the first run",
+    "differs from the first run in",
     "class",
 )
 NOTE = (
     "Nats per dimension are in coordinates standardised on each run's own training states, so "
     "they are comparable only between runs of the same model, layer and texts. The gain over the "
     "first run is in nats per dimension, paired by held-out document, on the same raw states and "
-    "independent of the basis. ± is a standard error over documents."
+    "independent of the basis. Runs on the same texts whose states differ, for example under a "
+    "hook, are compared by document below. ± is a standard error over documents."
 )
 
 
@@ -43,7 +47,12 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
         raise UsageError(
             f"a comparison needs at least two runs in folders of different names, got {names}"
         )
-    rows = tuple(_row(run, view, runs[0]) for run in runs for view in run.views)
+    pairings = {(run, view): Pairing(runs[0], run, view) for run in runs[1:] for view in run.views}
+    rows = tuple(_row(run, view, pairings.get((run, view))) for run in runs for view in run.views)
+    changes = _changes(pairings.values(), folder)
+    labels = {
+        place: f"{name} against {names[0]}, {f.view}" for (place, name), f in changes.items()
+    }
     found = sorted(
         (
             (not finding.process_class, finding.analyzer, run, finding)
@@ -53,11 +62,19 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
     )
     return Report(
         title=" and ".join(names) if len(names) == 2 else f"{len(names)} runs",
-        verdict=tuple(_sentence(run) for run in runs),
+        verdict=(
+            *(_sentence(run) for run in runs),
+            *(f"{labels[place]}: {f.headline}" for (place, _), f in changes.items()),
+        ),
         tables=(Table("Held-out scores", COLUMNS, rows, NOTE),),
-        findings=tuple(finding for *_, finding in found),
-        places=tuple(relpath(finding_folder(run, f), folder) for *_, run, f in found),
-        labels=tuple(f"{run.folder.name}, {f.analyzer}" for *_, run, f in found),
+        findings=(*changes.values(), *(finding for *_, finding in found)),
+        places=(*labels, *(relpath(finding_folder(run, f), folder) for *_, run, f in found)),
+        labels=(*labels.values(), *(f"{run.folder.name}, {f.analyzer}" for *_, run, f in found)),
+        failures={
+            f"compare {run.folder.name} {view}": pairing.unread
+            for (run, view), pairing in pairings.items()
+            if pairing.unread
+        },
         provenance={run.folder.name: str(run.folder) for run in runs},
     )
 
@@ -66,7 +83,18 @@ def _all(runs: Sequence[Run]) -> Iterator[tuple[Run, Finding]]:
     return chain.from_iterable(((run, finding) for finding in findings_of(run)) for run in runs)
 
 
-def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
+def _changes(pairings: Iterable[Pairing], folder: Path) -> dict[tuple[str, str], Finding]:
+    """A finding for each run with other states along the same texts, by its folder and the run."""
+    found = {}
+    for pairing in pairings:
+        if pairing.same_states is False:
+            name = pairing.second.folder.name
+            place = f"compare/{name}/{pairing.view}"
+            found[place, name] = save_with_figures(change_finding(pairing), folder / place)
+    return found
+
+
+def _row(run: Run, view: View, pairing: Pairing | None) -> tuple[str, ...]:
     """The cells of one view of one run."""
     scores = run.metrics(view)
     key = "_state_dependent" if scores["noise_column"] == "state-dependent" else ""
@@ -86,7 +114,7 @@ def _row(run: Run, view: View, first: Run) -> tuple[str, ...]:
         ),
         *gains,
         pm(scores, "increment_r2"),
-        "" if run is first else _paired(run, view, first),
+        *(("", "") if pairing is None else (_paired(pairing), pairing.words)),
         classes.get(str(view), f"unknown: run `sdelens analyze {run.folder.name} verdict`"),
     )
 
@@ -103,24 +131,13 @@ def _sentence(run: Run) -> str:
     ).rstrip()
 
 
-def _paired(run: Run, view: View, first: Run) -> str:
+def _paired(pairing: Pairing) -> str:
     """The gain over the first run, if both have the same states."""
-    if not _alike(run, view, first):
-        return "other states"
-    pair, group = (run.study().views[view], first.study().views[view]), run.documents.group
-    gain = paired_gain(*pair, group)
+    if not pairing.same_states:
+        return "states not available" if pairing.unread else "other states"
+    one, other = pairing.viewed
+    gain = paired_gain(other, one, pairing.second.documents.group)
     return Estimate("gain", gain.value, gain.stderr).number
-
-
-def _alike(run: Run, view: View, first: Run) -> bool:
-    """Whether two runs have the same states: model, layer, texts and held-out documents."""
-    same = [each.manifest["fingerprints"] for each in (run, first)]
-    return (
-        view in first.views
-        and same[0] == same[1]
-        and run.split == first.split
-        and run.job.skip_first == first.job.skip_first
-    )
 
 
 @torch.no_grad()

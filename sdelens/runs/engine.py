@@ -72,6 +72,8 @@ def execute(
         begin(run, task.job, model, argv, overwrite=overwrite)
         if held.recording is not None:
             run.recording = held.recording
+            hooks = held.recording.origin.model.hooks
+            run.note(model={**run.manifest["model"], "hooks": hooks})
         _work(run, task, watcher)
     return run
 
@@ -290,8 +292,7 @@ def require_disk(run: Run) -> None:
     if job.cache and Recording.load(place / key_of(origin)):
         return
     tokens, free = int(run.documents.lengths.sum()), free_disk(place)
-    needed = 4 * tokens * run.model.card.width * len(run.sites)
-    if needed > free:
+    if (needed := 4 * tokens * run.model.card.width * len(run.sites)) > free:
         raise OutOfMemory(
             f"the states of {tokens} tokens need {needed / 2**30:.1f} GiB, but {place} has "
             f"{free / 2**30:.1f} GiB free: set SDELENS_CACHE (or TMPDIR with --no-cache) to "

@@ -1,12 +1,14 @@
 """A lens on a model that the user already has in memory."""
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Unpack
 
+from sdelens.digest import digest
 from sdelens.errors import UsageError
 from sdelens.fitting.options import FitKeywords, split_keywords, with_options
 from sdelens.model_protocols import Listener
@@ -19,6 +21,7 @@ from sdelens.runs.job import CHOICES, Job
 from sdelens.runs.observer import Observer, at_hand
 from sdelens.runs.open_study import OpenStudy
 from sdelens.states.capturing import capture, sites_of
+from sdelens.states.identity import identified
 from sdelens.states.live_capture import LiveCapture, live_capture
 from sdelens.states.recording import Recording, Temporary
 from sdelens.states.sites import Layers
@@ -125,9 +128,27 @@ class Lens:
             settings["skip_first"] = texts.skip_first
         job = Job.of(settings)
         kept = Temporary()
-        place = kept.folder / Path(job.name).name
+        place = kept.folder / _run_name(job, given)
         run = execute(job, place, given=given, observer=observer or at_hand())
         return OpenStudy.of(run.holding(model), kept, lambda: self.model)
+
+
+def _run_name(job: Job, given: Given) -> str:
+    """The name of a run's folder, with the functions of the user's hooks if there are any."""
+    name = Path(job.name).name
+    if given.recording is not None:
+        card = given.recording.origin.model
+    elif given.model is not None and given.model.hooked():
+        card = replace(identified(given.model), revision="")
+    else:
+        return name
+    if not card.hooks:
+        return name
+    functions = dict.fromkeys(hook.partition(" at ")[0] for hook in card.hooks)
+    words = re.sub(r"[^\w+.]+", "_", "+".join(functions))[:40]
+    # hooks of the same name may do different things, as the states on the reference text show
+    number = digest([job.hash8, card.hooks, card.reference, card.revision])[:8]
+    return f"{name.removesuffix(f'-{job.hash8}')}-{words}-{number}"
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sdelens.registry import Plugin, plugin, plugins
 from sdelens.runs.job import Job
 from sdelens.runs.run import SCHEMA, Run
 from sdelens.runs.source_digest import source_digest
+from sdelens.states.identity import identified
 
 PACKAGES = ("sdelens", "torch", "transformers", "transformer-lens", "torchsde", "safetensors")
 
@@ -34,7 +35,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
         "state": "running",
         "argv": list(argv),
         "settings": job.json(),
-        "model": asdict(model.card),
+        "model": asdict(identified(model)),
         "seed": job.seed,
         "versions": dict(_versions()),
         "python": platform.python_version(),

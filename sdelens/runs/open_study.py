@@ -18,7 +18,6 @@ from sdelens.runs.hub import pushed
 from sdelens.runs.reporting import analyze, report_of
 from sdelens.runs.run import STATES, Run
 from sdelens.seeds import own_random_state
-from sdelens.states.recording import View
 from sdelens.steering.steer import steer
 from sdelens.steering.steered_text import SteeredText
 
@@ -63,7 +62,7 @@ class OpenStudy(Study):
         if model is not None:
             self.run.require_same(model)
         alone = load("analyzer", name).scope == "view"
-        view = self._view(layer) if alone or layer is not None else None
+        view = self.run.view(layer) if alone or layer is not None else None
         asked = {name: settings}
         with own_random_state(model.device if model else "cpu"):  # a hook of the model may draw
             (finding,), _ = analyze(self.run, [name], prompt=prompt, settings=asked, view=view)
@@ -76,20 +75,10 @@ class OpenStudy(Study):
 
         This is `sdelens.steer` with the fit and the model of the run, and takes its settings.
         """
-        fitted = self.views[self._view(layer)].fitted
+        fitted = self.views[self.run.view(layer)].fitted
         model = self.held() if self.held else self.run.model
-        self.run.require_same(model)
+        self.run.require_same(model, hooks=True)
         return steer(fitted, model, prompt, **settings)
-
-    def _view(self, layer: int | str | None) -> View:
-        """The view of a layer, or the only one."""
-        named = {view.label: view for view in self.views}
-        if layer is None and len(named) == 1:
-            return next(iter(named.values()))
-        if str(layer) not in named:
-            asked = "" if layer is None else f", got {layer}"
-            raise UsageError(f"layer must be one of {', '.join(named)}{asked}")
-        return named[str(layer)]
 
     def report(self) -> Report:
         """The report with scores, verdict and all findings so far, displayed in notebooks."""

@@ -24,6 +24,7 @@ def provenance(run: Run) -> dict[str, str]:
         | {
             "model": f"{model['name']}, revision {model['revision']}",
             "weights": f"{model['fingerprint'][:16]}… ({model['weights']}, {model['dtype']})",
+            **({"hooks": run.card.hook_words} if run.card.hooks else {}),
             "texts": _with(job.source, job.source_settings),
             "probe": _with(job.probe, job.probe_settings),
             "axis": "depth, one path per token" if job.axis == "layer" else "token positions",

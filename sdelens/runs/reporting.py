@@ -105,6 +105,7 @@ def _ready(
         required = bool(prompt or left_out.named.intersection(needing))
         with left_out.unless("the model", named=required), blamed("the model"):
             model = run.model
+            run.require_same(model, hooks=True)
     if "the model" in left_out.failures:  # reported once, not for every analyzer that uses it
         asked = [(n, part) for n, part in asked if not _uses_model(chosen[n])]
     return _meeting(
@@ -204,10 +205,15 @@ def finding_folder(run: Run, finding: Finding) -> Path:
 
 def write_finding(run: Run, finding: Finding) -> None:
     """Save a finding, its arrays, and its figures with their data."""
-    folder = finding_folder(run, finding)
+    save_with_figures(finding, finding_folder(run, finding))
+
+
+def save_with_figures(finding: Finding, folder: Path) -> Finding:
+    """Save a finding to a folder with its figures; returns it."""
     save_finding(finding, folder)
     reporter: FigureReporter = figure_plugin().load()()
     reporter.render(Report(title=finding.headline, verdict=(), findings=(finding,)), folder)
+    return finding
 
 
 def findings_of(run: Run) -> tuple[Finding, ...]:
@@ -236,8 +242,9 @@ def report_of(run: Run) -> Report:
         )
         for view, fitted in fits.items()
     }
+    under = f", under the hooks {run.card.hook_words}" if run.card.hooks else ""
     return Report(
-        title=f"{run.manifest['model']['name']}, {layer_words(views)}: {', '.join(laws)}",
+        title=f"{run.card.name}, {layer_words(views)}: {', '.join(laws)}{under}",
         subtitle=run.folder.name,
         verdict=(*classes_of(findings, several=len(views) > 1), *verdict_of(sentences)),
         tables=tuple(_scores(run, view) for view in views),

@@ -24,6 +24,7 @@ from sdelens.runs.job import Job
 from sdelens.runs.saved_fit import read_fit, view_of, write_fit
 from sdelens.states.capturing import record, sites_of
 from sdelens.states.deferred import DeferredPaths
+from sdelens.states.identity import other_hooks, other_weights
 from sdelens.states.recording import DEPTH, Recording, View
 from sdelens.states.sampling import Sampler, sampler_of
 from sdelens.store import (
@@ -35,15 +36,6 @@ from sdelens.store import (
 )
 
 SCHEMA = 1
-DIFFERENCES = {
-    "hook": "layer at",
-    "weights": "weights",
-    "dtype": "type",
-    "blocks": "blocks",
-    "width": "width",
-    "fingerprint": "fingerprint",
-}
-"""Properties of a model that must match those of the run, with their names in messages."""
 STATES = "states"
 """The folder of states that cannot be captured again and are kept with the run."""
 SIDES = ("train", "validation", "test")
@@ -115,19 +107,23 @@ class Run:
         self.require_same(model)
         return model
 
-    def require_same(self, model: LanguageModel) -> None:
-        """Raise `UsageError` unless a model's weights are those of the run."""
-        made, card = ModelCard(**self.manifest["model"]), model.card
-        differing = [
-            f"{name} {_short(getattr(made, field))} there, {_short(getattr(card, field))} here"
-            for field, name in DIFFERENCES.items()
-            if getattr(made, field) != getattr(card, field)
-        ]
+    def require_same(self, model: LanguageModel, *, hooks: bool = False) -> None:
+        """Raise `UsageError` unless a model's weights, and its hooks, are those of the run.
+
+        Hooks matter only to what runs the model: states under other hooks are kept with the run.
+        """
+        made, card = self.card, model.card
+        differing = other_weights(made, model) or (other_hooks(made, model) if hooks else ())
         if differing:
             raise UsageError(
                 f"{self.folder} was made with the model {made.name}, but this {card.name} differs "
-                f"({'; '.join(differing)}): give the model of the run, or fit again"
+                f"({'; '.join(map(str, differing))}): give the model of the run, or fit again"
             )
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of the model of the run."""
+        return ModelCard.of(self.manifest["model"])
 
     @property
     def documents_file(self) -> Path:
@@ -212,6 +208,16 @@ class Run:
         done = sorted((self.folder / "fits").glob("*/DONE"))
         return tuple(view_of(file.parent) for file in done)
 
+    def view(self, layer: int | str | None) -> View:
+        """The fitted view of a layer, or the only one."""
+        named = {view.label: view for view in self.views}
+        if layer is None and len(named) == 1:
+            return next(iter(named.values()))
+        if str(layer) not in named:
+            asked = "" if layer is None else f", got {layer}"
+            raise UsageError(f"layer must be one of {', '.join(named)}{asked}")
+        return named[str(layer)]
+
     def fit_folder(self, view: View) -> Path:
         """The folder of the fit of a view."""
         return self.folder / "fits" / str(view)
@@ -282,8 +288,3 @@ class Run:
             validation=paths.select(self.split.validation),
             test=paths.select(self.split.test),
         )
-
-
-def _short(value: object) -> str:
-    """A value for a message; hashes are shortened."""
-    return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)

@@ -61,7 +61,7 @@ def read_fit(folder: Path, probe_of: Callable[[str], Any]) -> Fitted:
         members = tuple(probe.restore(config, own) for own in each)
     origin = config["origin"]
     if origin:
-        origin = Origin(**{**origin, "model": ModelCard(**origin["model"])})
+        origin = Origin(**{**origin, "model": ModelCard.of(origin["model"])})
     return Fitted(
         law=law,
         basis=Basis(**group_of(tensors, "basis"), dropped=config["basis_dropped"]),

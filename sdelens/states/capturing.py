@@ -21,8 +21,10 @@ from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import own_random_state
+from sdelens.states.identity import hooks_of
 from sdelens.states.passes import BATCH_TOKENS, passes
 from sdelens.states.recording import Recording, Shard, Temporary, shard_file
+from sdelens.states.reference import reference_states
 from sdelens.states.sites import Layers, resolve_layers
 
 VERSION = 1
@@ -67,7 +69,7 @@ def origin_of(
     """Everything that determines the states of these documents at these sites."""
     bos = model.card.bos
     return Origin(
-        model=live(model.card) if model.hooked() else model.card,
+        model=live(model.card, hooks_of(model)) if model.hooked() else model.card,
         hook=" ".join(map(str, sites)),
         skip_first=skip_first,
         bos_prepended=bos is not None and bool((documents.padded()[:, 0] == bos).all()),
@@ -76,8 +78,14 @@ def origin_of(
 
 
 def key_of(origin: Origin) -> str:
-    """The cache key of a recording, equal for equal origins."""
-    return digest([VERSION, SHARD, SHARD_BYTES, asdict(origin)])[:24]
+    """The cache key of a recording, equal for equal origins.
+
+    States under hooks have a revision of their own (`live`), so they are never reused.
+    """
+    known = asdict(origin)
+    for described in ("hooks", "reference", "layout"):
+        del known["model"][described]
+    return digest([VERSION, SHARD, SHARD_BYTES, known])[:24]
 
 
 def record(
@@ -105,11 +113,13 @@ def record(
     place = (cache or Path()) / key
     # a unique name, because another process may capture the same states
     folder = temporary.folder if temporary else place.with_name(f".{key}-{uuid4().hex}.tmp")
+    card = replace(origin.model, reference=reference_states(model))
     states = _shards(model, documents, sites, skip_first, batch_tokens, watch)
     try:
         with own_random_state(model.device):  # a user's hook may draw
             shards = _write_shards(states, folder)
-        recording = Recording(folder, origin, tuple(sites), shards, temporary)
+        made = replace(origin, model=card)
+        recording = Recording(folder, made, tuple(sites), shards, temporary)
         recording.write_index()
         return recording if temporary else _move_to_cache(recording, place)
     except BaseException:  # an incomplete recording is useless

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sdelens.errors import UsageError
-from sdelens.model_protocols import ForwardRecord, Listener
+from sdelens.model_protocols import ForwardRecord, Listener, NamedHooks
 from sdelens.origin import Origin, live
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
@@ -131,6 +131,7 @@ class LiveCapture:
         self._documents: list[Document] = []
         self._temporary = Temporary()
         self._shards = 0
+        self._hooks: dict[str, None] = {}
         self._recording: Recording | None = None
 
     def __repr__(self) -> str:
@@ -152,6 +153,8 @@ class LiveCapture:
     def _add(self, one: ForwardRecord) -> None:
         self._finish([stream for stream in self._streams if not stream.open])
         if one.before == 0:
+            if isinstance(self._model, NamedHooks):  # the user may set them between texts
+                self._hooks |= dict.fromkeys(self._model.hooks())
             stream = Stream()
             self._streams.append(stream)
         else:
@@ -173,7 +176,7 @@ class LiveCapture:
         self._write(len(self._rows))
         if self._documents:
             origin = Origin(
-                model=live(self._model.card),
+                model=live(self._model.card, tuple(self._hooks)),
                 hook=" ".join(map(str, self.sites)),
                 skip_first=self.skip_first,
                 bos_prepended=self._all_bos(),

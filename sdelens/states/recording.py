@@ -101,7 +101,7 @@ class Recording:
         if not (folder / INDEX).exists():
             return None
         index = read_json(folder / INDEX)
-        card = ModelCard(**index["origin"].pop("model"))
+        card = ModelCard.of(index["origin"].pop("model"))
         if not all(shard_file(folder, number).exists() for number in range(index["shards"])):
             return None
         return cls(

@@ -9,6 +9,7 @@ from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import own_random_state
 from sdelens.states.capturing import sites_of
+from sdelens.states.identity import other_hooks, other_weights
 from sdelens.steering.doses import Steering
 from sdelens.steering.steered_text import SteeredText, steered_text
 from sdelens.steering.writer import Writer
@@ -57,14 +58,14 @@ def _require_same(fitted: Fitted, model: LanguageModel) -> None:
             f"the fit is of states of {width} coordinates, but states of {card.name} have "
             f"{card.width}: give the model of the fit"
         )
-    made = card if fitted.origin is None else fitted.origin.model
-    for what in ("fingerprint", "hook"):
-        there, here = (getattr(each, what) for each in (made, card))
-        if there != here:
-            raise UsageError(
-                f"the fit is of states of {made.name} with the {what} {there}, but this "
-                f"{card.name} has {here}: give the model of the fit"
-            )
+    if fitted.origin is None:
+        return
+    made = fitted.origin.model
+    for what, there, here in (*other_weights(made, model), *other_hooks(made, model)):
+        raise UsageError(
+            f"the fit is of states of {made.name} with the {what} {there}, but this "
+            f"{card.name} has {here}: give the model of the fit"
+        )
 
 
 def _site(fitted: Fitted, model: LanguageModel, layer: int | str | None) -> Site:

@@ -1,5 +1,6 @@
 """Base class of the adapters: tokenizer, and hooks on the modules of the sites."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
@@ -10,7 +11,7 @@ from sdelens_plugins.models.pass_hooks import PassHooks
 from sdelens_plugins.models.words import Words
 
 
-class Adapter:
+class Adapter(ABC):
     """A model with its tokenizer, whose sites are modules."""
 
     words: Words
@@ -22,6 +23,14 @@ class Adapter:
     def decode(self, ids: Sequence[int]) -> list[str]:
         """The text of each token by itself."""
         return self.words.decode(ids)
+
+    @abstractmethod
+    def hooks(self) -> tuple[str, ...]:
+        """The user's hooks that may change the computation, as ``function at module``."""
+
+    def hooked(self) -> bool:
+        """Whether there are such hooks."""
+        return bool(self.hooks())
 
     @property
     def pad(self) -> int | None:

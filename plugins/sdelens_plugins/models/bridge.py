@@ -25,7 +25,8 @@ from sdelens_plugins.models.hooked import HookedModel, processed
 from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
 from sdelens_plugins.models.sharing import tried
-from sdelens_plugins.models.taps import EVERYWHERE, Taps, evaluating, foreign, hooked, point
+from sdelens_plugins.models.taps import Taps, evaluating, point
+from sdelens_plugins.models.user_hooks import hooks_at, hooks_everywhere
 from sdelens_plugins.models.words import Words
 
 if TYPE_CHECKING:
@@ -174,14 +175,18 @@ class BridgeModel(Adapter):
         ear = self.ear(reader, self.modules, sites, heard, left_out)
         return listening(self.bridge.original_model, ear)
 
-    def hooked(self) -> bool:
-        # around a model of ours, only hook points are there for a user to reach
-        theirs = self.plain is None and hooked(self.bridge.original_model)
-        return theirs or foreign(*EVERYWHERE) or any(p.fwd_hooks for p in self._points)
+    def hooks(self) -> tuple[str, ...]:
+        points = [("", point) for point in self._points]
+        if self.plain is not None:  # only hook points are there for a user to reach
+            return (*hooks_everywhere(), *hooks_at(points))
+        inner = [*self.bridge.original_model.named_modules()]
+        known = {id(module) for _, module in inner}
+        rest = [each for each in points if id(each[1]) not in known]
+        return (*hooks_everywhere(), *hooks_at([*inner, *rest]))
 
     @cached_property
     def _points(self) -> tuple[Any, ...]:
-        return tuple({*self.bridge.hook_dict.values()})
+        return tuple(dict.fromkeys(self.bridge.hook_dict.values()))
 
     @property
     def modules(self) -> dict[Site, nn.Module]:

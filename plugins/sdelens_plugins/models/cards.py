@@ -12,6 +12,7 @@ from torch import nn
 
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
+from sdelens_plugins.models.stored_weights import stored_weights
 from sdelens_plugins.models.words import Words
 
 TOLD = {"transformers_version", "dtype", "torch_dtype", "attn_implementation"}
@@ -46,7 +47,7 @@ def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint_of(model: nn.Module, config: Mapping[str, Any]) -> str:
-    """sha256 of the config and the names, shapes, dtypes and bytes of all weights.
+    """sha256 of the config and the names, shapes, dtypes and bytes of the stored weights.
 
     It takes seconds per GiB and is needed at each use of a model that the user may have changed.
     It is therefore recomputed only if sums over all bits have changed.
@@ -90,9 +91,9 @@ def bits_of(weight: torch.Tensor) -> torch.Tensor:
 
 def _hashed(model: nn.Module, told: str) -> str:
     total = sha256(told.encode())
-    for name, weight in sorted(model.named_parameters()):
+    for name, weight in sorted(stored_weights(model).items()):
         held = in_memory(model, name, weight).detach()
-        total.update(f"{name.replace('_original_component.', '')} {tuple(held.shape)}".encode())
+        total.update(f"{name} {tuple(held.shape)}".encode())
         total.update(f"{held.dtype}".encode())
         flat = held.cpu().contiguous().view(-1)
         total.update(flat.view(torch.uint8).numpy().data)

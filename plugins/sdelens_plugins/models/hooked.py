@@ -15,11 +15,12 @@ from sdelens.errors import UsageError
 from sdelens.model_protocols import ForwardRecord
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Pass, Site
+from sdelens.seeds import drawing
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import fingerprint_of
 from sdelens_plugins.models.pass_hooks import listening_inside
-from sdelens_plugins.models.randomness import drawing
-from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked, point
+from sdelens_plugins.models.taps import Stop, Taps, evaluating, point
+from sdelens_plugins.models.user_hooks import hooks_in
 from sdelens_plugins.models.words import Words
 
 SIZES = ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "act_fn", "normalization_type")
@@ -89,8 +90,8 @@ class HookedModel(Adapter):
         ear = self.ear(self.model.embed, self.modules, sites, heard, left_out, filling=self.pad)
         return listening_inside(list(self.model.blocks), ear)
 
-    def hooked(self) -> bool:
-        return hooked(self.model)
+    def hooks(self) -> tuple[str, ...]:
+        return hooks_in(self.model)
 
     @property
     def modules(self) -> dict[Site, nn.Module]:
@@ -122,6 +123,7 @@ def hooked_card(model: Any, words: Words, revision: str = "in memory") -> ModelC
         vocabulary=int(cfg.d_vocab),
         bos=words.special("bos"),
         eos=words.special("eos"),
+        layout="HookedTransformer",
     )
 
 

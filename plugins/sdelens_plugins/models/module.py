@@ -14,12 +14,12 @@ from sdelens.errors import UnknownName, UsageError
 from sdelens.model_protocols import ForwardRecord
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Pass, Site
-from sdelens.seeds import own_random_state
+from sdelens.seeds import drawing, own_random_state
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import architecture, fingerprint_of
 from sdelens_plugins.models.pass_hooks import listening
-from sdelens_plugins.models.randomness import drawing
-from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
+from sdelens_plugins.models.taps import Stop, Taps, evaluating
+from sdelens_plugins.models.user_hooks import hooks_in
 from sdelens_plugins.models.words import Words
 
 BLOCK = Site("block", 0)
@@ -100,8 +100,8 @@ class ModuleModel(Adapter):
     ) -> AbstractContextManager[None]:
         return listening(self.model, self.ear(self.model, self.modules, sites, heard, left_out))
 
-    def hooked(self) -> bool:
-        return hooked(self.model)
+    def hooks(self) -> tuple[str, ...]:
+        return hooks_in(self.model)
 
     def untrained(self, seed: int) -> "ModuleModel":
         fresh = copy.deepcopy(self.model)

@@ -15,12 +15,13 @@ from sdelens.errors import UsageError
 from sdelens.model_protocols import ForwardRecord
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Pass, Site
+from sdelens.seeds import drawing
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of, name_of, revision_of
 from sdelens_plugins.models.pass_hooks import listening
-from sdelens_plugins.models.randomness import drawing
 from sdelens_plugins.models.sharing import tried
-from sdelens_plugins.models.taps import Stop, Taps, evaluating, hooked
+from sdelens_plugins.models.taps import Stop, Taps, evaluating
+from sdelens_plugins.models.user_hooks import hooks_in
 from sdelens_plugins.models.words import Words
 
 
@@ -108,8 +109,8 @@ class PlainModel(Adapter):
         owner: nn.Module = self.model.get_submodule(name.rpartition(".")[0].rpartition(".")[0])
         return owner
 
-    def hooked(self) -> bool:
-        return hooked(self.model)
+    def hooks(self) -> tuple[str, ...]:
+        return hooks_in(self.model)
 
     def untrained(self, seed: int) -> "PlainModel":
         fresh = drawn_again(self.model, self.device, seed)

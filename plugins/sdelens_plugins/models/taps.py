@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules import module as every
 from torch.utils.hooks import RemovableHandle
 
 from sdelens.protocols import Edit, Site
@@ -106,27 +104,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-LIBRARIES = ("transformers.", "transformer_lens.")
-"""Libraries whose own module hooks are read-only; users' hooks are in the hook points' lists."""
-
-
-EVERYWHERE = (every._global_forward_hooks, every._global_forward_pre_hooks)
-"""PyTorch's global module hooks."""
-
-
-def hooked(model: nn.Module) -> bool:
-    """Whether forward hooks of the user may change the computation."""
-    points = getattr(model, "hook_dict", {}).values()
-    each = ((m._forward_hooks, m._forward_pre_hooks) for m in model.modules())
-    return any(point.fwd_hooks for point in points) or foreign(*EVERYWHERE, *chain(*each))
-
-
-def foreign(*hooks: Mapping[int, Any]) -> bool:
-    """Whether any of these hooks is not from a known library."""
-    return any(
-        not str(getattr(hook, "__module__", "")).startswith(LIBRARIES)
-        for some in hooks
-        for hook in some.values()
-    )

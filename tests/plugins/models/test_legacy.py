@@ -69,6 +69,10 @@ told["apart"] = float((one.states - two.states).abs().max() / one.states.abs().m
 study = lens.fit(texts, layers=2, probe="linear")
 study.save(f"{folder}/run")
 told["headline"] = sdelens.load(f"{folder}/run", model=raw).analyze("losses").headline
+told["opened"] = [
+    bool(sdelens.load(f"{folder}/run", model=model).steer("a", drift=0.5, tokens=2))
+    for model in (raw, loaded, loaded.bridge, "gpt2")
+]
 try:
     sdelens.load(f"{folder}/run", model=usual)
 except UsageError as error:
@@ -151,6 +155,7 @@ def test_generation_with_its_cache_is_recorded(told):
     assert told["apart"] <= 1e-5
 
 
-def test_a_fit_comes_back_and_the_same_weights_centred_are_refused(told):
+def test_a_fit_opens_on_every_other_model_and_centred_weights_are_refused(told):
     assert told["headline"]
+    assert told["opened"] == [True] * 4
     assert "weights raw there, centred here" in told["refused"]

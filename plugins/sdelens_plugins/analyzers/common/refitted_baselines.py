@@ -7,14 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.fitting.baselines import baseline_means, constant_laws, effort_of, refitted
-from sdelens.fitting.fitted import Record
+from sdelens.fitting.baselines import baseline_means, constant_laws, noise_spec, refitted
 from sdelens.fitting.study import Viewed
-from sdelens.interfaces import load
-from sdelens.laws.constant_noise import NoiseSpec
 from sdelens.laws.law import Law
 from sdelens.paths.moments import Moments, times_of
-from sdelens.settings import build
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +31,6 @@ class RefittedBaselines:
         noise = noise_spec(fitted.record, moments.dim)
         laws = constant_laws(baseline_means(moments, held), moments, held, noise, train)
         return cls(laws, refitted(fitted.law, train, validation, noise), moments)
-
-
-def noise_spec(record: Record, dim: int) -> NoiseSpec:
-    """The noise of the baselines of a fit with this record."""
-    probe = build(load("probe", record.probe), dict(record.settings), record.probe)
-    return effort_of(probe, dim).noise
 
 
 def position_bins(

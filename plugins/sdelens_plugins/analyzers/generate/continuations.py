@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdelens.estimation.additive import random_walk
 from sdelens.estimation.selection import selected
-from sdelens.fitting.baselines import TERMS, constant_laws
+from sdelens.fitting.baselines import TERMS, constant_laws, noise_spec
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.simulation import simulate
 from sdelens.fitting.study import Study, Viewed
@@ -19,7 +19,6 @@ from sdelens.laws.sde import KernelSDE
 from sdelens.paths.moments import Moments, times_of
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import derive
-from sdelens_plugins.analyzers.common.refitted_baselines import noise_spec
 from sdelens_plugins.analyzers.generate.decode_states import (
     continue_texts,
     decode_states,
