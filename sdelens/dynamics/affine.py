@@ -24,8 +24,9 @@ class Affine:
     def of(cls, sde: SDE) -> "Affine | None":
         """The step of a law in float64; None if the law is not affine."""
         if isinstance(sde, LinearSDE):
-            root, offset = sde.step_root.double(), sde.step_offset.double()
-            return cls(sde.step_matrix.double(), lambda _: offset, root @ root.mT)
+            root, offset, at = sde.step_root.double(), sde.step_offset.double(), sde.times
+            matrix = sde.step_matrix.double()
+            return cls(matrix, lambda t: offset[nearest(at, t)], root @ root.mT)
         if not isinstance(sde, KernelSDE):
             return None
         mean, noise = sde.mean, sde.noise

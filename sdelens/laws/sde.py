@@ -26,6 +26,7 @@ from sdelens.laws.matrices import (
     real_logarithm,
 )
 from sdelens.laws.scale import FullScale, Scale
+from sdelens.paths.moments import nearest
 from sdelens.paths.trajectories import NO_TOKEN, Trajectories
 
 Density = Literal["discrete", "euler", "kessler", "ozaki", "strang", "exact"]
@@ -127,8 +128,9 @@ class KernelSDE(SDE):
 
 @dataclass(frozen=True, eq=False)
 class LinearSDE(SDE):
-    r"""Ornstein-Uhlenbeck process :math:`dX = (AX + b)\,dt + \sigma dW` with its exact law.
+    r"""Ornstein-Uhlenbeck process :math:`dX = (AX + b_t)\,dt + \sigma dW` with its exact law.
 
+    b is constant over each step; a time that was not fitted has that of the nearest one.
     Over one step :math:`X' = e^{A dt}X + A^{-1}(e^{A dt}-I)\,b + \varepsilon` with
     :math:`\mathrm{Cov}\,\varepsilon = \int_0^{dt} e^{As}\sigma\sigma^\top e^{A^\top s} ds`; see
     Van Loan, "Computing integrals involving the matrix exponential" (1978).
@@ -136,12 +138,14 @@ class LinearSDE(SDE):
 
     matrix: Float[Tensor, "dim dim"]
     """A, per unit of time."""
-    offset: Float[Tensor, " dim"]
-    """b, in states per unit of time."""
+    times: Float[Tensor, " time"]
+    """Times of the offsets; one if they are constant."""
+    offset: Float[Tensor, "time dim"]
+    """b at each time, in states per unit of time."""
     root: Float[Tensor, "dim dim"]
     """Lower Cholesky factor of the covariance per unit of time."""
     step_matrix: Float[Tensor, "dim dim"]
-    step_offset: Float[Tensor, " dim"]
+    step_offset: Float[Tensor, "time dim"]
     step_root: Float[Tensor, "dim dim"]
     dt: float
     density: Density = field(default="exact", init=False)
@@ -154,22 +158,26 @@ class LinearSDE(SDE):
     def from_step(
         cls,
         matrix: Float[Tensor, "dim dim"],
-        offset: Float[Tensor, " dim"],
+        offset: Float[Tensor, "*time dim"],
         covariance: Float[Tensor, "dim dim"],
         dt: float,
+        times: Float[Tensor, " time"] | None = None,
     ) -> "LinearSDE":
         """SDE whose law over `dt` has the mean ``matrix @ x + offset`` and the given covariance.
 
+        With `times`, there is an offset for each of them.
         Raises `BadNumbers` if no such SDE exists: the matrix has no real logarithm, or the
         diffusion is not positive semi-definite (the embedding problem).
         """
-        step, start, noise = matrix.double(), offset.double(), covariance.double()
+        dim = len(matrix)
+        step, start, noise = matrix.double(), offset.double().view(-1, dim), covariance.double()
         # in units of the noise, so that rounding does not depend on those of the coordinates
         unit = noise.diagonal().sqrt()
         rate = real_logarithm(step * unit / unit[:, None]) / dt
         diffusion = diffusion_from_step(rate, noise / unit / unit[:, None], dt)
-        level = torch.linalg.solve(integral_of_exponential(rate, dt), start / unit)
+        level = torch.linalg.solve(integral_of_exponential(rate, dt), (start / unit).mT).mT
         solution = {
+            "times": start.new_zeros(1) if times is None else times.double(),
             "matrix": rate * unit[:, None] / unit,
             "offset": level * unit,
             "root": cholesky(diffusion) * unit[:, None],
@@ -183,17 +191,22 @@ class LinearSDE(SDE):
     def drift(
         self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]
     ) -> Float[Tensor, "*batch dim"]:
-        del t  # the coefficients are constant
-        return x @ self.matrix.mT + self.offset
+        return x @ self.matrix.mT + self._at(t, self.offset)
+
+    def _at(
+        self, t: Float[Tensor, "*#batch"], offset: Float[Tensor, "time dim"]
+    ) -> Float[Tensor, "*#batch dim"]:
+        """The offset at each time."""
+        return offset[0] if len(offset) == 1 else offset[nearest(self.times, t)]
 
     def diffusion(self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]) -> Scale:
         del t, x  # the coefficients are constant
         return FullScale(self.root)
 
     def transition(self, t: Float[Tensor, "*#batch"], x: Float[Tensor, "*batch dim"]) -> Gaussian:
-        del t  # the coefficients are constant
-        return Gaussian(x @ self.step_matrix.mT + self.step_offset, FullScale(self.step_root))
+        offset = self._at(t, self.step_offset)
+        return Gaussian(x @ self.step_matrix.mT + offset, FullScale(self.step_root))
 
     def tensors(self) -> dict[str, Tensor]:
-        names = ("matrix", "offset", "root", "step_matrix", "step_offset", "step_root")
+        names = ("times", "matrix", "offset", "root", "step_matrix", "step_offset", "step_root")
         return {name: getattr(self, name) for name in names}

@@ -33,8 +33,8 @@ class LinearProbe:
     `discrete`: a kernel, with an intercept for each position and noise ``scalar``,
     ``diagonal``, ``correlated:k`` or ``full``, each with ``@time`` after it for deviations of each
     time. `exact`: the linear SDE with this transition law, by the matrix logarithm; one intercept,
-    and full noise whatever `noise` is. `ridge` is the penalty per transition as a share of each
-    coordinate's mean square; None chooses it on validation.
+    or with `by_time` one for each time, and full noise whatever `noise` is. `ridge` is the penalty
+    per transition as a share of each coordinate's mean square; None chooses it on validation.
     """
 
     densities: ClassVar[tuple[str, ...]] = ("discrete", "exact")
@@ -43,6 +43,7 @@ class LinearProbe:
     density: Literal["discrete", "exact"] = "discrete"
     ridge: float | None = None
     noise: str = "diagonal"
+    by_time: bool = False
 
     def __post_init__(self) -> None:
         spec = NoiseSpec.parse(self.noise)  # raises for an invalid noise family before any work
@@ -63,13 +64,15 @@ class LinearProbe:
         del seed, watch  # closed form
         times = times_of(train)
         moments, held = Moments.of(train, times), Moments.of(validation, times)
-        terms = Terms(state=True, position=self.density == "discrete")
+        terms = Terms(state=True, position=self.by_time or self.density == "discrete")
         mean = selected(moments, held, terms, ridge=self.ridge)
         dt = dt_of(train)
         if self.density == "exact":
             covariance = second_moment(mean, moments)
-            exact = LinearSDE.from_step(mean.matrix, mean.by_time[0], covariance, dt).tensors()
-            return Fit(LinearSDE(**{name: t.float() for name, t in exact.items()}, dt=dt))
+            offsets = (mean.by_time, mean.times) if self.by_time else (mean.by_time[:1], None)
+            exact = LinearSDE.from_step(mean.matrix, offsets[0], covariance, dt, offsets[1])
+            tensors = {name: t.float() for name, t in exact.tensors().items()}
+            return Fit(LinearSDE(**tensors, dt=dt))
         noise = noise_around(NoiseSpec.parse(self.noise), mean, moments, train)
         return Fit(self._kernel(mean.to(torch.float32), noise, dt))
 

@@ -165,7 +165,7 @@ def test_a_linear_sde_is_recovered_from_its_law_of_one_step(name, dt):
     # a defective matrix is resolved to 1e-8, over dt^2 for the diffusion
     close = {"rtol": 1e-5, "atol": 1e-5} if "defective" in name else {"rtol": 1e-7, "atol": 1e-7}
     assert_close(sde.matrix, matrix, **close)
-    assert_close(sde.offset, offset, **close)
+    assert_close(sde.offset[0], offset, **close)
     x = randn(5, len(offset), seed=3)
     t = torch.zeros(()).double()
     assert_close(sde.drift(t, x), x @ matrix.mT + offset, **close)
@@ -191,7 +191,7 @@ def test_random_stable_processes_are_recovered(dim, seed, dt):
     offset = randn(dim, seed=seed + 2)
     sde = LinearSDE.from_step(*exact_law(matrix, offset, diffusion, dt), dt)
     assert_close(sde.matrix, matrix, rtol=1e-6, atol=1e-6)
-    assert_close(sde.offset, offset, rtol=1e-6, atol=1e-6)
+    assert_close(sde.offset[0], offset, rtol=1e-6, atol=1e-6)
     assert_close(
         sde.diffusion(torch.zeros(()), offset).covariance(), diffusion, rtol=1e-5, atol=1e-5
     )

@@ -197,6 +197,14 @@ EXAM = {
     "mean fitted": Case(
         1000, relaxing(0.1, level=moving_mean), 1.0, DISCRETE, COMPATIBLE, open=True
     ),
+    "moving mean, fitted": Case(
+        2000,
+        relaxing(0.1, level=moving_mean),
+        0.1,
+        LinearProbe(density="exact", by_time=True),
+        COMPATIBLE,
+        open=True,
+    ),
     "moving mean": Case(1000, relaxing(0.1, level=moving_mean), 0.1, OVER_TIME, TIME_DEPENDENT),
     "moving rate": Case(1000, relaxing(0.1, rate=moving_rate), 0.1, OVER_TIME, TIME_DEPENDENT),
     "two rates": Case(2000, populations(0.1, rates=(0.7, 1.4)), 0.1, OVER_TIME, HETEROGENEOUS),
