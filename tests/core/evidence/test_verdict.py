@@ -218,7 +218,7 @@ def test_from_fewer_than_ten_documents_no_conclusion_is_drawn(groups):
 
 def test_from_ten_documents_a_conclusion_is_drawn():
     sentences = verdict(scored({"iid": (0.3, 0.01)}, groups=10), "linear", "discrete")
-    assert "beats every simpler law on 10 held-out documents" in sentences[0]
+    assert "beats every baseline on 10 held-out documents" in sentences[0]
 
 
 def test_a_recorded_interval_replaces_students():

@@ -44,7 +44,7 @@ def test_the_class_is_told_with_its_evidence_and_in_sentences(peaks):
 @pytest.mark.parametrize("both", [True, False])
 def test_the_scores_are_told_with_the_column_of_state_dependent_noise_if_asked(both):
     states = discrete_markov().simulate(20, 10, seed=3)
-    fitted = sdelens.fit(states, probe="heteroscedastic-linear", state_dependent=both, epochs=2)
+    fitted = sdelens.fit(states, probe="heteroscedastic-linear", state_dependent=both)
     assert ("gain_of_fit_state_dependent" in fitted.record.scores["baselines"]["iid"]) == both
     assert fitted.record.scores["noise_column"] == ("state-dependent" if both else "constant")
 

@@ -82,8 +82,9 @@ def test_a_prediction_does_not_see_later_states(system, law):
     changed = block.states.clone()
     changed[:, 12:] += 1
     one, other = law.predict(block), law.predict(Trajectories.from_states(changed, 1.0))
-    assert torch.equal(one.mean[:, :12], other.mean[:, :12])
-    assert torch.equal(one.log_weights[:, :12], other.log_weights[:, :12])
+    # equal up to rounding, which depends on the values that share a vector register
+    assert_close(one.mean[:, :12], other.mean[:, :12], rtol=0, atol=1e-5)
+    assert_close(one.log_weights[:, :12], other.log_weights[:, :12], rtol=0, atol=1e-5)
 
 
 def test_what_a_mask_hides_changes_nothing(system, law):

@@ -9,9 +9,9 @@ import sdelens
 from sdelens.errors import UsageError
 from sdelens.runs.comparison import comparison
 from sdelens.runs.run import Run
-from tests.small import TEXT
+from tests.small import sentences
 
-TEXTS = [f"{i} {TEXT[i % 4]}" for i in range(120)]
+TEXTS = sentences(120)
 LAYER = 1
 
 
