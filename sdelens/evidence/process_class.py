@@ -83,11 +83,15 @@ class Evidence:
     @property
     def effects(self) -> tuple[Effect, ...]:
         """One effect per property; for lagged moments, the one with the highest upper end."""
-        worst = [max(self.lagged, key=lambda effect: effect.high)] if self.lagged else []
         some = (self.jump, self.tails, self.mixture, self.orientation)
         shape = [effect for effect in some if effect is not None]
         always = (self.gain, self.misfit, *self.changes, *self.memory, *self.differences)
-        return (*always, *shape, *worst)
+        return (*always, *shape, *self.worst_lag)
+
+    @property
+    def worst_lag(self) -> tuple[Effect, ...]:
+        """The lagged moment with the highest upper end, if there are any."""
+        return tuple(sorted(self.lagged, key=lambda effect: effect.high)[-1:])
 
     @property
     def departures(self) -> tuple[Effect, ...]:
@@ -97,8 +101,8 @@ class Evidence:
 
     @property
     def open(self) -> tuple[Effect, ...]:
-        """Departures and lagged moments that are neither shown nor absent."""
-        every = (*self.departures, *self.lagged)
+        """Departures, and the worst lagged moment, that are neither shown nor absent."""
+        every = (*self.departures, *self.worst_lag)
         return tuple(e for e in every if not e.shown and not e.absent)
 
     @property

@@ -23,6 +23,9 @@ RULED_OUT: Mapping[str, Condition] = {
 """Properties of the process, and when the evidence excludes them."""
 REMARKS: Mapping[str, Condition] = {
     "The fit misses part of the mean: {misfit}.": lambda e: e.misfit.shown,
+    "Simulated paths depart from the data over many steps: {worst_lag[0]}.": lambda e: any(
+        effect.shown for effect in e.worst_lag
+    ),
     "Memory may come from the differences between paths alone.": lambda e: (
         any(effect.shown for effect in e.memory) and not e.lasting_memory
     ),
@@ -53,12 +56,13 @@ def statements(verdict: ProcessVerdict, evidence: Evidence) -> tuple[str, ...]:
     excluded = [*_excluded(evidence), *_bounded(evidence)]
     unsure = [f"{effect.name} up to {effect.high:.2g}" for effect in evidence.open]
     remarks = (text for text, applies in REMARKS.items() if applies(evidence))
+    remarked = vars(evidence) | {"worst_lag": evidence.worst_lag}
     lines = (
         class_line,
         f"Ruled out: {'; '.join(excluded)}." if excluded else "Nothing is ruled out.",
         f"Not ruled out: {'; '.join(unsure)}." if unsure else "",
         _undetected(evidence),
-        *(text.format(**vars(evidence)) for text in remarks),
+        *(text.format(**remarked) for text in remarks),
     )
     return tuple(line for line in lines if line)
 

@@ -163,6 +163,11 @@ PRINTED = {
         evidence(memory=(1, 0), differences=(0.02, 0)),
     ),
     "Fourth moments of the noise may not exist": (evidence(tails=0.3), evidence()),
+    "Simulated paths depart from the data over many steps": (
+        evidence(lagged=(0, 0.3)),
+        evidence(),
+    ),
+    "Not ruled out: lagged up to": (evidence(lagged=(0.1, 0.14), lagged_error=0.02), evidence()),
     "The fit does not gain over the best baseline": (evidence(gain=0), evidence()),
     "Not ruled out: memory up to": (evidence(memory=(0.004, 0), memory_error=0.002), evidence()),
     "Nothing is ruled out": (
