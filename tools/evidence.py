@@ -27,16 +27,6 @@ RUNS = {
 """Options of `sdelens fit` by model: the embedded one, and three small ones if available."""
 NULLS = ("these data", "states permuted in time", "tokens permuted", "untrained model")
 ANALYZERS = ("goodness_of_fit", "verdict")
-EFFECTS = (
-    "gain over i.i.d. per position",
-    "memory of the mean",
-    "memory of the scale",
-    "change of the mean along the path",
-    "differences of level between paths",
-    "mixture over Gaussian",
-    "embeddable in a linear SDE",
-)
-"""Effects of the verdict that the page lists."""
 SCORES = (
     "increment_r2",
     "noise_column",
@@ -64,11 +54,7 @@ def collected(folder: Path) -> dict[str, Any]:
         (file,) = (folder / "analysis" / analyzer).glob("*/finding.json")
         finding = json.loads(file.read_text())
         numbers = {e["name"]: [e["value"], e["stderr"]] for e in finding["estimates"]}
-        found[analyzer] = {
-            "headline": finding["headline"],
-            "details": finding["details"],
-            "estimates": numbers,
-        }
+        found[analyzer] = {"headline": finding["headline"], "estimates": numbers}
     return found
 
 
@@ -101,7 +87,7 @@ def rendered(runs: list[dict[str, Any]]) -> str:
     shared = [name for name in first if all(name in other for other in others)]
     return template.render(
         runs=runs,
-        names=[name for name in EFFECTS if name in shared],
+        names=[name for name in shared if name != "held-out documents"],
         nulls=NULLS,
         marginal="inside each coordinate's interval, 90%",
         joint="inside the ellipsoid of all, 90%",

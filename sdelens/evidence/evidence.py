@@ -1,6 +1,6 @@
 """Evidence about a fit, computed from its training, validation and test paths."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -17,10 +17,9 @@ from sdelens.evidence.heterogeneity import heterogeneity
 from sdelens.evidence.jumps import INTERVALS, jump_effect, tails
 from sdelens.evidence.lagged import lagged
 from sdelens.evidence.lagged_moments import COORDINATES, Axes, lagged_moments
-from sdelens.evidence.nested import Nested, Sides, nested
+from sdelens.evidence.nested import PAST, STATE, TIME, Nested, Sides, nested
 from sdelens.evidence.orientation import orientation
 from sdelens.evidence.process_class import (
-    FOURTH,
     FRACTION,
     MEMORY,
     PART,
@@ -71,7 +70,7 @@ def gather(sde: SDE, scores: Mapping[str, Any], sample: Sample, *, seed: int) ->
     found = nested(_residuals(sde, sample, groups, count))
     sides = found.sides
     gain = gain_over_best(scores)
-    misfit = found.effect("lack of fit of the mean", scale=False, block=0, threshold=MEMORY)
+    misfit = found.effect("lack of fit of the mean", scale=False, blocks=STATE, threshold=MEMORY)
     drift = max(0.0, _gain_over_walk(scores) + misfit.value)
     rows = sides.train, sides.validation, sides.test
     unclamped = torch.cat([found.standard(each, clamped=False) for each in rows])
@@ -80,8 +79,8 @@ def gather(sde: SDE, scores: Mapping[str, Any], sample: Sample, *, seed: int) ->
     return Evidence(
         gain=gain,
         misfit=misfit,
-        changes=_by_block(found, "change of the {} along the path", block=1, drift=drift),
-        memory=_by_block(found, "memory of the {}", block=2, drift=drift),
+        changes=_by_block(found, "change of the {} along the path", blocks=TIME, drift=drift),
+        memory=_by_block(found, "memory of the {}", blocks=PAST, drift=drift),
         differences=heterogeneity(
             rows,
             found.standard,
@@ -103,8 +102,7 @@ def gather(sde: SDE, scores: Mapping[str, Any], sample: Sample, *, seed: int) ->
             trained=len(torch.unique(sides.train.group)),
             seed=derive(seed, "lagged"),
         ),
-        jump=None if tailed.low > FOURTH else _jump(sde, sample, groups),
-        continuous=sde.density != "discrete",
+        jump=_jump(sde, sample, groups),
     )
 
 
@@ -120,13 +118,15 @@ def _residuals(
     return [Sides(train, validation, test, count) for train, validation, test in choices]
 
 
-def _by_block(found: Nested, name: str, *, block: int, drift: float) -> tuple[Effect, Effect]:
-    """Gains of one block, for the mean and for the scale."""
+def _by_block(
+    found: Nested, name: str, *, blocks: Sequence[int], drift: float
+) -> tuple[Effect, Effect]:
+    """Gains of blocks, for the mean and for the scale."""
     least, most = min(SHOWN, FRACTION * drift), min(MEMORY, PART * drift)
     mean, scale = name.format("mean"), name.format("scale")
     return (
-        found.effect(mean, scale=False, block=block, threshold=least, tolerance=most),
-        found.effect(scale, scale=True, block=block, threshold=SHOWN, tolerance=MEMORY),
+        found.effect(mean, scale=False, blocks=blocks, threshold=least, tolerance=most),
+        found.effect(scale, scale=True, blocks=blocks, threshold=SHOWN, tolerance=MEMORY),
     )
 
 
@@ -136,7 +136,7 @@ def _jump(sde: SDE, sample: Sample, groups: Int[Tensor, " document"]) -> Effect 
     longest = max((int(block.steps.sum(1).max()) for block in blocks), default=0)
     if sde.density == "discrete" or longest <= max(INTERVALS):
         return None
-    return jump_effect(tails(sde, sample.sides, groups))
+    return jump_effect(tails(sample.sides, groups))
 
 
 def gain_over_best(scores: Mapping[str, Any]) -> Effect:

@@ -5,7 +5,8 @@ the state, the product :math:`w_s g(x_s) w_t g(x_t)` of two times s < t has mean
 sampling interval, the noise or the start, because :math:`w_t` has mean zero given the past. If
 each path i has a coefficient of its own, :math:`w_t = b_i g(x_t) + e_t`, its mean is
 :math:`\mathrm{Var}(b)` times :math:`g(x_s)^2 g(x_t)^2`. Only pairs at least a quarter of the path
-apart are used, to keep short memory out. (Cochran's Q of per-path slopes has the same purpose,
+apart are used, to keep short memory out. The same holds for :math:`w_t^2-1` and paths that
+differ in the scale of their noise. (Cochran's Q of per-path slopes has the same purpose,
 but its null distribution is wrong for short or nearly integrated paths.)
 """
 
@@ -19,9 +20,12 @@ from sdelens.estimation.ratio import Ratio
 from sdelens.evidence.effects import Effect
 from sdelens.evidence.lagged import Lagged
 from sdelens.evidence.nested import Standard
+from sdelens.evidence.predictors import FARTHEST
 
 APART = 4
 """Pairs of times are at least this fraction of a path apart: a quarter."""
+WORTH = {"level": 1 / 2, "slope": 1 / 2, "noise": 1 / 4}
+"""Gain in nats per unit of the variance of a coefficient between paths."""
 
 
 def heterogeneity(
@@ -31,17 +35,18 @@ def heterogeneity(
     *,
     threshold: float,
     tolerance: float,
-) -> tuple[Effect, Effect]:
-    r"""Differences between paths in level and in slope, in nats per dimension.
+) -> tuple[Effect, ...]:
+    r"""Differences between paths in level, in slope and in noise, in nats per dimension.
 
-    They are :math:`\tfrac12 \mathrm{Var}(b)\,E[g^2]` for g = 1 and for g(x) = x, averaged over
-    coordinates: what knowing the coefficients of its path adds to the prediction of a transition.
+    They are what knowing the coefficients of its path adds to the prediction of a transition:
+    :math:`\tfrac12 \mathrm{Var}(b)\,E[g^2]` for g = 1 and for g(x) = x, and
+    :math:`\tfrac14 \mathrm{Var}(\log\sigma^2)` for the noise, averaged over coordinates.
     """
     sums = sum(_pair_sums(rows, standard, groups) for rows in sides)
     assert isinstance(sums, Tensor)
     found = []
-    for name, (above, below) in zip(("level", "slope"), sums, strict=True):
-        ratio = Ratio.of(above / 2, below)
+    for (name, share), (above, below) in zip(WORTH.items(), sums, strict=True):
+        ratio = Ratio.of(share * above, below)
         found.append(
             Effect(
                 f"differences of {name} between paths",
@@ -52,7 +57,7 @@ def heterogeneity(
                 tolerance=tolerance,
             )
         )
-    return found[0], found[1]
+    return tuple(found)
 
 
 def _pair_sums(
@@ -62,9 +67,12 @@ def _pair_sums(
     white = standard(rows).double()
     z = standard.predictors.state(rows.x).double()
     z = (z - z.mean(0)) / z.std(0).clamp(min=1e-12)
-    found = torch.zeros(2, 2, groups, dtype=torch.float64, device=z.device)
-    for number, function in enumerate((torch.ones_like(z), z)):
-        for moment, values in enumerate((white * function, function.square())):
+    square = white.clamp(-FARTHEST, FARTHEST).square()
+    one, excess = torch.ones_like(z), square / square.mean(0).clamp(min=1e-12) - 1
+    scores = (white, one), (white * z, z.square()), (excess, one)
+    found = torch.zeros(len(WORTH), 2, groups, dtype=torch.float64, device=z.device)
+    for number, pair in enumerate(scores):
+        for moment, values in enumerate(pair):
             pairs = (values * _until(values, rows.document)).mean(1)
             found[number, moment].index_add_(0, rows.group, pairs)
     return found.cpu()

@@ -28,11 +28,20 @@ from sdelens.paths.products import products_of
 
 FREE = 1e-9
 """Penalty of the constant."""
-PENALTIES = (1e-8, 1e-6, 1e-4, 1e-2, 1.0), (1e-4, 1e-2, 1.0, 1e3), (1e-4, 1e-2, 1e-1, 1.0, 1e3)
+PENALTIES = (
+    (1e-8, 1e-6, 1e-4, 1e-2, 1.0),
+    (1e-4, 1e-2, 1.0, 1e3),
+    (1e-4, 1e-2, 1e3),
+    (1e-4, 1e-2, 1e-1, 1.0, 1e3),
+)
 """Penalties of each block relative to the sum of squares of each feature; 1e3 removes it."""
-SCALE_PENALTIES = (1e-4, 1e-2, 1.0), (1e-2, 1e3), (1e-2, 1.0, 1e3)
+SCALE_PENALTIES = (1e-4, 1e-2, 1.0), (1e-2, 1e3), (1e-2, 1e3), (1e-2, 1.0, 1e3)
 """The same for the log variance, whose fits are not in closed form."""
 
+STATE, TIME, PAST = (0,), (1, 2), (3,)
+"""Numbers of the blocks of the current state, of the time and of lagged states."""
+LAST = PAST[0]
+"""Number of the stage that has all blocks but that of lagged states."""
 Fit = TypeVar("Fit", Regression, LogScale)
 
 
@@ -91,13 +100,16 @@ class Nested:
         name: str,
         *,
         scale: bool,
-        block: int,
+        blocks: Sequence[int],
         threshold: float,
         tolerance: float | None = None,
     ) -> Effect:
-        """Mean gain of a block, with the price p/2N of p coefficients per coordinate."""
-        gains = (self.scale if scale else self.mean)[block]
-        price = self.sizes[scale][block] / (2 * len(self.sides.train.x))
+        """Mean gain of blocks, with the price p/2N of p coefficients per coordinate."""
+        gains = torch.stack([(self.scale if scale else self.mean)[block] for block in blocks]).sum(
+            0
+        )
+        size = sum(self.sizes[scale][block] for block in blocks)
+        price = size / (2 * len(self.sides.train.x))
         found = paired_gain(
             name, gains, self.sides.test.group, self.sides.groups, threshold, price
         )
@@ -116,13 +128,17 @@ def nested(choices: Sequence[Sides]) -> Nested:
     targets = [predictors.target(each) for each in rows]
     blocks = [predictors.for_mean(each) for each in rows]
     means, of_mean = _stages(blocks, targets, _chosen_mean, PENALTIES)
-    own = Standard(predictors, means[2], LogScale(torch.zeros(1, 1)))
+    own = Standard(predictors, means[LAST], LogScale(torch.zeros(1, 1)))
     whites = [own.white(each) for each in rows]
     widths = [predictors.for_scale(each) for each in rows]
     scales, of_scale = _stages(widths, whites, log_scale.chosen, SCALE_PENALTIES)
     sizes = tuple([block.shape[1] for block in each[0][1:]] for each in (blocks, widths))
     return Nested(
-        Standard(predictors, means[2], scales[2]), of_mean, of_scale, (sizes[0], sizes[1]), sides
+        Standard(predictors, means[LAST], scales[LAST]),
+        of_mean,
+        of_scale,
+        (sizes[0], sizes[1]),
+        sides,
     )
 
 

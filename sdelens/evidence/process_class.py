@@ -37,11 +37,10 @@ more often a process is observed, the less its drift explains of each step."""
 UNNOTICED = 0.05, 0.5
 """Differences between paths that must be ruled out: in nats per dimension, and relative to the
 gain of the drift if that is less."""
-TAILS = 0.1
+TAILS = 0.25
 """Maximum excess of ``M4 / 3 M2^2`` over the value expected of a diffusion."""
-FOURTH, HEAVY = 1 / 4, 1 / 3
-r""":math:`1/\alpha` of the tails above which fourth moments do not exist, and above which they are
-those of jumps."""
+HEAVY = 1 / 4
+r""":math:`1/\alpha` of the tails above which fourth moments do not exist."""
 MIXTURE = 0.005
 """Maximum gain of a mixture for Gaussian noise, in nats per dimension."""
 LAGGED = 0.15
@@ -77,8 +76,6 @@ class Evidence:
     """Absolute differences between the lagged moments of the data and of simulations."""
     jump: Effect | None = None
     """How much faster the tails decay with the interval than those of a diffusion."""
-    continuous: bool = False
-    """Whether the fit is of continuous time."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -92,6 +89,11 @@ class Evidence:
     def worst_lag(self) -> tuple[Effect, ...]:
         """The lagged moment with the highest upper end, if there are any."""
         return tuple(sorted(self.lagged, key=lambda effect: effect.high)[-1:])
+
+    @property
+    def documents(self) -> int:
+        """Number of held-out documents, or groups of them."""
+        return min(self.gain.groups, self.misfit.groups)
 
     @property
     def departures(self) -> tuple[Effect, ...]:
@@ -108,14 +110,12 @@ class Evidence:
     @property
     def heavy(self) -> bool:
         """Whether the tails may be too heavy for fourth moments."""
-        return self.tails.low > FOURTH
+        return self.tails.shown
 
     @property
     def jumps(self) -> bool:
-        """Whether the noise has jumps, or tails of jumps in continuous time."""
-        return (self.jump is not None and self.jump.shown) or (
-            self.continuous and self.tails.shown
-        )
+        """Whether the noise has jumps; tested in continuous time only."""
+        return self.jump is not None and self.jump.shown
 
     @property
     def lasting_memory(self) -> tuple[Effect, ...]:
@@ -143,8 +143,8 @@ def classify(evidence: Evidence) -> ProcessVerdict:
     requires that the alternatives are absent; if an interval contains its threshold, the verdict
     is `CANNOT_TELL`.
     """
-    if evidence.gain.groups < FEWEST:
-        few = f"a class needs {FEWEST} held-out documents, but there are {evidence.gain.groups}"
+    if evidence.documents < FEWEST:
+        few = f"a class needs {FEWEST} held-out documents, but there are {evidence.documents}"
         return ProcessVerdict(CANNOT_TELL, few)
     return _departure(evidence) or _undecided(evidence) or _markov(evidence)
 
@@ -158,10 +158,13 @@ def _departure(evidence: Evidence) -> ProcessVerdict | None:
     for effect in _shown(evidence.changes):
         return ProcessVerdict(TIME_DEPENDENT, f"{effect} is above {effect.threshold:.2g}")
     if evidence.jumps:
-        return ProcessVerdict(JUMP, _jumps(evidence))
-    if not evidence.gain.shown:
-        return ProcessVerdict(NO_BETTER, f"{evidence.gain} is not clearly above 0")
-    return None
+        because = f"{evidence.jump} is above {TAILS:g}: they decay with the interval"
+        return ProcessVerdict(JUMP, because)
+    if evidence.gain.shown:
+        return None
+    if evidence.gain.high < MEMORY:
+        return ProcessVerdict(NO_BETTER, f"{evidence.gain} is not above 0")
+    return ProcessVerdict(CANNOT_TELL, f"{evidence.gain} may be above or below 0")
 
 
 def _undecided(evidence: Evidence) -> ProcessVerdict | None:
@@ -201,12 +204,6 @@ def _gaussian(evidence: Evidence) -> ProcessVerdict:
     if evidence.embeddable >= EMBEDDABLE:
         return ProcessVerdict(COMPATIBLE, f"{share}, and lagged moments match the simulation")
     return ProcessVerdict(DISCRETE_GAUSSIAN, f"only {share}")
-
-
-def _jumps(evidence: Evidence) -> str:
-    if evidence.jump is not None and evidence.jump.shown:
-        return f"{evidence.jump} is above {TAILS:g}: they decay with the interval"
-    return f"{evidence.tails} is above {HEAVY:.2g}: a diffusion has lighter tails"
 
 
 def _may(effect: Effect) -> str:

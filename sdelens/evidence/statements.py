@@ -11,7 +11,7 @@ Condition = Callable[[Evidence], bool]
 
 RULED_OUT: Mapping[str, Condition] = {
     "a Markov process in this state": lambda e: bool(e.lasting_memory),
-    "the same law on all paths": lambda e: any(effect.shown for effect in e.differences),
+    "one Markov law for all paths": lambda e: any(effect.shown for effect in e.differences),
     "a law that is constant along the path": lambda e: any(effect.shown for effect in e.changes),
     "a diffusion, because of jumps": lambda e: e.jumps,
     "a diffusion, because the mean reverses orientation": lambda e: (
@@ -29,8 +29,8 @@ REMARKS: Mapping[str, Condition] = {
     "Memory may come from the differences between paths alone.": lambda e: (
         any(effect.shown for effect in e.memory) and not e.lasting_memory
     ),
-    "Fourth moments of the noise may not exist ({tails}): all tests use bounded statistics, and "
-    "jumps are judged by the weight of the tails.": lambda e: e.heavy,
+    "Fourth moments of the noise may not exist ({tails}): the gain over baselines, an average of "
+    "squared residuals, is unreliable; the other tests use bounded statistics.": lambda e: e.heavy,
     "The fit does not gain over the best baseline: {gain}.": lambda e: not e.gain.shown,
 }
 """Remarks on the fit and the data, and when they apply."""
@@ -51,7 +51,7 @@ class Verdict:
 def statements(verdict: ProcessVerdict, evidence: Evidence) -> tuple[str, ...]:
     """The class in one line, then what the evidence rules out, leaves open and could not show."""
     class_line = f"{verdict.kind[0].upper()}{verdict.kind[1:]}: {verdict.because}."
-    if evidence.gain.groups < FEWEST:
+    if evidence.documents < FEWEST:
         return (class_line,)
     excluded = [*_excluded(evidence), *_bounded(evidence)]
     unsure = [f"{effect.name} up to {effect.high:.2g}" for effect in evidence.open]

@@ -225,7 +225,7 @@ def _new_prefixes(
         return []
     verb = "follows" if known == 1 else "follow"
     follow = f"{known:,} of {steps:,} held-out transitions {verb} a prefix that occurs in training"
-    if new["held_out_documents"] < 2:
+    if new["held_out_documents"] < FEWEST:
         return [f"{follow}, and the others are too few to judge alone."]
     alone = Judgement.of({name: gain for name, gain in _gains(new).items() if name in rivals})
     same = alone.outcome == judgement.outcome

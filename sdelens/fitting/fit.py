@@ -1,5 +1,6 @@
 """Fits a law to paths and scores it: split, basis, probe, baselines."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Unpack
@@ -49,8 +50,8 @@ def fit(
     torch.Size([1, 1])
     """
     options = build(FitOptions, split_keywords(fit, probe, keywords), "fit")
-    if dt is not None and not dt > 0:
-        raise UsageError(f"dt must be above 0, got {dt}")
+    if dt is not None and not (isinstance(dt, int | float) and 0 < dt < math.inf):
+        raise UsageError(f"dt must be a number above 0, got {dt!r}")
     paths, missing = _observed(states, 1.0 if dt is None else dt)
     if isinstance(probe, str):
         kind, densities = probe, load("probe", probe).densities

@@ -140,14 +140,17 @@ class Fitted:
         self, t: float | Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch latent"]]:
         """A time for each state, and the states in latent coordinates."""
+        self._require_width(x)
+        t = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1])
+        z = self.basis.encode(t, x)
+        return t.to(z.dtype), z
+
+    def _require_width(self, x: Float[Tensor, "*batch dim"]) -> None:
         if x.shape[-1:] != self.basis.encoder.shape[:1]:
             raise UsageError(
                 f"states must be [..., {len(self.basis.encoder)}] like the fitted ones, got "
                 f"{list(x.shape)}"
             )
-        t = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1])
-        z = self.basis.encode(t, x)
-        return t.to(z.dtype), z
 
     def _widened(
         self, latent: Float[Tensor, "..."], x: Float[Tensor, "*batch dim"]
@@ -183,6 +186,7 @@ class Fitted:
         'no better than baseline'
         """
         paths = states if isinstance(states, Paths) else GivenPaths.of(states, self.dt).paths
+        self._require_width(next(iter(paths)).states)
         documents = moving_documents(paths)
         sides = split_by_document(documents, seed=self.record.seed)
         sample = Sample(

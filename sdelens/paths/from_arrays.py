@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -80,13 +81,22 @@ def _alike(paths: list[Tensor]) -> list[Tensor]:
 def _numbers(values: object) -> Tensor:
     """An array as floats: float32, or float64 if it has more digits."""
     try:
-        found = torch.as_tensor(values).detach()
+        found = (values if isinstance(values, Tensor) else _tensor(values)).detach()
     except (ValueError, TypeError, RuntimeError) as error:
         raise UsageError(f"{EXPECTED}, got {type(values).__name__} ({error})") from None
     if found.is_complex() or found.dtype == torch.bool:
         raise UsageError(f"{EXPECTED} of real numbers, got {found.dtype}")
     narrow = found.is_floating_point() and found.dtype != torch.float64
     return found.float() if narrow else found.double()
+
+
+def _tensor(values: object) -> Tensor:
+    """An array as a tensor; masked values are NaN."""
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(values.astype(float), np.nan)
+    array = np.asarray(values)
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(np.array(native, order="C"))
 
 
 def _require_known_coordinates(every: Tensor, inside: Tensor) -> None:

@@ -44,10 +44,12 @@ def _near_duplicates(documents: Documents) -> list[tuple[int, int]]:
     from datasketch import MinHash, MinHashLSH  # heavy
 
     listed = list(documents)
+    first: dict[tuple[tuple[int, ...], int], int] = {}
+    keys = ((document.tokens, document.start) for document in listed)
+    found = [(first.setdefault(key, number), number) for number, key in enumerate(keys)]
     index = MinHashLSH(threshold=CANDIDATE, num_perm=PERMUTATIONS)
-    found = []
-    whole = [_shingles(document.tokens) for document in listed]
-    for number, shingles in enumerate(whole):
+    whole = {number: _shingles(listed[number].tokens) for number in first.values()}
+    for number, shingles in whole.items():  # exact copies are found already
         sketch = MinHash(num_perm=PERMUTATIONS)
         sketch.update_batch(sorted(shingles))
         found += [

@@ -129,9 +129,8 @@ def estimates(change: PairedChange) -> tuple[Estimate, ...]:
         value, stderr, low, high = (float(t) for t in getattr(change, name).tensors().values())
         if not math.isfinite(value):
             continue
-        known = math.isfinite(stderr)
-        ends = f", 95% [{low:.3g}, {high:.3g}]" if known else ""
-        found.append(Estimate(name, value, stderr if known else None, unit + ends))
+        ends = f", 95% [{low:.3g}, {high:.3g}]" if math.isfinite(low) else ""
+        found.append(Estimate(name, value, stderr if math.isfinite(stderr) else None, unit + ends))
     return tuple(found)
 
 
@@ -155,6 +154,10 @@ def figure(change: PairedChange, documents: str) -> Figure:
 def _run(given: OpenStudy | Run | str | PathLike[str]) -> Run:
     if isinstance(given, OpenStudy):
         return given.run
+    if not isinstance(given, Run | str | PathLike):
+        raise UsageError(
+            f"compare takes two studies, runs or folders of runs, got {type(given).__name__}"
+        )
     run = given if isinstance(given, Run) else Run(Path(given))
     require_run(run.folder)
     return run

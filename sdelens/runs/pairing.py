@@ -41,6 +41,8 @@ class Pairing:
             found.append("other skipped positions")
         if one.card.width != other.card.width:
             found.append("states of another width")
+        if one.job.basis != other.job.basis:
+            found.append(f"basis {one.job.basis} there, {other.job.basis} here")
         return tuple(found)
 
     @cached_property

@@ -11,7 +11,6 @@ from sdelens.evidence.evidence import Sample, gather
 from sdelens.evidence.process_class import (
     EMBEDDABLE,
     FRACTION,
-    HEAVY,
     MEMORY,
     MIXTURE,
     PART,
@@ -29,10 +28,10 @@ READING = (
     f"least {SHOWN:g} nats per dimension to the prediction of the noise scale, or to that of "
     f"the mean ({FRACTION:.0%} of what the drift gains over a random walk, if that is less), "
     "and more than lasting differences between paths can explain. Heterogeneous paths: some "
-    "paths have another level or slope than others. Changes along the path: the time adds as "
-    "much as memory would. Jump, in continuous time only: the tails of the residuals shrink "
-    f"with the sampling interval as those of jumps do, or their tail index is below "
-    f"{1 / HEAVY:.2g}. No better than baseline: the fit does not gain over the best of random "
+    "paths have another level, slope or noise. Changes along the path: the time adds as "
+    "much as memory would. Jump, in continuous time only: the tails of the increments shrink "
+    "with the sampling interval as those of jumps do. "
+    "No better than baseline: the fit does not gain over the best of random "
     "walk (with and without drift) and i.i.d. states per position. Cannot tell: earlier states, "
     f"time or path may add more than {MEMORY:g} nats, or {PART:.0%} of the drift's gain. "
     f"Discrete, non-Gaussian Markov: a mixture adds more than {MIXTURE:g} to Gaussian noise. "
@@ -55,6 +54,7 @@ LABELS = {
     "memory of the scale": "memory: scale",
     "differences of level between paths": "paths: level",
     "differences of slope between paths": "paths: slope",
+    "differences of noise between paths": "paths: noise",
     "tails beyond a diffusion's": "jumps",
     "weight of the tails": "tails",
     "mixture over Gaussian": "mixture",

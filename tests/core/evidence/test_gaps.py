@@ -90,7 +90,7 @@ def test_lagged_moments_and_tails_do_not_depend_on_what_lies_in_a_gap(law):
         lagged_moments(law, [block], groups, axes, trained=60, seed=0) for block in found
     )
     assert [effect.value for effect in one] == [effect.value for effect in other]
-    one, other = (tails(law, [block], groups) for block in found)
+    one, other = (tails([block], groups) for block in found)
     assert_close(one, other)
 
 

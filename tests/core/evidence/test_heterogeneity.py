@@ -52,15 +52,14 @@ def differences(states, fitted, dt):
 
 @pytest.mark.parametrize("dt", [0.02, 0.1, 1.0])
 def test_equal_paths_do_not_differ_at_any_sampling_interval(dt):
-    level, slope = differences(paths([1.0], [0.0], dt), law(1.0, dt), dt)
-    for effect in (level, slope):
+    for effect in differences(paths([1.0], [0.0], dt), law(1.0, dt), dt):
         assert abs(effect.value) < 3.5 * effect.stderr
         assert not effect.shown
 
 
 def test_levels_that_differ_are_found_with_what_knowing_them_is_worth():
     dt, spread = 0.3, 0.5
-    level, slope = differences(
+    level, slope, _ = differences(
         paths([1.0, 1.0], [spread, -spread], dt), law(1.0, dt, variance=0.5), dt
     )
     rate = 1 - math.exp(-dt)
@@ -74,7 +73,7 @@ def test_levels_that_differ_are_found_with_what_knowing_them_is_worth():
 
 def test_rates_that_differ_are_found_with_what_knowing_them_is_worth():
     dt = 0.3
-    level, slope = differences(paths([0.5, 2.0], [0.0, 0.0], dt), law(1.0, dt), dt)
+    level, slope, _ = differences(paths([0.5, 2.0], [0.0, 0.0], dt), law(1.0, dt), dt)
     slow, fast = math.exp(-0.5 * dt), math.exp(-2 * dt)
     noise = 0.5 * (1 - (slow**2 + fast**2) / 2)
     worth = 0.5 * ((slow - fast) / 2) ** 2 * 0.5 / noise
@@ -91,3 +90,19 @@ def test_short_memory_is_no_lasting_difference():
         states.append(0.5 * states[-1] + force)
     effects = differences(torch.stack(states, dim=1), law(0.5, 1.0, variance=2.0), 1.0)
     assert not any(effect.shown for effect in effects)
+
+
+def test_noise_that_differs_is_found_with_what_knowing_it_is_worth():
+    kicks = torch.randn(60, 1200, 1, generator=generator(4))
+    size = torch.where(torch.arange(1200) % 2 == 0, 0.8, 1.2)[:, None]
+    states = [kicks[0]]
+    for kick in kicks[1:]:
+        states.append(0.5 * states[-1] + size * kick)
+    level, slope, noise = differences(torch.stack(states, dim=1), law(0.7, 1.0), 1.0)
+    variances = torch.tensor([0.8, 1.2]).square()
+    worth = 0.25 * float((variances / variances.mean()).var(correction=0))
+    assert noise.shown
+    # part of it shows in the current state already
+    assert 0.5 * worth < noise.value < 1.1 * worth
+    assert not level.shown
+    assert not slope.shown

@@ -105,7 +105,7 @@ def laplace(paths, length, seed):
 
 def test_tails_of_independent_increments_thin_out_with_the_interval():
     block = Trajectories.from_states(laplace(2000, 60, 5).cumsum(1), 1.0)
-    sums = tails(kernel(torch.eye(1), 1.0), [block], torch.arange(2000))
+    sums = tails([block], torch.arange(2000))
     # M4 / 3 M2^2 - 1 is a third of the excess kurtosis, divided by the interval
     assert excess(sums.sum(1)).tolist() == pytest.approx([1, 1 / 2, 1 / 4], abs=0.08)
     effect = jump_effect(sums)
@@ -118,7 +118,7 @@ def test_tails_of_a_lasting_scale_do_not_pass_for_jumps():
     scale = torch.randn(2000, 1, 1, generator=random).exp()
     walk = (scale * torch.randn(2000, 60, 1, generator=random)).cumsum(1)
     block = Trajectories.from_states(walk, 1.0)
-    sums = tails(kernel(torch.eye(1), 1.0), [block], torch.arange(2000))
+    sums = tails([block], torch.arange(2000))
     assert float(excess(sums.sum(1))[0]) > 1
     assert not jump_effect(sums).shown
 
@@ -127,7 +127,7 @@ def test_the_error_of_the_tails_is_their_spread_over_replications():
     found = []
     for seed in range(60):
         block = Trajectories.from_states(laplace(100, 40, 100 + seed).cumsum(1), 1.0)
-        found.append(jump_effect(tails(kernel(torch.eye(1), 1.0), [block], torch.arange(100))))
+        found.append(jump_effect(tails([block], torch.arange(100))))
     values = torch.tensor([effect.value for effect in found])
     claimed = torch.tensor([effect.stderr for effect in found]).square().mean().sqrt()
     # 60 replications tell a deviation to 9%

@@ -11,7 +11,7 @@ from sdelens.estimation import regression
 from sdelens.estimation.log_scale import LogScale
 from sdelens.estimation.regression import Regression
 from sdelens.evidence.lagged import lagged
-from sdelens.evidence.nested import nested
+from sdelens.evidence.nested import PAST, STATE, TIME, nested
 from sdelens.evidence.process_class import MEMORY, SHOWN
 from sdelens.paths.products import products_of
 from sdelens.paths.trajectories import Trajectories
@@ -22,16 +22,13 @@ from sdelens_plugins.probes.linear import LinearProbe
 from tests.core.evidence.simulated import autoregression, kernel, sides
 
 
-def effects(*choices, block=2):
-    """The effects of a block on the mean and on the scale; by default of memory."""
+def effects(*choices, blocks=PAST):
+    """The effects of blocks on the mean and on the scale; by default of memory."""
     found = nested(choices)
     return [
-        found.effect("e", scale=scale, block=block, threshold=SHOWN, tolerance=MEMORY)
+        found.effect("e", scale=scale, blocks=blocks, threshold=SHOWN, tolerance=MEMORY)
         for scale in (False, True)
     ]
-
-
-STATE, TIME = 0, 1
 
 
 def test_a_scale_that_turns_on_two_coordinates_at_once_is_no_memory():
@@ -46,11 +43,11 @@ def test_a_scale_that_turns_on_two_coordinates_at_once_is_no_memory():
 
 
 def test_memory_is_not_ruled_out_where_it_could_not_be_estimated():
-    # one more lag is worth -log(1 - 0.2^2) / 2 = 0.020, but 96 coefficients of each of 32
-    # coordinates cost 96 / 2N = 0.031 to estimate
+    # one more lag is worth -log(1 - 0.2^2) / 2 = 0.020, but 3 x 32 coefficients of lagged states
+    # and 30 of waves, for each of 32 coordinates, cost 126 / 2N = 0.041 to estimate
     states = autoregression(50, 54, 0, 0.5, 0.2, dim=32)
     by_mean, _ = effects(sides(kernel(0.5 * torch.eye(32), 1.0), states))
-    assert by_mean.price == pytest.approx(96 / (2 * 30 * 51), rel=0.01)
+    assert by_mean.price == pytest.approx(126 / (2 * 30 * 51), rel=0.01)
     assert not by_mean.absent
     assert by_mean.detectable > 0.02
 
@@ -164,7 +161,7 @@ def test_what_a_linear_law_misses_of_a_nonlinear_drift_is_no_memory():
     slope = float((x * following).sum() / x.square().sum())
     law = kernel(torch.tensor([[slope]]), float((following - slope * x).std()))
     assert all(effect.absent for effect in effects(sides(law, states)))
-    assert not any(effect.shown for effect in effects(sides(law, states), block=TIME))
+    assert not any(effect.shown for effect in effects(sides(law, states), blocks=TIME))
 
 
 def test_a_folded_map_is_a_lack_of_fit_and_nothing_else():
@@ -173,12 +170,12 @@ def test_a_folded_map_is_a_lack_of_fit_and_nothing_else():
     for kick in kicks[1:]:
         states.append(2 * torch.sin(3 * states[-1]) + 0.3 * kick)
     rows = sides(kernel(torch.zeros(1, 1), 1.5), torch.stack(states, dim=1))
-    misfit, _ = effects(rows, block=STATE)
+    misfit, _ = effects(rows, blocks=STATE)
     spread = float(torch.stack(states[1:]).std())
     # what is left of the spread of the next state is the noise of 0.3
     assert misfit.value == pytest.approx(math.log(spread / 0.3), abs=0.05)
-    for block in (1, 2):
-        assert all(effect.absent for effect in effects(rows, block=block))
+    for blocks in (TIME, PAST):
+        assert all(effect.absent for effect in effects(rows, blocks=blocks))
     white = nested([rows]).standard(rows.test)
     tails = white.square().square().mean() / (3 * white.square().mean().square())
     assert float(tails) == pytest.approx(1, abs=0.1)
@@ -195,7 +192,7 @@ def test_a_law_that_changes_along_the_path_is_told_from_one_that_does_not(moves)
         size = 1 + u if moves == "noise" else 1.0
         states.append(level + slope * (states[-1] - level) + size * kick)
     mean, scale = effects(
-        sides(kernel(torch.tensor([[0.6]]), 1.0), torch.stack(states, 1)), block=TIME
+        sides(kernel(torch.tensor([[0.6]]), 1.0), torch.stack(states, 1)), blocks=TIME
     )
     assert mean.shown == (moves in {"mean", "rate"})
     assert scale.shown == (moves == "noise")
@@ -227,8 +224,8 @@ def test_terms_of_a_law_for_each_time_are_left_out_where_they_make_up_for_a_lack
         .law
     )
     own, still = sides(law, paths), sides(law, paths, at=15.0)
-    assert effects(own, block=TIME)[0].shown
-    assert not any(effect.shown for effect in effects(own, still, block=TIME))
+    assert effects(own, blocks=TIME)[0].shown
+    assert not any(effect.shown for effect in effects(own, still, blocks=TIME))
 
 
 def test_noise_that_remembers_its_size_is_memory_of_the_scale():

@@ -1,7 +1,5 @@
 """Weight of the tails and orientation of the mean, against known truth."""
 
-import math
-
 import pytest
 import torch
 
@@ -14,7 +12,7 @@ from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 
 
-@pytest.mark.parametrize(("alpha", "heavy"), [(1.5, True), (2.5, True), (8.0, False)])
+@pytest.mark.parametrize(("alpha", "heavy"), [(1.5, True), (2.5, True), (9.0, False)])
 def test_the_tail_index_of_a_power_law_is_recovered(alpha, heavy):
     uniform = torch.rand(60_000, 2, generator=generator(1)).double()
     values = uniform ** (-1 / alpha) * torch.tensor([1.0, -1.0]).double()
@@ -71,4 +69,3 @@ def test_orientation_is_not_asked_for_in_many_dimensions():
     law = LinearSDE.from_step(0.5 * torch.eye(9), torch.zeros(9), torch.eye(9), 1.0)
     block = Trajectories.from_states(torch.randn(20, 8, 9, generator=generator(4)), 1.0)
     assert orientation(law, lagged(law, block, torch.arange(20)), None, 20) is None
-    assert math.isfinite(float(law.matrix.sum()))

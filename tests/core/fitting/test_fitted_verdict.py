@@ -27,7 +27,7 @@ class Copy(Law):
 @pytest.fixture(scope="module")
 def peaks():
     """Paths whose noise has two peaks, and a linear fit to them."""
-    states = discrete_markov().simulate(400, 40, seed=0)
+    states = discrete_markov().simulate(800, 40, seed=0)
     return states, sdelens.fit(states, probe="linear")
 
 
@@ -51,9 +51,9 @@ def test_the_scores_are_told_with_the_column_of_state_dependent_noise_if_asked(b
 
 def test_other_states_of_the_process_get_the_same_class_and_of_another_their_own(peaks):
     _, fitted = peaks
-    fresh = discrete_markov().simulate(400, 40, seed=1)
+    fresh = discrete_markov().simulate(800, 40, seed=1)
     assert fitted.verdict(fresh).process_class == DISCRETE_NON_GAUSSIAN
-    kicks = torch.randn(400, 40, 1, generator=generator(2))
+    kicks = torch.randn(800, 40, 1, generator=generator(2))
     assert (
         fitted.verdict(kicks + 2 * kicks.roll(1, 1) + kicks.roll(2, 1)).process_class == NON_MARKOV
     )

@@ -131,3 +131,14 @@ def test_what_is_no_array_is_the_same_error(states):
             of(states)
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_masked_values_are_missing_and_any_layout_of_an_array_is_read():
+    array = np.random.default_rng(0).normal(size=(3, 6, 2))
+    masked = np.ma.masked_array(array.copy(), mask=np.zeros_like(array, dtype=bool))
+    masked[:, 4:] = np.ma.masked
+    assert GivenPaths.of(masked, 1.0).paths.mask.sum(1).tolist() == [4, 4, 4]
+    for other in (array[:, ::-1][:, ::-1], np.asfortranarray(array), array.astype(">f8")):
+        assert torch.equal(GivenPaths.of(other, 1.0).paths.states, torch.from_numpy(array))
+    turned = GivenPaths.of(array[:, ::-1], 1.0).paths.states
+    assert torch.equal(turned, torch.from_numpy(array[:, ::-1].copy()))

@@ -206,7 +206,7 @@ EXAM = {
         open=True,
     ),
     "moving mean": Case(1000, relaxing(0.1, level=moving_mean), 0.1, OVER_TIME, TIME_DEPENDENT),
-    "moving rate": Case(1000, relaxing(0.1, rate=moving_rate), 0.1, OVER_TIME, TIME_DEPENDENT),
+    "moving rate": Case(2000, relaxing(0.1, rate=moving_rate), 0.1, OVER_TIME, TIME_DEPENDENT),
     "two rates": Case(2000, populations(0.1, rates=(0.7, 1.4)), 0.1, OVER_TIME, HETEROGENEOUS),
     "two levels": Case(2000, populations(0.1, levels=(-0.5, 0.5)), 0.1, OVER_TIME, HETEROGENEOUS),
     "jumps": Case(1000, jump_ornstein_uhlenbeck().simulate, 0.1, OVER_TIME, JUMP),
