@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sdelens.registry import plugins
+from sdelens.seeds import generator
 from sdelens.testing import ornstein_uhlenbeck
 from sdelens_plugins.reporters.figures.drawing import drawing_of
 from tests.plugins.analyzers.dimensions import study_of
@@ -49,3 +50,13 @@ def test_every_analyzer_that_needs_no_model_is_tried():
         if plugin.distribution == "sdelens" and "model" not in plugin.load().needs
     }
     assert found - {"layers"} == set(SETTINGS)
+
+
+def test_moments_of_a_fit_to_fewer_directions_are_those_of_its_directions():
+    noise = torch.randn(150, 30, 3, generator=generator(5))
+    states = [noise[:, 0]]
+    for kick in noise[:, 1:].unbind(1):
+        states.append(0.5 * states[-1] + torch.tensor([1.0, 0.8, 0.6]) * kick)
+    study = study_of(torch.stack(states, dim=1), probe="linear", basis="pca:2")
+    finding = plugins("analyzer")["moments"].load()(**SETTINGS["moments"]).analyze(study, seed=0)
+    assert finding.headline.startswith("The fit reproduces the moments of the first 2 components")

@@ -50,9 +50,12 @@ class MomentsAnalyzer:
             states=sys.maxsize,
             group=study.documents.group,
         )
+        fitted = viewed.fitted
+        # beyond the directions of its basis a fit simulates nothing
+        components = min(self.components, fitted.basis.latent)
         result = MomentComparison.of(
-            viewed.fitted,
-            PrincipalComponents.of(viewed.train, self.components),
+            fitted,
+            PrincipalComponents.of(viewed.train, components),
             aligned(paths, self.steps),
             trained=len(began(viewed.train)),
             replicates=self.replicates,
