@@ -124,10 +124,10 @@ def _limits(effect: Effect) -> str:
 
 
 def figure(evidence: Evidence) -> Figure:
-    """Intervals in multiples of the sizes below which effects count as absent."""
-    effects = [effect for effect in evidence.effects if effect.bound > 0]
+    """Intervals in multiples of the thresholds, above which effects are shown."""
+    effects = [effect for effect in evidence.effects if effect.threshold > 0]
     multiples = {
-        name: torch.tensor([getattr(e, name) / e.bound for e in effects])
+        name: torch.tensor([getattr(e, name) / e.threshold for e in effects])
         for name in ("value", "low", "high", "detectable")
     }
     x = torch.arange(len(effects), dtype=torch.float64)
@@ -140,14 +140,14 @@ def figure(evidence: Evidence) -> Figure:
             "effect",
             words=tuple(LABELS.get(effect.name, "lags") for effect in effects),
         ),
-        Layer("line", {"x": ends, "y": torch.ones(2)}, "absent below", series=1, dashed=True),
+        Layer("line", {"x": ends, "y": torch.ones(2)}, "threshold", series=1, dashed=True),
         Layer("scatter", {"x": x, "y": multiples["detectable"]}, "minimum detectable", series=2),
     )
     caption = (
-        "Each property in multiples of the size below which it counts as absent, with "
-        "simultaneous intervals: lack of fit of the mean; change along the path and memory, of "
-        "mean and scale; lasting differences between paths; jumps, where they can be tested; "
-        "tails; gain of a mixture; reversed orientation; and the lagged moment that may deviate "
-        "most."
+        "Each property in multiples of its threshold, with simultaneous intervals: an effect is "
+        "shown if its interval lies above the dashed line. Lack of fit of the mean; change "
+        "along the path and memory, of mean and scale; lasting differences between paths; "
+        "jumps, where they can be tested; tails; gain of a mixture; reversed orientation; and "
+        "the lagged moment that may deviate most."
     )
-    return Figure("effects", (Panel("", "multiples of the size", layers),), caption)
+    return Figure("effects", (Panel("", "multiples of the threshold", layers),), caption)
