@@ -104,12 +104,14 @@ class Nested:
         threshold: float,
         tolerance: float | None = None,
     ) -> Effect:
-        """Mean gain of blocks, with the price p/2N of p coefficients per coordinate."""
+        """Mean gain of blocks, with the price p/2N of the p coefficients of the first block.
+
+        Further blocks can show an effect, but their price does not count against its absence.
+        """
         gains = torch.stack([(self.scale if scale else self.mean)[block] for block in blocks]).sum(
             0
         )
-        size = sum(self.sizes[scale][block] for block in blocks)
-        price = size / (2 * len(self.sides.train.x))
+        price = self.sizes[scale][blocks[0]] / (2 * len(self.sides.train.x))
         found = paired_gain(
             name, gains, self.sides.test.group, self.sides.groups, threshold, price
         )

@@ -208,5 +208,5 @@ class LinearSDE(SDE):
         return Gaussian(x @ self.step_matrix.mT + offset, FullScale(self.step_root))
 
     def tensors(self) -> dict[str, Tensor]:
-        names = ("times", "matrix", "offset", "root", "step_matrix", "step_offset", "step_root")
+        names = ("matrix", "times", "offset", "root", "step_matrix", "step_offset", "step_root")
         return {name: getattr(self, name) for name in names}

@@ -114,9 +114,9 @@ def test_the_same_seed_is_the_same_fit_and_doubles_are_taken_as_they_are(states)
     [
         (lambda s: (s[:1], {}), UsageError, "at least 10"),
         (lambda s: (s[:, :1], {}), UsageError, r"\[path, time, dim\]"),
-        (lambda s: (s, {"dt": 0.0}), UsageError, "dt must be above 0"),
-        (lambda s: (s, {"dt": -1.0}), UsageError, "dt must be above 0"),
-        (lambda s: (s, {"dt": math.nan}), UsageError, "dt must be above 0"),
+        (lambda s: (s, {"dt": 0.0}), UsageError, "dt must be a number above 0"),
+        (lambda s: (s, {"dt": -1.0}), UsageError, "dt must be a number above 0"),
+        (lambda s: (s, {"dt": math.nan}), UsageError, "dt must be a number above 0"),
         (lambda s: (s.where(s < 4, torch.inf), {}), BadNumbers, "finite"),
         (lambda s: (s.where(s < -99, torch.nan), {}), UsageError, "two consecutive states"),
         (lambda s: (s, {"probe": "liner"}), UnknownName, "'linear'"),

@@ -11,7 +11,7 @@ from sdelens.paths.trajectories import Trajectories
 def test_the_statistic_of_a_linear_process_is_its_largest_singular_value_times_dt():
     matrix = torch.tensor([[-1.0, 3.0, 0.0], [0.0, -2.0, 0.5], [0.3, 0.0, -1.0]])
     eye = torch.eye(3)
-    sde = LinearSDE(matrix, eye[0], eye, eye, eye[0], eye, dt=0.1)
+    sde = LinearSDE(matrix, torch.zeros(1), eye[:1], eye, eye, eye[:1], eye, dt=0.1)
     paths = Trajectories.from_states(torch.zeros(4, 5, 3), 0.1)
     expected = float(torch.linalg.matrix_norm(matrix, 2)) * 0.1
     assert step_jacobian(sde, paths) == pytest.approx(expected, rel=1e-3)

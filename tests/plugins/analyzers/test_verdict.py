@@ -31,7 +31,7 @@ from tests.plugins.analyzers.verdict_exam import (
 )
 
 VIEW = View(Site("block", 0))
-ONE_SEED = ("OU at dt = .5", "two levels", "stable noise", "GARCH", "logistic map", "moving mean")
+ONE_SEED = ("two levels", "stable noise", "GARCH", "logistic map", "moving mean")
 """Systems whose first sample is judged in every run of the tests."""
 
 
