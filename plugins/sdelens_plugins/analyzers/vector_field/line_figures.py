@@ -2,6 +2,7 @@
 
 import torch
 
+from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.student import student
 from sdelens.report import Figure, Layer, Panel, counted
 from sdelens_plugins.analyzers.vector_field.fixed_point_results import POINTS, UNIT
@@ -30,17 +31,22 @@ def figures(drift: LineDrift, search: FixedPointSearch) -> tuple[Figure, ...]:
                 Panel(across, "training states", (density,), "Density"),
             ),
             f"The drift ({kind}) and its zeros, and the mean observed change of held-out states "
-            f"with a 95% interval over {counted(drift.documents, 'document')}. Right: training "
-            "states near each node.",
+            f"{_interval_words(drift)}. Right: training states near each node.",
         ),
     )
+
+
+def _interval_words(drift: LineDrift) -> str:
+    documents = counted(drift.documents, "document")
+    enough = drift.documents >= FEWEST
+    return f"with a 95% interval over {documents}" if enough else f"of {documents}"
 
 
 def _observed(drift: LineDrift) -> list[Layer]:
     """The mean observed change with its band."""
     found = drift.observed
     layers = [Layer("line", {"x": found.nodes, "y": found.value}, "observed mean change", 1)]
-    if found.value_stderr is None:
+    if found.value_stderr is None or drift.documents < FEWEST:
         return layers
     margin = student(0.975, drift.documents) * found.value_stderr
     ends = {"x": found.nodes, "low": found.value - margin, "high": found.value + margin}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sdelens.fitting.fitted import Fitted
-from sdelens.testing import double_well
+from sdelens.testing import double_well, ornstein_uhlenbeck
 from sdelens_plugins.analyzers.vector_field.analyzer import VectorFieldAnalyzer
 from tests.asked import value
 from tests.plugins.analyzers.dimensions import study_of
@@ -104,3 +104,12 @@ def test_the_curve_has_the_digits_of_states_far_from_zero():
     _, viewed = study.single
     middle = 14.0  # the median start of a transition
     assert abs(float(viewed.fitted.drift(middle, zero[:, None]))) < 1e-3
+
+
+@pytest.mark.parametrize(("paths", "banded"), [(60, False), (150, True)])
+def test_a_band_needs_ten_held_out_documents(paths, banded):
+    study = study_of(ornstein_uhlenbeck(1).simulate(paths, 21, seed=0), probe="linear")
+    finding = VectorFieldAnalyzer(cells=8).analyze(study, seed=0)
+    marks = [layer.mark for panel in finding.figures[0].panels for layer in panel.layers]
+    assert ("band" in marks) == banded
+    assert ("95% interval" in finding.figures[0].caption) == banded
