@@ -85,6 +85,8 @@ def verdict(
     gains = _gains(scores)
     richer = _richer(gains, density)
     rivals = {name: gain for name, gain in gains.items() if name not in richer}
+    if not rivals:
+        return (f"Every baseline is the same law as the {probe} fit.", _what_it_is(density, clock))
     judgement = Judgement.of(rivals)
     sentences = [_headline(judgement, rivals, richer, probe, scores)]
     sentences += [_same_law(name) for name in scores.get("same_law", []) if name != probe]

@@ -226,3 +226,16 @@ def test_a_recorded_interval_replaces_students():
     assert Gain.of(row, "gain", 100).shown
     assert not Gain.of(row | {"gain_interval": [-0.1, 2.4]}, "gain", 100).shown
     assert str(Gain(1.0, 0.5, 1.5)) == "1.000 [0.500, 1.500]"
+
+
+def test_a_fit_that_is_every_baseline_is_compared_with_none():
+    row = {"gain_of_fit": 0.0, "gain_of_fit_stderr": 0.0}
+    scores = {
+        "noise_column": "constant",
+        "held_out_documents": 20,
+        "transitions": 200,
+        "baselines": {"linear": row},
+        "same_law": ["linear"],
+    }
+    said = verdict(scores, "linear", "discrete")
+    assert said[0] == "Every baseline is the same law as the linear fit."
