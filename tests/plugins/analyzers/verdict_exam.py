@@ -216,7 +216,7 @@ EXAM = {
     "coloured noise": Case(1000, coloured_noise().simulate, 0.1, OVER_TIME, NON_MARKOV),
     "underdamped": Case(1000, oscillator(0.3), 0.1, OVER_TIME, NON_MARKOV),
     "overdamped": Case(1000, oscillator(4.0), 0.1, OVER_TIME, NON_MARKOV),
-    "GARCH": Case(1000, garch, 1.0, DISCRETE, NON_MARKOV),
+    "GARCH": Case(2000, garch, 1.0, DISCRETE, NON_MARKOV),
     "noisy walk": Case(1000, noisy_walk, 1.0, DISCRETE, NON_MARKOV),
     "two peaks": Case(1000, discrete_markov().simulate, 1.0, DISCRETE, DISCRETE_NON_GAUSSIAN),
     "five points": Case(1000, five_points, 1.0, DISCRETE, DISCRETE_NON_GAUSSIAN),
