@@ -129,11 +129,11 @@ def nested(choices: Sequence[Sides]) -> Nested:
     rows = sides.train, sides.validation, sides.test
     targets = [predictors.target(each) for each in rows]
     blocks = [predictors.for_mean(each) for each in rows]
-    means, of_mean = _stages(blocks, targets, _chosen_mean, PENALTIES)
+    means, of_mean = _stages_of_mean(blocks, targets)
     own = Standard(predictors, means[LAST], LogScale(torch.zeros(1, 1)))
     whites = [own.white(each) for each in rows]
     widths = [predictors.for_scale(each) for each in rows]
-    scales, of_scale = _stages(widths, whites, log_scale.chosen, SCALE_PENALTIES)
+    scales, of_scale = _stages_of_scale(widths, whites)
     sizes = tuple([block.shape[1] for block in each[0][1:]] for each in (blocks, widths))
     return Nested(
         Standard(predictors, means[LAST], scales[LAST]),
@@ -159,33 +159,55 @@ def _loss_given_state(sides: Sides) -> float:
     return fit.nll(validation) + float(predictors.noise.spread.log().sum())
 
 
+def _stages_of_mean(
+    blocks: Sequence[Sequence[Tensor]], targets: Sequence[Tensor]
+) -> tuple[list[Regression], list[Float[Tensor, " row"]]]:
+    """The stages of the mean, whose products are summed once for all of them."""
+    seen = [torch.cat(tuple(each), 1) for each in blocks]
+    train, validation = map(products_of, seen[:2], targets[:2])
+
+    def chosen(end: int, penalties: Sequence[Tensor]) -> tuple[Regression, Tensor]:
+        return regression.chosen(train.first(end), validation.first(end), penalties)
+
+    return _stages(_ends(blocks), seen[2], targets[2], chosen, PENALTIES)
+
+
+def _stages_of_scale(
+    blocks: Sequence[Sequence[Tensor]], whites: Sequence[Tensor]
+) -> tuple[list[LogScale], list[Float[Tensor, " row"]]]:
+    """The stages of the log variance."""
+    seen = [torch.cat(tuple(each), 1) for each in blocks]
+
+    def chosen(end: int, penalties: Sequence[Tensor]) -> tuple[LogScale, Tensor]:
+        train, validation = ((seen[i][:, :end], whites[i]) for i in range(2))
+        return log_scale.chosen(train, validation, penalties)
+
+    return _stages(_ends(blocks), seen[2], whites[2], chosen, SCALE_PENALTIES)
+
+
+def _ends(blocks: Sequence[Sequence[Tensor]]) -> list[int]:
+    """Number of predictors up to the end of each block."""
+    return list(accumulate(block.shape[1] for block in blocks[0]))
+
+
 def _stages(
-    blocks: Sequence[Sequence[Tensor]],
-    targets: Sequence[Tensor],
-    chosen: Callable[..., tuple[Fit, Tensor]],
+    ends: Sequence[int],
+    seen: Float[Tensor, "row feature"],
+    target: Float[Tensor, "row dim"],
+    chosen: Callable[[int, Sequence[Tensor]], tuple[Fit, Tensor]],
     penalties: Sequence[Sequence[float]],
 ) -> tuple[list[Fit], list[Float[Tensor, " row"]]]:
-    """The fit of each stage, and the gain of each over the one before on test rows."""
-    seen = [torch.cat(tuple(each), 1) for each in blocks]
-    ends = list(accumulate(block.shape[1] for block in blocks[0]))
+    """The fit of each stage, and the gain of each over the one before on the given test rows.
+
+    `chosen` fits the features up to an end, and selects one of several penalties.
+    """
     penalty, choices = torch.full((1,), FREE, dtype=torch.float64), ((), *penalties)
     fits, densities = [], []
     for end, levels in zip(ends, choices, strict=True):
         wide = [penalty.new_full((end - len(penalty),), level) for level in levels]
         candidates = [torch.cat([penalty, more]) for more in wide] or [penalty]
-        train, validation = (
-            (side[:, :end], y) for side, y in zip(seen[:2], targets[:2], strict=True)
-        )
-        fit, penalty = chosen(train, validation, candidates)
+        fit, penalty = chosen(end, candidates)
         fits.append(fit)
-        densities.append(fit.log_density(seen[2][:, :end], targets[2]))
-    dim = targets[0].shape[1]
-    gains = [(b - a) / dim for a, b in pairwise(densities)]
+        densities.append(fit.log_density(seen[:, :end], target))
+    gains = [(b - a) / target.shape[1] for a, b in pairwise(densities)]
     return fits, gains
-
-
-def _chosen_mean(
-    train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], penalties: Sequence[Tensor]
-) -> tuple[Regression, Tensor]:
-    """The regression and penalty with the lowest validation loss, from pairs of rows."""
-    return regression.chosen(products_of(*train), products_of(*validation), penalties)

@@ -63,7 +63,7 @@ class Evidence:
     memory: tuple[Effect, ...]
     """Gains from lagged states, for the mean and for the scale."""
     differences: tuple[Effect, ...]
-    """Lasting differences between paths, in level and in slope."""
+    """Lasting differences between paths, in level, in slope and in noise."""
     mixture: Effect
     """Gain of a mixture over Gaussian noise."""
     tails: Effect

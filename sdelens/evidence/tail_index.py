@@ -19,8 +19,7 @@ OUTER = 0.99
 def tail_index(residuals: Float[Tensor, "row dim"], group: Tensor, groups: int) -> Effect:
     r""":math:`1/\alpha` of the residuals, averaged over coordinates, with an error over groups."""
     size = residuals.abs().double()
-    kept = size[:: max(1, size.numel() // 8_000_000)]
-    beyond = size.quantile(OUTER, dim=0) if len(kept) == len(size) else kept.quantile(OUTER, 0)
+    beyond = size[:: max(1, size.numel() // 8_000_000)].quantile(OUTER, dim=0)
     excess = (size / beyond.clamp(min=1e-30)).log().clamp(min=0.0)
     above, _ = summed(excess.sum(1), group, groups)
     below, _ = summed((excess > 0).double().sum(1), group, groups)
