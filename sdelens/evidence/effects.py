@@ -12,9 +12,9 @@ from sdelens.evidence.student import student
 
 SIZE = 0.01
 """Family-wise error rate over all properties."""
-PROPERTIES = 12
+PROPERTIES = 14
 """Number of properties tested: gain, lack of fit, change of the mean and of the noise along the
-path, memory of the mean and of the scale, two differences between paths, jumps or tails, mixture,
+path, memory of the mean and of the scale, three differences between paths, jumps, tails, mixture,
 orientation and lagged moments. By Bonferroni's correction each is tested at level
 `SIZE / PROPERTIES`."""
 POWER = 0.8
