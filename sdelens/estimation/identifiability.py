@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.paths.moments import Moments
+from sdelens.report import counted
 
 TOO_MUCH = 0.5
 """Relative error above which advice is given."""
@@ -82,7 +83,7 @@ class Identifiability:
     def __str__(self) -> str:
         """The expected error in one sentence, with advice if it is large."""
         drift = (
-            f"an unregularised linear drift of {self.dim:,} coordinates from "
+            f"an unregularised linear drift of {counted(self.dim, 'coordinate')} from "
             f"{self.transitions:,} transitions"
         )
         if not math.isfinite(self.error):

@@ -80,12 +80,13 @@ def minimise(
 ) -> list[tuple[Epoch, ...]]:
     """Minimise the loss in place; parameters ``[member, ...]`` end at their best on validation.
 
-    The initial values are candidates too, so training never increases the validation loss of a
-    member. Members are independent: one that exceeds the patience keeps its best values and its
-    history ends, while the others continue. Among epochs whose validation losses do not differ
-    significantly (`SLACK`) the last is the best, because its weights have converged. A stack of
-    data sets takes one seed per data set. `watch` receives the means over members. Raises
-    `BadNumbers` if a loss is not finite, after restoring the best values so far.
+    The initial values are candidates too, so training does not increase the validation loss of a
+    member, apart from differences within its error. Members are independent: one that exceeds the
+    patience keeps its best values and its history ends, while the others continue. Among epochs
+    whose validation losses do not differ significantly (`SLACK`) the last is the best, because its
+    weights have converged. A stack of data sets takes one seed per data set. `watch` receives the
+    means over members. Raises `BadNumbers` if a loss is not finite, after restoring the best
+    values so far.
     """
     parameters = [parameter for group in groups for parameter in group.parameters]
     for parameter in parameters:

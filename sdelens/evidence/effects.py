@@ -85,11 +85,18 @@ class Effect:
     def interval(self) -> str:
         """The interval as text."""
         if self.groups < FEWEST:
-            return f"± {self.stderr:.3f}"
-        return f"[{self.low:.3f}, {self.high:.3f}]"
+            return f"± {self._text(self.stderr)}"
+        return f"[{self._text(self.low)}, {self._text(self.high)}]"
+
+    def _text(self, number: float) -> str:
+        """A number with as many decimals as give the interval two digits, at least three."""
+        largest = max(map(abs, (self.value, self.stderr, self.low, self.high)))
+        if not 0 < largest < math.inf:
+            largest = self.stderr or 1.0
+        return f"{number:.{max(3, 1 - math.floor(math.log10(largest)))}f}"
 
     def __str__(self) -> str:
-        return f"{self.name} {self.value:.3f} {self.interval}"
+        return f"{self.name} {self._text(self.value)} {self.interval}"
 
 
 def paired_gain(

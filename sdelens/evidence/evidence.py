@@ -22,6 +22,7 @@ from sdelens.evidence.orientation import orientation
 from sdelens.evidence.process_class import (
     FRACTION,
     MEMORY,
+    MISSED,
     PART,
     SHOWN,
     UNNOTICED,
@@ -35,6 +36,7 @@ from sdelens.seeds import derive
 
 WALKS = ("random_walk", "constant")
 RIVALS = (*WALKS, "iid_position")
+BEYOND = " beyond that of the fit"
 EMBEDDED = 32
 """Number of leading principal coordinates in which embeddability is tested."""
 
@@ -67,11 +69,14 @@ def gather(sde: SDE, scores: Mapping[str, Any], sample: Sample, *, seed: int) ->
     """
     groups = torch.unique(sample.groups, return_inverse=True)[1]
     count = int(groups.max()) + 1
-    found = nested(_residuals(sde, sample, groups, count))
+    choices = _residuals(sde, sample, groups, count)
+    found = nested(choices)
     sides = found.sides
     gain = gain_over_best(scores)
     misfit = found.effect("lack of fit of the mean", scale=False, blocks=STATE, threshold=MEMORY)
     drift = max(0.0, _gain_over_walk(scores) + misfit.value)
+    missed = misfit, found.effect("", scale=True, blocks=STATE, threshold=MEMORY)
+    least = [MISSED * effect.value for effect in missed]
     rows = sides.train, sides.validation, sides.test
     unclamped = torch.cat([found.standard(each, clamped=False) for each in rows])
     tailed = tail_index(unclamped, torch.cat([each.group for each in rows]), count)
@@ -79,13 +84,19 @@ def gather(sde: SDE, scores: Mapping[str, Any], sample: Sample, *, seed: int) ->
     return Evidence(
         gain=gain,
         misfit=misfit,
-        changes=_by_block(found, "change of the {} along the path", blocks=TIME, drift=drift),
-        memory=_by_block(found, "memory of the {}", blocks=PAST, drift=drift),
+        changes=_by_block(
+            found,
+            "change of the {} along the path" + _beyond(choices, sides),
+            blocks=TIME,
+            drift=drift,
+            least=least,
+        ),
+        memory=_by_block(found, "memory of the {}", blocks=PAST, drift=drift, least=least),
         differences=heterogeneity(
             rows,
             found.standard,
             count,
-            threshold=min(SHOWN, FRACTION * drift),
+            thresholds=[max(min(SHOWN, FRACTION * drift), some) for some in least],
             tolerance=min(UNNOTICED[0], UNNOTICED[1] * drift),
         ),
         mixture=mixture_gain(sides, found.standard, seed=derive(seed, "mixture")),
@@ -118,16 +129,27 @@ def _residuals(
     return [Sides(train, validation, test, count) for train, validation, test in choices]
 
 
+def _beyond(choices: Sequence[Sides], chosen: Sides) -> str:
+    """What is said of a change of residuals if the law itself changes along the path."""
+    return BEYOND if len(choices) > 1 and chosen is choices[0] else ""
+
+
 def _by_block(
-    found: Nested, name: str, *, blocks: Sequence[int], drift: float
+    found: Nested, name: str, *, blocks: Sequence[int], drift: float, least: Sequence[float]
 ) -> tuple[Effect, Effect]:
-    """Gains of blocks, for the mean and for the scale."""
-    least, most = min(SHOWN, FRACTION * drift), min(MEMORY, PART * drift)
-    mean, scale = name.format("mean"), name.format("scale")
-    return (
-        found.effect(mean, scale=False, blocks=blocks, threshold=least, tolerance=most),
-        found.effect(scale, scale=True, blocks=blocks, threshold=SHOWN, tolerance=MEMORY),
+    """Gains of blocks, for the mean and for the scale, which are shown above `least` only."""
+    sizes = (min(SHOWN, FRACTION * drift), min(MEMORY, PART * drift)), (SHOWN, MEMORY)
+    mean, scale = (
+        found.effect(
+            name.format(of),
+            scale=of == "scale",
+            blocks=blocks,
+            threshold=max(shown, some),
+            tolerance=absent,
+        )
+        for of, (shown, absent), some in zip(("mean", "scale"), sizes, least, strict=True)
     )
+    return mean, scale
 
 
 def _jump(sde: SDE, sample: Sample, groups: Int[Tensor, " document"]) -> Effect | None:

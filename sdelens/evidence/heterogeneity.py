@@ -26,6 +26,8 @@ APART = 4
 """Pairs of times are at least this fraction of a path apart: a quarter."""
 WORTH = {"level": 1 / 2, "slope": 1 / 2, "noise": 1 / 4}
 """Gain in nats per unit of the variance of a coefficient between paths."""
+OF_SCALE = {"noise"}
+"""Coefficients of the scale; the others are of the mean."""
 
 
 def heterogeneity(
@@ -33,7 +35,7 @@ def heterogeneity(
     standard: Standard,
     groups: int,
     *,
-    threshold: float,
+    thresholds: Sequence[float],
     tolerance: float,
 ) -> tuple[Effect, ...]:
     r"""Differences between paths in level, in slope and in noise, in nats per dimension.
@@ -41,6 +43,7 @@ def heterogeneity(
     They are what knowing the coefficients of its path adds to the prediction of a transition:
     :math:`\tfrac12 \mathrm{Var}(b)\,E[g^2]` for g = 1 and for g(x) = x, and
     :math:`\tfrac14 \mathrm{Var}(\log\sigma^2)` for the noise, averaged over coordinates.
+    `thresholds` are those of the mean and of the scale.
     """
     sums = sum(_pair_sums(rows, standard, groups) for rows in sides)
     assert isinstance(sums, Tensor)
@@ -53,7 +56,7 @@ def heterogeneity(
                 ratio.value,
                 ratio.stderr,
                 ratio.groups,
-                threshold,
+                thresholds[name in OF_SCALE],
                 tolerance=tolerance,
             )
         )

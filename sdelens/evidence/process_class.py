@@ -34,6 +34,9 @@ present, below the second (one per cent of the noise variance) as absent."""
 FRACTION, PART = 0.02, 0.1
 """The same for the mean, relative to what the drift gains over a random walk, if that is less: the
 more often a process is observed, the less its drift explains of each step."""
+MISSED = 0.1
+"""Share of the lack of fit that a flexible function of the state may miss too: a smaller effect of
+the past, the time or the path is not shown, because the state may explain it."""
 UNNOTICED = 0.05, 0.5
 """Differences between paths that must be ruled out: in nats per dimension, and relative to the
 gain of the drift if that is less."""
@@ -207,6 +210,8 @@ def _gaussian(evidence: Evidence) -> ProcessVerdict:
 
 
 def _may(effect: Effect) -> str:
+    if effect.low > effect.bound:
+        return f"{effect} may be lack of fit: it is not above {effect.threshold:.2g}"
     return f"{effect} may be above or below {effect.bound:.2g}"
 
 

@@ -13,10 +13,11 @@ from sdelens.fitting.metrics import STATE_DEPENDENT as STATE_DEPENDENT
 from sdelens.fitting.options import FitKeywords, FitOptions, split_keywords, with_options
 from sdelens.interfaces import build_plugin, load, require_declared
 from sdelens.origin import Origin
-from sdelens.paths.from_arrays import GivenPaths, States, moving_documents
-from sdelens.paths.split import Split, split_by_document
+from sdelens.paths.from_arrays import GivenPaths, States, document_groups
+from sdelens.paths.split import Split, split_by_group
 from sdelens.paths.trajectories import Paths, dt_of, require_transitions
 from sdelens.protocols import FitTask, Probe
+from sdelens.report import counted
 from sdelens.settings import build, described
 
 DEFAULT = FitOptions()
@@ -64,20 +65,30 @@ def fit(
     else:
         kind, built = type(probe).__name__, probe
         require_declared(probe, "probe", f"the probe {kind}")
-    documents = moving_documents(paths)
-    sides = split_by_document(documents, seed=options.seed)
+    groups = document_groups(paths)
+    sides = split_by_group(groups, seed=options.seed)
     fitted = fit_view(
         paths,
         sides,
-        {number: number for number in documents},
+        groups,
         built,
         options,
         kind=kind,
         state_dependent=state_dependent,
     )
     scores = fitted.record.scores
-    scores = {**scores, "notes": [*missing, *scores["notes"]]}
+    scores = {**scores, "notes": [*missing, *_copies(groups), *scores["notes"]]}
     return replace(fitted, record=replace(fitted.record, scores=scores))
+
+
+def _copies(groups: Mapping[int, int]) -> Sequence[str]:
+    """A sentence on paths that are copies of others."""
+    if not (copies := len(groups) - len(set(groups.values()))):
+        return ()
+    verb = "is a copy" if copies == 1 else "are copies"
+    return (
+        f"{copies:,} of {counted(len(groups), 'path')} {verb} of others: equal paths count once.",
+    )
 
 
 def _observed(states: States | Paths, dt: float) -> tuple[Paths, tuple[str, ...]]:

@@ -18,11 +18,12 @@ from sdelens.laws.law import Law
 from sdelens.laws.sde import SDE
 from sdelens.origin import Origin
 from sdelens.paths.basis import Basis
-from sdelens.paths.from_arrays import GivenPaths, States, moving_documents
-from sdelens.paths.split import split_by_document
+from sdelens.paths.from_arrays import GivenPaths, States, document_groups
+from sdelens.paths.split import split_by_group
 from sdelens.paths.standard_metric import standard_weights
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.protocols import Epoch
+from sdelens.report import counted
 from sdelens.states.recording import View
 
 
@@ -69,7 +70,8 @@ class Fitted:
 
     def __repr__(self) -> str:
         made = self.record
-        return f"<{made.probe} fit ({made.density}) of {len(self.basis.encoder)} coordinates>"
+        size = counted(len(self.basis.encoder), "coordinate")
+        return f"<{made.probe} fit ({made.density}) of {size}>"
 
     @property
     def sde(self) -> SDE:
@@ -187,13 +189,15 @@ class Fitted:
         """
         paths = states if isinstance(states, Paths) else GivenPaths.of(states, self.dt).paths
         self._require_width(next(iter(paths)).states)
-        documents = moving_documents(paths)
-        sides = split_by_document(documents, seed=self.record.seed)
+        groups = document_groups(paths)
+        sides = split_by_group(groups, seed=self.record.seed)
+        group = torch.full((max(groups) + 1,), -1)
+        group[list(groups)] = torch.tensor(list(groups.values()))
         sample = Sample(
             self.encoded(paths.select(sides.train)),
             self.encoded(paths.select(sides.validation)),
             self.encoded(paths.select(sides.test)),
-            groups=torch.arange(max(documents) + 1),
+            groups=group,
             weights=standard_weights(self.basis),
         )
         made = self.record

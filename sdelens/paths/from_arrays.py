@@ -130,13 +130,24 @@ def _notes(inside: Tensor, lacking: Tensor) -> list[str]:
     return notes
 
 
-def moving_documents(paths: Paths) -> list[int]:
-    """The documents with a transition; raises `UsageError` if there is none."""
-    rows = ((block.document, block.steps.any(1)) for block in paths)
-    found = [number for document, moves in rows for number in document[moves].tolist()]
-    if not found:
+def document_groups(paths: Paths) -> dict[int, int]:
+    """The group of each document with a transition: the first document with the same states.
+
+    A copy of a path is not another sample; paths that never move may be equal by chance. Raises
+    `UsageError` if no document has a transition.
+    """
+    first: dict[int, int] = {}
+    groups = {}
+    for block in paths:
+        for row in block.steps.any(1).nonzero()[:, 0].tolist():
+            document = int(block.document[row])
+            seen = block.states[row][block.mask[row]].cpu().contiguous()
+            moves = bool((seen != seen[0]).any())
+            key = hash(seen.numpy().tobytes()) if moves else document
+            groups[document] = first.setdefault(key, document)
+    if not groups:
         raise UsageError(
             f"{EXPECTED} with at least two consecutive states in a path, got none: give longer "
             "paths"
         )
-    return found
+    return groups

@@ -1,6 +1,6 @@
 """Split of documents into training, validation and test sets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,9 +45,10 @@ def split(groups: Sequence[int], *, seed: int) -> Split:
     return Split(*(tuple(sides[side]) for side in ("train", "validation", "test")))
 
 
-def split_by_document(documents: Sequence[int], *, seed: int) -> Split:
-    """Split document numbers 80/10/10, each document a group of its own."""
-    sides = split(documents, seed=seed)
+def split_by_group(groups: Mapping[int, int], *, seed: int) -> Split:
+    """Split document numbers 80/10/10 by the group of each."""
+    documents = list(groups)
+    sides = split(list(groups.values()), seed=seed)
     return Split(*(tuple(documents[i] for i in side) for side in vars(sides).values()))
 
 

@@ -11,10 +11,10 @@ two training variances. By document the sums are those of
   independent states at each position (:math:`p_0`), in nats.
 
 The change of the drift or noise is half the logarithm of the ratio of the two totals, that is, the
-logarithm of the ratio of two root mean squares; that of the gain is a difference. Documents are
-resampled in pairs. All three change their sign if the runs are exchanged, and none depends on the
-unit or the origin of both states; if only the second run's states are scaled by a, drift and noise
-change by log a, and the gain by 0.
+logarithm of the ratio of two root mean squares, with a bootstrap of documents in pairs; that of
+the gain is a difference, with Student's t. All three change their sign if the runs are exchanged,
+and none depends on the unit or the origin of both states; if only the second run's states are
+scaled by a, drift and noise change by log a, and the gain by 0.
 """
 
 from dataclasses import dataclass
@@ -73,16 +73,17 @@ class PairedChange:
         bootstrap = Bootstrap.of(before[0], seed=derive(0, "paired change"))
         whole = _changes(before.sum(1), after.sum(1))
         drawn = _changes(*(sums @ bootstrap.weights.mT for sums in (before, after)))
-        found = bootstrap.interval(whole, drawn)
-        return cls(found[0], found[1], found[2], seen, _changes(before, after))
+        sizes = bootstrap.interval(whole, drawn)
+        gained = after[3] - before[3]
+        each = torch.cat([_changes(before, after), (gained / before[0])[None]])
+        return cls(sizes[0], sizes[1], Interval.ratio(gained, before[0]), seen, each)
 
 
 def _changes(
     before: Float[Tensor, "quantity *series"], after: Float[Tensor, "quantity *series"]
-) -> Float[Tensor, "change *series"]:
-    """The three changes, from sums of transitions, drift, noise and gain."""
-    sizes = (after[1:3] / before[1:3]).log() / 2
-    return torch.cat([sizes, (after[3:] - before[3:]) / before[:1]])
+) -> Float[Tensor, "size *series"]:
+    """Half the logarithms of the ratios of drift and noise, from sums of transitions and both."""
+    return (after[1:3] / before[1:3]).log() / 2
 
 
 def _shared_metric(one: Basis, other: Basis) -> Float[Tensor, " dim"]:

@@ -7,11 +7,12 @@ from typing import ClassVar
 import torch
 
 from sdelens.evidence.effects import SIZE, Effect
-from sdelens.evidence.evidence import Sample, gather
+from sdelens.evidence.evidence import BEYOND, Sample, gather
 from sdelens.evidence.process_class import (
     EMBEDDABLE,
     FRACTION,
     MEMORY,
+    MISSED,
     MIXTURE,
     PART,
     SHOWN,
@@ -27,6 +28,7 @@ READING = (
     "The class is that of the first rule that applies. Non-Markov: earlier states add at "
     f"least {SHOWN:g} nats per dimension to the prediction of the noise scale, or to that of "
     f"the mean ({FRACTION:.0%} of what the drift gains over a random walk, if that is less), "
+    f"more than {MISSED:.0%} of the lack of fit, "
     "and more than lasting differences between paths can explain. Heterogeneous paths: some "
     "paths have another level, slope or noise. Changes along the path: the time adds as "
     "much as memory would. Jump, in continuous time only: the tails of the increments shrink "
@@ -138,7 +140,9 @@ def figure(evidence: Evidence) -> Figure:
             "bars",
             bars,
             "effect",
-            words=tuple(LABELS.get(effect.name, "lags") for effect in effects),
+            words=tuple(
+                LABELS.get(effect.name.removesuffix(BEYOND), "lags") for effect in effects
+            ),
         ),
         Layer("line", {"x": ends, "y": torch.ones(2)}, "threshold", series=1, dashed=True),
         Layer("scatter", {"x": x, "y": multiples["detectable"]}, "minimum detectable", series=2),

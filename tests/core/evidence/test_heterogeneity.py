@@ -47,7 +47,7 @@ def differences(states, fitted, dt):
         rows.append(lagged(fitted, block, torch.arange(len(states))))
     sides = Sides(*rows, groups=len(states))
     found = nested([sides])
-    return heterogeneity(rows, found.standard, len(states), threshold=0.0, tolerance=0.01)
+    return heterogeneity(rows, found.standard, len(states), thresholds=(0.0, 0.0), tolerance=0.01)
 
 
 @pytest.mark.parametrize("dt", [0.02, 0.1, 1.0])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.paths.from_arrays import GivenPaths
+from sdelens.paths.from_arrays import GivenPaths, document_groups
 
 NAN = float("nan")
 
@@ -142,3 +142,9 @@ def test_masked_values_are_missing_and_any_layout_of_an_array_is_read():
         assert torch.equal(GivenPaths.of(other, 1.0).paths.states, torch.from_numpy(array))
     turned = GivenPaths.of(array[:, ::-1], 1.0).paths.states
     assert torch.equal(turned, torch.from_numpy(array[:, ::-1].copy()))
+
+
+def test_equal_paths_are_one_group_and_still_ones_are_not():
+    moving, still = torch.randn(1, 5, 2).expand(3, 5, 2), torch.zeros(2, 5, 2)
+    groups = document_groups(GivenPaths.of([*moving, *still], 1.0).paths)
+    assert groups == {0: 0, 1: 0, 2: 0, 3: 3, 4: 4}

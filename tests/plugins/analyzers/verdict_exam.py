@@ -161,6 +161,22 @@ def folded(paths, length, seed):
     return chain(kicks[0], kicks, lambda x, kick, _: 2 * (3 * x).sin() + 0.3 * kick)
 
 
+def thresholds(dim):
+    """A piecewise linear Gaussian chain: one matrix on each side of a hyperplane."""
+
+    def simulate(paths, length, seed):
+        turn = torch.linalg.qr(normal(seed, dim, dim)).Q
+        side = turn[0] + turn[1]
+        kicks = normal(seed + 1000, length, paths, dim)
+
+        def step(x, kick, _):
+            return torch.where((x @ side > 0)[:, None], 0.95 * x, 0.9 * x @ turn.mT) + kick
+
+        return chain(kicks[0], kicks, step)
+
+    return simulate
+
+
 @dataclass(frozen=True)
 class Case:
     """Paths of 101 states, how they are drawn, their step, the probe, and the class."""
@@ -226,6 +242,8 @@ EXAM = {
     "Henon map": Case(1000, henon, 1.0, DISCRETE, DISCRETE_GAUSSIAN),
     "folded, linear fit": Case(1000, folded, 1.0, DISCRETE, DISCRETE_GAUSSIAN),
     "folded, kernel fit": Case(1000, folded, 1.0, DISCRETE_KERNEL, DISCRETE_GAUSSIAN),
+    # the flexible mean misses part of a hyperplane in eight dimensions
+    "piecewise linear": Case(1000, thresholds(8), 1.0, DISCRETE, CANNOT_TELL),
 }
 
 
