@@ -14,6 +14,8 @@ from typing import Any
 
 import jinja2
 
+from sdelens.evidence.evidence import BEYOND
+
 DOCS = Path(__file__).parents[1] / "docs"
 DATA, PAGE = DOCS / "evidence.json", DOCS / "evidence.md"
 TEMPLATE = Path(__file__).with_name("evidence.md.jinja")
@@ -25,6 +27,16 @@ RUNS = {
     "char-gpt2-shakespeare": ("--layer", "2", "--documents", "2048"),
 }
 """Options of `sdelens fit` by model: the embedded one, and three small ones if available."""
+EFFECTS = {
+    "lack of fit of the mean": "lack of fit",
+    "memory of the mean": "memory: mean",
+    "memory of the scale": "memory: scale",
+    "change of the mean along the path": "time: mean",
+    "differences of level between paths": "paths: level",
+    "mixture over Gaussian": "mixture",
+    "embeddable in a linear SDE": "embeddable",
+}
+"""Effects of the verdict in the table, with the headings of their columns."""
 NULLS = ("these data", "states permuted in time", "tokens permuted", "untrained model")
 ANALYZERS = ("goodness_of_fit", "verdict")
 SCORES = (
@@ -54,7 +66,8 @@ def collected(folder: Path) -> dict[str, Any]:
         (file,) = (folder / "analysis" / analyzer).glob("*/finding.json")
         finding = json.loads(file.read_text())
         numbers = {e["name"]: [e["value"], e["stderr"]] for e in finding["estimates"]}
-        found[analyzer] = {"headline": finding["headline"], "estimates": numbers}
+        said = {"headline": finding["headline"], "details": finding["details"]}
+        found[analyzer] = said | {"estimates": numbers}
     return found
 
 
@@ -81,13 +94,12 @@ def rendered(runs: list[dict[str, Any]]) -> str:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["pm"] = lambda pair: _with_error(*pair)
+    environment.filters["effect"] = _effect
     environment.globals["gain"] = _gain
     template = environment.from_string(TEMPLATE.read_text())
-    first, *others = (run["verdict"]["estimates"] for run in runs)
-    shared = [name for name in first if all(name in other for other in others)]
     return template.render(
         runs=runs,
-        names=[name for name in shared if name != "held-out documents"],
+        effects=EFFECTS,
         nulls=NULLS,
         marginal="inside each coordinate's interval, 90%",
         joint="inside the ellipsoid of all, 90%",
@@ -96,6 +108,12 @@ def rendered(runs: list[dict[str, Any]]) -> str:
 
 def _with_error(value: float, stderr: float | None) -> str:
     return f"{value:.3f}" if stderr is None else f"{value:.3f} ± {stderr:.3f}"
+
+
+def _effect(estimates: dict[str, list[float]], name: str) -> str:
+    """An effect of the verdict; beyond that of the fit if the fit has one of its own."""
+    found = {each.removesuffix(BEYOND): pair for each, pair in estimates.items()}
+    return _with_error(*found[name]) if name in found else ""
 
 
 def _gain(run: dict[str, Any], name: str, column: str = "") -> list[float]:
