@@ -25,7 +25,7 @@ from sdelens_plugins.analyzers.vector_field.results import READING, arrays, esti
 class VectorFieldAnalyzer:
     """Drift, divergence, curl and fixed points in planes of principal components.
 
-    States that vary in one direction have a curve instead, with its zeros.
+    States that vary, or are fitted, in one direction have a curve instead, with its zeros.
 
     `components` are the two components of the plane. `field` is ``slice`` (the others at their
     mean) or ``expectation`` (over held-out states, given the plane), at `time` (None for the
@@ -67,6 +67,8 @@ class VectorFieldAnalyzer:
         train, test = Sample.of(viewed.train), Sample.of(viewed.test)
         t = test.middle() if self.time is None else self.time
         count = max(self.refined, *(k + 1 for k in self.plane), 2)
+        if viewed.fitted.basis.latent == 1:
+            count = 1
         axes = PrincipalComponents.of(viewed.train, count)
         path = observed_path(study, tokens=self.tokens)
         if len(axes.components) == 1:

@@ -113,3 +113,14 @@ def test_a_band_needs_ten_held_out_documents(paths, banded):
     marks = [layer.mark for panel in finding.figures[0].panels for layer in panel.layers]
     assert ("band" in marks) == banded
     assert ("95% interval" in finding.figures[0].caption) == banded
+
+
+def test_a_fit_in_one_direction_of_several_has_a_curve_along_it():
+    states = ornstein_uhlenbeck(3).simulate(100, 40, seed=1)
+    finding = VectorFieldAnalyzer().analyze(
+        study_of(states, probe="linear", basis="pca:1"), seed=0
+    )
+    [figure] = finding.figures
+    assert figure.panels[0].x != "component 2"
+    assert finding.arrays["nodes"].ndim == 1
+    assert value(finding, "slope of the drift").value < 0
