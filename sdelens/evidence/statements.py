@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.effects import POWER
-from sdelens.evidence.process_class import EMBEDDABLE, Evidence, ProcessVerdict
+from sdelens.evidence.evidence import Sample, gather
+from sdelens.evidence.process_class import EMBEDDABLE, Evidence, ProcessVerdict, classify
+from sdelens.laws.sde import SDE
 
 Condition = Callable[[Evidence], bool]
 
@@ -46,6 +49,13 @@ class Verdict:
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
+
+    @classmethod
+    def of(cls, sde: SDE, scores: Mapping[str, Any], sample: Sample, *, seed: int) -> "Verdict":
+        """Gather the evidence about a fit with these held-out scores, and classify the process."""
+        evidence = gather(sde, scores, sample, seed=seed)
+        found = classify(evidence)
+        return cls(found.kind, evidence, statements(found, evidence))
 
 
 def statements(verdict: ProcessVerdict, evidence: Evidence) -> tuple[str, ...]:

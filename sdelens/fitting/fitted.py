@@ -10,9 +10,8 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.estimation.complement import Complement
-from sdelens.evidence.evidence import Sample, gather
-from sdelens.evidence.process_class import classify
-from sdelens.evidence.statements import Verdict, statements
+from sdelens.evidence.evidence import Sample
+from sdelens.evidence.statements import Verdict
 from sdelens.evidence.verdict import verdict as score_sentences
 from sdelens.laws.law import Law
 from sdelens.laws.sde import SDE
@@ -201,10 +200,9 @@ class Fitted:
             weights=standard_weights(self.basis),
         )
         made = self.record
-        evidence = gather(self.sde, made.scores, sample, seed=seed)
-        found = classify(evidence)
+        found = Verdict.of(self.sde, made.scores, sample, seed=seed)
         scored = score_sentences(made.scores, made.probe, made.density, clock="Steps")
-        return Verdict(found.kind, evidence, (*statements(found, evidence), *scored))
+        return replace(found, sentences=(*found.sentences, *scored))
 
     def encoded(self, paths: Paths) -> Paths:
         """Paths in the latent coordinates of the law."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from sdelens.evidence.effects import SIZE, Effect
-from sdelens.evidence.evidence import BEYOND, Sample, gather
+from sdelens.evidence.evidence import BEYOND, Sample
 from sdelens.evidence.process_class import (
     EMBEDDABLE,
     FRACTION,
@@ -17,9 +17,8 @@ from sdelens.evidence.process_class import (
     PART,
     SHOWN,
     Evidence,
-    classify,
 )
-from sdelens.evidence.statements import statements
+from sdelens.evidence.statements import Verdict
 from sdelens.fitting.study import Study
 from sdelens.paths.standard_metric import standard_weights
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
@@ -81,22 +80,21 @@ class VerdictAnalyzer:
         )
         weights = standard_weights(fitted.basis)
         sample = Sample(train, validation, test, study.documents.group, weights)
-        evidence = gather(fitted.sde, fitted.record.scores, sample, seed=seed)
-        verdict = classify(evidence)
-        headline, *details = statements(verdict, evidence)
-        effects = evidence.effects
+        verdict = Verdict.of(fitted.sde, fitted.record.scores, sample, seed=seed)
+        headline, *details = verdict.sentences
+        effects = verdict.evidence.effects
         return Finding(
             view=str(view),
             headline=headline,
             details=tuple(details),
             reading=READING,
-            estimates=estimates(evidence),
+            estimates=estimates(verdict.evidence),
             arrays={
                 name: torch.tensor([getattr(e, name) for e in effects], dtype=torch.float64)
                 for name in ("value", "stderr", "low", "high", "threshold", "bound", "detectable")
             },
-            figures=(figure(evidence),),
-            process_class=verdict.kind[0].upper() + verdict.kind[1:],
+            figures=(figure(verdict.evidence),),
+            process_class=verdict.process_class[0].upper() + verdict.process_class[1:],
         )
 
 
