@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sdelens.estimation.ratio import FEWEST, Ratio, summed
 from sdelens.evidence.student import student
+from sdelens.report import aligned
 
 SIZE = 0.01
 """Family-wise error rate over all properties."""
@@ -84,19 +85,14 @@ class Effect:
     @property
     def interval(self) -> str:
         """The interval as text."""
-        if self.groups < FEWEST:
-            return f"± {self._text(self.stderr)}"
-        return f"[{self._text(self.low)}, {self._text(self.high)}]"
+        _, error, low, high = self._numbers()
+        return f"± {error}" if self.groups < FEWEST else f"[{low}, {high}]"
 
-    def _text(self, number: float) -> str:
-        """A number with as many decimals as give the interval two digits, at least three."""
-        largest = max(map(abs, (self.value, self.stderr, self.low, self.high)))
-        if not 0 < largest < math.inf:
-            largest = self.stderr or 1.0
-        return f"{number:.{max(3, 1 - math.floor(math.log10(largest)))}f}"
+    def _numbers(self) -> list[str]:
+        return aligned(self.value, self.stderr, self.low, self.high)
 
     def __str__(self) -> str:
-        return f"{self.name} {self._text(self.value)} {self.interval}"
+        return f"{self.name} {self._numbers()[0]} {self.interval}"
 
 
 def paired_gain(

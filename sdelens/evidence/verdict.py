@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.student import student
+from sdelens.report import aligned
 
 LABELS = {
     "random_walk": "random walk",
@@ -39,7 +40,8 @@ class Gain:
         return self.high < 0
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        value, low, high = aligned(self.value, self.low, self.high)
+        return f"{value} [{low}, {high}]"
 
     @classmethod
     def of(cls, row: Mapping[str, Any], key: str, groups: int) -> "Gain":

@@ -16,13 +16,13 @@ from sdelens_plugins.analyzers.vector_field.line import LineDrift
 READING = (
     "States vary, or are fitted, in one direction only, so the drift is a curve: the expected "
     "change in one unit of time at each state. It is zero at a fixed point, which attracts if "
-    "small deviations decay from step to step. States in random order have the drift (mean - x)/dt, a line with slope "
-    "-1/dt and one fixed point, at the mean, with eigenvalue 0; a random walk has no drift. Only "
-    "differences from these are informative. The band is the mean observed change of held-out "
-    "states near each state, with a 95% interval over documents; where it leaves the curve, the "
-    "drift does not fit, or the states near the ends are few. Outside the region of the data a "
-    "fit is extrapolation, so fixed points there are only counted. With noise no path stays at a "
-    "fixed point."
+    "small deviations decay from step to step. States in random order have the drift "
+    "(mean - x)/dt, a line with slope -1/dt and one fixed point, at the mean, with eigenvalue 0; "
+    "a random walk has no drift. Only differences from these are informative. The band is the "
+    "mean observed change of held-out states near each state, with a 95% interval over documents; "
+    "where it leaves the curve, the drift does not fit, or the states near the ends are few. "
+    "Outside the region of the data a fit is extrapolation, so fixed points there are only "
+    "counted. With noise no path stays at a fixed point."
 )
 
 
