@@ -18,6 +18,9 @@ from sdelens.paths.products import products_of
 WIDEST = 4.0
 """Bound on the absolute log variance, since features may be far from the training data."""
 SWEEPS = 6
+"""Maximum number of steps."""
+CONVERGED = 1e-7
+"""Expected gain of a step, in nats per row, below which it is the last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,10 @@ class LogScale:
         for _ in range(SWEEPS):
             excess = squares * (-fitted.log_variance(features)).exp() - 1
             slope = (features.mT @ excess).double() - weight[:, None] * fitted.coefficients
-            fitted = cls(fitted.coefficients + torch.cholesky_solve(slope, root))
+            step = torch.cholesky_solve(slope, root)
+            fitted = cls(fitted.coefficients + step)
+            if float((slope * step).sum()) < CONVERGED * len(features):
+                break
         return fitted
 
 
