@@ -163,7 +163,7 @@ def _departure(evidence: Evidence) -> ProcessVerdict | None:
     if evidence.jumps:
         because = f"{evidence.jump} is above {TAILS:g}: they decay with the interval"
         return ProcessVerdict(JUMP, because)
-    if evidence.gain.shown:
+    if evidence.gain.shown or evidence.heavy:  # squares of heavy tails decide nothing
         return None
     if evidence.gain.high < MEMORY:
         return ProcessVerdict(NO_BETTER, f"{evidence.gain} is not above 0")

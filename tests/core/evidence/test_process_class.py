@@ -85,6 +85,8 @@ TABLE = [
     # tails alone are no jumps: a diffusion observed rarely may have them
     (evidence(tails=0.6), classes.COMPATIBLE),
     (evidence(tails=0.6, mixture=0.3), classes.DISCRETE_NON_GAUSSIAN),
+    # nor does a gain in squares decide anything if their mean does not exist
+    (evidence(tails=0.6, mixture=0.3, gain=0.0), classes.DISCRETE_NON_GAUSSIAN),
     (evidence(mixture=0.02), classes.DISCRETE_NON_GAUSSIAN),
     (evidence(mixture=0.006, mixture_error=0.002), classes.CANNOT_TELL),
     (evidence(lagged=(0, 0.3)), classes.CANNOT_TELL),
