@@ -28,8 +28,8 @@ class Temporary:
     def __init__(self, folder: Path | None = None) -> None:
         mode = 0o777 if folder else 0o700
         if folder is None:
-            sweep(parent := Path(tempfile.gettempdir()))
-            folder = parent / f"sdelens-{uuid4().hex}"
+            sweep()
+            folder = Path(tempfile.gettempdir()) / f"sdelens-{uuid4().hex}"
         self.folder = folder
         with writing(folder):
             self._lock = _locked(folder, mode)
@@ -77,8 +77,12 @@ def remove_unused(folder: Path) -> bool:
     return not folder.exists()
 
 
-def sweep(parent: Path, name: re.Pattern[str] = NAME) -> int:
-    """Remove the temporary folders in `parent` that killed processes left; returns how many."""
+def sweep(parent: Path | None = None, name: re.Pattern[str] = NAME) -> int:
+    """Remove the temporary folders that killed processes left; returns how many.
+
+    The default of `parent` is the system's folder.
+    """
+    parent = parent or Path(tempfile.gettempdir())
     with suppress(OSError):
         found = [entry.name for entry in os.scandir(parent) if name.fullmatch(entry.name)]
         return sum(remove_unused(parent / each) for each in found)

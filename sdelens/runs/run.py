@@ -179,7 +179,7 @@ class Run:
         except UsageError as error:
             if not self.repeatable:
                 raise
-            tell(f"The saved states of {self.folder} are recorded again: {error}.")
+            tell(f"The saved states of {self.folder} are recorded again: {error}")
         if not self.repeatable:
             raise UsageError(
                 f"the states of {self.folder} depend on what the user did while they were "

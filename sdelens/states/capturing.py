@@ -136,7 +136,7 @@ def _cached(
     try:
         found = cache.open(key, origin)
     except UsageError as error:
-        tell(f"The cached states of {origin.model.name} are recorded again: {error}.")
+        tell(f"The cached states of {origin.model.name} are recorded again: {error}")
         found = None
     if found is None:
         cache.remove(cache.folder / key)

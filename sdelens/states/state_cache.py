@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from sdelens.errors import UsageError
 from sdelens.origin import Origin
-from sdelens.states.recording import INDEX, Recording
+from sdelens.states.recording import INDEX, Recording, read_index
 from sdelens.store import cache_folder, writing
 from sdelens.temporary import Temporary, remove_unused, sweep
 
@@ -90,6 +90,15 @@ class Entry:
         return cls(folder, total, folder.stat().st_mtime)
 
     @property
+    def states(self) -> str | None:
+        """The model and the sites, in words; None if the index is damaged."""
+        try:
+            origin = read_index(self.folder)["origin"]
+        except UsageError:
+            return None
+        return f"{origin['model']['name']} {origin['hook']}"
+
+    @property
     def in_use(self) -> bool:
         """Whether a process uses it."""
         with _unused(self.folder) as free:
@@ -104,7 +113,7 @@ class StateCache:
 
     @classmethod
     def of_user(cls) -> "StateCache":
-        """The cache of the command line and of `Lens.fit`."""
+        """The cache of `sdelens fit`: see `cache_folder`."""
         return cls(cache_folder() / "states")
 
     @property
@@ -117,13 +126,17 @@ class StateCache:
                     found.append(Entry.of(folder))
         return sorted(found, key=lambda entry: entry.used)
 
+    @property
+    def bytes(self) -> int:
+        """The size of all entries."""
+        return sum(entry.bytes for entry in self.entries)
+
     def sweep(self) -> int:
-        """Remove what killed processes left; returns the number of folders."""
-        return sweep(self.folder, TEMPORARY)
+        """Remove what killed processes left here and in the temporary folder; returns how many."""
+        return sweep(self.folder, TEMPORARY) + sweep()
 
     def temporary(self, key: str) -> Temporary:
         """A folder for a recording in progress; others may capture the same states."""
-        self.sweep()
         return Temporary(self.folder / f".{key}-{uuid4().hex}.tmp")
 
     def open(self, key: str, origin: Origin) -> Recording | None:
@@ -131,6 +144,7 @@ class StateCache:
 
         Raises `UsageError` if it is damaged or of another origin.
         """
+        self.sweep()
         folder = self.folder / key
         try:
             used = EntryInUse(folder)
@@ -178,11 +192,18 @@ class StateCache:
         limit = cache_limit() if limit is None else limit
         if limit is None or size > limit:
             return limit is None
-        total = size + sum(entry.bytes for entry in self.entries)
+        total = size + self.bytes
         for entry in self.entries:
             if total > limit and self.remove(entry.folder):
                 total -= entry.bytes
         return total <= limit
+
+    def prune(self, limit: int | None = None) -> int:
+        """Make room, after removing leftovers and damaged entries; returns how many of these."""
+        damaged = [entry.folder for entry in self.entries if entry.states is None]
+        found = sum(map(self.remove, damaged)) + self.sweep()
+        self.make_room(limit=limit)
+        return found
 
 
 def cache_limit() -> int | None:
