@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from torch import Tensor
 from xxhash import xxh3_128
 
 from sdelens.errors import OutOfMemory, UsageError
+
+PART = 2**22
+"""Bytes of a file that are read at once for its checksum."""
 
 
 @contextmanager
@@ -107,8 +109,12 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 def checksum(file: Path) -> str:
     """The xxh3 of a file's bytes, which differs if any of them has changed."""
+    # large parts, because a thread waits between them while another holds Python's lock
+    hashed, part = xxh3_128(), memoryview(bytearray(PART))
     with file.open("rb", buffering=0) as handle:
-        return file_digest(handle, xxh3_128).hexdigest()
+        while size := handle.readinto(part):
+            hashed.update(part[:size])
+    return hashed.hexdigest()
 
 
 def cache_folder() -> Path:

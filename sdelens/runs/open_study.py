@@ -13,7 +13,7 @@ from sdelens.fitting.study import Study
 from sdelens.interfaces import load
 from sdelens.protocols import LanguageModel
 from sdelens.report import Figure, Finding, Report
-from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run
+from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run, require_free
 from sdelens.runs.hub import pushed
 from sdelens.runs.reporting import analyze, report_of
 from sdelens.runs.run import Run
@@ -109,6 +109,7 @@ class OpenStudy(Study):
                     )
                 clear(place)
                 (place / MANIFEST).unlink()
+                require_free(place)
             copied(self.run, place, states=states)
         return place
 
