@@ -39,6 +39,22 @@ def capture(rows) -> str:
     ) + _lines("| {layer} | {shape} | {tokens_per_second:,.0f} | {ratio:.2f} |", rows)
 
 
+def checksums(rows) -> str:
+    """Section on the cost of checksums."""
+    return (
+        "## Checksums\n\nThe states of all blocks, captured to disk with and without checksums "
+        "(medians of interleaved rounds). The checksums of all files one after another, and the "
+        "verification when a run finds them in the cache, as shares of the seconds of a "
+        "capture.\n\n"
+        "| model | texts | MiB | seconds | ratio of seconds | of processor time | checksums | "
+        "verification |\n|---|---|---|---|---|---|---|---|\n"
+    ) + _lines(
+        "| {model} | {shape} | {mebibytes:.0f} | {seconds:.1f} | {wall:.2f} | {processor:.2f} "
+        "| {checksums:.1%} | {load:.1%} |",
+        rows,
+    )
+
+
 def fit(row) -> str:
     """Section on the neural fit against a plain loop."""
     return (
@@ -151,6 +167,7 @@ def _both(row, key: str) -> list[str]:
 SECTIONS = {
     "startup": startup,
     "capture": capture,
+    "checksums": checksums,
     "fit": fit,
     "scale": scale,
     "memory": memory,

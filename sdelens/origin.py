@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 LIVE = "with its user's hooks"
@@ -60,6 +60,14 @@ class Origin:
     bos_prepended: bool
     tokens: str
     """sha256 of the token ids and offsets of all documents."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields that determine the states, without those that only describe the model."""
+        known = asdict(self)
+        for described in ("hooks", "reference", "layout"):
+            del known["model"][described]
+        return known
 
     @property
     def repeatable(self) -> bool:

@@ -4,43 +4,54 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from xxhash import xxh3_128
 
 from sdelens.errors import OutOfMemory, UsageError
+
+PART = 2**22
+"""Bytes of a file that are read at once for its checksum."""
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Convert system errors while writing to errors addressed to the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OutOfMemory(
+                f"no room is left on the disk for {place}: free some, choose another place with "
+                "--out or SDELENS_CACHE, or take fewer documents or layers"
+            ) from error
+        raise UsageError(
+            f"{place} cannot be written ({error.strerror or error}): choose another place with "
+            "--out or SDELENS_CACHE"
+        ) from error
 
 
 def replaced(file: Path, write: Callable[[Path], object]) -> None:
     """Write to a temporary name, sync and rename, so that a file is complete or absent."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()  # with the user's own mode, which safetensors would narrow
-        mode = temporary.stat().st_mode
-        write(temporary)
-        temporary.chmod(mode)
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(file)
-    except OSError as error:
+        with writing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch()  # with the user's own mode, which safetensors would narrow
+            mode = temporary.stat().st_mode
+            write(temporary)
+            temporary.chmod(mode)
+            with temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(file)
+    except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OutOfMemory(
-                f"no room is left on the disk for {file}: free some, choose another place with "
-                "--out or SDELENS_CACHE, or take fewer documents or layers"
-            ) from error
-        raise UsageError(
-            f"{file} cannot be written ({error.strerror or error}): choose another place with "
-            "--out or SDELENS_CACHE"
-        ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -94,6 +105,16 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:
         raise UsageError(f"{file} is not a whole safetensors file ({error})") from error
+
+
+def checksum(file: Path) -> str:
+    """The xxh3 of a file's bytes, which differs if any of them has changed."""
+    # large parts, because a thread waits between them while another holds Python's lock
+    hashed, part = xxh3_128(), memoryview(bytearray(PART))
+    with file.open("rb", buffering=0) as handle:
+        while size := handle.readinto(part):
+            hashed.update(part[:size])
+    return hashed.hexdigest()
 
 
 def cache_folder() -> Path:

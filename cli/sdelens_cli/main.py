@@ -20,6 +20,7 @@ from sdelens.errors import (
 )
 from sdelens_cli.analyze import analyze
 from sdelens_cli.branch import branch
+from sdelens_cli.cache import cache
 from sdelens_cli.compare import compare
 from sdelens_cli.fit import fit
 from sdelens_cli.generate import generate
@@ -56,6 +57,7 @@ app.command()(generate)
 app.command()(reproduce)
 app.command()(branch)
 app.command()(validate)
+app.add_typer(cache, name="cache")
 app.add_typer(plugins, name="plugins")
 
 

@@ -23,11 +23,13 @@ def report(
 
     from sdelens.runs.reporting import analyze, findings_of, write_report
     from sdelens.runs.run import Run
+    from sdelens.runs.writer import sole_writer
     from sdelens_cli.screen import Screen
 
     opened, screen = Run(run), Screen(quiet=quiet)
-    if not findings_of(opened):
-        with screen.working("analyze") as now:
-            _, left_out = analyze(opened, watch=lambda name, view: now(f"{name} {view}"))
-        screen.left_out(left_out)
-    print(write_report(opened, reporter))
+    with sole_writer(run):
+        if not findings_of(opened):
+            with screen.working("analyze") as now:
+                _, left_out = analyze(opened, watch=lambda name, view: now(f"{name} {view}"))
+            screen.left_out(left_out)
+        print(write_report(opened, reporter))

@@ -56,17 +56,18 @@ def reproduce(
     from sdelens.runs.engine import execute
     from sdelens.runs.reporting import page_plugin, render
     from sdelens.runs.reproduction import reproduce as remake
+    from sdelens.runs.writer import sole_writer
     from sdelens_cli.screen import Screen
 
     folder = out or Path(f"reproduction-{Path(model).name}")
     screen = Screen(quiet=quiet or as_json)
     argv = tuple(sys.argv[1:])
-    run = execute(
-        job, folder / "run", observer=screen, resume=not overwrite, overwrite=overwrite, argv=argv
-    )
-    with screen.working("figures") as now:
-        page = remake(run, folder, prompt=prompt, watch=now)
-    file = render(page, folder, page_plugin().name)
+    place, resume = folder / "run", not overwrite
+    with sole_writer(place):
+        run = execute(job, place, observer=screen, resume=resume, overwrite=overwrite, argv=argv)
+        with screen.working("figures") as now:
+            page = remake(run, folder, prompt=prompt, watch=now)
+        file = render(page, folder, page_plugin().name)
     if as_json:
         print(
             json.dumps({"run": str(run.folder), "report": str(file), "figures": figures(folder)})

@@ -28,7 +28,9 @@ from sdelens.errors import OutOfMemory
 from sdelens.origin import Origin
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel, Site
-from sdelens.states.recording import Recording, Shard, Temporary, shard_file
+from sdelens.states.recording import Recording, Shard
+from sdelens.states.shard_file import shard_file
+from sdelens.temporary import Temporary
 
 SHARD_STEPS = 2**15
 """Approximate number of transitions per file."""
@@ -77,7 +79,8 @@ def branched_transitions(
     writer.flush()
     if own:
         surprisals.result(branching, model.card.dtype).require(branching.sampler)
-    shards = Recording(writer.kept.folder, origin, tuple(sites), writer.shards, writer.kept)
+    checksums = tuple(writer.checksums)
+    shards = Recording(writer.kept.folder, origin, tuple(sites), checksums, writer.kept)
     return BranchedTransitions(shards, surprisals.fed // branching.choice.branches, surprisals.fed)
 
 
@@ -128,8 +131,9 @@ class _Writer:
     """Writes transitions to shards in a temporary folder."""
 
     def __init__(self, sites: Sequence[Site]) -> None:
-        self.sites, self.kept, self.shards = sites, Temporary(), 0
+        self.sites, self.kept = sites, Temporary()
         self.held: list[Shard] = []
+        self.checksums: list[str] = []
 
     def add(self, part: Shard) -> None:
         self.held.append(part)
@@ -146,8 +150,9 @@ class _Writer:
         )
         states = {s: torch.cat([part.states[s] for part in self.held]) for s in self.sites}
         whole = Shard(states, mask, positions, tokens, document)
-        whole.write(shard_file(self.kept.folder, self.shards))
-        self.shards, self.held = self.shards + 1, []
+        file = shard_file(self.kept.folder, len(self.checksums))
+        self.checksums.append(whole.write(file))
+        self.held = []
 
 
 def _size(part: Shard) -> int:

@@ -1,6 +1,5 @@
 """Executes a job: documents, capture, fits. It can be interrupted at any time."""
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ import torch
 from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.branched_transitions import BranchedTransitions, branched_transitions
 from sdelens.branching.token_choice import TokenChoice
-from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
+from sdelens.errors import BadNumbers, UsageError, blamed
 from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
 from sdelens.models import language_model
@@ -21,21 +20,23 @@ from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
 from sdelens.runs.counts import branched_words, counts, without_transition
-from sdelens.runs.folder import clear, require_free, sweep
+from sdelens.runs.disk import require_disk, states_folder
+from sdelens.runs.folder import clear
 from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
 from sdelens.runs.manifest import fingerprints, manifest_of
 from sdelens.runs.observer import NullObserver, Observer
-from sdelens.runs.plan import free_disk, plan_of
+from sdelens.runs.plan import plan_of
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
 from sdelens.runs.task import Task
+from sdelens.runs.writer import sole_writer
 from sdelens.seeds import derive
-from sdelens.states.capturing import key_of, origin_of, require_recorded
-from sdelens.states.recording import Recording, View
+from sdelens.states.capturing import require_recorded
+from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
 from sdelens.states.sites import resolve_layers
-from sdelens.store import cache_folder
+from sdelens.states.state_cache import cache_limit
 
 TOGETHER = 4
 """Views per batched fit; an interrupted batch is repeated."""
@@ -61,14 +62,17 @@ def execute(
     """
     watcher, held = observer or NullObserver(), given or Given()
     task = Task.of(job, held.documents)
+    cache_limit()  # an invalid one is reported before any work
     run = Run(folder or Path("runs") / task.job.name)
-    if not dry_run and finished(run, task.job, resume=resume, overwrite=overwrite):
+    if dry_run:
+        _planned(run, task, held, watcher)
         return run
-    with watcher.stage("model", None, ""):
-        model = held.model or load_model(task.job)
-    resolve_layers(task.job.recorded, model.card.blocks, model.card.name)
-    watcher.planned(plan_of(task.job, model, task.source, run.folder, states_folder(task.job)))
-    if not dry_run:
+    if not overwrite and _is_done(run, task.job):  # which may be only readable
+        return run
+    with sole_writer(run.folder):
+        if finished(run, task.job, resume=resume, overwrite=overwrite):
+            return run
+        model = _planned(run, task, held, watcher)
         begin(run, task.job, model, argv, overwrite=overwrite)
         if held.recording is not None:
             run.recording = held.recording
@@ -78,25 +82,36 @@ def execute(
     return run
 
 
+def _planned(run: Run, task: Task, held: Given, watcher: Observer) -> LanguageModel:
+    """The model of a job, whose plan the watcher receives."""
+    with watcher.stage("model", None, ""):
+        model = held.model or load_model(task.job)
+    resolve_layers(task.job.recorded, model.card.blocks, model.card.name)
+    watcher.planned(plan_of(task.job, model, task.source, run.folder, states_folder(task.job)))
+    return model
+
+
+def _is_done(run: Run, job: Job) -> bool:
+    return run.exists and run.job.hash8 == job.hash8 and run.manifest["state"] == "done"
+
+
 def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
     """Whether the job is finished; raises `UsageError` if the folder cannot be used for it."""
-    if not run.exists:
-        require_free(run.folder)
-        return False
-    if overwrite:
+    if not run.exists or overwrite:
         return False
     if run.job.hash8 != job.hash8:
         raise UsageError(
             f"{run.folder} contains another run ({job.differences(run.job)}): give another --out, "
             "or --overwrite to start again"
         )
+    done = _is_done(run, job)
     # a run that failed before it had texts can simply start again
-    if run.manifest["state"] != "done" and not resume and run.documents_file.exists():
+    if not done and not resume and run.documents_file.exists():
         raise UsageError(
             f"{run.folder} contains an unfinished run: add --resume to continue, or --overwrite "
             "to start again"
         )
-    return bool(run.manifest["state"] == "done")
+    return done
 
 
 def load_model(job: Job) -> LanguageModel:
@@ -121,7 +136,6 @@ def begin(
             run.note(state="running")  # not done until the job ends
         clear(run.folder)
         run.write_manifest(manifest_of(job, model, argv))
-    sweep(run.folder)
     run.write_config(job)
     run.job, run.model = job, model
 
@@ -167,7 +181,7 @@ def _capture(run: Run, watcher: Observer) -> None:
     require_disk(run)
     clock = time.perf_counter()
     with watcher.stage("capture", int(run.documents.lengths.sum()), "tokens") as done:
-        run.recording = run.record(done)
+        run.recording = run.record(done, watcher.told)
     run.note_time("capture", time.perf_counter() - clock)
 
 
@@ -278,23 +292,3 @@ def moved(paths: Paths, device: torch.device) -> Paths:
     if device.type != "cuda":  # closed forms need float64, which mps lacks
         return paths
     return MappedPaths(paths, lambda block: block.to(device))
-
-
-def states_folder(job: Job) -> Path:
-    """The folder for captured states."""
-    return cache_folder() / "states" if job.cache else Path(tempfile.gettempdir())
-
-
-def require_disk(run: Run) -> None:
-    """Raise `OutOfMemory` if the states are not cached and do not fit on the disk."""
-    job, place = run.job, states_folder(run.job)
-    origin = origin_of(run.model, run.documents, run.sites, skip_first=job.skip_first)
-    if job.cache and Recording.load(place / key_of(origin)):
-        return
-    tokens, free = int(run.documents.lengths.sum()), free_disk(place)
-    if (needed := 4 * tokens * run.model.card.width * len(run.sites)) > free:
-        raise OutOfMemory(
-            f"the states of {tokens} tokens need {needed / 2**30:.1f} GiB, but {place} has "
-            f"{free / 2**30:.1f} GiB free: set SDELENS_CACHE (or TMPDIR with --no-cache) to "
-            "another disk, or use fewer documents or layers"
-        )

@@ -10,6 +10,8 @@ MANIFEST = "manifest.json"
 """Written first: a folder with a manifest is a run, finished or not."""
 PARTS = ("fits", "analysis", "states", "documents.safetensors", "config.json", "report.html")
 """Other files and folders of a run."""
+LOCK, WRITER = ".lock", ".writer.json"
+"""The lock of the job that writes to a run, and a description of that job; removed at its end."""
 
 
 def holds_run(folder: Path) -> bool:
@@ -33,15 +35,15 @@ def require_free(folder: Path) -> None:
     """Raise `UsageError` if a folder without a run is not empty."""
     if not folder.exists():
         return
-    if not folder.is_dir() or any(file for file in folder.iterdir() if not _half(file)):
+    if not folder.is_dir() or any(file for file in folder.iterdir() if not _left(file)):
         raise UsageError(
             f"{folder} is not empty and not a run: give another --out, or an empty folder"
         )
 
 
-def _half(file: Path) -> bool:
-    """Whether a file is left over from an interrupted write."""
-    return file.name.startswith(".") and file.suffix == ".tmp"
+def _left(file: Path) -> bool:
+    """Whether a file is left over from an interrupted job."""
+    return file.name in (LOCK, WRITER) or (file.name.startswith(".") and file.suffix == ".tmp")
 
 
 def clear(folder: Path) -> None:
@@ -58,5 +60,6 @@ def clear(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove files left over from interrupted writes."""
-    for file in [*folder.glob(".*.tmp"), *folder.glob("fits/*/.*.tmp")]:
-        file.unlink(missing_ok=True)
+    for file in folder.rglob(".*.tmp"):
+        if file.is_symlink() or file.is_file():
+            file.unlink(missing_ok=True)

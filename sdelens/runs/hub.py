@@ -5,14 +5,13 @@ import shutil
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sdelens.hub import hub_errors
 from sdelens.runs.model_card import model_card
 from sdelens.runs.redaction import redact
 from sdelens.runs.run import Run
-from sdelens.states.recording import Temporary
 from sdelens.store import write_text
+from sdelens.temporary import Temporary
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = ("*.json", "*.jsonl", "*.safetensors", "*/DONE")
@@ -52,20 +51,21 @@ def pushed(
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with TemporaryDirectory(prefix="sdelens-") as place:
-        folder = Path(place) / "run"
-        # errors of the local disk are not errors of the hub
-        copied(run, folder)
-        redact(folder, run.folder)
-        write_text(folder / "README.md", model_card(Run(folder), name))
-        with hub_errors("run", name, revision=None, known=lambda: (), otherwise=_cut_off(name)):
-            url = api.create_repo(name, private=private, exist_ok=True)
-            api.upload_folder(
-                repo_id=url.repo_id,
-                folder_path=folder,
-                commit_message=f"{run.folder.name} by sdelens",
-                delete_patterns=["fits/*", "analysis/*", "states/*", "report.html"],
-            )
+    kept = Temporary()
+    folder = kept.folder / "run"
+    # errors of the local disk are not errors of the hub
+    copied(run, folder)
+    redact(folder, run.folder)
+    write_text(folder / "README.md", model_card(Run(folder), name))
+    with hub_errors("run", name, revision=None, known=lambda: (), otherwise=_cut_off(name)):
+        url = api.create_repo(name, private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=url.repo_id,
+            folder_path=folder,
+            commit_message=f"{run.folder.name} by sdelens",
+            delete_patterns=["fits/*", "analysis/*", "states/*", "report.html"],
+        )
+    kept.remove()
     return str(url)
 
 

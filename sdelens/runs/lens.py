@@ -23,8 +23,9 @@ from sdelens.runs.open_study import OpenStudy
 from sdelens.states.capturing import capture, sites_of
 from sdelens.states.identity import identified
 from sdelens.states.live_capture import LiveCapture, live_capture
-from sdelens.states.recording import Recording, Temporary
+from sdelens.states.recording import Recording
 from sdelens.states.sites import Layers
+from sdelens.temporary import Temporary
 
 
 class LensKeywords(FitKeywords, total=False):

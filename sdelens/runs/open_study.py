@@ -16,7 +16,9 @@ from sdelens.report import Figure, Finding, Report
 from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run, require_free
 from sdelens.runs.hub import pushed
 from sdelens.runs.reporting import analyze, report_of
-from sdelens.runs.run import STATES, Run
+from sdelens.runs.run import Run
+from sdelens.runs.saved_states import STATES
+from sdelens.runs.writer import sole_writer, unchanged
 from sdelens.seeds import own_random_state
 from sdelens.steering.steer import steer
 from sdelens.steering.steered_text import SteeredText
@@ -99,13 +101,16 @@ class OpenStudy(Study):
         place = Path(folder)
         if place.resolve() == self.run.folder.resolve():
             return place
-        if overwrite and holds_run(place):
-            clear(place)
-            (place / MANIFEST).unlink()
-        if holds_run(place):
-            raise UsageError(f"{place} contains a run: give overwrite=True, or another folder")
-        require_free(place)
-        copied(self.run, place, states=states)
+        with sole_writer(place):
+            if holds_run(place):
+                if not overwrite:
+                    raise UsageError(
+                        f"{place} contains a run: give overwrite=True, or another folder"
+                    )
+                clear(place)
+                (place / MANIFEST).unlink()
+                require_free(place)
+            copied(self.run, place, states=states)
         return place
 
     def push_to_hub(
@@ -129,12 +134,14 @@ def copied(run: Run, place: Path, *, states: bool | None = None) -> None:
     place.mkdir(parents=True, exist_ok=True)
     if states is None:
         states = not run.repeatable
-    for name in PARTS:
-        part = run.folder / name
-        if part.is_dir() and name != STATES:
-            shutil.copytree(part, place / name, symlinks=False)
-        elif part.is_file():
-            shutil.copy(part, place / name)
-    if states:
-        shutil.copytree(run.recording.folder, place / STATES)
-    shutil.copy(run.folder / MANIFEST, place / MANIFEST)
+    with unchanged(run.folder):
+        for name in PARTS:
+            part = run.folder / name
+            if part.is_dir() and name != STATES:
+                shutil.copytree(part, place / name, symlinks=False)
+            elif part.is_file():
+                shutil.copy(part, place / name)
+        if states:
+            hidden = shutil.ignore_patterns(".*")  # a lock
+            shutil.copytree(run.recording.folder, place / STATES, ignore=hidden)
+        shutil.copy(run.folder / MANIFEST, place / MANIFEST)

@@ -22,6 +22,7 @@ from sdelens.runs.needs import MODEL, require_needs
 from sdelens.runs.provenance import law_words, layer_words, provenance
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import score_table
+from sdelens.runs.writer import written_alone
 from sdelens.seeds import derive
 from sdelens.settings import described
 from sdelens.states.recording import View
@@ -55,6 +56,7 @@ def analyze(
     return findings, left_out.reasons
 
 
+@written_alone
 def run_analyzers(
     run: Run,
     names: Sequence[str] = (),
@@ -157,6 +159,7 @@ def few_held_out(study: Study) -> str:
     )
 
 
+@written_alone
 def write_report(run: Run, reporter: str | None = None) -> Path:
     """Write the report of a run, as a page or with the reporter named; returns its path."""
     name = reporter or page_plugin().name

@@ -1,5 +1,6 @@
 """A run on disk: the location of its parts, and how they are read."""
 
+from collections.abc import Callable
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
@@ -22,22 +23,16 @@ from sdelens.registry import plugins as known_plugins
 from sdelens.runs.folder import MANIFEST, holds_run
 from sdelens.runs.job import Job
 from sdelens.runs.saved_fit import read_fit, view_of, write_fit
-from sdelens.states.capturing import record, sites_of
+from sdelens.runs.saved_states import saved_states
+from sdelens.states.capturing import on_stderr, record, sites_of
 from sdelens.states.deferred import DeferredPaths
 from sdelens.states.identity import other_hooks, other_weights
 from sdelens.states.recording import DEPTH, Recording, View
 from sdelens.states.sampling import Sampler, sampler_of
-from sdelens.store import (
-    cache_folder,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
+from sdelens.states.state_cache import StateCache
+from sdelens.store import read_json, read_tensors, write_json, write_tensors
 
 SCHEMA = 1
-STATES = "states"
-"""The folder of states that cannot be captured again and are kept with the run."""
 SIDES = ("train", "validation", "test")
 
 
@@ -168,24 +163,37 @@ class Run:
         """Whether the states are available without running the model."""
         return "recording" in self.__dict__
 
-    def record(self, watch: Any = lambda _: None) -> Recording:
-        """The states kept with the run or in the cache, or else captured again."""
-        if kept := Recording.load(self.folder / STATES):
-            return kept
+    def record(
+        self,
+        watch: Callable[[int], None] = lambda _: None,
+        tell: Callable[[str], None] = on_stderr,
+    ) -> Recording:
+        """The states kept with the run or in the cache, or else captured again.
+
+        `tell` receives a sentence on states that are damaged and captured again.
+        """
+        origins = (self.fitted(view).origin for view in self.views)
+        try:
+            if kept := saved_states(self.folder, self.documents, origins):
+                return kept
+        except UsageError as error:
+            if not self.repeatable:
+                raise
+            tell(f"The saved states of {self.folder} are recorded again: {error}")
         if not self.repeatable:
             raise UsageError(
                 f"the states of {self.folder} depend on what the user did while they were "
                 "captured, and were not saved: save the run with states=True, or use analyzers "
                 "no states"
             )
-        cache = cache_folder() / "states" if self.job.cache else None
         return record(
             self.model,
             self.documents,
             self.sites,
             skip_first=self.job.skip_first,
-            cache=cache,
+            cache=StateCache.of_user().folder if self.job.cache else None,
             watch=watch,
+            tell=tell,
         )
 
     @property

@@ -1,13 +1,11 @@
 """Residual-stream states of a language model, recorded along its documents."""
 
-import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from jaxtyping import Float, Int
@@ -23,9 +21,12 @@ from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import own_random_state
 from sdelens.states.identity import hooks_of
 from sdelens.states.passes import BATCH_TOKENS, passes
-from sdelens.states.recording import Recording, Shard, Temporary, shard_file
+from sdelens.states.recording import Recording, Shard
 from sdelens.states.reference import reference_states
+from sdelens.states.shard_file import shard_file
 from sdelens.states.sites import Layers, resolve_layers
+from sdelens.states.state_cache import LIMIT, StateCache
+from sdelens.temporary import Temporary
 
 VERSION = 1
 """Part of the cache key: increase it when the same origin would give different states."""
@@ -82,10 +83,12 @@ def key_of(origin: Origin) -> str:
 
     States under hooks have a revision of their own (`live`), so they are never reused.
     """
-    known = asdict(origin)
-    for described in ("hooks", "reference", "layout"):
-        del known["model"][described]
-    return digest([VERSION, SHARD, SHARD_BYTES, known])[:24]
+    return digest([VERSION, SHARD, SHARD_BYTES, origin.identity])[:24]
+
+
+def on_stderr(sentence: str) -> None:
+    """Print a message for a user whose progress display is unknown."""
+    print(sentence, file=sys.stderr)
 
 
 def record(
@@ -97,48 +100,63 @@ def record(
     cache: Path | None = None,
     batch_tokens: int = BATCH_TOKENS,
     watch: Callable[[int], None] = lambda _: None,
+    tell: Callable[[str], None] = on_stderr,
 ) -> Recording:
     """Capture all sites in one pass, shard by shard, or load them from the cache.
 
     `cache` is a folder of recordings by key; without it, the states are kept in a temporary
-    folder. If memory runs out, the batch is halved, down to one document.
+    folder. Recordings in the cache are verified, and damaged ones are recorded again, which `tell`
+    receives as a sentence. If memory runs out, the batch is halved, down to one document.
     """
     require_context(model, documents)
     origin = origin_of(model, documents, sites, skip_first=skip_first)
-    key = key_of(origin)
-    found = Recording.load(cache / key) if cache else None
-    if found:
+    key, entries = key_of(origin), StateCache(cache) if cache else None
+    if entries and (found := _cached(entries, key, origin, tell)):
         return found
-    temporary = None if cache else Temporary()
-    place = (cache or Path()) / key
-    # a unique name, because another process may capture the same states
-    folder = temporary.folder if temporary else place.with_name(f".{key}-{uuid4().hex}.tmp")
+    kept = entries.temporary(key) if entries else Temporary()
     card = replace(origin.model, reference=reference_states(model))
     states = _shards(model, documents, sites, skip_first, batch_tokens, watch)
     try:
         with own_random_state(model.device):  # a user's hook may draw
-            shards = _write_shards(states, folder)
+            checksums = _write_shards(states, kept.folder)
         made = replace(origin, model=card)
-        recording = Recording(folder, made, tuple(sites), shards, temporary)
+        recording = Recording(kept.folder, made, tuple(sites), checksums, kept)
         recording.write_index()
-        return recording if temporary else _move_to_cache(recording, place)
+        return _moved_to_cache(recording, entries, key, tell) if entries else recording
     except BaseException:  # an incomplete recording is useless
-        shutil.rmtree(folder, ignore_errors=True)
+        kept.remove()
         raise
 
 
-def _move_to_cache(recording: Recording, place: Path) -> Recording:
+def _cached(
+    cache: StateCache, key: str, origin: Origin, tell: Callable[[str], None]
+) -> Recording | None:
+    """The recording in the cache; one that cannot be used is removed."""
+    cache.make_room()  # an invalid limit is reported before the states are captured
+    try:
+        found = cache.open(key, origin)
+    except UsageError as error:
+        tell(f"The cached states of {origin.model.name} are recorded again: {error}")
+        found = None
+    if found is None:
+        cache.remove(cache.folder / key)
+    return found
+
+
+def _moved_to_cache(
+    recording: Recording, cache: StateCache, key: str, tell: Callable[[str], None]
+) -> Recording:
     """The recording moved into the cache, or the one that another process put there first."""
-    if Recording.load(place) is None:
-        shutil.rmtree(place, ignore_errors=True)  # shards without an index
-        with suppress(OSError):  # another process was faster
-            recording.folder.rename(place)
-            return replace(recording, folder=place)
-    there = Recording.load(place)
-    if there is None:
-        raise UsageError(f"cannot write to {place}: set SDELENS_CACHE to another cache folder")
-    shutil.rmtree(recording.folder, ignore_errors=True)
-    return there
+    if moved := cache.add(recording, key):
+        return moved
+    if there := _cached(cache, key, recording.origin, tell):
+        recording.kept.remove()
+        return there
+    tell(
+        f"The states are not kept for later runs: {cache.folder / key} is in use, or {LIMIT} "
+        "leaves no room."
+    )
+    return recording
 
 
 def _shards(
@@ -157,17 +175,15 @@ def _shards(
         yield _shard(model, documents, first, last, sites, skip_first, batch_tokens, watch)
 
 
-def _write_shards(shards: Iterator[Shard], folder: Path) -> int:
-    """Write the shards and count them; each is written while the next is computed."""
+def _write_shards(shards: Iterator[Shard], folder: Path) -> tuple[str, ...]:
+    """Write the shards; returns their checksums. Each is written while the next is computed."""
     with ThreadPoolExecutor(1) as writer:
-        count, pending = 0, None
-        for count, shard in enumerate(shards, start=1):
-            if pending:
-                pending.result()
-            pending = writer.submit(shard.write, shard_file(folder, count - 1))
-        if pending:
-            pending.result()
-    return count
+        written: list[Future[str]] = []
+        for number, shard in enumerate(shards):
+            if written:
+                written[-1].result()
+            written.append(writer.submit(shard.write, shard_file(folder, number)))
+        return tuple(each.result() for each in written)
 
 
 def require_context(model: LanguageModel, documents: Documents) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from einops import repeat
 from jaxtyping import Bool, Int
-from safetensors import safe_open
 from torch import Tensor
 
 from sdelens.paths.trajectories import Trajectories, Transitions, shuffled
 from sdelens.seeds import generator
-from sdelens.states.read_rows import read_rows
+from sdelens.states.shard_file import open_shard, read_rows
 
 PIECE = 2**24
 """Maximum number of values in a block, 64 MiB of states; longer documents are split."""
@@ -34,7 +33,7 @@ class DepthPaths:
     since: Mapping[int, int] = field(default_factory=dict)
     """The first position of a document that is not masked, if it is not the first recorded one."""
     kept: Any = None
-    """Keeps the temporary folder of the files alive."""
+    """Keeps the folder of the files."""
 
     def __iter__(self) -> Iterator[Trajectories]:
         return self._read(self.files)
@@ -52,7 +51,7 @@ class DepthPaths:
         return (block for file in files for block in self._blocks(file))
 
     def _blocks(self, file: Path) -> Iterator[Trajectories]:
-        with safe_open(file, "pt") as shard:
+        with open_shard(file) as shard:
             parts = (shard.get_tensor(n) for n in ("mask", "positions", "tokens", "document"))
             mask, positions, tokens, document = parts
             wanted, later = mask & self._chosen(document), self._later(document, positions)

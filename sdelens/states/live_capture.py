@@ -17,7 +17,9 @@ from sdelens.origin import Origin, live
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.protocols import Site
-from sdelens.states.recording import Recording, Shard, Temporary, shard_file
+from sdelens.states.recording import Recording, Shard
+from sdelens.states.shard_file import shard_file
+from sdelens.temporary import Temporary
 
 SHARD = 64
 """Texts per shard; they stay in memory until a shard is full."""
@@ -130,7 +132,7 @@ class LiveCapture:
         self._rows: list[Row] = []
         self._documents: list[Document] = []
         self._temporary = Temporary()
-        self._shards = 0
+        self._checksums: list[str] = []
         self._hooks: dict[str, None] = {}
         self._recording: Recording | None = None
 
@@ -183,7 +185,8 @@ class LiveCapture:
                 tokens=self.documents.digest(),
             )
             place = self._temporary
-            self._recording = Recording(place.folder, origin, self.sites, self._shards, place)
+            checksums = tuple(self._checksums)
+            self._recording = Recording(place.folder, origin, self.sites, checksums, place)
             self._recording.write_index()
 
     @property
@@ -228,8 +231,8 @@ class LiveCapture:
         rows = [row for row in rows if len(row.tokens)]
         if rows:
             shard = _shard(rows, len(self._documents), self.sites, self.skip_first)
-            shard.write(shard_file(self._temporary.folder, self._shards))
-            self._shards += 1
+            file = shard_file(self._temporary.folder, len(self._checksums))
+            self._checksums.append(shard.write(file))
             self._documents.extend(Document(tuple(row.tokens.tolist())) for row in rows)
 
 

@@ -1,18 +1,15 @@
 """Captured states on disk, in token order, streamed shard by shard."""
 
-import shutil
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import mkdtemp
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import safe_open
 from torch import Tensor
 
+from sdelens.digest import digest
 from sdelens.errors import UsageError
 from sdelens.origin import ModelCard, Origin
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, Transitions, shuffled
@@ -21,8 +18,8 @@ from sdelens.report import Figure
 from sdelens.seeds import generator
 from sdelens.states.depth import DepthPaths
 from sdelens.states.plot import plot
-from sdelens.states.read_rows import read_rows
-from sdelens.store import read_json, write_json, write_tensors
+from sdelens.states.shard_file import open_shard, read_rows, require_unchanged, shard_file
+from sdelens.store import checksum, read_json, write_json, write_tensors
 
 INDEX = "index.json"
 
@@ -67,19 +64,12 @@ class Shard:
     tokens: Int[Tensor, "path time"]
     document: Int[Tensor, " path"]
 
-    def write(self, file: Path) -> None:
-        """Write a safetensors file atomically."""
+    def write(self, file: Path) -> str:
+        """Write a safetensors file atomically; returns its checksum."""
         named = {str(site): states for site, states in self.states.items()}
         rest = {name: getattr(self, name) for name in ("mask", "positions", "tokens", "document")}
         write_tensors(file, named | rest)
-
-
-class Temporary:
-    """A temporary folder, removed when nothing refers to it any more."""
-
-    def __init__(self) -> None:
-        self.folder = Path(mkdtemp(prefix="sdelens-"))
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        return checksum(file)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,23 +82,28 @@ class Recording:
     folder: Path
     origin: Origin
     sites: tuple[Site, ...]
-    shards: int
-    temporary: Temporary | None = None
+    checksums: tuple[str, ...]
+    """One for each shard."""
+    kept: Any = None
+    """Keeps the folder: a temporary one, or an entry of the cache in use."""
 
     @classmethod
     def load(cls, folder: Path) -> "Recording | None":
-        """The complete recording in a folder; None if there is none."""
+        """The complete recording in a folder; None if there is none.
+
+        Raises `UsageError` if the index or a shard is not what was written.
+        """
         if not (folder / INDEX).exists():
             return None
-        index = read_json(folder / INDEX)
+        index = read_index(folder)
+        for number, written in enumerate(index["shards"]):
+            require_unchanged(shard_file(folder, number), written)
         card = ModelCard.of(index["origin"].pop("model"))
-        if not all(shard_file(folder, number).exists() for number in range(index["shards"])):
-            return None
         return cls(
             folder=folder,
             origin=Origin(model=card, **index["origin"]),
             sites=tuple(Site(**site) for site in index["sites"]),
-            shards=index["shards"],
+            checksums=tuple(index["shards"]),
         )
 
     def write_index(self) -> None:
@@ -116,9 +111,14 @@ class Recording:
         index = {
             "origin": asdict(self.origin),
             "sites": [asdict(site) for site in self.sites],
-            "shards": self.shards,
+            "shards": self.checksums,
         }
-        write_json(self.folder / INDEX, index)
+        write_json(self.folder / INDEX, index | {"checksum": digest(index)})
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return len(self.checksums)
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -141,7 +141,7 @@ class Recording:
             known = ", ".join(map(str, self.sites))
             raise UsageError(f"{site} was not captured: this recording holds {known}")
         files = tuple(shard_file(self.folder, number) for number in range(self.shards))
-        return ShardPaths(files, str(site), kept=self.temporary)
+        return ShardPaths(files, str(site), kept=self.kept)
 
     def depth(self) -> DepthPaths:
         """One path per token, from the embedding through every block."""
@@ -153,7 +153,7 @@ class Recording:
                 f'holds {known}: capture with layers="embed,all"'
             )
         files = tuple(shard_file(self.folder, number) for number in range(self.shards))
-        return DepthPaths(files, tuple(map(str, self.sites)), kept=self.temporary)
+        return DepthPaths(files, tuple(map(str, self.sites)), kept=self.kept)
 
     def masked(self, view: View, documents: Sequence[int], first: dict[int, int]) -> "Paths":
         """The paths of these documents, masked before position `first[document]`."""
@@ -162,9 +162,15 @@ class Recording:
         return trimmed(self.view(view).select(documents), first)
 
 
-def shard_file(folder: Path, number: int) -> Path:
-    """The file of a shard."""
-    return folder / f"shard-{number:05d}.safetensors"
+def read_index(folder: Path) -> dict[str, Any]:
+    """The index of a recording; raises `UsageError` unless it is what was written."""
+    try:
+        index: dict[str, Any] = read_json(folder / INDEX)
+        if index.pop("checksum") == digest(index):
+            return index
+    except (OSError, AttributeError, KeyError, TypeError, RecursionError):
+        pass
+    raise UsageError(f"{folder / INDEX} is not what was written (its checksum differs)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +180,8 @@ class ShardPaths:
     files: tuple[Path, ...]
     site: str
     documents: frozenset[int] | None = None
-    kept: Temporary | None = None
-    """Keeps the temporary folder of the files alive."""
+    kept: Any = None
+    """Keeps the folder of the files."""
 
     def __iter__(self) -> Iterator[Trajectories]:
         return self._read(self.files)
@@ -195,7 +201,7 @@ class ShardPaths:
 
     def _block(self, file: Path) -> Trajectories | None:
         """The paths of the selected documents in a shard; None if there are none."""
-        with safe_open(file, "pt") as shard:
+        with open_shard(file) as shard:
             document = shard.get_tensor("document")
             rows = self._rows(document)
             if not len(rows):

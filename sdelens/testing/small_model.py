@@ -2,7 +2,6 @@
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import generator
 from sdelens.store import write_json, write_tensors
+from sdelens.temporary import Temporary
 
 BLOCKS, WIDTH, HEADS, CONTEXT = 2, 8, 2, 48
 END = "<|endoftext|>"
@@ -21,12 +21,19 @@ SPREAD = 0.3
 @cache
 def small_model(dtype: str = "float32") -> LanguageModel:
     """GPT-2 of two blocks, 8 wide, with drawn weights; its tokens are the 256 bytes and an end."""
-    folder = write_small_model(Path(mkdtemp(prefix="sdelens-small-")) / "small")
-    model = language_model(folder, dtype=dtype, device="cpu")
+    model = language_model(_folder().folder / "small", dtype=dtype, device="cpu")
     # a bridge sets up hooks of its own when attention is first read, which are nobody's leftovers
     attention = [Site("attention", block) for block in range(BLOCKS)]
     model.run(torch.zeros(1, 2, dtype=torch.long), read=attention)
     return model
+
+
+@cache
+def _folder() -> Temporary:
+    """The folder of the model, kept until the process ends."""
+    kept = Temporary()
+    write_small_model(kept.folder / "small")
+    return kept
 
 
 def write_small_model(folder: Path) -> Path:

@@ -108,7 +108,7 @@ def in_process(sdelens, tmp_path):
 def test_a_full_disk_is_told_before_the_states_are_captured(
     monkeypatch, in_process, model, tmp_path
 ):
-    monkeypatch.setattr("sdelens.runs.engine.free_disk", lambda folder: 1000)
+    monkeypatch.setattr("sdelens.runs.disk.free_disk", lambda folder: 1000)
     arguments = words("", tmp_path, model, None)
     code, _, said = in_process(*arguments)
     assert code == 5

@@ -87,4 +87,5 @@ def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_o
     assert done.returncode == 0, done.stderr
     differing = [n for n in FILES if (straight / n).read_bytes() != (broken / n).read_bytes()]
     assert differing == []
-    assert not list(broken.rglob("*.tmp"))
+    left = [file for place in (broken, cache) for file in place.rglob(".*")]
+    assert left == [], "neither locks nor half-written states"

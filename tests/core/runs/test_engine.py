@@ -7,7 +7,8 @@ import torch
 import sdelens
 from sdelens.errors import BrokenPlugin, OutOfMemory, UnknownName, UsageError
 from sdelens.registry import forget, registered
-from sdelens.runs.engine import execute, require_disk
+from sdelens.runs.disk import require_disk
+from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
 from sdelens.runs.observer import NullObserver
 from sdelens.runs.plan import free_disk
@@ -225,7 +226,7 @@ def test_a_jobs_settings_are_spelt_out():
 def test_states_that_cannot_fit_on_the_disk_are_not_captured(job, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         execute(job, tmp_path / "run", observer=Told(failing="capture"))
-    monkeypatch.setattr("sdelens.runs.engine.free_disk", lambda folder: 10)
+    monkeypatch.setattr("sdelens.runs.disk.free_disk", lambda folder: 10)
     with pytest.raises(OutOfMemory, match="SDELENS_CACHE"):
         require_disk(Run(tmp_path / "run"))
 

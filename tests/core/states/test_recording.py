@@ -12,7 +12,7 @@ from sdelens.errors import OutOfMemory, UsageError
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Site
-from sdelens.states import recording as recording_module
+from sdelens.states import shard_file as shard_module
 from sdelens.states.capturing import capture, record
 from sdelens.states.recording import Recording, View, trimmed
 
@@ -94,7 +94,7 @@ def test_select_reads_the_rows_of_those_documents_only(recording, tmp_path):
             return part
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording_module, "safe_open", Counted)
+        patch.setattr(shard_module, "safe_open", Counted)
         blocks = list(damaged.view(1).select(chosen))
     assert sum(read) == 4 * len(chosen), "states, mask, positions and tokens of each document"
     for block, whole in zip(blocks, recording.view(1).select(chosen), strict=True):
@@ -178,7 +178,8 @@ def test_a_recording_that_lost_a_shard_is_captured_again(char_gpt2, documents, t
     lost = first.view(1).files[1]
     whole = lost.read_bytes()
     lost.unlink()
-    assert Recording.load(first.folder) is None
+    with pytest.raises(UsageError, match=r"shard-00001\.safetensors is missing"):
+        Recording.load(first.folder)
     again = record(char_gpt2, documents, LAYERS, cache=tmp_path)
     assert again.view(1).files[1].read_bytes() == whole, "and the bytes are the same"
 
