@@ -14,8 +14,7 @@ Every message states what was expected, what was received and what to do.
 """
 
 import errno
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -81,19 +80,3 @@ def ran_out(error: Exception) -> bool:
 def disk_is_full(error: Exception) -> bool:
     """Whether the disk is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-@contextmanager
-def blamed(plugin: str) -> Iterator[None]:
-    """Convert exceptions of a plugin to `BrokenPlugin`, keeping the cause.
-
-    Errors addressed to the user, out of memory, a full disk and interrupts pass unchanged.
-    """
-    try:
-        yield
-    except SdelensError:
-        raise
-    except Exception as error:
-        if ran_out(error) or disk_is_full(error):
-            raise
-        raise BrokenPlugin(f"{plugin} failed: {type(error).__name__}: {error}") from error

@@ -1,15 +1,17 @@
 """Adapters for language models of any supported library."""
 
 from collections.abc import Set
+from contextlib import AbstractContextManager
 from inspect import Parameter, signature
 from os import PathLike, fspath
 from typing import Any
 
+from sdelens.containment.contained import contained
 from sdelens.declarations import problems
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.interfaces import checked
 from sdelens.protocols import LanguageModel, ModelAdapter, ModelLoader
-from sdelens.registry import Plugin, plugin_with, plugins
+from sdelens.registry import OURS, Plugin, plugin_with, plugins
 
 
 def language_model(model: Any, **settings: Any) -> LanguageModel:
@@ -20,8 +22,10 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
     `tokenizer`, and `hook`, the name of the submodule whose output is its only layer.
     """
     if isinstance(model, str | PathLike):
-        loader: ModelLoader = checked(plugin_with("model", "load"))
-        return loader.load(fspath(model), **settings)
+        found = plugin_with("model", "load")
+        loader: ModelLoader = checked(found)
+        with _adapting(found):
+            return _complete(loader.load(fspath(model), **settings))
     if isinstance(model, LanguageModel):
         return model
     known = plugins("model")
@@ -29,13 +33,19 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
         if root in known:
             adapter: ModelAdapter = checked(known[root])
             if _accepts(adapter, settings.keys()):
-                return _complete(adapter.adapt(model, **settings))
+                with _adapting(known[root]):
+                    return _complete(adapter.adapt(model, **settings))
     if hasattr(model, "card"):
         return _complete(model)
     raise UsageError(
         f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a name, "
         f"a folder, or a model of {', '.join(known)}"
     )
+
+
+def _adapting(adapter: Plugin) -> AbstractContextManager[None]:
+    """The call of an adapter; libraries of built-in ones set variables when they are imported."""
+    return contained(f"the model adapter {adapter.name}", quiet=adapter.distribution == OURS)
 
 
 def _accepts(adapter: ModelAdapter, settings: Set[str]) -> bool:

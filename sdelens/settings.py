@@ -6,7 +6,8 @@ from dataclasses import field, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from sdelens.errors import BrokenPlugin, UnknownName, UsageError, blamed
+from sdelens.containment.contained import contained
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
             f"{label} is not a dataclass: put @dataclass(frozen=True) above class "
             f"{plugin.__name__}"
         )
-    with blamed(label):
+    with contained(label):
         hints = get_type_hints(plugin)
     known = [field.name for field in fields(plugin) if field.init]
     fitting = {}
@@ -59,7 +60,7 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
         if not fits(value, hints[name]):
             raise UsageError(f"{label}.{name} must be {named(hints[name])}, got {value!r}")
         fitting[name] = float(value) if hints[name] is float else value
-    with blamed(label):
+    with contained(label):
         return plugin(**fitting)
 
 
