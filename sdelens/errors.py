@@ -70,11 +70,25 @@ class BadNumbers(SdelensError, ArithmeticError):
     exit_code = 7
 
 
+def message_of(error: BaseException) -> str:
+    """The message of an exception, which may raise another one."""
+    try:
+        return str(error)
+    except BaseException:
+        return "its message cannot be shown"
+
+
+def words_of(error: BaseException) -> str:
+    """Type and message of an exception."""
+    said = message_of(error)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def ran_out(error: Exception) -> bool:
     """Whether an error of Python, torch or a device means that memory ran out."""
     # torch.OutOfMemoryError by name, because this module does not import torch
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "allocate memory" in str(error)
+    return named or "allocate memory" in message_of(error)
 
 
 def disk_is_full(error: Exception) -> bool:

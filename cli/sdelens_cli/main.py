@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 
 import typer
 
-from sdelens.containment.contained import words_of
 from sdelens.errors import (
     BadNumbers,
     BrokenPlugin,
@@ -19,6 +18,7 @@ from sdelens.errors import (
     UsageError,
     disk_is_full,
     ran_out,
+    words_of,
 )
 from sdelens_cli.analyze import analyze
 from sdelens_cli.branch import branch

@@ -9,7 +9,7 @@ from typing import Any
 from sdelens.containment.exits import StopRequested, heard_signals, no_exit
 from sdelens.containment.part import Part
 from sdelens.containment.process_state import MAIN_THREAD, PROCESS, PYTHON_RANDOM
-from sdelens.errors import BrokenPlugin, SdelensError, disk_is_full, ran_out
+from sdelens.errors import BrokenPlugin, SdelensError, disk_is_full, ran_out, words_of
 
 
 class Unrestorable(BrokenPlugin):
@@ -44,15 +44,6 @@ def _passes(error: BaseException, heard: set[int]) -> bool:
     if isinstance(error, SdelensError):
         return True
     return isinstance(error, Exception) and (ran_out(error) or disk_is_full(error))
-
-
-def words_of(error: BaseException) -> str:
-    """Type and message of an exception, whose message may raise another one."""
-    try:
-        said = str(error)
-    except BaseException:
-        said = "its message cannot be shown"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.branched_transitions import BranchedTransitions, branched_transitions
 from sdelens.branching.token_choice import TokenChoice
 from sdelens.containment.contained import contained
+from sdelens.containment.study_state import parts_of
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError
 from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
@@ -115,7 +116,7 @@ def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
     seed, source = task.job.seed, task.source
     wanted = source.documents_wanted if isinstance(source, SizedSource) else None
     collected = []
-    reading = contained(f"the source {task.job.source}")
+    reading = contained(f"the source {task.job.source}", parts=parts_of(run.model))
     with watcher.stage("texts", wanted, "documents") as done, reading:
         for document in source.documents(run.model, seed=derive(seed, "source")):
             collected.append(document)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sdelens.containment.contained import Unrestorable, words_of
-from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, disk_is_full, ran_out
+from sdelens.containment.contained import Unrestorable
+from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, disk_is_full, ran_out, words_of
 from sdelens.store import write_text
 
 TRACEBACK = "traceback.txt"

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from sdelens.containment.contained import contained, words_of
+from sdelens.containment.contained import contained
 from sdelens.containment.exits import StopRequested
-from sdelens.errors import BrokenPlugin, SdelensError
+from sdelens.errors import BrokenPlugin, SdelensError, words_of
 from sdelens.registry import OURS, plugins
 from sdelens.runs.plan import Plan
 

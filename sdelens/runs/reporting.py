@@ -184,7 +184,7 @@ def page_plugin() -> Plugin:
 def render(report: Report, folder: Path, reporter: str) -> Path:
     """Write a report with the reporter of that name; returns its path."""
     kind = load("reporter", reporter)
-    with contained(f"the reporter {reporter}"):
+    with contained(f"the reporter {reporter}", parts=parts_of(report)):
         chosen: Reporter = kind()
         return chosen.render(report, folder)
 
