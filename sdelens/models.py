@@ -1,12 +1,11 @@
 """Adapters for language models of any supported library."""
 
 from collections.abc import Set
-from contextlib import AbstractContextManager
 from inspect import Parameter, signature
 from os import PathLike, fspath
 from typing import Any
 
-from sdelens.containment.contained import contained
+from sdelens.containment.contained import contained, restored
 from sdelens.declarations import problems
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.interfaces import checked
@@ -24,7 +23,8 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
     if isinstance(model, str | PathLike):
         found = plugin_with("model", "load")
         loader: ModelLoader = checked(found)
-        with _adapting(found):
+        # libraries of built-in adapters set variables of the environment when they are imported
+        with contained(f"the model adapter {found.name}", quiet=found.distribution == OURS):
             return _complete(loader.load(fspath(model), **settings))
     if isinstance(model, LanguageModel):
         return model
@@ -33,7 +33,8 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
         if root in known:
             adapter: ModelAdapter = checked(known[root])
             if _accepts(adapter, settings.keys()):
-                with _adapting(known[root]):
+                # errors and interrupts in the user's own model are the user's
+                with restored(str(known[root]), quiet=known[root].distribution == OURS):
                     return _complete(adapter.adapt(model, **settings))
     if hasattr(model, "card"):
         return _complete(model)
@@ -41,11 +42,6 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
         f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a name, "
         f"a folder, or a model of {', '.join(known)}"
     )
-
-
-def _adapting(adapter: Plugin) -> AbstractContextManager[None]:
-    """The call of an adapter; libraries of built-in ones set variables when they are imported."""
-    return contained(f"the model adapter {adapter.name}", quiet=adapter.distribution == OURS)
 
 
 def _accepts(adapter: ModelAdapter, settings: Set[str]) -> bool:

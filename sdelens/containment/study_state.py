@@ -21,12 +21,17 @@ LOST = object()
 def parts_of(given: Any) -> tuple[Part, ...]:
     """The parts of a study, or of anything else, that a plugin must leave as they were."""
     held = list(dict.fromkeys(_held(given, set())))
-    tensors = [one for one in held if isinstance(one, Tensor)]
+    tensors = [one for one in held if isinstance(one, Tensor) and _is_plain(one)]
     modules = [one for one in held if isinstance(one, nn.Module)]
     return (
         Part("hooks or modes of the model", lambda: _modes(modules), _set_modes, _same_modes),
         Part("what it was given to read", lambda: _values(tensors), _set_values, _same_values),
     )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds values that can be compared."""
+    return tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized)
 
 
 def _held(value: Any, seen: set[int]) -> Iterator[Tensor | nn.Module]:
@@ -45,7 +50,8 @@ def _held(value: Any, seen: set[int]) -> Iterator[Tensor | nn.Module]:
     elif isinstance(value, list | tuple):
         yield from (held for one in value for held in _held(one, seen))
     elif is_dataclass(value) or hasattr(type(value), "card"):
-        yield from (held for one in vars(value).values() for held in _held(one, seen))
+        fields = getattr(value, "__dict__", {})
+        yield from (held for one in fields.values() for held in _held(one, seen))
 
 
 def _modes(modules: list[nn.Module]) -> list[tuple[Any, ...]]:
@@ -143,9 +149,11 @@ def _same_values(now: list[Any], before: list[Any]) -> bool:
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and bool(
-        ((one == other) | ((one != one) & (other != other))).all()
-    )
+    if torch.equal(one, other):
+        return True
+    if one.shape != other.shape:
+        return False
+    return bool(((one == other) | ((one != one) & (other != other))).all())  # NaN included
 
 
 @torch.no_grad()

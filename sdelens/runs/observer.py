@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from sdelens.containment.contained import contained
 from sdelens.containment.exits import StopRequested
-from sdelens.errors import BrokenPlugin, SdelensError, words_of
+from sdelens.errors import BrokenPlugin, SdelensError, message_of, words_of
 from sdelens.registry import OURS, plugins
 from sdelens.runs.plan import Plan
 
@@ -107,6 +107,6 @@ def at_hand() -> Observer:
                 return found
             said = "it lacks stage, planned or told"
         except SdelensError as error:
-            said = str(error)
+            said = message_of(error.__cause__ or error)
         print(f"left out: {each}: {said}", file=sys.stderr)
     return NullObserver()
