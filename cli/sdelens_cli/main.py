@@ -85,7 +85,10 @@ def main() -> NoReturn:
     except ClickException as error:
         error.show()
         leave(error.exit_code)
-    except SystemExit as error:  # of a plugin, where it was not expected to run code
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # click's answer to a closed pipe
+            raise
+        # of a plugin, where it was not expected to run code
         ended = f"a plugin tried to end the process: {words_of(error)}"
         fail(error, ended, BrokenPlugin.exit_code)
     except SdelensError as error:
