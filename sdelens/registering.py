@@ -119,7 +119,7 @@ def execute(file: Path) -> ModuleType:
     module.__file__, module.__source__ = str(file), text  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module  # where dataclasses look annotations up
     try:
-        with contained(str(file), "does not load"):
+        with contained(str(file), "does not load:"):
             exec(compile(text, str(file), "exec"), module.__dict__)
     except BaseException:
         forget(before)

@@ -67,7 +67,7 @@ class Plugin:
         """
         if self.problem:
             raise UsageError(self.problem)
-        with contained(str(self), "does not load", quiet=self.distribution == OURS):
+        with contained(str(self), "does not load:", quiet=self.distribution == OURS):
             return self.get()
 
 

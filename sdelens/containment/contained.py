@@ -18,7 +18,7 @@ class Unrestorable(BrokenPlugin):
 
 @contextmanager
 def contained(
-    plugin: str, verb: str = "failed", *, parts: Sequence[Part] = (), quiet: bool = False
+    plugin: str, verb: str = "failed:", *, parts: Sequence[Part] = (), quiet: bool = False
 ) -> Iterator[None]:
     """Call a plugin in a block, named as in ``the probe linear``.
 
@@ -34,7 +34,7 @@ def contained(
         except BaseException as error:
             if _passes(error, heard):
                 raise
-            raise BrokenPlugin(f"{plugin} {verb}: {words_of(error)}") from error
+            raise BrokenPlugin(f"{plugin} {verb} {words_of(error)}") from error
 
 
 def _passes(error: BaseException, heard: set[int]) -> bool:
