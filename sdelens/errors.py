@@ -14,8 +14,7 @@ Every message states what was expected, what was received and what to do.
 """
 
 import errno
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -71,29 +70,27 @@ class BadNumbers(SdelensError, ArithmeticError):
     exit_code = 7
 
 
+def message_of(error: BaseException) -> str:
+    """The message of an exception, which may raise another one."""
+    try:
+        return str(error)
+    except BaseException:
+        return "its message cannot be shown"
+
+
+def words_of(error: BaseException) -> str:
+    """Type and message of an exception."""
+    said = message_of(error)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def ran_out(error: Exception) -> bool:
     """Whether an error of Python, torch or a device means that memory ran out."""
     # torch.OutOfMemoryError by name, because this module does not import torch
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "allocate memory" in str(error)
+    return named or "allocate memory" in message_of(error)
 
 
 def disk_is_full(error: Exception) -> bool:
     """Whether the disk is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-@contextmanager
-def blamed(plugin: str) -> Iterator[None]:
-    """Convert exceptions of a plugin to `BrokenPlugin`, keeping the cause.
-
-    Errors addressed to the user, out of memory, a full disk and interrupts pass unchanged.
-    """
-    try:
-        yield
-    except SdelensError:
-        raise
-    except Exception as error:
-        if ran_out(error) or disk_is_full(error):
-            raise
-        raise BrokenPlugin(f"{plugin} failed: {type(error).__name__}: {error}") from error

@@ -5,11 +5,12 @@ from inspect import Parameter, signature
 from os import PathLike, fspath
 from typing import Any
 
+from sdelens.containment.contained import contained, restored
 from sdelens.declarations import problems
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.interfaces import checked
 from sdelens.protocols import LanguageModel, ModelAdapter, ModelLoader
-from sdelens.registry import Plugin, plugin_with, plugins
+from sdelens.registry import OURS, Plugin, plugin_with, plugins
 
 
 def language_model(model: Any, **settings: Any) -> LanguageModel:
@@ -20,8 +21,11 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
     `tokenizer`, and `hook`, the name of the submodule whose output is its only layer.
     """
     if isinstance(model, str | PathLike):
-        loader: ModelLoader = checked(plugin_with("model", "load"))
-        return loader.load(fspath(model), **settings)
+        found = plugin_with("model", "load")
+        loader: ModelLoader = checked(found)
+        # libraries of built-in adapters set variables of the environment when they are imported
+        with contained(f"the model adapter {found.name}", quiet=found.distribution == OURS):
+            return _complete(loader.load(fspath(model), **settings))
     if isinstance(model, LanguageModel):
         return model
     known = plugins("model")
@@ -29,7 +33,9 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
         if root in known:
             adapter: ModelAdapter = checked(known[root])
             if _accepts(adapter, settings.keys()):
-                return _complete(adapter.adapt(model, **settings))
+                # errors and interrupts in the user's own model are the user's
+                with restored(str(known[root]), quiet=known[root].distribution == OURS):
+                    return _complete(adapter.adapt(model, **settings))
     if hasattr(model, "card"):
         return _complete(model)
     raise UsageError(

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from sdelens.errors import BrokenPlugin, SdelensError, UsageError
+from sdelens.containment.contained import contained
+from sdelens.errors import UsageError
 from sdelens.registry import Plugin, forget, register, registered
 
 Class = TypeVar("Class", bound=type)
@@ -118,11 +119,10 @@ def execute(file: Path) -> ModuleType:
     module.__file__, module.__source__ = str(file), text  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module  # where dataclasses look annotations up
     try:
-        exec(compile(text, str(file), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:
+        with contained(str(file), "does not load:"):
+            exec(compile(text, str(file), "exec"), module.__dict__)
+    except BaseException:
         forget(before)
         del sys.modules[module.__name__]
-        if isinstance(error, SdelensError):
-            raise
-        raise BrokenPlugin(f"{file} does not load: {type(error).__name__}: {error}") from error
+        raise
     return module

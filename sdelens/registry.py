@@ -9,7 +9,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from sdelens.errors import BrokenPlugin, SdelensError, UnknownName, UsageError
+from sdelens.containment.contained import contained
+from sdelens.errors import SdelensError, UnknownName, UsageError
 
 API = 1
 """Protocol version, increased when a change breaks older plugins."""
@@ -66,12 +67,8 @@ class Plugin:
         """
         if self.problem:
             raise UsageError(self.problem)
-        try:
+        with contained(str(self), "does not load:", quiet=self.distribution == OURS):
             return self.get()
-        except SdelensError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise BrokenPlugin(f"{self} does not load: {type(error).__name__}: {error}") from error
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from sdelens.containment.contained import contained
 from sdelens.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class Figure:
         """The figure as SVG, drawn by the first reporter that can."""
         from sdelens.registry import plugin_with
 
-        drawn: str = plugin_with("reporter", "svg").load()().svg(self)
+        with contained("the reporter of figures"):
+            drawn: str = plugin_with("reporter", "svg").load()().svg(self)
         return drawn
 
 
@@ -205,7 +207,8 @@ class Report:
         """Notebooks display the page in a frame."""
         from sdelens.registry import plugin_with
 
-        page = escape(plugin_with("reporter", "page").load()().page(self))
+        with contained("the reporter of pages"):
+            page = escape(plugin_with("reporter", "page").load()().page(self))
         return f'<iframe srcdoc="{page}" style="{FRAME}" onload="{FIT_HEIGHT}"></iframe>'
 
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from sdelens.errors import BrokenPlugin, UnknownName, UsageError, blamed
+from sdelens.containment.contained import contained
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
 
 T = TypeVar("T")
 
@@ -49,7 +51,7 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
             f"{label} is not a dataclass: put @dataclass(frozen=True) above class "
             f"{plugin.__name__}"
         )
-    with blamed(label):
+    with _calling(plugin, label):
         hints = get_type_hints(plugin)
     known = [field.name for field in fields(plugin) if field.init]
     fitting = {}
@@ -59,8 +61,14 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
         if not fits(value, hints[name]):
             raise UsageError(f"{label}.{name} must be {named(hints[name])}, got {value!r}")
         fitting[name] = float(value) if hints[name] is float else value
-    with blamed(label):
+    with _calling(plugin, label):
         return plugin(**fitting)
+
+
+def _calling(plugin: type[Any], label: str) -> AbstractContextManager[None]:
+    """The call of a plugin; options of the core are none, and must not import torch."""
+    own = plugin.__module__.startswith("sdelens.")
+    return nullcontext() if own else contained(label)
 
 
 def named(hint: Any) -> str:

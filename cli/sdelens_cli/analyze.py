@@ -1,6 +1,5 @@
 """`sdelens analyze`: run analyzers on a fitted run."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from sdelens.errors import UsageError
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
 from sdelens.settings import parse_assignments
+from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
 
 
@@ -24,7 +24,7 @@ def analyze(
         list[str] | None, typer.Option("--set", help="A setting: trajectory.tokens=30.")
     ] = None,
     files: PluginFiles = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
     """Run analyzers on a run; findings, figures and their data are saved in its folder."""
@@ -54,7 +54,7 @@ def analyze(
         left_out.raise_failures()
     if as_json:
         found = [finding_json(finding) for finding in findings]
-        print(json.dumps({"run": str(run), "findings": found, "left_out": left_out.reasons}))
+        print_json({"run": str(run), "findings": found, "left_out": left_out.reasons})
     else:
         screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
     left_out.raise_failures()

@@ -1,12 +1,12 @@
 """`sdelens branch`: the model's own next-state law."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sdelens.runs.folder import require_run
+from sdelens_cli.json_output import AsJson, print_json
 
 
 def branch(
@@ -21,7 +21,7 @@ def branch(
     ] = 0.0,
     every: Annotated[int, typer.Option(help="Use the prefix at every n-th position.")] = 1,
     memory: Annotated[int, typer.Option(help="MiB for states, cache and laws of a batch.")] = 256,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
     """Sample next tokens after held-out prefixes: the model's own law of the next state."""
@@ -49,7 +49,7 @@ def branch(
         )
     if as_json:
         found = [finding_json(finding) for finding in findings]
-        print(json.dumps({"run": str(run), "findings": found}))
+        print_json({"run": str(run), "findings": found})
         return
     screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
     screen.next(f"sdelens analyze {run} decomposition")

@@ -12,6 +12,7 @@ from sdelens.errors import UsageError
 from sdelens.registry import plugin
 from sdelens.runs.job import Job
 from sdelens.settings import parse_assignments
+from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.option_groups import grouped
 from sdelens_cli.plugin_files import PluginFiles, use
 from sdelens_cli.text_options import TextOptions
@@ -27,7 +28,7 @@ class RunOptions:
         bool, typer.Option("--overwrite", help="Start again in a folder that contains a run.")
     ] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False
+    as_json: AsJson = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run's path only.")] = (
         False
     )
@@ -139,7 +140,7 @@ def run_fit(settings: dict[str, Any], options: RunOptions) -> None:
         argv=tuple(sys.argv[1:]),
     )
     if options.as_json:
-        print(json.dumps(screen.plan_json() if options.dry_run else result(run), allow_nan=False))
+        print_json(screen.plan_json() if options.dry_run else result(run))
     elif not options.dry_run:
         screen.scores(run)
     elif options.quiet:

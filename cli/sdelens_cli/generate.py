@@ -1,6 +1,5 @@
 """`sdelens generate`: generate text while a fit steers the model's states."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ import typer
 from sdelens.errors import UsageError
 from sdelens.runs.folder import require_run
 from sdelens.steering.doses import Steering
+from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
 from sdelens_cli.simulate import one_line
 
@@ -38,7 +38,7 @@ def generate(
         int, typer.Option(help="Seed of the random numbers, shared by both texts.")
     ] = 0,
     files: PluginFiles = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Generate text with and without steering by a fit.
@@ -71,7 +71,7 @@ def generate(
         )
     if as_json:
         asked = {"layer": label, "tokens": tokens, "temperature": temperature, "seed": seed}
-        print(json.dumps({"run": str(run)} | asked | as_values(found)))
+        print_json({"run": str(run)} | asked | as_values(found))
         return
     show(found, seed)
 

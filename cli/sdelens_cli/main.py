@@ -11,12 +11,14 @@ from typing import Any, NoReturn
 import typer
 
 from sdelens.errors import (
+    BadNumbers,
     BrokenPlugin,
     OutOfMemory,
     SdelensError,
     UsageError,
     disk_is_full,
     ran_out,
+    words_of,
 )
 from sdelens_cli.analyze import analyze
 from sdelens_cli.branch import branch
@@ -32,7 +34,7 @@ from sdelens_cli.validate import validate
 
 INTERRUPTED = 130
 OURS = re.compile(
-    r"importlib|sdelens.(errors|registry|registering|interfaces|settings"
+    r"importlib|contextlib|sdelens.(containment.contained|registry|registering|interfaces|settings"
     r"|runs.(reporting|left_out|engine|run)|fitting.(fit|comparison)|estimation.ensemble"
     r"|testing.(validation|recovery))\.py$"
 )
@@ -85,8 +87,16 @@ def main() -> NoReturn:
     except ClickException as error:
         error.show()
         leave(error.exit_code)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # click's answer to a closed pipe
+            raise
+        # of a plugin, where it was not expected to run code
+        ended = f"a plugin tried to end the process: {words_of(error)}"
+        fail(error, ended, BrokenPlugin.exit_code)
     except SdelensError as error:
-        fail(error, str(error), error.exit_code)
+        # a plugin may have errors of its own, with a code that is none of ours
+        known = error.exit_code in range(UsageError.exit_code, BadNumbers.exit_code + 1)
+        fail(error, str(error), error.exit_code if known else BrokenPlugin.exit_code)
     except OSError as error:
         fail(error, *system_error(error))
     except (MemoryError, RuntimeError) as error:
@@ -106,7 +116,7 @@ def system_error(error: OSError) -> tuple[str, int]:
     return said, (OutOfMemory if disk_is_full(error) else UsageError).exit_code
 
 
-def fail(error: Exception, sentence: str, code: int) -> NoReturn:
+def fail(error: BaseException, sentence: str, code: int) -> NoReturn:
     """Print one sentence to stderr, after the traceback with --verbose.
 
     For broken plugins, the plugin's own part of the traceback is always shown.
@@ -130,7 +140,8 @@ def own_part(trace: TracebackType | None) -> TracebackType | None:
 def leave(code: int) -> NoReturn:
     """Exit with a code; a closed pipe is not an error."""
     try:
-        sys.stdout.flush()
+        if sys.stdout and not sys.stdout.closed:
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -12,6 +12,7 @@ from sdelens.registry import KINDS, Plugin
 from sdelens.registry import plugins as known
 from sdelens.settings import named
 from sdelens_cli.check_plugin import check
+from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.new_plugin import new
 from sdelens_cli.plugin_files import PluginFiles, use
 
@@ -30,13 +31,13 @@ def root() -> None:
 @plugins.command("list")
 def list_(
     files: PluginFiles = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List all plugins with their distributions, without importing them."""
     use(files)
     rows = [row(plugin) for kind in KINDS for plugin in known(kind).values()]
     if as_json:
-        print(json.dumps({"plugins": rows}))
+        print_json({"plugins": rows})
         return
     width = max(len(str(row["name"])) for row in rows) + 2
     for one in rows:
@@ -60,7 +61,7 @@ def row(plugin: Plugin) -> dict[str, str | None]:
 def info(
     name: Annotated[str, typer.Argument(help="A plugin's name.")],
     files: PluginFiles = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Describe a plugin: distribution, file, description and settings."""
     use(files)
@@ -70,7 +71,7 @@ def info(
         raise UnknownName.among("plugin", name, names, "See: sdelens plugins list")
     described = [about(plugin) for plugin in found]
     if as_json:
-        print(json.dumps({"plugins": described}, default=str))
+        print_json({"plugins": described})
         return
     for one in described:
         show(one)

@@ -21,15 +21,18 @@ def report(
     use(files)
     plugin("reporter", reporter)
 
-    from sdelens.runs.reporting import analyze, findings_of, write_report
+    from sdelens.runs.left_out import LeftOut
+    from sdelens.runs.reporting import findings_of, run_analyzers, write_report
     from sdelens.runs.run import Run
     from sdelens.runs.writer import sole_writer
     from sdelens_cli.screen import Screen
 
     opened, screen = Run(run), Screen(quiet=quiet)
+    left_out = LeftOut(frozenset())
     with sole_writer(run):
         if not findings_of(opened):
             with screen.working("analyze") as now:
-                _, left_out = analyze(opened, watch=lambda name, view: now(f"{name} {view}"))
-            screen.left_out(left_out)
+                _, left_out = run_analyzers(opened, watch=lambda name, view: now(f"{name} {view}"))
+            screen.left_out(left_out.reasons)
         print(write_report(opened, reporter))
+    left_out.raise_failures()

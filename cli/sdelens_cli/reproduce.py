@@ -1,6 +1,5 @@
 """`sdelens reproduce`: reproduces the figures of a paper on a model."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 from sdelens.errors import UnknownName
 from sdelens.runs.job import Job
 from sdelens_cli.fit import absolute
+from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.text_options import TextOptions
 
 STUDIES = ("paper",)
@@ -41,7 +41,7 @@ def reproduce(
         bool,
         typer.Option("--overwrite", help="Start again in a folder that contains another run."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path only.")] = False,
 ) -> None:
     """Reproduce the figures of a paper on a model, with baselines.
@@ -69,9 +69,7 @@ def reproduce(
             page = remake(run, folder, prompt=prompt, watch=now)
         file = render(page, folder, page_plugin().name)
     if as_json:
-        print(
-            json.dumps({"run": str(run.folder), "report": str(file), "figures": figures(folder)})
-        )
+        print_json({"run": str(run.folder), "report": str(file), "figures": figures(folder)})
         return
     screen.headlines(page)
     print(file)

@@ -1,6 +1,5 @@
 """`sdelens simulate`: continue a prompt with states simulated by a fit, decoded to text."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from sdelens.errors import UsageError
 from sdelens.runs.folder import require_run
+from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def simulate(
         ),
     ] = "last",
     files: PluginFiles = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Simulate a fit from a prompt and decode its states, next to the model's own text."""
@@ -52,7 +52,7 @@ def simulate(
         )
     if as_json:
         found = [finding_json(finding) | {"texts": texts(finding)} for finding in findings]
-        print(json.dumps({"run": str(run), "findings": found}))
+        print_json({"run": str(run), "findings": found})
         return
     for finding in findings:
         show(finding)

@@ -1,6 +1,5 @@
 """`sdelens validate`: accuracy of a probe on reference systems with known truth."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from sdelens.registering import execute
 from sdelens.registry import plugin as require_probe
 from sdelens.registry import registered
 from sdelens.settings import parse_assignments
+from sdelens_cli.json_output import AsJson, print_json
 
 if TYPE_CHECKING:
     from sdelens.testing.validation import ValidationRow, Value
@@ -58,7 +58,7 @@ def validate(
     quick: Annotated[
         bool, typer.Option("--quick", help="4000 transitions, 2 seeds, up to 16 dimensions.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Fit a probe to reference systems and compare it with the truth and the efficient bound."""
@@ -134,7 +134,7 @@ def show(probe: str, rows: "list[ValidationRow]", *, as_json: bool) -> None:
             }
             for row in rows
         ]
-        print(json.dumps({"probe": probe, "rows": plain}, allow_nan=False))
+        print_json({"probe": probe, "rows": plain})
         return
     from rich.console import Console
     from rich.table import Table

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Unpack
 
+from sdelens.containment.contained import contained
 from sdelens.errors import UsageError
 from sdelens.fitting.comparison import UNOBSERVED, FitProgress, comparisons, density_of
 from sdelens.fitting.fitted import Fitted, Record
@@ -141,30 +142,31 @@ def fit_views(
     trains baselines with state-dependent noise as well.
     """
     tasks = [view.fit_task(sides) for view in views]
-    found = comparisons(
-        tasks,
-        probe,
-        options,
-        steps=[view.steps for view in views],
-        state_dependent=state_dependent,
-        groups=groups,
-        progress=progress,
-    )
-    fitted = []
-    for view, task, fought in zip(views, tasks, found, strict=True):
-        law = fought.found.law
-        record = Record(
-            probe=kind,
-            settings=described(probe),
-            density=density_of(law, probe),
-            dt=dt_of(task.train),
-            seed=view.seed,
-            history=fought.found.history,
-            scores=fought.scores(view.paths.select(sides.test), groups, view.new),
+    with contained(f"the probe {kind}"):
+        found = comparisons(
+            tasks,
+            probe,
+            options,
+            steps=[view.steps for view in views],
+            state_dependent=state_dependent,
+            groups=groups,
+            progress=progress,
         )
-        fitted.append(
-            Fitted(law, fought.basis, record, view.origin, fought.complement, fought.members)
-        )
+        fitted = []
+        for view, task, fought in zip(views, tasks, found, strict=True):
+            law = fought.found.law
+            record = Record(
+                probe=kind,
+                settings=described(probe),
+                density=density_of(law, probe),
+                dt=dt_of(task.train),
+                seed=view.seed,
+                history=fought.found.history,
+                scores=fought.scores(view.paths.select(sides.test), groups, view.new),
+            )
+            fitted.append(
+                Fitted(law, fought.basis, record, view.origin, fought.complement, fought.members)
+            )
     return fitted
 
 

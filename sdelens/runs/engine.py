@@ -10,7 +10,9 @@ import torch
 from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.branched_transitions import BranchedTransitions, branched_transitions
 from sdelens.branching.token_choice import TokenChoice
-from sdelens.errors import BadNumbers, UsageError, blamed
+from sdelens.containment.contained import contained
+from sdelens.containment.study_state import parts_of
+from sdelens.errors import BadNumbers, UsageError
 from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
 from sdelens.models import language_model
@@ -21,11 +23,11 @@ from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
 from sdelens.runs.counts import branched_words, counts, without_transition
 from sdelens.runs.disk import require_disk, states_folder
-from sdelens.runs.folder import clear
 from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
-from sdelens.runs.manifest import fingerprints, manifest_of
-from sdelens.runs.observer import NullObserver, Observer
+from sdelens.runs.lifecycle import begin, ended, finished, is_done
+from sdelens.runs.manifest import fingerprints
+from sdelens.runs.observer import ContainedObserver, NullObserver, Observer
 from sdelens.runs.plan import plan_of
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
@@ -60,25 +62,26 @@ def execute(
     `resume` nor `overwrite` is set. The default folder is ``runs/<name of the job>``. `given`
     replaces the model and the texts named by the job.
     """
-    watcher, held = observer or NullObserver(), given or Given()
+    watcher, held = ContainedObserver(observer or NullObserver()), given or Given()
     task = Task.of(job, held.documents)
     cache_limit()  # an invalid one is reported before any work
     run = Run(folder or Path("runs") / task.job.name)
     if dry_run:
         _planned(run, task, held, watcher)
         return run
-    if not overwrite and _is_done(run, task.job):  # which may be only readable
+    if not overwrite and is_done(run, task.job):  # which may be only readable
         return run
     with sole_writer(run.folder):
         if finished(run, task.job, resume=resume, overwrite=overwrite):
             return run
         model = _planned(run, task, held, watcher)
-        begin(run, task.job, model, argv, overwrite=overwrite)
-        if held.recording is not None:
-            run.recording = held.recording
-            hooks = held.recording.origin.model.hooks
-            run.note(model={**run.manifest["model"], "hooks": hooks})
-        _work(run, task, watcher)
+        with ended(run):
+            begin(run, task.job, model, argv, overwrite=overwrite)
+            if held.recording is not None:
+                run.recording = held.recording
+                hooks = held.recording.origin.model.hooks
+                run.note(model={**run.manifest["model"], "hooks": hooks})
+            _work(run, task, watcher)
     return run
 
 
@@ -91,29 +94,6 @@ def _planned(run: Run, task: Task, held: Given, watcher: Observer) -> LanguageMo
     return model
 
 
-def _is_done(run: Run, job: Job) -> bool:
-    return run.exists and run.job.hash8 == job.hash8 and run.manifest["state"] == "done"
-
-
-def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
-    """Whether the job is finished; raises `UsageError` if the folder cannot be used for it."""
-    if not run.exists or overwrite:
-        return False
-    if run.job.hash8 != job.hash8:
-        raise UsageError(
-            f"{run.folder} contains another run ({job.differences(run.job)}): give another --out, "
-            "or --overwrite to start again"
-        )
-    done = _is_done(run, job)
-    # a run that failed before it had texts can simply start again
-    if not done and not resume and run.documents_file.exists():
-        raise UsageError(
-            f"{run.folder} contains an unfinished run: add --resume to continue, or --overwrite "
-            "to start again"
-        )
-    return done
-
-
 def load_model(job: Job) -> LanguageModel:
     """The model of a job."""
     return language_model(
@@ -123,21 +103,6 @@ def load_model(job: Job) -> LanguageModel:
         device=job.device,
         offline=job.offline,
     )
-
-
-def begin(
-    run: Run, job: Job, model: LanguageModel, argv: tuple[str, ...], *, overwrite: bool
-) -> None:
-    """Prepare a folder whose manifest and config.json are those of this job."""
-    if run.exists and not overwrite:
-        run.require_same(model)
-    else:
-        if run.exists:
-            run.note(state="running")  # not done until the job ends
-        clear(run.folder)
-        run.write_manifest(manifest_of(job, model, argv))
-    run.write_config(job)
-    run.job, run.model = job, model
 
 
 def _work(run: Run, task: Task, watcher: Observer) -> None:
@@ -158,14 +123,13 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     steps = _branch(run, watcher) if open_ and run.job.target == "branched" else None
     for stack in open_:  # fixed stacks, so that results do not depend on interruptions
         _fit_or_each(run, stack, task, watcher, steps)
-    run.note(state="done")
 
 
 def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
     seed, source = task.job.seed, task.source
     wanted = source.documents_wanted if isinstance(source, SizedSource) else None
     collected = []
-    reading = blamed(f"the source {task.job.source}")
+    reading = contained(f"the source {task.job.source}", parts=parts_of(run.model))
     with watcher.stage("texts", wanted, "documents") as done, reading:
         for document in source.documents(run.model, seed=derive(seed, "source")):
             collected.append(document)
@@ -180,9 +144,14 @@ def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
 def _capture(run: Run, watcher: Observer) -> None:
     require_disk(run)
     clock = time.perf_counter()
-    with watcher.stage("capture", int(run.documents.lengths.sum()), "tokens") as done:
+    tokens = int(run.documents.lengths.sum())
+    with watcher.stage("capture", tokens, "tokens") as done, contained(_model(run)):
         run.recording = run.record(done, watcher.told)
     run.note_time("capture", time.perf_counter() - clock)
+
+
+def _model(run: Run) -> str:
+    return f"the model {run.model.card.name}"
 
 
 def _branch(run: Run, watcher: Observer) -> BranchedTransitions:
@@ -197,7 +166,7 @@ def _branch(run: Run, watcher: Observer) -> BranchedTransitions:
     branching = BranchSampler(run.sampler or Sampler(), TokenChoice(branches), held=branches)
     train = run.split.train
     fed = branches * int((run.documents.lengths[list(train)] - 1).clamp(min=0).sum())
-    with watcher.stage("branch", fed, "next tokens") as done:
+    with watcher.stage("branch", fed, "next tokens") as done, contained(_model(run)):
         steps = branched_transitions(
             run.model,
             run.documents,
@@ -256,17 +225,16 @@ def _fit(
             done(1, f"baselines with state-dependent noise, epoch {epoch.number}")
 
         tasks = [_view_task(run, view, steps) for view in views]
-        with blamed(f"the probe {task.job.probe}"):
-            found = fit_views(
-                tasks,
-                run.split,
-                dict(enumerate(run.documents.group.tolist())),
-                task.probe,
-                task.job,
-                kind=task.job.probe,
-                state_dependent=True,
-                progress=FitProgress(watch, watch_baselines, watcher.told),
-            )
+        found = fit_views(
+            tasks,
+            run.split,
+            dict(enumerate(run.documents.group.tolist())),
+            task.probe,
+            task.job,
+            kind=task.job.probe,
+            state_dependent=True,
+            progress=FitProgress(watch, watch_baselines, watcher.told),
+        )
     share = (time.perf_counter() - clock) / len(views)
     for view, fitted in zip(views, found, strict=True):
         if run.is_done(view):

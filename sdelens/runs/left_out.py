@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, disk_is_full, ran_out
+from sdelens.containment.contained import Unrestorable
+from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, disk_is_full, ran_out, words_of
 from sdelens.store import write_text
 
 TRACEBACK = "traceback.txt"
@@ -16,8 +17,10 @@ TRACEBACK = "traceback.txt"
 class LeftOut:
     """Collects analyzers that could not run; raises only for those named by the user.
 
-    A failing analyzer does not stop the others, unless memory or the disk is full. The traceback
-    of an unexpected exception is saved, and `raise_failures` raises at the end.
+    A failing analyzer does not stop the others, unless memory or the disk is full, or
+    a change of shared state cannot be undone. The traceback
+    of an unexpected exception is saved, and `raise_failures` raises at the end. What tried to end
+    the process is raised as well, whether it was named or not.
     """
 
     named: frozenset[str]
@@ -32,22 +35,23 @@ class LeftOut:
         try:
             yield
         except Exception as error:
-            scarce = disk_is_full(error) or isinstance(error, OutOfMemory)
+            scarce = disk_is_full(error) or isinstance(error, OutOfMemory | Unrestorable)
             if scarce or (named and ran_out(error)):
                 raise
-            if isinstance(error, SdelensError):
-                reason, failure = str(error), error
-            else:
-                reason = f"{type(error).__name__}: {error}"
+            failure = error if isinstance(error, SdelensError) else BrokenPlugin(words_of(error))
+            cause = error.__cause__ if failure is error else error
+            if isinstance(failure, BrokenPlugin) and cause is not None:
+                reason = str(failure)
                 if trace is not None:
-                    write_text(trace, "".join(traceback.format_exception(error)))
+                    write_text(trace, "".join(traceback.format_exception(cause)))
                     reason += f" (traceback: {trace})"
-                failure = BrokenPlugin(f"the analyzer {label} failed: {reason}")
-                failure.__cause__ = error
-            if named:
+                failure = BrokenPlugin(reason)
+                failure.__cause__ = cause
+            ended = cause is not None and not isinstance(cause, Exception)
+            if named or ended:
                 self.failures[label] = failure
-            else:
-                self.reasons[label] = reason
+            if not named:
+                self.reasons[label] = str(failure).removeprefix(f"the analyzer {label} failed: ")
 
     def raise_failures(self) -> None:
         """Raise the first error of a named analyzer, with the messages of all."""
@@ -57,4 +61,6 @@ class LeftOut:
         if not others:
             raise first
         messages = dict.fromkeys(str(failure) for failure in (first, *others))
-        raise type(first)("; ".join(messages)) from first.__cause__
+        # a plugin's own kind of error may take other arguments
+        kind = next(k for k in type(first).__mro__ if k.__module__ == SdelensError.__module__)
+        raise kind("; ".join(messages)) from first.__cause__

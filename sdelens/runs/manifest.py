@@ -15,6 +15,7 @@ from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel
 from sdelens.registry import Plugin, plugin, plugins
 from sdelens.runs.job import Job
+from sdelens.runs.liveness import this_process
 from sdelens.runs.run import SCHEMA, Run
 from sdelens.runs.source_digest import source_digest
 from sdelens.states.identity import identified
@@ -33,6 +34,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
     return {
         "schema": SCHEMA,
         "state": "running",
+        "process": this_process(),
         "argv": list(argv),
         "settings": job.json(),
         "model": asdict(identified(model)),

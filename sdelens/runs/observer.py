@@ -1,9 +1,14 @@
 """Observers receive progress updates."""
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from sdelens.containment.contained import contained
+from sdelens.containment.exits import StopRequested
+from sdelens.errors import BrokenPlugin, SdelensError, message_of, words_of
 from sdelens.registry import OURS, plugins
 from sdelens.runs.plan import Plan
 
@@ -47,6 +52,47 @@ class NullObserver:
         del sentence
 
 
+@dataclass(frozen=True)
+class ContainedObserver:
+    """An observer whose errors are named after it, except `KeyboardInterrupt`, which stops."""
+
+    observer: Observer
+
+    @contextmanager
+    def stage(self, name: str, total: int | None, unit: str) -> Iterator[Progress]:
+        """The stage of the observer, whose errors are not those of the work inside it."""
+        with ExitStack() as stack:
+            with self._called():
+                done = stack.enter_context(self.observer.stage(name, total, unit))
+
+            def advance(steps: int, remark: str = "", total: int | None = None) -> None:
+                with self._called():
+                    done(steps, remark, total)
+
+            yield advance
+
+    def planned(self, plan: Plan) -> None:
+        with self._called():
+            self.observer.planned(plan)
+
+    def told(self, sentence: str) -> None:
+        with self._called():
+            self.observer.told(sentence)
+
+    @contextmanager
+    def _called(self) -> Iterator[None]:
+        """Errors only: an observer may redirect streams for the time of a stage."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise StopRequested from error
+        except (SdelensError, OSError):  # a stream may be closed
+            raise
+        except BaseException as error:
+            name = type(self.observer).__name__
+            raise BrokenPlugin(f"the observer {name} failed: {words_of(error)}") from error
+
+
 def at_hand() -> Observer:
     """The observer for the current notebook, from the group ``sdelens.observers``.
 
@@ -55,11 +101,12 @@ def at_hand() -> Observer:
     known = plugins("observer") if "ipykernel" in sys.modules else {}
     for each in sorted(known.values(), key=lambda plugin: plugin.distribution != OURS):
         try:
-            found = each.load()()
+            with contained(str(each)):
+                found = each.load()()
             if isinstance(found, Observer):
                 return found
             said = "it lacks stage, planned or told"
-        except Exception as error:
-            said = str(error)
+        except SdelensError as error:
+            said = message_of(error.__cause__ or error)
         print(f"left out: {each}: {said}", file=sys.stderr)
     return NullObserver()

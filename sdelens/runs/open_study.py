@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from sdelens.containment.contained import contained
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.interfaces import load
@@ -80,7 +81,8 @@ class OpenStudy(Study):
         fitted = self.views[self.run.view(layer)].fitted
         model = self.held() if self.held else self.run.model
         self.run.require_same(model, hooks=True)
-        return steer(fitted, model, prompt, **settings)
+        with contained(f"the model {model.card.name}"):
+            return steer(fitted, model, prompt, **settings)
 
     def report(self) -> Report:
         """The report with scores, verdict and all findings so far, displayed in notebooks."""

@@ -8,6 +8,7 @@ from sdelens.fitting.fitted import Fitted
 from sdelens.laws.sde import SDE
 from sdelens.registry import OURS
 from sdelens.report import counted
+from sdelens.runs.lifecycle import state_of
 from sdelens.runs.run import Run
 from sdelens.states.recording import View
 
@@ -20,6 +21,7 @@ def provenance(run: Run) -> dict[str, str]:
     command = {"command": shlex.join(("sdelens", *manifest["argv"]))} if manifest["argv"] else {}
     return (
         {"run": str(run.folder)}
+        | ({} if (state := state_of(run)) == "done" else {"state": state})
         | command
         | {
             "model": f"{model['name']}, revision {model['revision']}",

@@ -7,12 +7,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sdelens.errors import BrokenPlugin, blamed
+from sdelens.containment.contained import contained
+from sdelens.containment.study_state import parts_of
+from sdelens.errors import BrokenPlugin
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.verdict import verdict
 from sdelens.fitting.study import Study
 from sdelens.interfaces import build_plugin, load
-from sdelens.protocols import NEEDS, Analyzer, FigureReporter, Reporter
+from sdelens.protocols import NEEDS, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report, Table, counted
 from sdelens.runs.findings import load_finding, save_finding
@@ -70,7 +72,10 @@ def run_analyzers(
     own, left_out = settings or {}, LeftOut(frozenset((*names, *(settings or {}))))
     chosen: dict[str, Analyzer[Study]] = {}
     for name in names or plugins("analyzer"):
-        with left_out.unless(name, named=name in left_out.named), blamed(f"the analyzer {name}"):
+        with (
+            left_out.unless(name, named=name in left_out.named),
+            contained(f"the analyzer {name}"),
+        ):
             chosen[name] = build_plugin("analyzer", name, own.get(name, {}))
     findings: list[Finding] = []
     for name, part in _ready(run, chosen, left_out, prompt, view):
@@ -78,7 +83,8 @@ def run_analyzers(
         trace = run.folder / "analysis" / name / f"{_where(part)}.{TRACEBACK}"
         with left_out.unless(_label(name, part), named=name in left_out.named, trace=trace):
             seed = derive(run.job.seed, "analyze", name, _where(part))
-            finding = finding_of(chosen[name], name, part, seed=seed)
+            with contained(f"the analyzer {_label(name, part)}", parts=parts_of(part)):
+                finding = finding_of(chosen[name], name, part, seed=seed)
             write_finding(run, finding)
             trace.unlink(missing_ok=True)
             findings.append(finding)
@@ -105,7 +111,7 @@ def _ready(
     model = study.model
     if prompt or any(_uses_model(chosen[name]) for name, _ in asked):
         required = bool(prompt or left_out.named.intersection(needing))
-        with left_out.unless("the model", named=required), blamed("the model"):
+        with left_out.unless("the model", named=required), contained("the model"):
             model = run.model
             run.require_same(model, hooks=True)
     if "the model" in left_out.failures:  # reported once, not for every analyzer that uses it
@@ -181,7 +187,7 @@ def page_plugin() -> Plugin:
 def render(report: Report, folder: Path, reporter: str) -> Path:
     """Write a report with the reporter of that name; returns its path."""
     kind = load("reporter", reporter)
-    with blamed(f"the reporter {reporter}"):
+    with contained(f"the reporter {reporter}", parts=parts_of(report)):
         chosen: Reporter = kind()
         return chosen.render(report, folder)
 
@@ -214,8 +220,8 @@ def write_finding(run: Run, finding: Finding) -> None:
 def save_with_figures(finding: Finding, folder: Path) -> Finding:
     """Save a finding to a folder with its figures; returns it."""
     save_finding(finding, folder)
-    reporter: FigureReporter = figure_plugin().load()()
-    reporter.render(Report(title=finding.headline, verdict=(), findings=(finding,)), folder)
+    report = Report(title=finding.headline, verdict=(), findings=(finding,))
+    render(report, folder, figure_plugin().name)
     return finding
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from sdelens.interfaces import load
 from sdelens.language.prompt import QUESTION
-from sdelens.protocols import FigureReporter
 from sdelens.report import Finding, Report
 from sdelens.runs.findings import load_finding
-from sdelens.runs.reporting import analyze, figure_plugin, finding_folder, report_of
+from sdelens.runs.reporting import analyze, figure_plugin, finding_folder, render, report_of
 from sdelens.runs.run import Run
 from sdelens.settings import build, described
 
@@ -126,8 +125,7 @@ def reproduce(
         findings = _findings(run, exhibit.analyzer, prompt if exhibit.prompted else None)
         found += [(exhibit, exhibit.of(finding)) for finding in findings]
     named = tuple(replace(finding, analyzer=exhibit.name) for exhibit, finding in found)
-    reporter: FigureReporter = figure_plugin().load()()
-    reporter.render(Report(title="", verdict=(), findings=named), folder)
+    render(Report(title="", verdict=(), findings=named), folder, figure_plugin().name)
     return _page(run, folder, found)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sdelens.errors import blamed
+from sdelens.containment.contained import contained
 from sdelens.estimation.complement import Complement
 from sdelens.fitting.fitted import Fitted, Record
 from sdelens.laws.law import Law, group_of, prefixed
@@ -56,7 +56,7 @@ def read_fit(folder: Path, probe_of: Callable[[str], Any]) -> Fitted:
     several = config.get("members") or 0
     saved = read_tensors(folder / "members.safetensors") if several else {}
     each = [group_of(saved, f"member{i}") for i in range(several)]
-    with blamed(f"the probe {config['probe']}"):
+    with contained(f"the probe {config['probe']}"):
         law: Law = probe.restore(config, group_of(tensors, "law"))
         members = tuple(probe.restore(config, own) for own in each)
     origin = config["origin"]

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sdelens.containment.contained import contained
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import drawing, generator
 
@@ -40,9 +41,10 @@ def reference_states(model: LanguageModel) -> tuple[tuple[float, ...], ...]:
     They are unknown if a hook does not work on this text or gives other states each time.
     """
     try:
-        found = _numbers(model)
-        # a hook that counts its calls, or draws from a generator of its own
-        steady = not model.hooked() or same_states(found, _numbers(model), model.card.dtype)
+        with contained(f"the model {model.card.name}"):
+            found = _numbers(model)
+            # a hook that counts its calls, or draws from a generator of its own
+            steady = not model.hooked() or same_states(found, _numbers(model), model.card.dtype)
     except Exception:  # an error of the user's hook must not end a capture that works
         return ()
     return found if steady else ()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sdelens.containment.contained import contained
 from sdelens.errors import BadNumbers, BrokenPlugin, OutOfMemory, UsageError
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel, SamplingSource, Source
@@ -56,7 +57,8 @@ def sampler_of(source: Source) -> Sampler | None:
     """How a source samples its texts from the model; None for texts of any other source."""
     if not isinstance(source, SamplingSource):
         return None
-    sampler = source.sampling_settings()
+    with contained(f"the source {type(source).__name__}"):
+        sampler = source.sampling_settings()
     if not isinstance(sampler, Sampler):
         raise BrokenPlugin(
             f"sampling_settings() of the source {type(source).__name__} must return a "

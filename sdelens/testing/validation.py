@@ -8,7 +8,8 @@ from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
 
-from sdelens.errors import BrokenPlugin, SdelensError, UsageError, blamed
+from sdelens.containment.contained import contained
+from sdelens.errors import BrokenPlugin, SdelensError, UsageError
 from sdelens.interfaces import load
 from sdelens.protocols import Probe
 from sdelens.settings import build
@@ -102,7 +103,7 @@ def validate(
         clock, found, failure = perf_counter(), [], None
         try:
             for seed in seeds:
-                with blamed(f"the probe {label}"):
+                with contained(f"the probe {label}"):
                     one = recover(
                         built, system, transitions=transitions, seed=seed, ensemble=ensemble
                     )

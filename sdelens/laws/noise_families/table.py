@@ -2,7 +2,8 @@
 
 import re
 
-from sdelens.errors import BrokenPlugin, UnknownName, UsageError, blamed
+from sdelens.containment.contained import contained
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError
 from sdelens.laws.noise_families.diagonal import Diagonal, Scalar
 from sdelens.laws.noise_families.family import NoiseFamily, family_problems
 from sdelens.laws.noise_families.full import Full
@@ -33,7 +34,7 @@ def noise_family(setting: str) -> NoiseFamily:
         known = [*(each.usage for each in BUILT_IN.values()), *plugins("noise")]
         more = "Give one in a file with --plugin FILE"
         raise UnknownName.among("noise family", name, known, more)
-    with blamed(f"parse() of the noise family {name!r}"):
+    with contained(f"parse() of the noise family {name!r}"):
         family = kind.parse(argument if colon else None)
     if family is None:
         raise UsageError(f"noise must be of the form {kind.usage}, got {setting!r}")

@@ -1,0 +1,52 @@
+"""The option `--json`: one JSON object on stdout, and everything else on stderr."""
+
+import json
+import os
+import sys
+from typing import Annotated, Any, TextIO
+
+import typer
+
+_results: TextIO | None = None
+"""The stream of the results; None is stdout."""
+
+
+def reserve(context: typer.Context, asked: bool) -> bool:
+    """With --json, keep stdout for the results and divert what libraries and plugins print.
+
+    The file descriptor itself is redirected, until the process ends, so that this applies to C
+    libraries, to child processes and to what is printed at exit.
+    """
+    global _results
+    out: TextIO | None = sys.stdout
+    _results = out if asked else None
+    if not asked or out is None:
+        return asked
+    own = sys.stdout is sys.__stdout__
+    if not own:  # another program, or a test, replaced it
+        sys.stdout = sys.stderr
+        context.call_on_close(lambda: setattr(sys, "stdout", out))
+        return asked
+    out.flush()
+    _results = os.fdopen(os.dup(out.fileno()), "w", encoding=out.encoding, errors=out.errors)
+    try:
+        os.dup2(2, out.fileno())
+    except OSError:  # stderr is closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    return asked
+
+
+def print_json(value: Any) -> None:
+    """Print the results; values of other types are printed as text."""
+    text = json.dumps(value, allow_nan=False, default=str)
+    try:
+        print(text, file=_results, flush=True)
+    except BrokenPipeError:  # nobody reads, which is no error
+        if _results is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _results.fileno())
+
+
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON object on stdout.", callback=reserve, is_eager=True),
+]

@@ -1,0 +1,93 @@
+"""The state of a run: how its work begins, and how it ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from sdelens.errors import UsageError
+from sdelens.protocols import LanguageModel
+from sdelens.runs.folder import clear, require_free
+from sdelens.runs.job import Job
+from sdelens.runs.liveness import is_this, lives, this_process
+from sdelens.runs.manifest import manifest_of
+from sdelens.runs.run import Run
+
+UNFINISHED = {
+    "running": "whose process is still alive",
+    "died": "whose process died",
+    "failed": "which failed",
+    "interrupted": "which was interrupted",
+}
+"""What happened to a run that is not done, by its state."""
+
+
+def state_of(run: Run) -> str:
+    """``done``, or one of `UNFINISHED`; a run whose process ended without a word has died."""
+    manifest = run.manifest
+    state: str = manifest["state"]
+    return "died" if state == "running" and not lives(manifest.get("process")) else state
+
+
+def is_done(run: Run, job: Job) -> bool:
+    """Whether the folder has this job, finished."""
+    return run.exists and run.job.hash8 == job.hash8 and state_of(run) == "done"
+
+
+def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
+    """Whether the job is finished; raises `UsageError` if the folder cannot be used for it."""
+    if not run.exists:
+        require_free(run.folder)
+        return False
+    if overwrite:
+        return False
+    if run.job.hash8 != job.hash8:
+        raise UsageError(
+            f"{run.folder} contains another run ({job.differences(run.job)}): give another --out, "
+            "or --overwrite to start again"
+        )
+    # a run that failed before it had texts can simply start again
+    if (state := state_of(run)) != "done" and not resume and run.documents_file.exists():
+        raise UsageError(
+            f"{run.folder} contains an unfinished run, {UNFINISHED[state]}: add --resume to "
+            "continue, or --overwrite to start again"
+        )
+    return state == "done"
+
+
+def begin(
+    run: Run, job: Job, model: LanguageModel, argv: tuple[str, ...], *, overwrite: bool
+) -> None:
+    """Prepare a folder whose manifest and config.json are those of this job."""
+    if run.exists and not overwrite:
+        run.require_same(model)
+        note_start(run)
+    else:
+        if run.exists:
+            note_start(run)  # not done until the job ends
+        clear(run.folder)
+        run.write_manifest(manifest_of(job, model, argv))
+    run.write_config(job)
+    run.job, run.model = job, model
+
+
+def note_start(run: Run) -> None:
+    """Note in the manifest that this process works on the run."""
+    run.note(state="running", process=this_process())
+
+
+@contextmanager
+def ended(run: Run) -> Iterator[None]:
+    """Note in the manifest how the work ends."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(Exception):  # the disk may be full
+            if is_this(run.manifest.get("process")):  # a run that was refused is not ours
+                _note_end(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    _note_end(run, "done")
+
+
+def _note_end(run: Run, state: str) -> None:
+    manifest = run.manifest
+    manifest.pop("process", None)
+    run.write_manifest(manifest | {"state": state})
