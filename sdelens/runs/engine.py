@@ -35,7 +35,7 @@ from sdelens.states.capturing import key_of, origin_of, require_recorded
 from sdelens.states.recording import Recording, View
 from sdelens.states.sampling import Sampler
 from sdelens.states.sites import resolve_layers
-from sdelens.store import cache_folder
+from sdelens.store import cache_folder, file_digest
 
 TOGETHER = 4
 """Views per batched fit; an interrupted batch is repeated."""
@@ -82,8 +82,7 @@ def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
     """Whether the job is finished; raises `UsageError` if the folder cannot be used for it."""
     if not run.exists:
         require_free(run.folder)
-        return False
-    if overwrite:
+    if overwrite or not run.exists:
         return False
     if run.job.hash8 != job.hash8:
         raise UsageError(
@@ -135,7 +134,8 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     require_recorded(run.documents, run.job.skip_first)
     if lost := without_transition(run):
         watcher.told(lost_words(lost, len(run.documents)))
-    run.note(fingerprints=fingerprints(run.model, run.documents))
+    prints = fingerprints(run.model, run.documents)
+    run.note(fingerprints=prints, documents=file_digest(run.documents_file))
     size = TOGETHER if isinstance(task.probe, StackedProbe) else 1
     stacks = [run.wanted[start : start + size] for start in range(0, len(run.wanted), size)]
     open_ = [stack for stack in stacks if not all(map(run.is_done, stack))]

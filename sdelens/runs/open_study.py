@@ -13,7 +13,7 @@ from sdelens.fitting.study import Study
 from sdelens.interfaces import load
 from sdelens.protocols import LanguageModel
 from sdelens.report import Figure, Finding, Report
-from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run, require_free
+from sdelens.runs.folder import MANIFEST, PARTS, clear, copy, holds_run, require_free, unusual
 from sdelens.runs.hub import pushed
 from sdelens.runs.reporting import analyze, report_of
 from sdelens.runs.run import STATES, Run
@@ -126,15 +126,10 @@ class OpenStudy(Study):
 
 def copied(run: Run, place: Path, *, states: bool | None = None) -> None:
     """Copy the files of a run, the manifest last, optionally with states."""
-    place.mkdir(parents=True, exist_ok=True)
     if states is None:
         states = not run.repeatable
-    for name in PARTS:
-        part = run.folder / name
-        if part.is_dir() and name != STATES:
-            shutil.copytree(part, place / name, symlinks=False)
-        elif part.is_file():
-            shutil.copy(part, place / name)
     if states:
-        shutil.copytree(run.recording.folder, place / STATES)
-    shutil.copy(run.folder / MANIFEST, place / MANIFEST)
+        place.mkdir(parents=True, exist_ok=True)
+        recorded = run.recording.folder
+        shutil.copytree(recorded, place / STATES, ignore=unusual)
+    copy(run.folder, place, [name for name in PARTS if name != STATES])
