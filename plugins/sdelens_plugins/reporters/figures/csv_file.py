@@ -23,7 +23,7 @@ COLUMNS = (
     *ROLES,
 )
 Row = Mapping[str, str]
-FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # noqa: RUF001
+FORMULA = re.compile(r"'*(\n*[=+\-@＝＋－＠]|[\t\r])")  # noqa: RUF001
 """The beginning of a text that a spreadsheet would execute, with apostrophes before it or not."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
