@@ -22,7 +22,7 @@ def parsed(text: str, *, finite: bool = True) -> Any:
         value = json.loads(text, parse_constant=number, parse_float=number)
     except RecursionError:
         raise ValueError(f"nested more than {DEEPEST} levels deep") from None
-    level, depth = [value], 0
+    level, depth = _inner([value]), 0
     while level := [inner for outer in level for inner in _inner(outer)]:
         depth += 1
         if depth > DEEPEST:
@@ -32,9 +32,8 @@ def parsed(text: str, *, finite: bool = True) -> Any:
 
 def _inner(value: Any) -> list[Any]:
     """The elements of a list or an object that may have elements themselves."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [each for each in value if isinstance(each, dict | list)] if value else []
+    values = value.values() if isinstance(value, dict) else value
+    return [each for each in values if isinstance(each, dict | list)]
 
 
 def _finite(text: str) -> float:

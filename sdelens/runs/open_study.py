@@ -15,7 +15,7 @@ from sdelens.protocols import LanguageModel
 from sdelens.report import Figure, Finding, Report
 from sdelens.runs.folder import MANIFEST, PARTS, clear, copy, holds_run, require_free, unusual
 from sdelens.runs.hub import pushed
-from sdelens.runs.reporting import analyze, report_of
+from sdelens.runs.reporting import analyze, failures_of, findings_of, report_of
 from sdelens.runs.run import STATES, Run
 from sdelens.seeds import own_random_state
 from sdelens.steering.steer import steer
@@ -126,6 +126,7 @@ class OpenStudy(Study):
 
 def copied(run: Run, place: Path, *, states: bool | None = None) -> None:
     """Copy the files of a run, the manifest last, optionally with states."""
+    _ = findings_of(run), failures_of(run)  # damaged files are not passed on
     if states is None:
         states = not run.repeatable
     if states:

@@ -20,7 +20,10 @@ def seal(folder: Path) -> None:
 
 def require_sealed(file: Path) -> None:
     """Raise `UsageError` if a file is not as the fit wrote it."""
-    if _digests(file.parent).get(file.name, "") not in ("", file_digest(file)):
+    digests = _digests(file.parent)
+    if digests and file.name not in digests:
+        damaged(file.parent / DONE, file.name, "must have a sha256")
+    if digests and digests[file.name] != file_digest(file):
         damaged(file, "", "must be as the fit wrote it, but its sha256 differs from that in DONE")
 
 
