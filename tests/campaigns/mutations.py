@@ -78,7 +78,6 @@ def campaign(run, number, seed, folder):
         free = file.name in UNSEALED or absent
         wrong = problem(code, result == right[reader][1] or free, said)
         shutil.rmtree(folder / "damaged")
-        shutil.rmtree(folder / "out", ignore_errors=True)
         if listed(folder) != before:
             wrong = f"wrote outside: {listed(folder) ^ before}"
             before = listed(folder)
@@ -120,6 +119,7 @@ def outcome(read, run, folder):
     """Exit code, result and what was printed to stderr."""
     from sdelens.errors import SdelensError
 
+    shutil.rmtree(folder / "out", ignore_errors=True)
     out, err, result, code = io.StringIO(), io.StringIO(), None, 0
     try:
         with redirect_stdout(out), redirect_stderr(err), limited():
@@ -189,16 +189,18 @@ def by_compare(run, out):
 
 
 def by_save(run, out):
-    """`study.save`: the bytes of the copy, without those of the manifest."""
+    """`study.save`: the artefacts of the copy below its folder, without digests."""
     from sdelens import load
 
-    load(run).save(out / "saved")
-    found = {
-        f.relative_to(out / "saved"): f.read_bytes() for f in (out / "saved").rglob("*") if kept(f)
-    }
-    return sorted(
-        (n, data) for n, data in found.items() if len(n.parts) > 1 and n.name not in UNSEALED
-    )
+    saved = load(run).save(out / "saved")
+    names = sorted(f.relative_to(saved) for f in saved.rglob("*") if kept(f))
+    chosen = (n for n in names if len(n.parts) > 1 and n.name not in (*UNSEALED, "DONE"))
+    return [(name, content(saved / name)) for name in chosen]
+
+
+def content(file):
+    """A JSON value, or the bytes of another file."""
+    return json.loads(file.read_text()) if file.suffix == ".json" else file.read_bytes()
 
 
 def by_load(run, out):

@@ -231,3 +231,11 @@ def test_a_changed_finding_is_refused(tmp_path):
         changed(tmp_path / "finding.json", **change)
         with pytest.raises(UsageError, match=rf"finding\.json: .*{said}"):
             load_finding(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["source_settings", "probe_settings"])
+def test_settings_of_a_plugin_are_an_object(copy, name):
+    file = copy.folder / "manifest.json"
+    changed(file, settings=copy.manifest["settings"] | {name: []})
+    with pytest.raises(UsageError, match=rf"manifest\.json\.{name} must be"):
+        _ = Run(copy.folder).job
