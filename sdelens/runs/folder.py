@@ -37,17 +37,16 @@ def _missing(file: Path) -> list[str]:
 
 def require_run(folder: Path) -> None:
     """Raise `UsageError` unless the folder contains a run with a finished fit."""
-    expected = "expected a folder written by sdelens fit"
     try:
         missing = _missing(folder / MANIFEST)
     except OSError:
-        raise UsageError(f"{folder} is not a run: {expected}") from None
-    except ValueError as error:
         raise UsageError(
-            f"{folder} is not a run: {MANIFEST} is not JSON ({error}); {expected}"
+            f"{folder} is not a run: expected a folder written by sdelens fit"
         ) from None
+    except ValueError as error:
+        raise UsageError(f"{folder} is not a run: {MANIFEST} is not JSON ({error})") from None
     if missing:
-        raise UsageError(f"{folder} is not a run: {MANIFEST} lacks {missing[0]}; {expected}")
+        raise UsageError(f"{folder} is not a run: manifest.json lacks {missing[0]}")
     if not any(folder.glob("fits/*/DONE")):
         raise UsageError(f"{folder} contains no finished fit: run sdelens fit --resume first")
 
