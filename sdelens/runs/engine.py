@@ -21,7 +21,7 @@ from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
 from sdelens.runs.counts import branched_words, counts, without_transition
-from sdelens.runs.folder import clear, require_free, sweep
+from sdelens.runs.folder import MANIFEST, clear, require_free, sweep
 from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
 from sdelens.runs.manifest import fingerprints, manifest_of
@@ -35,7 +35,7 @@ from sdelens.states.capturing import key_of, origin_of, require_recorded
 from sdelens.states.recording import Recording, View
 from sdelens.states.sampling import Sampler
 from sdelens.states.sites import resolve_layers
-from sdelens.store import cache_folder, file_digest
+from sdelens.store import cache_folder, file_digest, read_json
 
 TOGETHER = 4
 """Views per batched fit; an interrupted batch is repeated."""
@@ -116,8 +116,8 @@ def begin(
     if run.exists and not overwrite:
         run.require_same(model)
     else:
-        if run.exists:
-            run.note(state="running")  # not done until the job ends
+        if run.exists:  # not done until the job ends; it may be damaged
+            run.write_manifest(read_json(run.folder / MANIFEST) | {"state": "running"})
         clear(run.folder)
         run.write_manifest(manifest_of(job, model, argv))
     sweep(run.folder)

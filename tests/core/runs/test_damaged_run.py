@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import sdelens
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.report import Estimate, Figure, Finding
+from sdelens.runs.engine import execute
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.runs.folder import clear, sweep, within
 from sdelens.runs.reporting import finding_of, findings_of, report_of, write_finding
@@ -239,3 +240,11 @@ def test_settings_of_a_plugin_are_an_object(copy, name):
     changed(file, settings=copy.manifest["settings"] | {name: []})
     with pytest.raises(UsageError, match=rf"manifest\.json\.{name} must be"):
         _ = Run(copy.folder).job
+
+
+def test_a_run_with_a_damaged_manifest_can_be_overwritten(copy):
+    job = copy.job
+    changed(copy.folder / "manifest.json", threads="four")
+    with pytest.raises(UsageError, match="threads must be"):
+        execute(job, copy.folder, resume=True)
+    assert execute(job, copy.folder, overwrite=True).manifest["state"] == "done"
