@@ -1,7 +1,7 @@
 """The origin of states: the model and everything else that determines them."""
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -32,9 +32,9 @@ class ModelCard:
     layout: str = ""
     """The library whose names and shapes the weights have, if not those in which they are stored.
     The same weights have another fingerprint there."""
-    hooks: Collection[str] = ()
+    hooks: Sequence[str] = ()
     """The user's hooks at capture, as ``function at module``."""
-    reference: Collection[Collection[float]] = ()
+    reference: Sequence[Sequence[float]] = ()
     """The states on the reference text, by block; empty if unknown."""
 
     @classmethod

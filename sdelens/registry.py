@@ -11,6 +11,7 @@ from typing import Any
 
 from sdelens.containment.contained import contained
 from sdelens.errors import SdelensError, UnknownName, UsageError
+from sdelens.file_names import file_name, file_name_problem
 
 API = 1
 """Protocol version, increased when a change breaks older plugins."""
@@ -52,6 +53,8 @@ class Plugin:
     @property
     def problem(self) -> str | None:
         """Why the plugin cannot be used, as far as known without importing it."""
+        if problem := file_name_problem(self.name):
+            return f"the name of {self} {problem}: its author must choose another"
         if not self.rivals:
             return None
         return (
@@ -109,6 +112,7 @@ def register(plugin: Plugin) -> None:
 
     Names of built-in plugins are refused, because their runs would be opened with the wrong one.
     """
+    file_name(plugin.name, f"the name of a {plugin.kind}")
     taken = installed(plugin.kind).get(plugin.name)
     if taken and OURS in (taken.distribution, *taken.rivals):
         raise UsageError(

@@ -87,6 +87,8 @@ def fits(value: Any, hint: Any) -> bool:
         return any(fits(value, option) for option in get_args(hint))
     if origin in (tuple, frozenset):
         return isinstance(value, origin) and all(fits(v, get_args(hint)[0]) for v in value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:

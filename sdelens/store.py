@@ -1,6 +1,7 @@
 """Atomic writes of safetensors and JSON files. Never pickle."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from torch import Tensor
 from xxhash import xxh3_128
 
 from sdelens.errors import OutOfMemory, UsageError
+from sdelens.json_text import parsed
 
 PART = 2**22
 """Bytes of a file that are read at once for its checksum."""
@@ -42,6 +44,8 @@ def replaced(file: Path, write: Callable[[Path], object]) -> None:
     try:
         with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
+            if not temporary.is_char_device():  # a test writes to the full device
+                temporary.unlink(missing_ok=True)  # of a killed process, or a link to another file
             temporary.touch()  # with the user's own mode, which safetensors would narrow
             mode = temporary.stat().st_mode
             write(temporary)
@@ -68,13 +72,35 @@ def write_json(file: Path, value: Any) -> None:
 def read_json(file: Path) -> Any:
     """Read a JSON file; raises an error naming it if it is missing or damaged."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{file} does not exist: is {file.parent} a folder of sdelens?"
-        ) from error
+        return parsed(read_text(file))
     except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
         raise UsageError(f"{file} is not JSON ({error}): was it edited or cut off?") from error
+
+
+def read_text(file: Path) -> str:
+    """Read a text file; raises an error naming it if it is missing or not UTF-8."""
+    require_file(file)
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not text in UTF-8 ({error}): was it damaged?") from error
+
+
+def require_file(file: Path) -> None:
+    """Raise `UsageError` unless this is a file; reading a pipe or a device might never end."""
+    if not file.exists():
+        raise UsageError(f"{file} does not exist: is {file.parent} a folder of sdelens?")
+    if not file.is_file():
+        raise UsageError(f"{file} is not a file: expected one written by sdelens")
+
+
+def file_digest(file: Path) -> str:
+    """sha256 of the bytes of a file."""
+    require_file(file)
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_tensors(
@@ -97,12 +123,9 @@ def _save(tensors: dict[str, Tensor], place: Path, metadata: dict[str, str] | No
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """Read all tensors of a file, by name."""
+    require_file(file)
     try:
         return load_file(file)
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{file} does not exist: is {file.parent} a folder of sdelens?"
-        ) from error
     except Exception as error:
         raise UsageError(f"{file} is not a whole safetensors file ({error})") from error
 

@@ -13,6 +13,7 @@ from sdelens.errors import UsageError
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
 from sdelens.report import Estimate, Finding, Report, Table, counted
+from sdelens.runs.folder import within
 from sdelens.runs.interventions import change_finding
 from sdelens.runs.pairing import Pairing
 from sdelens.runs.reporting import finding_folder, findings_of, save_with_figures
@@ -89,8 +90,9 @@ def _changes(pairings: Iterable[Pairing], folder: Path) -> dict[tuple[str, str],
     for pairing in pairings:
         if pairing.same_states is False:
             name = pairing.second.folder.name
-            place = f"compare/{name}/{pairing.view}"
-            found[place, name] = save_with_figures(change_finding(pairing), folder / place)
+            place = within(folder, "compare", name, str(pairing.view))
+            key = place.relative_to(folder).as_posix()
+            found[key, name] = save_with_figures(change_finding(pairing), place)
     return found
 
 

@@ -39,6 +39,7 @@ from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
 from sdelens.states.sites import resolve_layers
 from sdelens.states.state_cache import cache_limit
+from sdelens.store import file_digest
 
 TOGETHER = 4
 """Views per batched fit; an interrupted batch is repeated."""
@@ -114,7 +115,8 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
     require_recorded(run.documents, run.job.skip_first)
     if lost := without_transition(run):
         watcher.told(lost_words(lost, len(run.documents)))
-    run.note(fingerprints=fingerprints(run.model, run.documents))
+    prints = fingerprints(run.model, run.documents)
+    run.note(fingerprints=prints, documents=file_digest(run.documents_file))
     size = TOGETHER if isinstance(task.probe, StackedProbe) else 1
     stacks = [run.wanted[start : start + size] for start in range(0, len(run.wanted), size)]
     open_ = [stack for stack in stacks if not all(map(run.is_done, stack))]

@@ -2,24 +2,35 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from sdelens.digest import digest
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Strip
-from sdelens.store import read_json, read_tensors, write_json, write_tensors
+from sdelens.schema import checked, damaged, instance
+from sdelens.store import file_digest, read_json, read_tensors, write_json, write_tensors
 
 TYPES = {kind.__name__: kind for kind in (Estimate, Figure, Finding, Layer, Panel, Strip)}
 """The only classes that a file may name."""
+VALUE, ARRAYS = "finding.json", "arrays.safetensors"
+SEAL = "$sealed"
+"""The key of the digest of both files."""
 
 
 def save_finding(finding: Finding, folder: Path) -> None:
     """Write a finding; finding.json is written last and marks the folder as complete."""
     value, tensors = packed(finding)
-    write_tensors(folder / "arrays.safetensors", tensors)
-    write_json(folder / "finding.json", value)
+    write_tensors(folder / ARRAYS, tensors)
+    write_value(value, folder)
+
+
+def write_value(value: dict[str, Any], folder: Path) -> None:
+    """Write finding.json with the digest of the finding."""
+    value = {key: item for key, item in value.items() if key != SEAL}
+    write_json(folder / VALUE, value | {SEAL: _digest(value, folder)})
 
 
 def packed(finding: Finding) -> tuple[Any, dict[str, Tensor]]:
@@ -29,10 +40,21 @@ def packed(finding: Finding) -> tuple[Any, dict[str, Tensor]]:
 
 
 def load_finding(folder: Path) -> Finding:
-    """Load a saved finding."""
-    tensors = read_tensors(folder / "arrays.safetensors")
-    found: Finding = _unpacked(read_json(folder / "finding.json"), tensors)
+    """Load a saved finding; raises `UsageError` for files that are not as they were written."""
+    value, file = read_json(folder / VALUE), folder / VALUE
+    reader = _Reader(file, read_tensors(folder / ARRAYS))
+    if not isinstance(value, dict) or value.get("$type") != "Finding":
+        damaged(file, "$type", "must be 'Finding'")
+    sealed = value.pop(SEAL, None)
+    found: Finding = checked(Finding, reader.unpacked(value, ""), file)
+    # findings of earlier versions have no digest
+    if sealed is not None and sealed != _digest(value, folder):
+        damaged(file, SEAL, f"must be the digest of this file and {ARRAYS}, which differs")
     return found
+
+
+def _digest(value: Any, folder: Path) -> str:
+    return digest([value, file_digest(folder / ARRAYS)])
 
 
 def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
@@ -47,22 +69,45 @@ def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         items = {f.name: getattr(value, f.name) for f in fields(value)}
         return {"$type": type(value).__name__} | _packed(items, path, tensors)
     if isinstance(value, Mapping):
-        return {k: _packed(v, f"{path}.{k}".lstrip("."), tensors) for k, v in value.items()}
+        return {k: _packed(v, _under(path, k), tensors) for k, v in value.items()}
     if isinstance(value, tuple | list):
-        return [_packed(v, f"{path}.{i}".lstrip("."), tensors) for i, v in enumerate(value)]
+        return [_packed(v, _under(path, i), tensors) for i, v in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": str(value)}
     return value
 
 
-def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return tuple(_unpacked(v, tensors) for v in value)
-    if not isinstance(value, dict):
-        return value
-    if "$tensor" in value:
-        return tensors[value["$tensor"]]
-    if "$float" in value:
-        return float(value["$float"])
-    items = {k: _unpacked(v, tensors) for k, v in value.items() if k != "$type"}
-    return TYPES[value["$type"]](**items) if "$type" in value else items
+def _under(path: str, key: object) -> str:
+    return f"{path}.{key}".lstrip(".")
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """The inverse of `_packed`, for one file."""
+
+    file: Path
+    tensors: Mapping[str, Tensor]
+
+    def unpacked(self, value: Any, path: str) -> Any:
+        if isinstance(value, list):
+            return tuple(self.unpacked(v, _under(path, i)) for i, v in enumerate(value))
+        if not isinstance(value, dict):
+            return value
+        if "$tensor" in value:
+            return self._known(value["$tensor"], self.tensors, f"a tensor of {ARRAYS}", path)
+        if "$float" in value:
+            infinite = {str(number): number for number in (math.nan, math.inf, -math.inf)}
+            return self._known(value["$float"], infinite, "nan, inf or -inf", path)
+        items = {k: self.unpacked(v, _under(path, k)) for k, v in value.items() if k != "$type"}
+        if "$type" not in value:
+            return items
+        kind = self._known(value["$type"], TYPES, f"a type out of {', '.join(TYPES)}", path)
+        try:
+            return instance(kind)(items)
+        except ValueError as error:
+            damaged(self.file, path, str(error))
+
+    def _known(self, name: Any, known: Mapping[str, Any], what: str, path: str) -> Any:
+        if not isinstance(name, str) or name not in known:
+            damaged(self.file, path, f"must be {what}", name)
+        return known[name]

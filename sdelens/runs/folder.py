@@ -1,10 +1,12 @@
 """Contents of a run's folder, and the parts that may be removed. Imports no torch."""
 
-import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from sdelens.errors import UsageError
+from sdelens.file_names import file_name
+from sdelens.json_text import parsed
 
 MANIFEST = "manifest.json"
 """Written first: a folder with a manifest is a run, finished or not."""
@@ -14,19 +16,39 @@ LOCK, WRITER = ".lock", ".writer.json"
 """The lock of the job that writes to a run, and a description of that job; removed at its end."""
 
 
+NEEDED = ("schema", "settings", "state")
+"""Fields by which a manifest of ours is known; manifests of other tools do not count."""
+
+
 def holds_run(folder: Path) -> bool:
-    """Whether the folder contains a run; manifests of other tools do not count."""
+    """Whether the folder contains a run."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return not _missing(folder / MANIFEST)
     except (OSError, ValueError):
         return False
-    return isinstance(manifest, dict) and {"schema", "settings", "state"} <= manifest.keys()
+
+
+def _missing(file: Path) -> list[str]:
+    """The needed fields that a manifest lacks; raises `ValueError` if it is not JSON."""
+    if file.exists() and not file.is_file():
+        raise ValueError("not a file")
+    manifest = parsed(file.read_text(encoding="utf-8"))
+    known = manifest if isinstance(manifest, dict) else {}
+    return [name for name in NEEDED if name not in known]
 
 
 def require_run(folder: Path) -> None:
     """Raise `UsageError` unless the folder contains a run with a finished fit."""
-    if not holds_run(folder):
-        raise UsageError(f"{folder} is not a run: expected a folder written by sdelens fit")
+    try:
+        missing = _missing(folder / MANIFEST)
+    except OSError:
+        raise UsageError(
+            f"{folder} is not a run: expected a folder written by sdelens fit"
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"{folder} is not a run: {MANIFEST} is not JSON ({error})") from None
+    if missing:
+        raise UsageError(f"{folder} is not a run: manifest.json lacks {missing[0]}")
     if not any(folder.glob("fits/*/DONE")):
         raise UsageError(f"{folder} contains no finished fit: run sdelens fit --resume first")
 
@@ -47,8 +69,8 @@ def _left(file: Path) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Remove the parts of a run except its manifest, and nothing else."""
-    for done in folder.glob("fits/*/DONE"):
+    """Remove the parts of a run except its manifest, and nothing else; links are not followed."""
+    for done in _in_fits(folder, "DONE"):
         done.unlink()  # first: a fit without it is unfinished, whatever else is left
     for name in PARTS:
         part = folder / name
@@ -60,6 +82,54 @@ def clear(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove files left over from interrupted writes."""
-    for file in folder.rglob(".*.tmp"):
-        if file.is_symlink() or file.is_file():
-            file.unlink(missing_ok=True)
+    for file in [*folder.glob(".*.tmp"), *_in_fits(folder, ".*.tmp")]:
+        file.unlink(missing_ok=True)
+
+
+def _in_fits(folder: Path, pattern: str) -> list[Path]:
+    """Files in the folders of fits, without those behind symbolic links."""
+    fits = folder / "fits"
+    if fits.is_symlink():
+        return []
+    return [file for fit in fits.glob("*") if not fit.is_symlink() for file in fit.glob(pattern)]
+
+
+def within(folder: Path, *names: str) -> Path:
+    """A folder inside another; raises `UsageError` if a part of the way is a symbolic link."""
+    place = folder
+    for name in names:
+        place = place / file_name(name, "the name of a folder")
+        if place.is_symlink():
+            raise UsageError(
+                f"{place} is a symbolic link, and nothing is written through one: replace it by "
+                "a folder"
+            )
+    return place
+
+
+def copy(folder: Path, place: Path, names: Iterable[str]) -> None:
+    """Copy parts of a run without what is behind symbolic links, the manifest last.
+
+    Raises `UsageError` if a file that the run needs is a link.
+    """
+    needed = (MANIFEST, "config.json", "documents.safetensors", "fits", "fits/*", "fits/*/*")
+    for file in (file for pattern in needed for file in folder.glob(pattern)):
+        if file.is_symlink():
+            raise UsageError(
+                f"{file} is a symbolic link, which is not copied: replace it by the file itself"
+            )
+    place.mkdir(parents=True, exist_ok=True)
+    for name in (*names, MANIFEST):
+        part = folder / name
+        if part.is_symlink():
+            continue
+        if part.is_dir():
+            shutil.copytree(part, place / name, ignore=unusual)
+        elif part.is_file():
+            shutil.copy(part, place / name, follow_symlinks=False)
+
+
+def unusual(folder: str, names: list[str]) -> list[str]:
+    """Entries that are neither files nor folders: symbolic links, pipes, devices."""
+    inside = [(name, Path(folder) / name) for name in names]
+    return [n for n, p in inside if p.is_symlink() or not (p.is_file() or p.is_dir())]

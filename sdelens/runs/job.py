@@ -112,9 +112,12 @@ class Job(FitOptions):
         return asdict(self)
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Job":
+    def of(cls, settings: Mapping[str, Any], file: Path | None = None) -> "Job":
         """A job from config.json; raises an error that names an unknown or invalid setting."""
-        found: Job = build(cls, settings, "config")
+        label = "config" if file is None else str(file)
+        if not isinstance(settings, Mapping):
+            raise UsageError(f"{label} must be an object with the settings of a fit")
+        found: Job = build(cls, settings, label)
         return found
 
     def differences(self, other: "Job") -> str:

@@ -5,11 +5,12 @@ from contextlib import contextmanager, suppress
 
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel
-from sdelens.runs.folder import clear, require_free
+from sdelens.runs.folder import MANIFEST, clear, require_free
 from sdelens.runs.job import Job
 from sdelens.runs.liveness import is_this, lives, this_process
 from sdelens.runs.manifest import manifest_of
 from sdelens.runs.run import Run
+from sdelens.store import read_json
 
 UNFINISHED = {
     "running": "whose process is still alive",
@@ -61,8 +62,9 @@ def begin(
         run.require_same(model)
         note_start(run)
     else:
-        if run.exists:
-            note_start(run)  # not done until the job ends
+        if run.exists:  # not done until the job ends; it may be damaged
+            manifest = read_json(run.folder / MANIFEST)
+            run.write_manifest(manifest | {"state": "running", "process": this_process()})
         clear(run.folder)
         run.write_manifest(manifest_of(job, model, argv))
     run.write_config(job)

@@ -16,7 +16,8 @@ from sdelens.protocols import LanguageModel
 from sdelens.registry import Plugin, plugin, plugins
 from sdelens.runs.job import Job
 from sdelens.runs.liveness import this_process
-from sdelens.runs.run import SCHEMA, Run
+from sdelens.runs.run import Run
+from sdelens.runs.schemas import VERSION
 from sdelens.runs.source_digest import source_digest
 from sdelens.states.identity import identified
 
@@ -32,7 +33,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
         family_plugin(str(job.probe_settings.get("noise"))),
     )
     return {
-        "schema": SCHEMA,
+        "schema": VERSION,
         "state": "running",
         "process": this_process(),
         "argv": list(argv),

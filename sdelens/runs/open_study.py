@@ -14,9 +14,9 @@ from sdelens.fitting.study import Study
 from sdelens.interfaces import load
 from sdelens.protocols import LanguageModel
 from sdelens.report import Figure, Finding, Report
-from sdelens.runs.folder import MANIFEST, PARTS, clear, holds_run, require_free
+from sdelens.runs.folder import MANIFEST, PARTS, clear, copy, holds_run, require_free, unusual
 from sdelens.runs.hub import pushed
-from sdelens.runs.reporting import analyze, report_of
+from sdelens.runs.reporting import analyze, failures_of, findings_of, report_of
 from sdelens.runs.run import Run
 from sdelens.runs.saved_states import STATES
 from sdelens.runs.writer import sole_writer, unchanged
@@ -133,17 +133,12 @@ class OpenStudy(Study):
 
 def copied(run: Run, place: Path, *, states: bool | None = None) -> None:
     """Copy the files of a run, the manifest last, optionally with states."""
-    place.mkdir(parents=True, exist_ok=True)
+    _ = findings_of(run), failures_of(run)  # damaged files are not passed on
     if states is None:
         states = not run.repeatable
     with unchanged(run.folder):
-        for name in PARTS:
-            part = run.folder / name
-            if part.is_dir() and name != STATES:
-                shutil.copytree(part, place / name, symlinks=False)
-            elif part.is_file():
-                shutil.copy(part, place / name)
         if states:
-            hidden = shutil.ignore_patterns(".*")  # a lock
-            shutil.copytree(run.recording.folder, place / STATES, ignore=hidden)
-        shutil.copy(run.folder / MANIFEST, place / MANIFEST)
+            place.mkdir(parents=True, exist_ok=True)
+            recorded = run.recording.folder
+            shutil.copytree(recorded, place / STATES, ignore=unusual)
+        copy(run.folder, place, [name for name in PARTS if name != STATES])

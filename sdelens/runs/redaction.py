@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sdelens.runs.findings import VALUE, write_value
 from sdelens.runs.folder import MANIFEST
 from sdelens.runs.left_out import TRACEBACK
+from sdelens.runs.seal import DONE, seal
 from sdelens.store import read_json, write_json, write_text
 
 
@@ -29,6 +31,15 @@ def redact(copy: Path, run: Path) -> None:
         reduced = _reduced(text, names)
         if reduced != text:
             write_text(file, reduced)
+            _sealed_again(file)
+
+
+def _sealed_again(file: Path) -> None:
+    """Renew the digest that covers a file."""
+    if file.name == VALUE:
+        write_value(read_json(file), file.parent)
+    elif (file.parent / DONE).exists():
+        seal(file.parent)
 
 
 def _places(manifest: Mapping[str, Any]) -> Iterator[str]:

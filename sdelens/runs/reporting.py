@@ -12,12 +12,14 @@ from sdelens.containment.study_state import parts_of
 from sdelens.errors import BrokenPlugin
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.verdict import verdict
+from sdelens.file_names import file_name_problem
 from sdelens.fitting.study import Study
 from sdelens.interfaces import build_plugin, load
 from sdelens.protocols import NEEDS, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report, Table, counted
 from sdelens.runs.findings import load_finding, save_finding
+from sdelens.runs.folder import within
 from sdelens.runs.left_out import TRACEBACK, LeftOut
 from sdelens.runs.manifest import note_plugins
 from sdelens.runs.needs import MODEL, require_needs
@@ -25,6 +27,7 @@ from sdelens.runs.provenance import law_words, layer_words, provenance
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import score_table
 from sdelens.runs.writer import written_alone
+from sdelens.schema import checked, damaged
 from sdelens.seeds import derive
 from sdelens.settings import described
 from sdelens.states.recording import View
@@ -80,7 +83,7 @@ def run_analyzers(
     findings: list[Finding] = []
     for name, part in _ready(run, chosen, left_out, prompt, view):
         watch(name, _where(part))
-        trace = run.folder / "analysis" / name / f"{_where(part)}.{TRACEBACK}"
+        trace = within(run.folder, "analysis", name) / f"{_where(part)}.{TRACEBACK}"
         with left_out.unless(_label(name, part), named=name in left_out.named, trace=trace):
             seed = derive(run.job.seed, "analyze", name, _where(part))
             with contained(f"the analyzer {_label(name, part)}", parts=parts_of(part)):
@@ -147,6 +150,9 @@ def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int)
         raise BrokenPlugin(
             f"the analyzer {name} must return a Finding, got {type(found).__name__}"
         )
+    for what, own in [("view", found.view), *(("figure", f.name) for f in found.figures)]:
+        if problem := file_name_problem(own):
+            raise BrokenPlugin(f"the name of a {what} {problem}, but {name} returned {own!a}")
     # errors are over held-out documents; a finding without any concludes nothing from them
     few = few_held_out(study) if any(e.stderr is not None for e in found.estimates) else ""
     headline = f"{found.headline} {few}".rstrip()
@@ -214,11 +220,13 @@ def finding_folder(run: Run, finding: Finding) -> Path:
 
 def write_finding(run: Run, finding: Finding) -> None:
     """Save a finding, its arrays, and its figures with their data."""
-    save_with_figures(finding, finding_folder(run, finding))
+    place = finding_folder(run, finding).relative_to(run.folder)
+    save_with_figures(finding, within(run.folder, *place.parts))
 
 
 def save_with_figures(finding: Finding, folder: Path) -> Finding:
     """Save a finding to a folder with its figures; returns it."""
+    within(folder, "figures")
     save_finding(finding, folder)
     report = Report(title=finding.headline, verdict=(), findings=(finding,))
     render(report, folder, figure_plugin().name)
@@ -228,15 +236,17 @@ def save_with_figures(finding: Finding, folder: Path) -> Finding:
 def findings_of(run: Run) -> tuple[Finding, ...]:
     """All findings of a run, those that assign a class of process first."""
     files = sorted(run.folder.glob("analysis/*/*/finding.json"))
-    findings = (load_finding(file.parent) for file in files)
+    findings = [load_finding(file.parent) for file in files]
+    for finding, file in zip(findings, files, strict=True):
+        if finding_folder(run, finding) != file.parent:
+            damaged(file, "analyzer, view and prompt", "must be those of its folder")
     return tuple(sorted(findings, key=lambda finding: not finding.process_class))
 
 
 def failures_of(run: Run) -> dict[str, str]:
     """Analyzers that could not run when all were requested, and why."""
     file = run.folder / FAILURES
-    found: dict[str, str] = read_json(file) if file.exists() else {}
-    return found
+    return checked(dict[str, str], read_json(file), file) if file.exists() else {}
 
 
 def report_of(run: Run) -> Report:

@@ -6,8 +6,6 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sdelens.errors import UnknownName, UsageError
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study, Viewed
@@ -20,20 +18,20 @@ from sdelens.paths.split import Split, first_new
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import LanguageModel, Site
 from sdelens.registry import plugins as known_plugins
-from sdelens.runs.folder import MANIFEST, holds_run
+from sdelens.runs.folder import MANIFEST, holds_run, within
 from sdelens.runs.job import Job
-from sdelens.runs.saved_fit import read_fit, view_of, write_fit
+from sdelens.runs.saved_documents import read_documents, write_documents
+from sdelens.runs.saved_fit import read_fit, read_metrics, views_of, write_fit
 from sdelens.runs.saved_states import saved_states
+from sdelens.runs.schemas import read_manifest
+from sdelens.schema import damaged
 from sdelens.states.capturing import on_stderr, record, sites_of
 from sdelens.states.deferred import DeferredPaths
 from sdelens.states.identity import other_hooks, other_weights
 from sdelens.states.recording import DEPTH, Recording, View
 from sdelens.states.sampling import Sampler, sampler_of
 from sdelens.states.state_cache import StateCache
-from sdelens.store import read_json, read_tensors, write_json, write_tensors
-
-SCHEMA = 1
-SIDES = ("train", "validation", "test")
+from sdelens.store import file_digest, read_json, write_json
 
 
 class Run:
@@ -51,10 +49,7 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """State, seeds, timings and versions."""
-        found: dict[str, Any] = read_json(self.folder / MANIFEST)
-        if found["schema"] > SCHEMA:
-            raise UsageError(f"{self.folder} was written by a newer sdelens: upgrade this one")
-        return found
+        return read_manifest(self.folder / MANIFEST)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest."""
@@ -71,7 +66,15 @@ class Run:
     @cached_property
     def job(self) -> Job:
         """The job with all settings resolved."""
-        return Job.of(self.manifest["settings"])
+        settings, file = self.manifest["settings"], self.folder / "config.json"
+        job = Job.of(settings, self.folder / MANIFEST)
+        # an interrupted fit may not have written it yet
+        if file.exists() and (other := Job.of(read_json(file), file)).hash8 != job.hash8:
+            raise UsageError(
+                f"{file} must have the settings of {MANIFEST}, but has others "
+                f"({other.differences(job)}): restore it, or fit again"
+            )
+        return job
 
     def write_config(self, job: Job) -> None:
         """Write the config for ``sdelens fit --config``, unless it exists."""
@@ -125,25 +128,28 @@ class Run:
         """File with token ids, offsets, starts, groups, annotations and the split."""
         return self.folder / "documents.safetensors"
 
-    @cached_property
+    @property
     def documents(self) -> Documents:
         """All documents of the run."""
-        tensors = read_tensors(self.documents_file)
-        tensors.pop("side")
-        return Documents.restore(tensors)
+        return self._documents[0]
 
-    @cached_property
+    @property
     def split(self) -> Split:
         """The split of the documents."""
-        side = read_tensors(self.documents_file)["side"]
-        return Split(*(tuple((side == i).nonzero()[:, 0].tolist()) for i in range(len(SIDES))))
+        return self._documents[1]
+
+    @cached_property
+    def _documents(self) -> tuple[Documents, Split]:
+        documents, sides = read_documents(self.documents_file)
+        # earlier versions did not note it
+        expected = self.manifest.get("documents") if self.exists else None
+        if expected and expected != file_digest(self.documents_file):
+            damaged(self.documents_file, "", "must be as the fit wrote it, but its sha256 differs")
+        return documents, sides
 
     def write_documents(self, documents: Documents, split: Split) -> None:
         """Write documents and split to one file."""
-        side = torch.zeros(len(documents), dtype=torch.long)
-        for number, name in enumerate(SIDES):
-            side[list(getattr(split, name))] = number
-        write_tensors(self.documents_file, documents.tensors() | {"side": side})
+        write_documents(self.documents_file, documents, split)
 
     # --- states
 
@@ -213,8 +219,7 @@ class Run:
     @property
     def views(self) -> tuple[View, ...]:
         """Views with a complete fit."""
-        done = sorted((self.folder / "fits").glob("*/DONE"))
-        return tuple(view_of(file.parent) for file in done)
+        return views_of(self.folder / "fits")
 
     def view(self, layer: int | str | None) -> View:
         """The fitted view of a layer, or the only one."""
@@ -237,7 +242,7 @@ class Run:
     def write_fitted(self, view: View, fitted: Fitted) -> None:
         """Write the law, its record and its scores."""
         basis = {"name": self.job.basis, "center": self.job.center}
-        write_fit(self.fit_folder(view), view, fitted, basis)
+        write_fit(within(self.folder, "fits", str(view)), view, fitted, basis)
 
     def fitted(self, view: View) -> Fitted:
         """The fit of a view, restored by its probe; no code of the run is executed."""
@@ -246,9 +251,8 @@ class Run:
     def _probe(self, name: str) -> Any:
         """The class of the probe; raises an error naming its origin if it is not installed."""
         if name not in known_plugins("probe"):
-            made = [
-                p for p in self.manifest["plugins"] if (p["kind"], p["name"]) == ("probe", name)
-            ]
+            rows = read_json(self.folder / MANIFEST)["plugins"]
+            made = [p for p in rows if (p["kind"], p["name"]) == ("probe", name)]
             whence = "; ".join(f"{p['distribution']} {p['version']}".rstrip() for p in made)
             raise UnknownName(
                 f"{self.folder} was fitted by the probe {name!r} of {whence or 'unknown origin'}, "
@@ -258,8 +262,7 @@ class Run:
 
     def metrics(self, view: View) -> dict[str, Any]:
         """The scores of a view."""
-        found: dict[str, Any] = read_json(self.fit_folder(view) / "metrics.json")
-        return found
+        return read_metrics(self.fit_folder(view))
 
     def new_prefixes(self, view: View) -> Paths:
         """Paths of the test documents, masked where the whole prefix occurs in training."""

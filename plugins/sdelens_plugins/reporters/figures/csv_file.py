@@ -1,6 +1,7 @@
 """A figure as CSV, with everything needed to draw it again, and back."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from itertools import groupby, zip_longest
@@ -22,10 +23,15 @@ COLUMNS = (
     *ROLES,
 )
 Row = Mapping[str, str]
+FORMULA = re.compile(r"'*(\n*[=+\-@＝＋－＠]|[\t\r])")  # noqa: RUF001
+"""The beginning of a text that a spreadsheet would execute, with apostrophes before it or not."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 def to_csv(figure: Figure) -> str:
     """One row for each point, with the settings of its panel and layer; floats are exact.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Each cell of a heat map is a point, whose `row` is that of the map. A layer without points, or
     a panel without layers, has one row.
@@ -36,12 +42,23 @@ def to_csv(figure: Figure) -> str:
     for number, panel in enumerate(figure.panels):
         axes = [number, panel.title, panel.x, panel.y, int(panel.equal), panel.share]
         if not panel.layers:
-            writer.writerow(axes)
+            writer.writerow(map(_quoted, axes))
         for place, layer in enumerate(panel.layers):
             settings = [place, layer.mark, layer.label, layer.series, int(layer.dashed)]
             points = list(_points(layer)) or [[]]
-            writer.writerows([*axes, *settings, *point] for point in points)
+            writer.writerows(map(_quoted, [*axes, *settings, *point]) for point in points)
     return sink.getvalue()
+
+
+def _quoted(cell: object) -> object:
+    """The cell, with an apostrophe before what is neither a number nor safe in a spreadsheet."""
+    if not isinstance(cell, str) or NUMBER.fullmatch(cell) or not FORMULA.match(cell):
+        return cell
+    return f"'{cell}"
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def _points(layer: Layer) -> Iterator[list[object]]:
@@ -62,7 +79,8 @@ def _points(layer: Layer) -> Iterator[list[object]]:
 
 def from_csv(text: str, *, name: str = "", caption: str = "") -> Figure:
     """The figure that was written; name and caption are not part of the CSV."""
-    rows = csv.DictReader(StringIO(text, newline=""), restval="")
+    read = csv.DictReader(StringIO(text, newline=""), restval="")
+    rows = ({name: _unquoted(cell) for name, cell in row.items()} for row in read)
     panels = (list(group) for _, group in groupby(rows, itemgetter("panel")))
     return Figure(name, tuple(map(_panel, panels)), caption)
 

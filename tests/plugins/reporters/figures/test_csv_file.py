@@ -3,6 +3,7 @@
 import csv
 import io
 
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -98,3 +99,28 @@ def test_csv_has_a_row_for_each_point_and_a_column_for_each_role():
     assert len(cells) == 15
     for cell in cells:
         assert float(cell["z"]) == float(heat[int(cell["row"]), int(cell["point"])])
+
+
+FORMULAS = ("=1+1", "+cmd|x", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "'=1", "＝1")  # noqa: RUF001
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_text_that_a_spreadsheet_would_execute_has_an_apostrophe(text):
+    layer = Layer("scatter", {"x": torch.zeros(1), "y": torch.zeros(1)}, label=text, words=(text,))
+    figure = Figure("f", (Panel(text, text, (layer,), title=text),), "")
+    written = to_csv(figure)
+    cells = [cell for row in csv.reader(io.StringIO(written, newline="")) for cell in row]
+    assert cells.count(f"'{text}") == 5
+    assert text not in cells
+    again = from_csv(written)
+    assert again.panels[0].title == text
+    assert again.panels[0].layers[0].words == (text,)
+
+
+def test_numbers_remain_numbers_and_other_texts_as_they_are():
+    words = ("-0.5", "+3e-7", "'s", "a=b", "-")
+    numbers = torch.tensor([-0.5, 1.0, -2e-7, -torch.inf, 0.0])
+    layer = Layer("scatter", {"x": numbers, "y": numbers}, words=words)
+    rows = list(csv.DictReader(io.StringIO(to_csv(Figure("f", (Panel("x", "y", (layer,)),), "")))))
+    assert [row["word"] for row in rows] == [*words[:-1], "'-"]
+    assert [float(row["x"]) for row in rows] == numbers.tolist()
