@@ -6,7 +6,7 @@
     ├── UsageError        2  invalid input: layer out of range, contradictory options
     ├── UnknownName       3  no such model, source, probe, noise, analyzer or reporter
     ├── Unreachable       4  the hub cannot be reached, or the model is gated
-    ├── OutOfMemory       5  not enough memory for a batch of one, or the disk is full
+    ├── OutOfMemory       5  not enough memory for a batch of one, disk space, or open files
     ├── BrokenPlugin      6  a requested plugin does not load, or fails
     └── BadNumbers        7  NaN, infinity or divergence
 
@@ -71,29 +71,62 @@ class BadNumbers(SdelensError, ArithmeticError):
     exit_code = 7
 
 
-def ran_out(error: Exception) -> bool:
+def ran_out(error: BaseException) -> bool:
     """Whether an error of Python, torch or a device means that memory ran out."""
     # torch.OutOfMemoryError by name, because this module does not import torch
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "allocate memory" in str(error)
+    return named or _system(error, errno.ENOMEM) or any(sign in str(error) for sign in NO_MEMORY)
 
 
-def disk_is_full(error: Exception) -> bool:
+NO_MEMORY = (
+    *("allocate memory", "not enough memory", "bad_alloc"),
+    *("failed to map segment", "can't start new thread"),
+)
+"""What torch, the loader of libraries and others say when memory runs out."""
+
+
+def disk_is_full(error: BaseException) -> bool:
     """Whether the disk is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return _system(error, errno.ENOSPC, errno.EDQUOT)
+
+
+def files_ran_out(error: BaseException) -> bool:
+    """Whether too many files are open."""
+    return _system(error, errno.EMFILE, errno.ENFILE) or "Too many open files" in str(error)
+
+
+def _system(error: BaseException, *numbers: int) -> bool:
+    return isinstance(error, OSError) and error.errno in numbers
+
+
+def scarcity(error: BaseException) -> str | None:
+    """What ran out and what to do, if an error or one of its causes means that; else None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OutOfMemory):
+            return str(cause)
+        if ran_out(cause):
+            return "memory ran out: use fewer layers at once, a shorter --length, or --device cpu"
+        if disk_is_full(cause):
+            place = getattr(cause, "filename", None) or "the output"
+            return f"no room is left on the disk for {place}: free some"
+        if files_ran_out(cause):
+            return "too many files are open: raise the limit, as in ulimit -n 1024"
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return None
 
 
 @contextmanager
 def blamed(plugin: str) -> Iterator[None]:
     """Convert exceptions of a plugin to `BrokenPlugin`, keeping the cause.
 
-    Errors addressed to the user, out of memory, a full disk and interrupts pass unchanged.
+    Errors addressed to the user, scarce memory, disk or files, and interrupts pass unchanged.
     """
     try:
         yield
     except SdelensError:
         raise
     except Exception as error:
-        if ran_out(error) or disk_is_full(error):
+        if scarcity(error):
             raise
         raise BrokenPlugin(f"{plugin} failed: {type(error).__name__}: {error}") from error

@@ -10,6 +10,7 @@ import typer
 from sdelens.errors import UnknownName
 from sdelens.runs.job import Job
 from sdelens_cli.fit import absolute
+from sdelens_cli.streams import inline
 from sdelens_cli.text_options import TextOptions
 
 STUDIES = ("paper",)
@@ -62,7 +63,7 @@ def reproduce(
     screen = Screen(quiet=quiet or as_json)
     argv = tuple(sys.argv[1:])
     run = execute(
-        job, folder / "run", observer=screen, resume=not overwrite, overwrite=overwrite, argv=argv
+        job, folder / "run", observer=screen, resume=True, overwrite=overwrite, argv=argv
     )
     with screen.working("figures") as now:
         page = remake(run, folder, prompt=prompt, watch=now)
@@ -73,7 +74,7 @@ def reproduce(
         )
         return
     screen.headlines(page)
-    print(file)
+    print(inline(file))
 
 
 def figures(folder: Path) -> list[str]:

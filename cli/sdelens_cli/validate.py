@@ -136,23 +136,24 @@ def show(probe: str, rows: "list[ValidationRow]", *, as_json: bool) -> None:
         ]
         print(json.dumps({"probe": probe, "rows": plain}, allow_nan=False))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from sdelens_cli.console import console
+
+    out = console()
     drawn = Table(header_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     headings, cells = table(rows)
     for place, heading in enumerate(headings):
         drawn.add_column(heading, justify="right" if place else "left", no_wrap=place > 0)
     for line in cells:
         drawn.add_row(*line)
-    console.print(Text(f"{probe}: {rows[0].transitions} transitions", style="bold"))
-    console.print(drawn)
+    out.print(Text(f"{probe}: {rows[0].transitions} transitions", style="bold"))
+    out.print(drawn)
     for row in rows:
         if row.failure:
-            console.print(Text(f"left out: {row.system}: {row.failure}"), soft_wrap=True)
-    console.print(Text(NOTE, style="dim"))
+            out.print(Text(f"left out: {row.system}: {row.failure}"), soft_wrap=True)
+    out.print(Text(NOTE, style="dim"))
 
 
 def table(rows: "list[ValidationRow]") -> tuple[list[str], list[list[str]]]:

@@ -1,6 +1,5 @@
 """Executes a job: documents, capture, fits. It can be interrupted at any time."""
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,19 +13,28 @@ from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
 from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
-from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.paths.near_duplicates import grouped_near_duplicates
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
 from sdelens.runs.counts import branched_words, counts, without_transition
-from sdelens.runs.folder import clear, require_free, sweep
+from sdelens.runs.folder import clear, sweep
 from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
 from sdelens.runs.manifest import fingerprints, manifest_of
 from sdelens.runs.observer import NullObserver, Observer
-from sdelens.runs.plan import free_disk, plan_of
+from sdelens.runs.plan import free_disk
+from sdelens.runs.preflight import (
+    check_input,
+    finished,
+    load_model,
+    plan_in,
+    preview_of,
+    require_layers,
+    states_folder,
+    unfinished,
+)
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
 from sdelens.runs.task import Task
@@ -34,8 +42,6 @@ from sdelens.seeds import derive
 from sdelens.states.capturing import key_of, origin_of, require_recorded
 from sdelens.states.recording import Recording, View
 from sdelens.states.sampling import Sampler
-from sdelens.states.sites import resolve_layers
-from sdelens.store import cache_folder
 
 TOGETHER = 4
 """Views per batched fit; an interrupted batch is repeated."""
@@ -56,18 +62,26 @@ def execute(
 
     Finished parts are kept: documents, cached states, and fits with DONE. An unfinished fit starts
     again. Raises `UsageError` if the folder contains another job, or an unfinished one and neither
-    `resume` nor `overwrite` is set. The default folder is ``runs/<name of the job>``. `given`
-    replaces the model and the texts named by the job.
+    `resume` nor `overwrite` is set; with both, an unfinished run of this job is continued and any
+    other replaced. The default folder is ``runs/<name of the job>``. `given` replaces the model
+    and the texts named by the job. Invalid input is reported before a model is loaded.
     """
     watcher, held = observer or NullObserver(), given or Given()
     task = Task.of(job, held.documents)
     run = Run(folder or Path("runs") / task.job.name)
+    overwrite = overwrite and not (resume and unfinished(run, task.job))
     if not dry_run and finished(run, task.job, resume=resume, overwrite=overwrite):
         return run
+    check_input(task, run, overwrite=overwrite)
+    if held.model is None and (preview := preview_of(task.job)):
+        require_layers(task.job, preview.card)
+        if dry_run:
+            watcher.planned(plan_in(run, task, preview))
+            return run
     with watcher.stage("model", None, ""):
         model = held.model or load_model(task.job)
-    resolve_layers(task.job.recorded, model.card.blocks, model.card.name)
-    watcher.planned(plan_of(task.job, model, task.source, run.folder, states_folder(task.job)))
+    require_layers(task.job, model.card)
+    watcher.planned(plan_in(run, task, model))
     if not dry_run:
         begin(run, task.job, model, argv, overwrite=overwrite)
         if held.recording is not None:
@@ -76,38 +90,6 @@ def execute(
             run.note(model={**run.manifest["model"], "hooks": hooks})
         _work(run, task, watcher)
     return run
-
-
-def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
-    """Whether the job is finished; raises `UsageError` if the folder cannot be used for it."""
-    if not run.exists:
-        require_free(run.folder)
-        return False
-    if overwrite:
-        return False
-    if run.job.hash8 != job.hash8:
-        raise UsageError(
-            f"{run.folder} contains another run ({job.differences(run.job)}): give another --out, "
-            "or --overwrite to start again"
-        )
-    # a run that failed before it had texts can simply start again
-    if run.manifest["state"] != "done" and not resume and run.documents_file.exists():
-        raise UsageError(
-            f"{run.folder} contains an unfinished run: add --resume to continue, or --overwrite "
-            "to start again"
-        )
-    return bool(run.manifest["state"] == "done")
-
-
-def load_model(job: Job) -> LanguageModel:
-    """The model of a job."""
-    return language_model(
-        job.model,
-        revision=job.revision,
-        dtype=job.dtype,
-        device=job.device,
-        offline=job.offline,
-    )
 
 
 def begin(
@@ -278,11 +260,6 @@ def moved(paths: Paths, device: torch.device) -> Paths:
     if device.type != "cuda":  # closed forms need float64, which mps lacks
         return paths
     return MappedPaths(paths, lambda block: block.to(device))
-
-
-def states_folder(job: Job) -> Path:
-    """The folder for captured states."""
-    return cache_folder() / "states" if job.cache else Path(tempfile.gettempdir())
 
 
 def require_disk(run: Run) -> None:

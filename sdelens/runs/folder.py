@@ -1,6 +1,7 @@
 """Contents of a run's folder, and the parts that may be removed. Imports no torch."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def require_free(folder: Path) -> None:
         raise UsageError(
             f"{folder} is not empty and not a run: give another --out, or an empty folder"
         )
+
+
+def require_writable(folder: Path) -> None:
+    """Raise `UsageError` if a folder that does not exist yet cannot be made."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        raise UsageError(f"{folder} cannot be written: choose another place with --out")
 
 
 def _half(file: Path) -> bool:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, disk_is_full, ran_out
+from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, ran_out, scarcity
 from sdelens.store import write_text
 
 TRACEBACK = "traceback.txt"
@@ -16,8 +16,8 @@ TRACEBACK = "traceback.txt"
 class LeftOut:
     """Collects analyzers that could not run; raises only for those named by the user.
 
-    A failing analyzer does not stop the others, unless memory or the disk is full. The traceback
-    of an unexpected exception is saved, and `raise_failures` raises at the end.
+    A failing analyzer does not stop the others, unless memory, disk or open files are scarce. The
+    traceback of an unexpected exception is saved, and `raise_failures` raises at the end.
     """
 
     named: frozenset[str]
@@ -32,8 +32,8 @@ class LeftOut:
         try:
             yield
         except Exception as error:
-            scarce = disk_is_full(error) or isinstance(error, OutOfMemory)
-            if scarce or (named and ran_out(error)):
+            too_large = ran_out(error) and not isinstance(error, OutOfMemory)
+            if scarcity(error) and (named or not too_large):
                 raise
             if isinstance(error, SdelensError):
                 reason, failure = str(error), error
