@@ -80,7 +80,7 @@ def ran_out(error: BaseException) -> bool:
 
 NO_MEMORY = (
     *("allocate memory", "not enough memory", "bad_alloc"),
-    *("failed to map segment", "can't start new thread"),
+    *("failed to map segment", "can't start new thread", "ThreadPoolBuildError"),
 )
 """What torch, the loader of libraries and others say when memory runs out."""
 
@@ -106,7 +106,10 @@ def scarcity(error: BaseException) -> str | None:
         if isinstance(cause, OutOfMemory):
             return str(cause)
         if ran_out(cause):
-            return "memory ran out: use fewer layers at once, a shorter --length, or --device cpu"
+            return (
+                "memory ran out: use fewer layers at once, a shorter --length or --device cpu, or "
+                "raise the limit of ulimit -v, if one is set"
+            )
         if disk_is_full(cause):
             place = getattr(cause, "filename", None) or "the output"
             return f"no room is left on the disk for {place}: free some"

@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-from sdelens_cli.suggestions import again
-
 INTERRUPTED = 130
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -63,6 +61,8 @@ class Interrupts:
     @property
     def line(self) -> str:
         """How to continue."""
+        from sdelens_cli.suggestions import again  # not before signals are handled
+
         return f"Interrupted. Continue with: {self.advice or again(sys.argv[1:])}"
 
     def leave_at_once(self) -> NoReturn:

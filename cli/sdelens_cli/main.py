@@ -3,15 +3,13 @@
 Nothing heavy is imported before signals are handled.
 """
 
-import re
 import sys
 from types import TracebackType
 from typing import NoReturn
 
 from sdelens_cli.interrupts import INTERRUPTED, interrupts
-from sdelens_cli.streams import lost_output, open_streams
 
-OURS = re.compile(
+OURS = (
     r"importlib|sdelens.(errors|registry|registering|interfaces|settings"
     r"|runs.(reporting|left_out|engine|run)|fitting.(fit|comparison)|estimation.ensemble"
     r"|testing.(validation|recovery))\.py$"
@@ -22,12 +20,17 @@ OURS = re.compile(
 def main() -> NoReturn:
     """Run the command line; failures print one sentence and set the exit code."""
     interrupts.watch()
+
+    from sdelens_cli.streams import lost_output, open_streams
+
     open_streams()
     try:
         code = run()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # the panics of libraries in Rust are no Exceptions
         # an interrupt may come back as another error
         code = INTERRUPTED if interrupts.first is not None else code_of(error)
     interrupts.ignore()
@@ -55,7 +58,7 @@ def run() -> int:
     return code if isinstance(code, int) else 0
 
 
-def code_of(error: Exception) -> int:
+def code_of(error: BaseException) -> int:
     """The exit code of an error, after its sentence; raises the error if it is unexpected."""
     from sdelens.errors import OutOfMemory, SdelensError, UsageError, scarcity
 
@@ -69,7 +72,7 @@ def code_of(error: Exception) -> int:
     raise error
 
 
-def told(error: Exception, sentence: str, code: int) -> int:
+def told(error: BaseException, sentence: str, code: int) -> int:
     """Print one sentence to stderr, after the traceback with --verbose; returns the code.
 
     For broken plugins, the plugin's own part of the traceback is always shown.
@@ -89,6 +92,8 @@ def told(error: Exception, sentence: str, code: int) -> int:
 
 def own_part(trace: TracebackType | None) -> TracebackType | None:
     """A traceback without the lines that load and call a plugin."""
-    while trace and trace.tb_next and OURS.search(trace.tb_frame.f_code.co_filename):
+    import re
+
+    while trace and trace.tb_next and re.search(OURS, trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     return trace

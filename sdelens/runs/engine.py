@@ -31,7 +31,6 @@ from sdelens.runs.preflight import (
     load_model,
     plan_in,
     preview_of,
-    require_layers,
     states_folder,
     unfinished,
 )
@@ -74,13 +73,12 @@ def execute(
         return run
     check_input(task, run, overwrite=overwrite)
     if held.model is None and (preview := preview_of(task.job)):
-        require_layers(task.job, preview.card)
+        plan = plan_in(run, task, preview)
         if dry_run:
-            watcher.planned(plan_in(run, task, preview))
+            watcher.planned(plan)
             return run
     with watcher.stage("model", None, ""):
         model = held.model or load_model(task.job)
-    require_layers(task.job, model.card)
     watcher.planned(plan_in(run, task, model))
     if not dry_run:
         begin(run, task.job, model, argv, overwrite=overwrite)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -24,14 +25,18 @@ def holds_run(folder: Path) -> bool:
 
 def require_run(folder: Path) -> None:
     """Raise `UsageError` unless the folder contains a run with a finished fit."""
+    require_utf8(folder)
     if not holds_run(folder):
         raise UsageError(f"{folder} is not a run: expected a folder written by sdelens fit")
     if not any(folder.glob("fits/*/DONE")):
-        raise UsageError(f"{folder} contains no finished fit: run sdelens fit --resume first")
+        words = ("fit", "--config", folder / "config.json", "--out", folder, "--resume")
+        finish = shlex.join(map(str, ("sdelens", *words)))
+        raise UsageError(f"{folder} contains no finished fit; finish it with: {finish}")
 
 
 def require_free(folder: Path) -> None:
-    """Raise `UsageError` if a folder without a run is not empty."""
+    """Raise `UsageError` if a folder without a run is not empty, or its name is not UTF-8."""
+    require_utf8(folder)
     if not folder.exists():
         return
     if not folder.is_dir() or any(file for file in folder.iterdir() if not _half(file)):
@@ -47,6 +52,14 @@ def require_writable(folder: Path) -> None:
         place = place.parent
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         raise UsageError(f"{folder} cannot be written: choose another place with --out")
+
+
+def require_utf8(path: Path) -> None:
+    """Raise `UsageError` for a path that is not UTF-8, which safetensors cannot open."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path} must be a UTF-8 path, got other bytes: rename it") from error
 
 
 def _half(file: Path) -> bool:

@@ -6,14 +6,12 @@ from pathlib import Path
 from sdelens.errors import OutOfMemory, UsageError, blamed
 from sdelens.model_protocols import ModelPreview
 from sdelens.models import language_model, model_preview
-from sdelens.origin import ModelCard
 from sdelens.protocols import CheckedSource, LanguageModel, SamplingSource, SizedSource
 from sdelens.runs.folder import require_free, require_writable
 from sdelens.runs.job import Job
 from sdelens.runs.plan import Plan, plan_of
 from sdelens.runs.run import Run
 from sdelens.runs.task import Task
-from sdelens.states.sites import resolve_layers
 from sdelens.store import cache_folder
 
 
@@ -68,14 +66,18 @@ def model_settings(job: Job) -> dict[str, str | bool | None]:
     return {name: getattr(job, name) for name in names}
 
 
-def require_layers(job: Job, card: ModelCard) -> None:
-    """Raise `UsageError` for a layer that the model lacks."""
-    resolve_layers(job.recorded, card.blocks, card.name)
-
-
 def plan_in(run: Run, task: Task, model: LanguageModel | ModelPreview) -> Plan:
-    """The plan of a task; raises `OutOfMemory` if one state of each text is too much."""
+    """The plan of a task.
+
+    Raises `UsageError` for a layer or positions that the model lacks, and `OutOfMemory` if the
+    disk has no room for one state of each sampled text.
+    """
     plan = plan_of(task.job, model, task.source, run.folder, states_folder(task.job))
+    if task.job.skip_first > plan.model.context - 2:
+        raise UsageError(
+            f"--skip-first {task.job.skip_first} leaves no transition in the context of "
+            f"{plan.model.name}, which is {plan.model.context}: give a smaller number"
+        )
     if isinstance(task.source, SizedSource) and isinstance(task.source, SamplingSource):
         least = 4 * plan.model.width * len(plan.layers) * task.source.documents_wanted
         if least > plan.disk_free_bytes:

@@ -1,5 +1,6 @@
 """Texts sampled from the model token by token, with its key-value cache."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,10 @@ BATCH = 128
 """Rows sampled together: a fixed number, so that texts depend only on the seed."""
 
 
+LEAST = 1e-6
+"""Smallest temperature and nucleus: beyond it logits overflow, and no token has a probability."""
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Sampling of the next token: temperature and nucleus."""
@@ -27,10 +32,14 @@ class Sampler:
     """Exclude the end-of-text token, so that every text reaches the full length."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise UsageError(f"temperature must be above 0, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
-            raise UsageError(f"top-p must be above 0 and at most 1, got {self.top_p}")
+        if not LEAST <= self.temperature < math.inf:
+            raise UsageError(
+                f"temperature must be above 0, at least {LEAST} and finite, got {self.temperature}"
+            )
+        if not LEAST <= self.top_p <= 1:
+            raise UsageError(
+                f"top-p must be above 0, at least {LEAST}, and at most 1, got {self.top_p}"
+            )
 
     def probabilities(
         self, logits: Float[Tensor, "*batch vocabulary"], eos: int | None
