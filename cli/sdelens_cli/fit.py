@@ -73,7 +73,7 @@ def fit(
 
 def absolute(model: str) -> str:
     """The full path of a folder, so that the run can be opened from anywhere."""
-    if model == Job.model or not Path(model).is_dir():
+    if model in ("", Job.model) or not Path(model).is_dir():
         return model
     return str(Path(model).resolve())
 

@@ -45,12 +45,18 @@ def validate(
     system: Annotated[
         list[str] | None, typer.Option(help="System, repeatable. [all of them]")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many fits of each. [3]", min=1)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many fits of each. [3]", min=1, max=1000)
+    ] = None,
     transitions: Annotated[
-        int | None, typer.Option(help="Number of training transitions. [20000]", min=200)
+        int | None,
+        typer.Option(help="Number of training transitions. [20000]", min=200, max=10**9),
     ] = None,
     ensemble: Annotated[
-        int, typer.Option(help="Size of the ensemble for intervals of the coefficients.", min=0)
+        int,
+        typer.Option(
+            help="Size of the ensemble for intervals of the coefficients.", min=0, max=1000
+        ),
     ] = 0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: probe.ridge=0.0")
