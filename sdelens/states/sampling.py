@@ -19,7 +19,7 @@ BATCH = 128
 
 
 LEAST = 1e-6
-"""Smallest temperature and nucleus: beyond it logits overflow, and no token has a probability."""
+"""Smallest temperature: logits overflow beyond it."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,8 @@ class Sampler:
             raise UsageError(
                 f"temperature must be above 0, at least {LEAST} and finite, got {self.temperature}"
             )
-        if not LEAST <= self.top_p <= 1:
-            raise UsageError(
-                f"top-p must be above 0, at least {LEAST}, and at most 1, got {self.top_p}"
-            )
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p must be above 0 and at most 1, got {self.top_p}")
 
     def probabilities(
         self, logits: Float[Tensor, "*batch vocabulary"], eos: int | None
@@ -57,6 +55,7 @@ class Sampler:
             return law
         ordered, index = law.sort(-1, descending=True)
         outside = ordered.cumsum(-1) - ordered >= self.top_p
+        outside[..., 0] = False  # a tiny `top_p` is 0 in single precision
         kept = torch.zeros_like(law).scatter(-1, index, ordered.masked_fill(outside, 0))
         return kept / kept.sum(-1, keepdim=True)
 
