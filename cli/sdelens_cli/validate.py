@@ -16,6 +16,14 @@ from sdelens.settings import parse_assignments
 if TYPE_CHECKING:
     from sdelens.testing.validation import ValidationRow, Value
 
+Seeds = Annotated[int | None, typer.Option(help="How many fits of each. [3]", min=1, max=1000)]
+Transitions = Annotated[
+    int | None, typer.Option(help="Number of training transitions. [20000]", min=200, max=10**9)
+]
+Ensemble = Annotated[
+    int,
+    typer.Option(help="Size of the ensemble for intervals of the coefficients.", min=0, max=1000),
+]
 COLUMNS = (
     ("drift", "drift_ratio", 2, True),
     ("noise", "covariance_ratio", 2, True),
@@ -45,19 +53,9 @@ def validate(
     system: Annotated[
         list[str] | None, typer.Option(help="System, repeatable. [all of them]")
     ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="How many fits of each. [3]", min=1, max=1000)
-    ] = None,
-    transitions: Annotated[
-        int | None,
-        typer.Option(help="Number of training transitions. [20000]", min=200, max=10**9),
-    ] = None,
-    ensemble: Annotated[
-        int,
-        typer.Option(
-            help="Size of the ensemble for intervals of the coefficients.", min=0, max=1000
-        ),
-    ] = 0,
+    seeds: Seeds = None,
+    transitions: Transitions = None,
+    ensemble: Ensemble = 0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: probe.ridge=0.0")
     ] = None,
