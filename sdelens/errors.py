@@ -6,7 +6,7 @@
     ├── UsageError        2  invalid input: layer out of range, contradictory options
     ├── UnknownName       3  no such model, source, probe, noise, analyzer or reporter
     ├── Unreachable       4  the hub cannot be reached, or the model is gated
-    ├── OutOfMemory       5  not enough memory for a batch of one, or the disk is full
+    ├── OutOfMemory       5  not enough memory for a batch of one, disk space, or open files
     ├── BrokenPlugin      6  a requested plugin does not load, or fails
     └── BadNumbers        7  NaN, infinity or divergence
 
@@ -84,13 +84,52 @@ def words_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def ran_out(error: Exception) -> bool:
+def ran_out(error: BaseException) -> bool:
     """Whether an error of Python, torch or a device means that memory ran out."""
     # torch.OutOfMemoryError by name, because this module does not import torch
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "allocate memory" in message_of(error)
+    said = message_of(error)
+    return named or _system(error, errno.ENOMEM) or any(sign in said for sign in NO_MEMORY)
 
 
-def disk_is_full(error: Exception) -> bool:
+NO_MEMORY = (
+    *("allocate memory", "not enough memory", "bad_alloc"),
+    *("failed to map segment", "can't start new thread", "ThreadPoolBuildError"),
+)
+"""What torch, the loader of libraries and others say when memory runs out."""
+
+
+def disk_is_full(error: BaseException) -> bool:
     """Whether the disk is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return _system(error, errno.ENOSPC, errno.EDQUOT)
+
+
+def files_ran_out(error: BaseException) -> bool:
+    """Whether too many files are open."""
+    return _system(error, errno.EMFILE, errno.ENFILE) or (
+        "Too many open files" in message_of(error)
+    )
+
+
+def _system(error: BaseException, *numbers: int) -> bool:
+    return isinstance(error, OSError) and error.errno in numbers
+
+
+def scarcity(error: BaseException) -> str | None:
+    """What ran out and what to do, if an error or one of its causes means that; else None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OutOfMemory):
+            return str(cause)
+        if ran_out(cause):
+            return (
+                "memory ran out: use fewer layers at once, a shorter --length or --device cpu, or "
+                "raise the limit of ulimit -v, if one is set"
+            )
+        if disk_is_full(cause):
+            place = getattr(cause, "filename", None) or "the output"
+            return f"no room is left on the disk for {place}: free some"
+        if files_ran_out(cause):
+            return "too many files are open: raise the limit, as in ulimit -n 1024"
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return None

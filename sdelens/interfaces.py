@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sdelens import protocols
+from sdelens import model_protocols, protocols
 from sdelens.declarations import has, members, problems
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.laws.noise_families.family import family_problems
@@ -19,8 +19,11 @@ REQUIRED: Mapping[str, Any] = {
 }
 """The protocol of each kind but noise, whose families implement `NoiseFamily`."""
 OPTIONAL: Mapping[str, tuple[Any, ...]] = {
-    "model": (protocols.ModelLoader,),
-    "source": (protocols.SizedSource, protocols.TruncatedSource, protocols.SamplingSource),
+    "model": (model_protocols.ModelLoader, model_protocols.ModelPreviewer),
+    "source": (
+        *(protocols.SizedSource, protocols.TruncatedSource),
+        *(protocols.SamplingSource, protocols.CheckedSource),
+    ),
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),
     "reporter": (protocols.FigureReporter, protocols.PageReporter),
 }

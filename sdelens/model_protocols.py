@@ -1,15 +1,43 @@
-"""Optional capabilities of language models, in addition to `sdelens.protocols.LanguageModel`."""
+"""Optional capabilities of language models and adapters, in addition to `sdelens.protocols`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sdelens.origin import ModelCard
-from sdelens.protocols import LanguageModel, Pass, Site
+from sdelens.protocols import LanguageModel, ModelAdapter, Pass, Site
+
+
+@runtime_checkable
+class ModelLoader(ModelAdapter, Protocol):
+    """An adapter that also loads models by name."""
+
+    @classmethod
+    def load(cls, name: str, **settings: Any) -> LanguageModel:
+        """Load a model from a folder or from the hub."""
+
+
+@dataclass(frozen=True)
+class ModelPreview:
+    """What is known of a model before its weights are read."""
+
+    card: ModelCard
+    """The card from the model's configuration, with an empty fingerprint."""
+    device: torch.device
+
+
+@runtime_checkable
+class ModelPreviewer(ModelLoader, Protocol):
+    """A loader that describes a model without reading its weights."""
+
+    @classmethod
+    def preview(cls, name: str, **settings: Any) -> ModelPreview:
+        """The sizes of a model in a folder or on the hub; settings are those of `load`."""
 
 
 @dataclass(frozen=True, eq=False)

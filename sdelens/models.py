@@ -9,7 +9,8 @@ from sdelens.containment.contained import contained, restored
 from sdelens.declarations import problems
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.interfaces import checked
-from sdelens.protocols import LanguageModel, ModelAdapter, ModelLoader
+from sdelens.model_protocols import ModelLoader, ModelPreview, ModelPreviewer
+from sdelens.protocols import LanguageModel, ModelAdapter
 from sdelens.registry import OURS, Plugin, plugin_with, plugins
 
 
@@ -42,6 +43,12 @@ def language_model(model: Any, **settings: Any) -> LanguageModel:
         f"no adapter for a {type(model).__module__}.{type(model).__qualname__}: expected a name, "
         f"a folder, or a model of {', '.join(known)}"
     )
+
+
+def model_preview(name: str, **settings: Any) -> ModelPreview | None:
+    """The sizes of a model by name; None if its loader cannot tell without reading the weights."""
+    loader = checked(plugin_with("model", "load"))
+    return loader.preview(name, **settings) if isinstance(loader, ModelPreviewer) else None
 
 
 def _accepts(adapter: ModelAdapter, settings: Set[str]) -> bool:

@@ -3,9 +3,10 @@
 ===================  ===============  ==================================================
 group                required         optional
 ===================  ===============  ==================================================
-`sdelens.models`     `ModelAdapter`   `ModelLoader`
+`sdelens.models`     `ModelAdapter`   see `sdelens.model_protocols`
 what adapters give   `LanguageModel`  see `sdelens.model_protocols`
-`sdelens.sources`    `Source`         `SizedSource`, `TruncatedSource`, `SamplingSource`
+`sdelens.sources`    `Source`         `SizedSource`, `TruncatedSource`, `SamplingSource`,
+                                      `CheckedSource`
 `sdelens.probes`     `Probe`          `MatchedProbe`, `StackedProbe`
 `sdelens.analyzers`  `Analyzer`
 `sdelens.reporters`  `Reporter`       `FigureReporter`, `PageReporter`
@@ -125,15 +126,6 @@ class ModelAdapter(Protocol):
 
 
 @runtime_checkable
-class ModelLoader(ModelAdapter, Protocol):
-    """An adapter that also loads models by name."""
-
-    @classmethod
-    def load(cls, name: str, **settings: Any) -> LanguageModel:
-        """Load a model from a folder or from the hub."""
-
-
-@runtime_checkable
 class Source(Protocol):
     """Group ``sdelens.sources``: provides documents."""
 
@@ -157,6 +149,14 @@ class TruncatedSource(Source, Protocol):
     @property
     def length(self) -> int:
         """Maximum number of tokens after BOS, usually a setting (``--length``)."""
+
+
+@runtime_checkable
+class CheckedSource(Source, Protocol):
+    """A source whose input is checked before a model is loaded."""
+
+    def check_input(self) -> None:
+        """Raise `UsageError` if the input cannot be read."""
 
 
 @runtime_checkable

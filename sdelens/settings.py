@@ -1,6 +1,7 @@
 """A plugin's settings: the fields of its frozen dataclass, as JSON scalars."""
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field, fields, is_dataclass
@@ -40,7 +41,7 @@ def parse_assignments(pairs: list[str]) -> dict[str, dict[str, Any]]:
 def _scalar(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -58,9 +59,16 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
     for name, value in settings.items():
         if name not in known:
             raise UnknownName.among(f"setting of {label}", name, known)
-        if not fits(value, hints[name]):
-            raise UsageError(f"{label}.{name} must be {named(hints[name])}, got {value!r}")
-        fitting[name] = float(value) if hints[name] is float else value
+        hint = hints[name]
+        if not fits(value, hint):
+            raise UsageError(f"{label}.{name} must be {named(hint)}, got {shortened(value)}")
+        if name != "seed" and not moderate(value):
+            raise UsageError(
+                f"{label}.{name} must be a finite number of 64 bits, got {shortened(value)}"
+            )
+        kinds = get_args(hint) or (hint,)
+        real = float in kinds and int not in kinds and type(value) is int
+        fitting[name] = float(value) if real else value
     with _calling(plugin, label):
         return plugin(**fitting)
 
@@ -97,13 +105,30 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if named_class else True
 
 
+def moderate(value: Any) -> bool:
+    """Whether a value is no number, or one that JSON and torch can represent."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
+
+
+def shortened(value: Any) -> str:
+    """A value for a message, of at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
 def described(plugin: Any) -> dict[str, Any]:
     """All settings of a plugin, for JSON."""
     return {field.name: getattr(plugin, field.name) for field in fields(plugin) if field.init}
 
 
 def require_at_least(plugin: Any, **minima: int) -> None:
-    """Raise `UsageError` for the first of these settings that is below its minimum."""
+    """Raise `UsageError` for the first of these settings that is below its minimum, or NaN.
+
+    None, which stands for a choice of the plugin, is allowed.
+    """
     for name, least in minima.items():
-        if getattr(plugin, name) < least:
-            raise UsageError(f"{name} must be at least {least}, got {getattr(plugin, name)}")
+        value = getattr(plugin, name)
+        if value is not None and not value >= least:
+            raise UsageError(f"{name} must be at least {least}, got {value}")

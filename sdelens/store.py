@@ -142,5 +142,13 @@ def checksum(file: Path) -> str:
 
 def cache_folder() -> Path:
     """The folder for cached states: SDELENS_CACHE, or the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SDELENS_CACHE") or Path(base) / "sdelens")
+    if own := os.environ.get("SDELENS_CACHE"):
+        return Path(own)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "sdelens"
+    try:
+        return Path.home() / ".cache" / "sdelens"
+    except RuntimeError as error:
+        raise UsageError(
+            "this user has no home folder for cached states: set SDELENS_CACHE to another"
+        ) from error

@@ -24,6 +24,12 @@ def analyze(
         list[str] | None, typer.Option("--set", help="A setting: trajectory.tokens=30.")
     ] = None,
     files: PluginFiles = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Keep findings that are finished, as of an interrupted analysis."
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
@@ -47,6 +53,7 @@ def analyze(
             chosen,
             prompt=prompt,
             settings=settings,
+            resume=resume,
             watch=lambda name, view: now(f"{name} {view}"),
         )
     screen.left_out(left_out.reasons)
@@ -59,4 +66,4 @@ def analyze(
         screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
     left_out.raise_failures()
     if not as_json:
-        screen.next(f"sdelens report {run}")
+        screen.next("report", run, files=files)

@@ -52,4 +52,4 @@ def branch(
         print_json({"run": str(run), "findings": found})
         return
     screen.findings([(finding, finding_folder(opened, finding)) for finding in findings])
-    screen.next(f"sdelens analyze {run} decomposition")
+    screen.next("analyze", run, "decomposition")

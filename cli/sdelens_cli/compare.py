@@ -8,6 +8,7 @@ import typer
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
 from sdelens_cli.plugin_files import PAGE, PluginFiles, ReporterName, use
+from sdelens_cli.streams import inline
 
 
 def compare(
@@ -29,4 +30,4 @@ def compare(
     found = comparison([Run(run) for run in runs], out)
     out.mkdir(parents=True, exist_ok=True)
     print(*found.verdict, sep="\n")
-    print(render(found, out, reporter))
+    print(inline(render(found, out, reporter)))

@@ -15,6 +15,7 @@ from sdelens.settings import parse_assignments
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.option_groups import grouped
 from sdelens_cli.plugin_files import PluginFiles, use
+from sdelens_cli.streams import inline
 from sdelens_cli.text_options import TextOptions
 
 
@@ -60,8 +61,6 @@ def fit(
     run: RunOptions,
 ) -> None:
     """Capture states along texts, fit a law to them, and score it on held-out documents."""
-    if run.resume and run.overwrite:
-        raise UsageError("--resume and --overwrite cannot be combined: give one of them")
     use(files)
     source = texts.source(job.pop("source", None), offline=offline)
     if "model" in job:
@@ -70,12 +69,12 @@ def fit(
     settings = job_settings(config, given, source, density, parse_assignments(set_ or []))
     plugin("probe", settings.get("probe", Job.probe))
     plugin("source", settings.get("source", Job.source))
-    run_fit(settings, run)
+    run_fit(settings, run, files)
 
 
 def absolute(model: str) -> str:
     """The full path of a folder, so that the run can be opened from anywhere."""
-    if model == Job.model or not Path(model).is_dir():
+    if model in ("", Job.model) or not Path(model).is_dir():
         return model
     return str(Path(model).resolve())
 
@@ -122,7 +121,7 @@ def read_config(file: Path) -> dict[str, Any]:
     return dict(settings)
 
 
-def run_fit(settings: dict[str, Any], options: RunOptions) -> None:
+def run_fit(settings: dict[str, Any], options: RunOptions, files: list[Path] | None) -> None:
     """Run the job; imports heavy libraries."""
     job = Job.of(settings)
 
@@ -142,9 +141,9 @@ def run_fit(settings: dict[str, Any], options: RunOptions) -> None:
     if options.as_json:
         print_json(screen.plan_json() if options.dry_run else result(run))
     elif not options.dry_run:
-        screen.scores(run)
+        screen.scores(run, files)
     elif options.quiet:
-        print(run.folder)
+        print(inline(run.folder))
 
 
 def result(run: Any) -> dict[str, Any]:

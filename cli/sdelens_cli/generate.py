@@ -101,9 +101,10 @@ def as_values(found: "SteeredText") -> dict[str, Any]:
 
 def show(found: "SteeredText", seed: int) -> None:
     """Both texts side by side with their statistics and a note."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from sdelens_cli.console import console
 
     sides = {"unsteered": found.unsteered, str(found.steering): found.steered}
     rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
@@ -122,9 +123,9 @@ def show(found: "SteeredText", seed: int) -> None:
     ]
     for label, cells in said:
         rows.add_row(Text(label, style="dim"), *map(Text, cells))
-    console = Console()
-    console.print(rows)
-    console.print(
+    out = console()
+    out.print(rows)
+    out.print(
         Text(
             f"Both texts continue “{found.prompt}” with the random numbers of seed {seed}; in the "
             f"second, generated states were steered by {found.steering}. Perplexity is under the "

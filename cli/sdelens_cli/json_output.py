@@ -3,11 +3,13 @@
 import json
 import os
 import sys
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-_results: TextIO | None = None
+from sdelens_cli.streams import Printable, Steady, loss_of
+
+_results: Any = None
 """The stream of the results; None is stdout."""
 
 
@@ -18,17 +20,17 @@ def reserve(context: typer.Context, asked: bool) -> bool:
     libraries, to child processes and to what is printed at exit.
     """
     global _results
-    out: TextIO | None = sys.stdout
+    out: Any = sys.stdout
     _results = out if asked else None
     if not asked or out is None:
         return asked
-    own = sys.stdout is sys.__stdout__
+    own = out is sys.__stdout__ or isinstance(out, Printable)
     if not own:  # another program, or a test, replaced it
         sys.stdout = sys.stderr
         context.call_on_close(lambda: setattr(sys, "stdout", out))
         return asked
     out.flush()
-    _results = os.fdopen(os.dup(out.fileno()), "w", encoding=out.encoding, errors=out.errors)
+    _results = Steady(os.fdopen(os.dup(out.fileno()), "w", encoding=out.encoding))
     try:
         os.dup2(2, out.fileno())
     except OSError:  # stderr is closed
@@ -38,12 +40,9 @@ def reserve(context: typer.Context, asked: bool) -> bool:
 
 def print_json(value: Any) -> None:
     """Print the results; values of other types are printed as text."""
-    text = json.dumps(value, allow_nan=False, default=str)
-    try:
-        print(text, file=_results, flush=True)
-    except BrokenPipeError:  # nobody reads, which is no error
-        if _results is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), _results.fileno())
+    print(json.dumps(value, allow_nan=False, default=str), file=_results, flush=True)
+    if (lost := loss_of(_results)) is not None:
+        raise lost
 
 
 AsJson = Annotated[

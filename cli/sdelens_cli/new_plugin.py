@@ -1,6 +1,7 @@
 """`sdelens plugins new`: a plugin template, as a distribution or a single file."""
 
 import re
+import sys
 from enum import StrEnum
 from pathlib import Path
 from string import Template
@@ -10,6 +11,8 @@ import typer
 
 from sdelens.errors import UsageError
 from sdelens.registry import API, plugins
+from sdelens_cli.streams import inline
+from sdelens_cli.suggestions import command
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
@@ -57,9 +60,9 @@ def new(
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-        print(file)
+        print(inline(file))
     first = next(iter(files))
-    typer.echo(f"\nnext: sdelens plugins check {first}", err=True)
+    print(f"\nnext: {command('plugins', 'check', first)}", file=sys.stderr)
 
 
 def words_of(name: str, kind: Kind) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """`sdelens report`: the report of a run."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,10 @@ import typer
 
 from sdelens.registry import plugin
 from sdelens.runs.folder import require_run
+from sdelens_cli.interrupts import interrupts
 from sdelens_cli.plugin_files import PAGE, PluginFiles, ReporterName, use
+from sdelens_cli.streams import inline
+from sdelens_cli.suggestions import again, command
 
 
 def report(
@@ -31,8 +35,9 @@ def report(
     left_out = LeftOut(frozenset())
     with sole_writer(run):
         if not findings_of(opened):
-            with screen.working("analyze") as now:
+            then = f"{command('analyze', run, '--resume', files=files)} && {again(sys.argv[1:])}"
+            with interrupts.continued_by(then), screen.working("analyze") as now:
                 _, left_out = run_analyzers(opened, watch=lambda name, view: now(f"{name} {view}"))
             screen.left_out(left_out.reasons)
-        print(write_report(opened, reporter))
+        print(inline(write_report(opened, reporter)))
     left_out.raise_failures()

@@ -10,6 +10,7 @@ from sdelens.errors import UnknownName
 from sdelens.runs.job import Job
 from sdelens_cli.fit import absolute
 from sdelens_cli.json_output import AsJson, print_json
+from sdelens_cli.streams import inline
 from sdelens_cli.text_options import TextOptions
 
 STUDIES = ("paper",)
@@ -72,7 +73,7 @@ def reproduce(
         print_json({"run": str(run.folder), "report": str(file), "figures": figures(folder)})
         return
     screen.headlines(page)
-    print(file)
+    print(inline(file))
 
 
 def figures(folder: Path) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -31,6 +31,9 @@ from sdelens.runs.observer import Progress as Advance
 from sdelens.runs.plan import Plan
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import score_table
+from sdelens_cli.console import console, spinner
+from sdelens_cli.streams import inline
+from sdelens_cli.suggestions import command
 
 
 class Speed(ProgressColumn):
@@ -53,16 +56,15 @@ class Count(ProgressColumn):
 
 
 COLUMNS = (
-    SpinnerColumn(),
-    TextColumn("{task.description:<10}"),
+    TextColumn("{task.description:<10}", markup=False),
     BarColumn(bar_width=16),
     Count(table_column=Column(no_wrap=True)),
     Speed(),
     TimeRemainingColumn(compact=True),
-    TextColumn("[dim]{task.fields[remark]}"),
+    TextColumn("{task.fields[remark]}", style="dim", markup=False),
 )
 UNKNOWN = "unknown"
-SHORT = (SpinnerColumn(), TextColumn("{task.description}"))
+SHORT = (TextColumn("{task.description}", markup=False),)
 
 
 class Screen:
@@ -73,7 +75,7 @@ class Screen:
         if quiet:  # read by transformers and huggingface_hub, not yet imported, for their own bars
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
             os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        self.console = Console(stderr=True, quiet=quiet)
+        self.console = console(err=True, quiet=quiet)
         self.plan: Plan | None = None
 
     def planned(self, plan: Plan) -> None:
@@ -102,7 +104,11 @@ class Screen:
         drawn = not self.console.is_jupyter or find_spec("ipywidgets") is not None
         # what counts nothing leaves nothing behind
         with Progress(
-            *columns, console=self.console, transient=not unit, disable=not drawn
+            SpinnerColumn(spinner(self.console)),
+            *columns,
+            console=self.console,
+            transient=not unit,
+            disable=not drawn,
         ) as progress:
             task = progress.add_task(name, total=total, unit=unit, remark="")
 
@@ -126,13 +132,13 @@ class Screen:
     @contextmanager
     def working(self, name: str) -> Iterator[Callable[[str], None]]:
         """A spinner with the current activity."""
-        with self.console.status(name) as status:
-            yield lambda text: status.update(f"{name} {text}")
+        with self.console.status(name, spinner=spinner(self.console)) as status:
+            yield lambda text: status.update(Text(f"{name} {text}"))
 
-    def scores(self, run: Run) -> None:
+    def scores(self, run: Run, files: Iterable[Path] | None = None) -> None:
         """Show tables, verdicts and paths."""
         if self.quiet:
-            print(run.folder)
+            print(inline(run.folder))
             return
         for view in run.views:
             record = run.fitted(view).record
@@ -141,14 +147,14 @@ class Screen:
             self.console.print(bullets(said))
         self.console.print("\nwritten")
         for path in (run.folder, *(run.fit_folder(view) for view in run.views)):
-            self.console.print(Text(f"  {path}"), soft_wrap=True)
-        self.next(f"sdelens report {run.folder}")
+            self.console.print(Text(f"  {inline(path)}"), soft_wrap=True)
+        self.next("report", run.folder, files=files)
 
     def findings(self, found: Sequence[tuple[Finding, Path]]) -> None:
         """Show the headline and a few estimates of each finding; only paths with --quiet."""
         for finding, folder in found:
             if self.quiet:
-                print(folder)
+                print(inline(folder))
                 continue
             # as Text: words of a model may look like rich's markup
             self.console.print(Text(f"\n{finding.analyzer} {finding.view}", style="bold"))
@@ -157,7 +163,7 @@ class Screen:
                 self.console.print(bullets(finding.details))
             if finding.estimates:
                 self.console.print(estimates(finding.estimates))
-            self.console.print(Text(f"  {folder}", style="dim"), soft_wrap=True)
+            self.console.print(Text(f"  {inline(folder)}", style="dim"), soft_wrap=True)
 
     def headlines(self, report: Report) -> None:
         """Show titles and headlines of the findings in a report."""
@@ -171,18 +177,19 @@ class Screen:
         for name, reason in reasons.items():
             self.console.print(Text(f"left out: {name}: {reason}"), soft_wrap=True)
 
-    def next(self, command: str) -> None:
+    def next(self, *words: str | Path, files: Iterable[Path] | None = None) -> None:
         """Show the next command."""
-        self.console.print(Text(f"\nnext: {command}"), soft_wrap=True)
+        self.console.print(Text(f"\nnext: {command(*words, files=files)}"), soft_wrap=True)
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """The lines of the plan panel."""
     model, free = plan.model, size(plan.disk_free_bytes)
+    weights = f"{model.fingerprint[:12]} ({model.weights}" if model.fingerprint else "(not read"
     states = UNKNOWN if plan.disk_bytes is None else f"at most {size(plan.disk_bytes)} of states"
     return [
         ("model", f"{model.name} @ {model.revision[:12]}, {model.blocks} blocks, d {model.width}"),
-        ("weights", f"{model.fingerprint[:12]} ({model.weights}, {model.dtype}) on {plan.device}"),
+        ("weights", f"{weights}, {model.dtype}) on {plan.device}"),
         ("layers", ", ".join(plan.layers)),
         *([("time", "depth, one path per token")] if plan.axis == "layer" else []),
         ("texts", plan.texts),
@@ -190,7 +197,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("probe", f"{plan.probe}, basis {plan.basis}"),
         ("memory", f"about {size(plan.memory_bytes)}"),
         ("disk", f"{states}, {free} free"),
-        ("run", str(plan.folder)),
+        ("run", inline(plan.folder)),
     ]
 
 

@@ -65,17 +65,18 @@ def texts(finding: "Finding") -> dict[str, str]:
 
 def show(finding: "Finding") -> None:
     """The texts of one view with their statistics."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console, rows = Console(), Table.grid(padding=(0, 2))
+    from sdelens_cli.console import console
+
+    out, rows = console(), Table.grid(padding=(0, 2))
     for name, text in texts(finding).items():
         cells: tuple[Any, ...] = (Text(name, style="dim"), Text(one_line(text)))
         rows.add_row(*cells)
-    console.print(Text(finding.view, style="bold"))
-    console.print(rows)
-    console.print(Text(finding.headline))
+    out.print(Text(finding.view, style="bold"))
+    out.print(rows)
+    out.print(Text(finding.headline))
 
 
 def one_line(text: str) -> str:

@@ -63,6 +63,9 @@ class TextOptions:
         return {"source_settings": chosen} if chosen else {}
 
     def _check(self, name: str | None, chosen: dict[str, Any]) -> None:
+        for option, value in (("dataset", self.dataset), ("source", name), *chosen.items()):
+            if value == "":
+                raise UsageError(f"--{option} is empty: give a value, or leave it out")
         read = self.texts or self.dataset
         if self.texts and self.dataset:
             raise UsageError("--texts and --dataset cannot be combined: give one of them")

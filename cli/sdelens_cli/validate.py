@@ -16,6 +16,14 @@ from sdelens_cli.json_output import AsJson, print_json
 if TYPE_CHECKING:
     from sdelens.testing.validation import ValidationRow, Value
 
+Seeds = Annotated[int | None, typer.Option(help="How many fits of each. [3]", min=1, max=1000)]
+Transitions = Annotated[
+    int | None, typer.Option(help="Number of training transitions. [20000]", min=200, max=10**9)
+]
+Ensemble = Annotated[
+    int,
+    typer.Option(help="Size of the ensemble for intervals of the coefficients.", min=0, max=1000),
+]
 COLUMNS = (
     ("drift", "drift_ratio", 2, True),
     ("noise", "covariance_ratio", 2, True),
@@ -45,13 +53,9 @@ def validate(
     system: Annotated[
         list[str] | None, typer.Option(help="System, repeatable. [all of them]")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many fits of each. [3]", min=1)] = None,
-    transitions: Annotated[
-        int | None, typer.Option(help="Number of training transitions. [20000]", min=200)
-    ] = None,
-    ensemble: Annotated[
-        int, typer.Option(help="Size of the ensemble for intervals of the coefficients.", min=0)
-    ] = 0,
+    seeds: Seeds = None,
+    transitions: Transitions = None,
+    ensemble: Ensemble = 0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: probe.ridge=0.0")
     ] = None,
@@ -136,23 +140,24 @@ def show(probe: str, rows: "list[ValidationRow]", *, as_json: bool) -> None:
         ]
         print_json({"probe": probe, "rows": plain})
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from sdelens_cli.console import console
+
+    out = console()
     drawn = Table(header_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     headings, cells = table(rows)
     for place, heading in enumerate(headings):
         drawn.add_column(heading, justify="right" if place else "left", no_wrap=place > 0)
     for line in cells:
         drawn.add_row(*line)
-    console.print(Text(f"{probe}: {rows[0].transitions} transitions", style="bold"))
-    console.print(drawn)
+    out.print(Text(f"{probe}: {rows[0].transitions} transitions", style="bold"))
+    out.print(drawn)
     for row in rows:
         if row.failure:
-            console.print(Text(f"left out: {row.system}: {row.failure}"), soft_wrap=True)
-    console.print(Text(NOTE, style="dim"))
+            out.print(Text(f"left out: {row.system}: {row.failure}"), soft_wrap=True)
+    out.print(Text(NOTE, style="dim"))
 
 
 def table(rows: "list[ValidationRow]") -> tuple[list[str], list[list[str]]]:

@@ -9,7 +9,7 @@ from typing import Any
 from sdelens.containment.exits import StopRequested, heard_signals, no_exit
 from sdelens.containment.part import Part
 from sdelens.containment.process_state import MAIN_THREAD, PROCESS, PYTHON_RANDOM
-from sdelens.errors import BrokenPlugin, SdelensError, disk_is_full, ran_out, words_of
+from sdelens.errors import BrokenPlugin, SdelensError, scarcity, words_of
 
 
 class Unrestorable(BrokenPlugin):
@@ -43,7 +43,7 @@ def _passes(error: BaseException, heard: set[int]) -> bool:
         return bool(heard) or isinstance(error, StopRequested)
     if isinstance(error, SdelensError):
         return True
-    return isinstance(error, Exception) and (ran_out(error) or disk_is_full(error))
+    return isinstance(error, Exception) and scarcity(error) is not None
 
 
 @contextmanager

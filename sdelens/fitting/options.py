@@ -10,6 +10,7 @@ from sdelens.paths.basis_spec import BasisSpec
 from sdelens.registry import plugin
 from sdelens.settings import option
 
+MOST_MEMBERS = 10_000
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -26,9 +27,9 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         _ = self.basis_spec
-        if self.ensemble < 0 or self.ensemble == 1:
+        if not (self.ensemble == 0 or 2 <= self.ensemble <= MOST_MEMBERS):
             raise UsageError(
-                f"an ensemble has two members or more, or none (0), got {self.ensemble}"
+                f"an ensemble has 2 to {MOST_MEMBERS} members, or none (0), got {self.ensemble}"
             )
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from os.path import relpath
 from pathlib import Path
+from shlex import quote
 
 import torch
 from jaxtyping import Int
@@ -117,7 +118,7 @@ def _row(run: Run, view: View, pairing: Pairing | None) -> tuple[str, ...]:
         *gains,
         pm(scores, "increment_r2"),
         *(("", "") if pairing is None else (_paired(pairing), pairing.words)),
-        classes.get(str(view), f"unknown: run `sdelens analyze {run.folder.name} verdict`"),
+        classes.get(str(view), f"unknown: run `sdelens analyze {quote(str(run.folder))} verdict`"),
     )
 
 

@@ -15,20 +15,19 @@ from sdelens.containment.study_state import parts_of
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
-from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.paths.near_duplicates import grouped_near_duplicates
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
 from sdelens.runs.counts import branched_words, counts, without_transition
-from sdelens.runs.disk import require_disk, states_folder
+from sdelens.runs.disk import require_disk
 from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
-from sdelens.runs.lifecycle import begin, ended, finished, is_done
+from sdelens.runs.lifecycle import begin, ended, finished, is_done, unfinished
 from sdelens.runs.manifest import fingerprints
 from sdelens.runs.observer import ContainedObserver, NullObserver, Observer
-from sdelens.runs.plan import plan_of
+from sdelens.runs.preflight import check_input, load_model, plan_in, preview_of
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
 from sdelens.runs.task import Task
@@ -37,7 +36,6 @@ from sdelens.seeds import derive
 from sdelens.states.capturing import require_recorded
 from sdelens.states.recording import View
 from sdelens.states.sampling import Sampler
-from sdelens.states.sites import resolve_layers
 from sdelens.states.state_cache import cache_limit
 from sdelens.store import file_digest
 
@@ -60,22 +58,28 @@ def execute(
 
     Finished parts are kept: documents, cached states, and fits with DONE. An unfinished fit starts
     again. Raises `UsageError` if the folder contains another job, or an unfinished one and neither
-    `resume` nor `overwrite` is set. The default folder is ``runs/<name of the job>``. `given`
-    replaces the model and the texts named by the job.
+    `resume` nor `overwrite` is set; with both, an unfinished run of this job is continued and any
+    other replaced. The default folder is ``runs/<name of the job>``. `given` replaces the model
+    and the texts named by the job. Invalid input is reported before a model is loaded.
     """
     watcher, held = ContainedObserver(observer or NullObserver()), given or Given()
     task = Task.of(job, held.documents)
     cache_limit()  # an invalid one is reported before any work
     run = Run(folder or Path("runs") / task.job.name)
-    if dry_run:
-        _planned(run, task, held, watcher)
+    overwrite = overwrite and not (resume and unfinished(run, task.job))
+    if not dry_run and not overwrite and is_done(run, task.job):  # which may be only readable
         return run
-    if not overwrite and is_done(run, task.job):  # which may be only readable
+    check_input(task, run, overwrite=overwrite)
+    preview = None if held.model else preview_of(task.job)
+    plan = plan_in(run, task, preview) if preview else None
+    if dry_run:
+        watcher.planned(plan or plan_in(run, task, _loaded(task.job, held, watcher)))
         return run
     with sole_writer(run.folder):
         if finished(run, task.job, resume=resume, overwrite=overwrite):
             return run
-        model = _planned(run, task, held, watcher)
+        model = _loaded(task.job, held, watcher)
+        watcher.planned(plan_in(run, task, model))
         with ended(run):
             begin(run, task.job, model, argv, overwrite=overwrite)
             if held.recording is not None:
@@ -86,24 +90,10 @@ def execute(
     return run
 
 
-def _planned(run: Run, task: Task, held: Given, watcher: Observer) -> LanguageModel:
-    """The model of a job, whose plan the watcher receives."""
+def _loaded(job: Job, held: Given, watcher: Observer) -> LanguageModel:
+    """The model given, or that of the job."""
     with watcher.stage("model", None, ""):
-        model = held.model or load_model(task.job)
-    resolve_layers(task.job.recorded, model.card.blocks, model.card.name)
-    watcher.planned(plan_of(task.job, model, task.source, run.folder, states_folder(task.job)))
-    return model
-
-
-def load_model(job: Job) -> LanguageModel:
-    """The model of a job."""
-    return language_model(
-        job.model,
-        revision=job.revision,
-        dtype=job.dtype,
-        device=job.device,
-        offline=job.offline,
-    )
+        return held.model or load_model(job)
 
 
 def _work(run: Run, task: Task, watcher: Observer) -> None:

@@ -1,5 +1,7 @@
 """Contents of a run's folder, and the parts that may be removed. Imports no torch."""
 
+import os
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,6 +41,7 @@ def _missing(file: Path) -> list[str]:
 
 def require_run(folder: Path) -> None:
     """Raise `UsageError` unless the folder contains a run with a finished fit."""
+    require_utf8(folder)
     try:
         missing = _missing(folder / MANIFEST)
     except OSError:
@@ -50,17 +53,37 @@ def require_run(folder: Path) -> None:
     if missing:
         raise UsageError(f"{folder} is not a run: manifest.json lacks {missing[0]}")
     if not any(folder.glob("fits/*/DONE")):
-        raise UsageError(f"{folder} contains no finished fit: run sdelens fit --resume first")
+        words = ("fit", "--config", folder / "config.json", "--out", folder, "--resume")
+        finish = shlex.join(map(str, ("sdelens", *words)))
+        raise UsageError(f"{folder} contains no finished fit; finish it with: {finish}")
 
 
 def require_free(folder: Path) -> None:
-    """Raise `UsageError` if a folder without a run is not empty."""
+    """Raise `UsageError` if a folder without a run is not empty, or its name is not UTF-8."""
+    require_utf8(folder)
     if not folder.exists():
         return
     if not folder.is_dir() or any(file for file in folder.iterdir() if not _left(file)):
         raise UsageError(
             f"{folder} is not empty and not a run: give another --out, or an empty folder"
         )
+
+
+def require_writable(folder: Path) -> None:
+    """Raise `UsageError` if a folder that does not exist yet cannot be made."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        raise UsageError(f"{folder} cannot be written: choose another place with --out")
+
+
+def require_utf8(path: Path) -> None:
+    """Raise `UsageError` for a path that is not UTF-8, which safetensors cannot open."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path} must be a UTF-8 path, got other bytes: rename it") from error
 
 
 def _left(file: Path) -> bool:

@@ -50,6 +50,9 @@ class Job(FitOptions):
         super().__post_init__()
         if self.layers is not None:
             parse_layers(self.layers)
+        for name in ("model", "source", "revision"):
+            if getattr(self, name) == "":
+                raise UsageError(f"--{name} is empty: give a value, or leave it out")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UsageError(

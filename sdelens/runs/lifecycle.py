@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel
-from sdelens.runs.folder import MANIFEST, clear, require_free
+from sdelens.runs.folder import MANIFEST, clear, require_free, require_writable
 from sdelens.runs.job import Job
 from sdelens.runs.liveness import is_this, lives, this_process
 from sdelens.runs.manifest import manifest_of
@@ -33,10 +33,16 @@ def is_done(run: Run, job: Job) -> bool:
     return run.exists and run.job.hash8 == job.hash8 and state_of(run) == "done"
 
 
+def unfinished(run: Run, job: Job) -> bool:
+    """Whether the folder has this job, not finished."""
+    return run.exists and run.job.hash8 == job.hash8 and state_of(run) != "done"
+
+
 def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
     """Whether the job is finished; raises `UsageError` if the folder cannot be used for it."""
     if not run.exists:
         require_free(run.folder)
+        require_writable(run.folder)
         return False
     if overwrite:
         return False

@@ -45,7 +45,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
         "platform": platform.platform(),
         "device": str(model.device),
         "threads": torch.get_num_threads(),
-        "plugins": [_described(found) for found in used if found],
+        "plugins": [plugin_row(found) for found in used if found],
         "timings": {},
     }
 
@@ -54,7 +54,7 @@ def _versions() -> Iterator[tuple[str, str]]:
     return ((name, version(name)) for name in PACKAGES)
 
 
-def _described(found: Plugin) -> dict[str, str | None]:
+def plugin_row(found: Plugin) -> dict[str, str | None]:
     """The distribution of a plugin, and the hash of its source."""
     return {
         "kind": found.kind,
@@ -68,7 +68,7 @@ def _described(found: Plugin) -> dict[str, str | None]:
 def note_plugins(run: Run, used: Iterable[tuple[str, str]]) -> None:
     """Add plugins to the manifest, by kind and name."""
     known = run.manifest["plugins"]
-    rows = [_described(plugin(kind, name)) for kind, name in used]
+    rows = [plugin_row(plugin(kind, name)) for kind, name in used]
     fresh = [row for row in rows if row not in known]
     if fresh:
         run.note(plugins=[*known, *fresh])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdelens.model_protocols import ModelPreview
 from sdelens.origin import ModelCard
 from sdelens.protocols import LanguageModel, SizedSource, Source, TruncatedSource
 from sdelens.runs.in_memory import GIVEN
@@ -33,8 +34,10 @@ class Plan:
     axis: str = "token"
 
 
-def plan_of(job: Job, model: LanguageModel, source: Source, folder: Path, cache: Path) -> Plan:
-    """The plan of a job with a loaded model; `cache` is the folder for its states."""
+def plan_of(
+    job: Job, model: LanguageModel | ModelPreview, source: Source, folder: Path, cache: Path
+) -> Plan:
+    """The plan of a job with a model, loaded or not; `cache` is the folder for its states."""
     card = model.card
     layers = resolve_layers(job.recorded, card.blocks, card.name)
     documents = source.documents_wanted if isinstance(source, SizedSource) else None

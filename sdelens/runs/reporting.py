@@ -20,6 +20,7 @@ from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report, Table, counted
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.runs.folder import within
+from sdelens.runs.kept_findings import DONE, inputs_of, kept_finding, mark_done, seed_of, where_of
 from sdelens.runs.left_out import TRACEBACK, LeftOut
 from sdelens.runs.manifest import note_plugins
 from sdelens.runs.needs import MODEL, require_needs
@@ -28,7 +29,6 @@ from sdelens.runs.run import Run
 from sdelens.runs.score_table import score_table
 from sdelens.runs.writer import written_alone
 from sdelens.schema import checked, damaged
-from sdelens.seeds import derive
 from sdelens.settings import described
 from sdelens.states.recording import View
 from sdelens.store import read_json, write_json
@@ -46,16 +46,18 @@ def analyze(
     prompt: str | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     view: View | None = None,
+    resume: bool = False,
     watch: Watch = lambda *_: None,
 ) -> tuple[tuple[Finding, ...], dict[str, str]]:
     """Run analyzers (all of them if none is named) on every view, and save their findings.
 
-    With a `view`, only that view is analyzed. An analyzer that was named or given settings and
-    cannot run is an error, raised after the others have run; analyzers that were not named are
-    skipped, and the reasons are returned with the findings.
+    With a `view`, only that view is analyzed; with `resume`, finished findings of equal inputs are
+    kept. An analyzer that was named or given settings and cannot run is an error, raised after the
+    others have run; analyzers that were not named are skipped, and the reasons are returned with
+    the findings.
     """
     findings, left_out = run_analyzers(
-        run, names, prompt=prompt, settings=settings, view=view, watch=watch
+        run, names, prompt=prompt, settings=settings, view=view, resume=resume, watch=watch
     )
     left_out.raise_failures()
     return findings, left_out.reasons
@@ -69,6 +71,7 @@ def run_analyzers(
     prompt: str | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     view: View | None = None,
+    resume: bool = False,
     watch: Watch = lambda *_: None,
 ) -> tuple[tuple[Finding, ...], LeftOut]:
     """The same as `analyze`, but errors are returned with the findings."""
@@ -80,15 +83,21 @@ def run_analyzers(
             contained(f"the analyzer {name}"),
         ):
             chosen[name] = build_plugin("analyzer", name, own.get(name, {}))
+    study = replace(run.study(), prompt=prompt)
+    study = study if view is None else study.only(view)
+    every = [(name, part) for name, one in chosen.items() for part in _parts(one, study)]
     findings: list[Finding] = []
-    for name, part in _ready(run, chosen, left_out, prompt, view):
-        watch(name, _where(part))
-        trace = within(run.folder, "analysis", name) / f"{_where(part)}.{TRACEBACK}"
+    if resume:
+        kept = [kept_finding(run, chosen[name], name, part) for name, part in every]
+        findings = [finding for finding in kept if finding]
+        every = [one for one, finding in zip(every, kept, strict=True) if not finding]
+    for name, part in _ready(run, every, chosen, left_out):
+        watch(name, where_of(part))
+        trace = within(run.folder, "analysis", name) / f"{where_of(part)}.{TRACEBACK}"
         with left_out.unless(_label(name, part), named=name in left_out.named, trace=trace):
-            seed = derive(run.job.seed, "analyze", name, _where(part))
             with contained(f"the analyzer {_label(name, part)}", parts=parts_of(part)):
-                finding = finding_of(chosen[name], name, part, seed=seed)
-            write_finding(run, finding)
+                finding = finding_of(chosen[name], name, part, seed=seed_of(run, name, part))
+            write_finding(run, finding, inputs_of(run, chosen[name], name, part))
             trace.unlink(missing_ok=True)
             findings.append(finding)
     if not names:
@@ -100,18 +109,14 @@ def run_analyzers(
 
 def _ready(
     run: Run,
+    every: Sequence[tuple[str, Study]],
     chosen: Mapping[str, Analyzer[Study]],
     left_out: LeftOut,
-    prompt: str | None,
-    view: View | None,
 ) -> list[tuple[str, Study]]:
     """Analyzers with the studies they can run on; needs of the model are checked once loaded."""
-    study = replace(run.study(), prompt=prompt)
-    study = study if view is None else study.only(view)
-    every = [(name, part) for name, one in chosen.items() for part in _parts(one, study)]
     asked = _meeting(every, chosen, left_out, [need for need in NEEDS if need not in MODEL])
     needing = [name for name, _ in asked if chosen[name].needs & USES_MODEL]
-    model = study.model
+    model, prompt = (every[0][1].model, every[0][1].prompt) if every else (None, None)
     if prompt or any(_uses_model(chosen[name]) for name, _ in asked):
         required = bool(prompt or left_out.named.intersection(needing))
         with left_out.unless("the model", named=required), contained("the model"):
@@ -203,12 +208,8 @@ def _parts(analyzer: Analyzer[Study], study: Study) -> list[Study]:
     return [study.only(view) for view in study.views] if analyzer.scope == "view" else [study]
 
 
-def _where(study: Study) -> str:
-    return "+".join(map(str, study.views))
-
-
 def _label(name: str, study: Study) -> str:
-    return f"{name} {_where(study)}"
+    return f"{name} {where_of(study)}"
 
 
 def finding_folder(run: Run, finding: Finding) -> Path:
@@ -218,10 +219,13 @@ def finding_folder(run: Run, finding: Finding) -> Path:
     return run.folder / "analysis" / finding.analyzer / f"{finding.view}{suffix}"
 
 
-def write_finding(run: Run, finding: Finding) -> None:
-    """Save a finding, its arrays, and its figures with their data."""
+def write_finding(run: Run, finding: Finding, inputs: str) -> None:
+    """Save a finding, its arrays, its figures with their data, and the digest of its inputs."""
     place = finding_folder(run, finding).relative_to(run.folder)
-    save_with_figures(finding, within(run.folder, *place.parts))
+    folder = within(run.folder, *place.parts)
+    (folder / DONE).unlink(missing_ok=True)
+    save_with_figures(finding, folder)
+    mark_done(folder, inputs)
 
 
 def save_with_figures(finding: Finding, folder: Path) -> Finding:

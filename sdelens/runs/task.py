@@ -6,10 +6,13 @@ from sdelens.errors import UsageError
 from sdelens.interfaces import build_plugin
 from sdelens.paths.documents import Documents
 from sdelens.paths.split import LEAST
-from sdelens.protocols import Probe, SizedSource, Source
+from sdelens.protocols import Probe, SizedSource, Source, TruncatedSource
 from sdelens.runs.in_memory import GIVEN, GivenSource
 from sdelens.runs.job import Job
 from sdelens.settings import described
+
+SHORTEST = 2
+"""Tokens of a text, so that it has a transition."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Task:
             raise UsageError(
                 f"at least {LEAST} documents are needed so that some can be held out, got "
                 f"{source.documents_wanted}: give a larger --documents"
+            )
+        if isinstance(source, TruncatedSource) and source.length < SHORTEST:
+            raise UsageError(
+                f"texts need at least {SHORTEST} tokens, got {source.length}: give a larger "
+                "--length"
             )
         if documents is None:
             job = replace(job, source_settings=described(source))

@@ -1,5 +1,6 @@
 """Texts sampled from the model token by token, with its key-value cache."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ BATCH = 128
 """Rows sampled together: a fixed number, so that texts depend only on the seed."""
 
 
+LEAST = 1e-6
+"""Smallest temperature: logits overflow beyond it."""
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Sampling of the next token: temperature and nucleus."""
@@ -28,8 +33,10 @@ class Sampler:
     """Exclude the end-of-text token, so that every text reaches the full length."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise UsageError(f"temperature must be above 0, got {self.temperature}")
+        if not LEAST <= self.temperature < math.inf:
+            raise UsageError(
+                f"temperature must be above 0, at least {LEAST} and finite, got {self.temperature}"
+            )
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top-p must be above 0 and at most 1, got {self.top_p}")
 
@@ -49,6 +56,7 @@ class Sampler:
             return law
         ordered, index = law.sort(-1, descending=True)
         outside = ordered.cumsum(-1) - ordered >= self.top_p
+        outside[..., 0] = False  # a tiny `top_p` is 0 in single precision
         kept = torch.zeros_like(law).scatter(-1, index, ordered.masked_fill(outside, 0))
         return kept / kept.sum(-1, keepdim=True)
 

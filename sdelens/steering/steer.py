@@ -1,5 +1,6 @@
 """Text that a model writes while a fit displaces its states."""
 
+import math
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import own_random_state
 from sdelens.states.capturing import sites_of
 from sdelens.states.identity import other_hooks, other_weights
+from sdelens.states.sampling import LEAST
 from sdelens.steering.doses import Steering
 from sdelens.steering.steered_text import SteeredText, steered_text
 from sdelens.steering.writer import Writer
@@ -40,8 +42,11 @@ def steer(
     steering, own = Steering(drift, diffusion), language_model(model)
     if steering == Steering():
         raise UsageError("this steering changes nothing: give drift=0.5, or diffusion=0.8")
-    if not temperature >= 0:
-        raise UsageError(f"temperature must be 0 or more, got {temperature}")
+    if temperature != 0 and not LEAST <= temperature < math.inf:
+        raise UsageError(
+            f"temperature must be 0 or more, at least {LEAST} unless it is 0, and finite, got "
+            f"{temperature}"
+        )
     _require_same(fitted, own)
     skipped = 1 if fitted.origin is None else fitted.origin.skip_first
     writer = Writer(own, _site(fitted, own, layer), fitted.law, fitted.basis, skipped)

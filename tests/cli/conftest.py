@@ -78,18 +78,20 @@ def outcome():
     import torch
 
     from sdelens.registry import forget, registered
+    from sdelens_cli.interrupts import SIGNALS
     from sdelens_cli.main import main
 
     out, err = StringIO(), StringIO()
     plugins, threads = dict(registered()), torch.get_num_threads()
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         torch.set_num_threads(1)
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
             main()
     finally:
         torch.set_num_threads(threads)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         forget(plugins)
     return CompletedProcess((), stop.value.code, out.getvalue(), err.getvalue())
 

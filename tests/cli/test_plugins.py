@@ -9,7 +9,7 @@ import pytest
 
 from sdelens.errors import BrokenPlugin, SdelensError, UnknownName, UsageError
 from sdelens.registry import forget, installed, registered
-from sdelens_cli.main import app
+from sdelens_cli.commands import app
 
 SPEED = '''
 from dataclasses import dataclass

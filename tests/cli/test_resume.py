@@ -70,7 +70,7 @@ def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_o
 
     code, said = stopped(go_on, environment, in_the_first_fit, signal.SIGINT)
     assert code == 130
-    assert "continue with --resume" in said
+    assert "Continue with: sdelens fit" in said
     code, _ = stopped(go_on, environment, (broken / "fits/L00/DONE").exists, signal.SIGKILL)
     assert code == -signal.SIGKILL
     kept = (broken / "fits/L00/sde.safetensors").stat().st_mtime_ns

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sdelens.errors import SdelensError
-from sdelens_cli.main import app
+from sdelens_cli.commands import app
 
 OWN = '''
 from dataclasses import dataclass

@@ -72,3 +72,33 @@ def test_assignments_are_grouped_by_what_they_set():
 def test_a_malformed_assignment_says_what_is_expected(pair):
     with pytest.raises(UsageError, match=r"KIND\.NAME=VALUE"):
         parse_assignments([pair])
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "Infinity", "-Infinity", "1e400", str(10**30), "[" * 5000, "null", "true"]
+)
+@pytest.mark.parametrize("name", ["number", "count", "maybe"])
+def test_numbers_that_json_or_torch_cannot_represent_are_refused_in_one_short_sentence(name, text):
+    @dataclass(frozen=True)
+    class Numbers:
+        number: float = 0.0
+        count: int = 0
+        maybe: float | None = None
+
+    value = parse_assignments([f"numbers.{name}={text}"])["numbers"][name]
+    if name == "maybe" and text == "null":
+        assert build(Numbers, {name: value}, "numbers").maybe is None
+        return
+    with pytest.raises(UsageError, match=f"numbers.{name} must be") as refused:
+        build(Numbers, {name: value}, "numbers")
+    assert len(str(refused.value)) < 200
+
+
+def test_an_integer_is_accepted_as_a_float_and_a_seed_may_be_any_integer():
+    @dataclass(frozen=True)
+    class Numbers:
+        maybe: float | None = None
+        seed: int = 0
+
+    built = build(Numbers, {"maybe": 3, "seed": 10**30}, "numbers")
+    assert (type(built.maybe), built.seed) == (float, 10**30)

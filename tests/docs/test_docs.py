@@ -27,7 +27,7 @@ BLOCK = re.compile(r"<!-- help: (sdelens[a-z ]*) -->\n(?:```text\n.*?```\n)?", r
 
 
 def help_of(command):
-    from sdelens_cli.main import app
+    from sdelens_cli.commands import app
 
     words = [*command.split()[1:], "--help"]
     shown = CliRunner().invoke(app, words, prog_name="sdelens", env={"COLUMNS": "90"})
@@ -54,7 +54,7 @@ def test_every_command_has_its_help():
 def commands():
     from typer.main import get_command
 
-    from sdelens_cli.main import app
+    from sdelens_cli.commands import app
 
     def walk(command, name):
         yield name

@@ -37,7 +37,7 @@ def projects(root, tmp_path_factory):
     """The folders of all distributions: three from templates, three examples."""
     from typer.testing import CliRunner
 
-    from sdelens_cli.main import app
+    from sdelens_cli.commands import app
 
     folder = tmp_path_factory.mktemp("projects")
     for kind in KINDS:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.utils import logging
 
 from sdelens.errors import UsageError
-from sdelens.model_protocols import ForwardRecord
+from sdelens.model_protocols import ForwardRecord, ModelPreview
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, LanguageModel, Pass, Site
 from sdelens.seeds import own_random_state
@@ -24,6 +24,7 @@ from sdelens_plugins.models.catalogue import Located, locate
 from sdelens_plugins.models.hooked import HookedModel, processed
 from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
+from sdelens_plugins.models.preview import card_of_config
 from sdelens_plugins.models.sharing import tried
 from sdelens_plugins.models.taps import Taps, evaluating, point
 from sdelens_plugins.models.user_hooks import hooks_at, hooks_everywhere
@@ -71,6 +72,20 @@ class BridgeModel(Adapter):
         located = locate(name, revision=revision, offline=offline)
         with own_random_state(place):
             return cls._read(located, DTYPES[dtype], place)
+
+    @classmethod
+    def preview(
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "float32",
+        device: str = "auto",
+        offline: bool = False,
+    ) -> ModelPreview:
+        """Sizes and device of a model, from its config.json."""
+        located = locate(name, revision=revision, offline=offline, weights=False)
+        return ModelPreview(card_of_config(located, dtype), resolve_device(device))
 
     @classmethod
     def _read(cls, located: Located, dtype: torch.dtype, device: torch.device) -> "BridgeModel":

@@ -11,6 +11,7 @@ from sdelens.hub import hub_errors
 EMBEDDED = Path(__file__).parents[1] / "assets"
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 """Files fetched from the hub. Pickles are excluded, so that loading a model runs no code."""
+CONFIG = ("config.json",)
 LEFT_OUT = ("*/*", "consolidated*")
 """Other formats of the same weights, which are not fetched."""
 WELL_KNOWN = (
@@ -49,15 +50,20 @@ def embedded() -> dict[str, Path]:
     return {file.parent.name: file.parent for file in EMBEDDED.glob("*/config.json")}
 
 
-def locate(name: str, *, revision: str | None = None, offline: bool = False) -> Located:
-    """Find a model: embedded, then a local folder, then the hub's cache, then the hub."""
+def locate(
+    name: str, *, revision: str | None = None, offline: bool = False, weights: bool = True
+) -> Located:
+    """Find a model: embedded, then a local folder, then the hub's cache, then the hub.
+
+    Without `weights`, only the configuration is fetched from the hub.
+    """
     if name in embedded():
         return Located(name, embedded()[name], "embedded")
     if Path(name).is_dir():
         return _local(Path(name))
     if name.startswith((".", "/", "~")):
         raise UnknownName(f"{name} is not a folder: give a folder in Hugging Face format")
-    return _from_hub(name, revision, offline=offline)
+    return _from_hub(name, revision, offline=offline, weights=weights)
 
 
 def _local(folder: Path) -> Located:
@@ -75,7 +81,7 @@ def _local(folder: Path) -> Located:
     return Located(folder.resolve().name, folder.resolve(), "local")
 
 
-def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
+def _from_hub(name: str, revision: str | None, *, offline: bool, weights: bool) -> Located:
     """A snapshot of the repository, from the cache or fetched."""
     from huggingface_hub import snapshot_download
 
@@ -87,11 +93,11 @@ def _from_hub(name: str, revision: str | None, *, offline: bool) -> Located:
             name,
             revision=revision,
             local_files_only=offline,
-            allow_patterns=list(FILES),
+            allow_patterns=list(FILES if weights else CONFIG),
             ignore_patterns=list(LEFT_OUT),
         )
     located = Located(name, Path(folder), Path(folder).name)
-    if not any(located.folder.glob("*.safetensors")):
+    if weights and not any(located.folder.glob("*.safetensors")):
         raise UsageError(
             f"{name} has no *.safetensors on the hub; pickled weights are not loaded: choose a "
             "--revision that has them, or convert it"

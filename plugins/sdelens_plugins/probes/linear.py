@@ -24,6 +24,7 @@ from sdelens.laws.sde import SDE, KernelSDE, LinearSDE
 from sdelens.laws.timed_noise import StatelessNoise, restored_noise
 from sdelens.paths.trajectories import Paths, dt_of
 from sdelens.protocols import Fit, Watch
+from sdelens.settings import require_at_least
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class LinearProbe:
     by_time: bool = False
 
     def __post_init__(self) -> None:
+        require_at_least(self, ridge=0)
         spec = NoiseSpec.parse(self.noise)  # raises for an invalid noise family before any work
         if spec.by_time and self.density == "exact":
             raise UsageError(

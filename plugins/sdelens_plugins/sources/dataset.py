@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sdelens.errors import UnknownName, Unreachable, UsageError
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
-from sdelens_plugins.sources.rows import columns_of, documents_of_rows
+from sdelens_plugins.sources.rows import Columns, columns_of, documents_of_rows
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,24 @@ class DatasetSource:
     length: int = 200
     offline: bool = False
 
+    def check_input(self) -> None:
+        """Raise an error unless the dataset has this split and column."""
+        self._columns()
+
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
-        rows = self._rows()
         return documents_of_rows(
-            rows,
-            columns_of(rows.column_names, self.column, self.name),
+            self._rows,
+            self._columns(),
             model,
             documents=self.documents_wanted,
             length=self.length,
             seed=seed,
         )
 
+    def _columns(self) -> Columns:
+        return columns_of(self._rows.column_names, self.column, self.name)
+
+    @cached_property
     def _rows(self) -> Any:
         from datasets import load_dataset
         from datasets.exceptions import DatasetNotFoundError

@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sdelens.errors import UsageError
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
-from sdelens_plugins.sources.rows import columns_of, documents_of_rows
+from sdelens_plugins.sources.rows import Columns, columns_of, documents_of_rows
 
 Rows = list[dict[str, Any]]
 
@@ -27,17 +28,29 @@ class FileSource:
     documents_wanted: int = 512
     length: int = 200
 
+    def check_input(self) -> None:
+        """Raise `UsageError` if the file has no such column, or cannot be read."""
+        self._columns()
+
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
-        rows = read_rows(Path(self.path))
-        names = dict.fromkeys(name for row in rows for name in row)
+        columns, rows = self._columns(), self.__dict__.pop("_rows")
         return documents_of_rows(
             rows,
-            columns_of(names, self.column, self.path),
+            columns,
             model,
             documents=self.documents_wanted,
             length=self.length,
             seed=seed,
         )
+
+    @cached_property
+    def _rows(self) -> Rows:
+        """The rows, read once and held until they are documents."""
+        return read_rows(Path(self.path))
+
+    def _columns(self) -> Columns:
+        names = dict.fromkeys(name for row in self._rows for name in row)
+        return columns_of(names, self.column, self.path)
 
 
 def read_rows(path: Path) -> Rows:

@@ -279,7 +279,7 @@ def test_a_report_begins_with_the_class_of_each_view(run):
     for view in ("L00", "L01"):
         sentence, kind = f"Of {view} one cannot tell.", "Undecided"
         finding = Finding(view, sentence, "", analyzer="classifier", process_class=kind)
-        reporting.write_finding(run, finding)
+        reporting.write_finding(run, finding, "inputs")
     report = report_of(run)
     said = ["L00: Of L00 one cannot tell.", "L01: Of L01 one cannot tell."]
     assert list(report.verdict[:2]) == said

@@ -71,7 +71,15 @@ def test_later_tokens_follow_the_law_given_the_earlier_ones(char_gpt2):
 
 def test_the_nucleus_is_the_smallest_set_that_holds_top_p():
     logits = torch.tensor([0.5, 0.2, 0.15, 0.1, 0.05]).log()
-    for top_p, kept in ((0.5, 1), (0.51, 2), (0.7, 2), (0.86, 4), (1e-9, 1), (1.0, 5)):
+    for top_p, kept in (
+        (0.5, 1),
+        (0.51, 2),
+        (0.7, 2),
+        (0.86, 4),
+        (1e-9, 1),
+        (1e-300, 1),
+        (1.0, 5),
+    ):
         found = Sampler(top_p=top_p).probabilities(logits, None)
         assert int((found > 0).sum()) == kept
         assert float(found.sum()) == pytest.approx(1)

@@ -28,6 +28,7 @@ from sdelens.laws.sde import KernelSDE
 from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Paths, dt_of
 from sdelens.protocols import Fit, Watch
+from sdelens.settings import require_at_least
 from sdelens_plugins.probes.heteroscedastic.reweighted import reweighted
 
 NOISE_RIDGES = (1.0, 0.1, 1e-2, 1e-4)
@@ -57,6 +58,7 @@ class HeteroscedasticProbe:
     rounds: int = 3
 
     def __post_init__(self) -> None:
+        require_at_least(self, ridge=0, noise_ridge=0, waves=0, rounds=1)
         NoiseSpec(self.noise)  # raises for an invalid noise family before any work
 
     def effort(self, dim: int) -> Effort:

@@ -23,6 +23,7 @@ from sdelens.laws.sde import SDE, KernelSDE, LinearSDE
 from sdelens.paths.moments import Moments, times_of
 from sdelens.paths.trajectories import Paths, dt_of
 from sdelens.protocols import Fit, Watch
+from sdelens.settings import require_at_least
 from sdelens_plugins.probes.low_rank.reduced_rank import LowRankMean, ReducedRank
 
 RANKS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -61,6 +62,7 @@ class LowRankProbe:
 
     def __post_init__(self) -> None:
         NoiseSpec(self.noise)  # raises for an invalid noise family before any work
+        require_at_least(self, ridge=0)
         if self.rank is not None and self.rank < 0:
             raise UsageError(f"rank must be 0 or more, got {self.rank}")
         if self.density == "exact":

@@ -151,7 +151,7 @@ def test_a_page_without_the_states_of_a_run_says_so_and_has_the_rest(studies, tm
 def test_saved_runs_are_compared_by_their_folders_and_on_the_command_line(studies, tmp_path):
     from typer.testing import CliRunner
 
-    from sdelens_cli.main import app
+    from sdelens_cli.commands import app
 
     names = ("none", "double")
     places = [studies[name].save(tmp_path / name, states=True) for name in names]

@@ -1,0 +1,53 @@
+"""The commands of the console script `sdelens`."""
+
+from typing import Any
+
+import typer
+
+from sdelens_cli.analyze import analyze
+from sdelens_cli.branch import branch
+from sdelens_cli.cache import cache
+from sdelens_cli.compare import compare
+from sdelens_cli.fit import fit
+from sdelens_cli.generate import generate
+from sdelens_cli.plugins import plugins
+from sdelens_cli.report import report
+from sdelens_cli.reproduce import reproduce
+from sdelens_cli.simulate import simulate
+from sdelens_cli.validate import validate
+
+Abort, Exit = typer.Abort, typer.Exit
+# the root of usage errors in the click that typer uses, which some versions bring themselves
+ClickException: type[Any] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="sdelens",
+    help="Fit stochastic differential equations to language-model dynamics, and analyze the fit.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(fit)
+app.command()(analyze)
+app.command()(report)
+app.command()(compare)
+app.command()(simulate)
+app.command()(generate)
+app.command()(reproduce)
+app.command()(branch)
+app.command()(validate)
+app.add_typer(cache, name="cache")
+app.add_typer(plugins, name="plugins")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    """Fit stochastic differential equations to language-model dynamics, and analyze the fit."""
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("sdelens"))
+        raise typer.Exit
