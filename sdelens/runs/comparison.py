@@ -17,8 +17,9 @@ from sdelens.report import Estimate, Finding, Report, Table, counted
 from sdelens.runs.folder import within
 from sdelens.runs.interventions import change_finding
 from sdelens.runs.pairing import Pairing
-from sdelens.runs.reporting import finding_folder, findings_of, save_with_figures
+from sdelens.runs.reporting import save_with_figures
 from sdelens.runs.run import Run
+from sdelens.runs.saved_findings import finding_folder, findings_of
 from sdelens.runs.score_table import few_words, pm
 from sdelens.states.recording import View
 

@@ -16,8 +16,9 @@ from sdelens.protocols import LanguageModel
 from sdelens.report import Figure, Finding, Report
 from sdelens.runs.folder import MANIFEST, PARTS, clear, copy, holds_run, require_free, unusual
 from sdelens.runs.hub import pushed
-from sdelens.runs.reporting import analyze, failures_of, findings_of, report_of
+from sdelens.runs.reporting import analyze, report_of
 from sdelens.runs.run import Run
+from sdelens.runs.saved_findings import failures_of, findings_of
 from sdelens.runs.saved_states import STATES
 from sdelens.runs.writer import sole_writer, unchanged
 from sdelens.seeds import own_random_state

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from sdelens.interfaces import build_plugin, load
 from sdelens.protocols import NEEDS, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report, Table, counted
-from sdelens.runs.findings import load_finding, save_finding
+from sdelens.runs.findings import save_finding
 from sdelens.runs.folder import within
 from sdelens.runs.kept_findings import DONE, inputs_of, kept_finding, mark_done, seed_of, where_of
 from sdelens.runs.left_out import TRACEBACK, LeftOut
@@ -26,17 +25,16 @@ from sdelens.runs.manifest import note_plugins
 from sdelens.runs.needs import MODEL, require_needs
 from sdelens.runs.provenance import law_words, layer_words, provenance
 from sdelens.runs.run import Run
+from sdelens.runs.saved_findings import FAILURES, failures_of, finding_folder, findings_of
 from sdelens.runs.score_table import score_table
 from sdelens.runs.writer import written_alone
-from sdelens.schema import checked, damaged
 from sdelens.settings import described
 from sdelens.states.recording import View
-from sdelens.store import read_json, write_json
+from sdelens.store import write_json
 
 Watch = Callable[[str, str], None]
 USES_MODEL = {"model", "attention", "prompt"}
 """Needs that require loading the model."""
-FAILURES = "analysis/left_out.json"
 
 
 def analyze(
@@ -212,13 +210,6 @@ def _label(name: str, study: Study) -> str:
     return f"{name} {where_of(study)}"
 
 
-def finding_folder(run: Run, finding: Finding) -> Path:
-    """analysis/<analyzer>/<view>, with a hash of the prompt if there is one."""
-    prompt = finding.prompt
-    suffix = f"-{sha256(prompt.encode()).hexdigest()[:8]}" if prompt else ""
-    return run.folder / "analysis" / finding.analyzer / f"{finding.view}{suffix}"
-
-
 def write_finding(run: Run, finding: Finding, inputs: str) -> None:
     """Save a finding, its arrays, its figures with their data, and the digest of its inputs."""
     place = finding_folder(run, finding).relative_to(run.folder)
@@ -235,22 +226,6 @@ def save_with_figures(finding: Finding, folder: Path) -> Finding:
     report = Report(title=finding.headline, verdict=(), findings=(finding,))
     render(report, folder, figure_plugin().name)
     return finding
-
-
-def findings_of(run: Run) -> tuple[Finding, ...]:
-    """All findings of a run, those that assign a class of process first."""
-    files = sorted(run.folder.glob("analysis/*/*/finding.json"))
-    findings = [load_finding(file.parent) for file in files]
-    for finding, file in zip(findings, files, strict=True):
-        if finding_folder(run, finding) != file.parent:
-            damaged(file, "analyzer, view and prompt", "must be those of its folder")
-    return tuple(sorted(findings, key=lambda finding: not finding.process_class))
-
-
-def failures_of(run: Run) -> dict[str, str]:
-    """Analyzers that could not run when all were requested, and why."""
-    file = run.folder / FAILURES
-    return checked(dict[str, str], read_json(file), file) if file.exists() else {}
 
 
 def report_of(run: Run) -> Report:

@@ -81,8 +81,6 @@ class Run:
         if not (self.folder / "config.json").exists():
             write_json(self.folder / "config.json", job.json())
 
-    # --- the model and its documents
-
     def holding(self, model: LanguageModel) -> "Run":
         """The run with a model in memory."""
         self._given = model
@@ -151,8 +149,6 @@ class Run:
         """Write documents and split to one file."""
         write_documents(self.documents_file, documents, split)
 
-    # --- states
-
     @cached_property
     def recording(self) -> Recording:
         """The captured states: from the cache, or captured again."""
@@ -213,8 +209,6 @@ class Run:
         if self.job.axis == "layer":
             return (DEPTH,)
         return tuple(View(site) for site in self.sites)
-
-    # --- fits
 
     @property
     def views(self) -> tuple[View, ...]:

@@ -14,8 +14,9 @@ from sdelens.report import Estimate, Figure, Finding
 from sdelens.runs.engine import execute
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.runs.folder import clear, sweep, within
-from sdelens.runs.reporting import finding_of, findings_of, report_of, write_finding
+from sdelens.runs.reporting import finding_of, report_of, write_finding
 from sdelens.runs.run import Run
+from sdelens.runs.saved_findings import findings_of
 from sdelens.store import write_json
 
 FIT = "fits/L01"

@@ -13,12 +13,11 @@ from sdelens.report import Estimate, Finding
 from sdelens.runs import reporting
 from sdelens.runs.reporting import (
     analyze,
-    failures_of,
-    findings_of,
     report_of,
     run_analyzers,
 )
 from sdelens.runs.run import Run
+from sdelens.runs.saved_findings import failures_of, findings_of
 
 
 @dataclass(frozen=True)
