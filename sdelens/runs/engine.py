@@ -15,24 +15,25 @@ from sdelens.errors import BadNumbers, OutOfMemory, UsageError, blamed
 from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
 from sdelens.models import language_model
-from sdelens.paths.documents import Documents
 from sdelens.paths.near_duplicates import grouped_near_duplicates
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
-from sdelens.runs.counts import branched_words, counts, without_transition
+from sdelens.runs.counts import counts, data_words, without_transition
 from sdelens.runs.folder import clear, require_free, sweep
 from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
 from sdelens.runs.manifest import fingerprints, manifest_of
 from sdelens.runs.observer import NullObserver, Observer
 from sdelens.runs.plan import free_disk, plan_of
+from sdelens.runs.reading import empty_words, read_documents
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
 from sdelens.runs.task import Task
 from sdelens.seeds import derive
-from sdelens.states.capturing import key_of, origin_of, require_recorded
+from sdelens.states.capturing import key_of, origin_of
 from sdelens.states.recording import Recording, View
+from sdelens.states.requirements import require_recorded
 from sdelens.states.sampling import Sampler
 from sdelens.states.sites import resolve_layers
 from sdelens.store import cache_folder
@@ -150,16 +151,15 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
 def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
     seed, source = task.job.seed, task.source
     wanted = source.documents_wanted if isinstance(source, SizedSource) else None
-    collected = []
-    reading = blamed(f"the source {task.job.source}")
-    with watcher.stage("texts", wanted, "documents") as done, reading:
-        for document in source.documents(run.model, seed=derive(seed, "source")):
-            collected.append(document)
-            done(1)
-    documents = Documents.of(collected)
-    if run.sampler is None:  # sampled texts are independent, equal ones too
+    with watcher.stage("texts", wanted, "documents") as done:
+        name, own = task.job.source, derive(seed, "source")
+        read = read_documents(source, run.model, name=name, seed=own, watch=done)
+    documents = read.documents
+    for sentence in empty_words(read.empty):
+        watcher.told(sentence)
+    if run.sampler is None:  # sampled texts are independent, equal ones too, and never empty
         documents, repeats = grouped_near_duplicates(documents)
-        run.note(near_duplicates=repeats)
+        run.note(near_duplicates=repeats, empty_texts=read.empty)
     run.write_documents(documents, split(documents.group.tolist(), seed=derive(seed, "split")))
 
 
@@ -209,15 +209,15 @@ def _fit_or_each(
     """Fit views together; if one diverges, fit each separately so that the others are kept."""
     try:
         _fit(run, views, task, watcher, steps)
-    except BadNumbers:
+    except BadNumbers as error:
         if len(views) == 1:
-            raise
+            raise BadNumbers(f"{views[0]}: {error}") from error
         failed = []
         for view in views:
             try:
-                _fit(run, (view,), task, watcher, steps)
-            except BadNumbers as error:
-                failed.append(BadNumbers(f"{view}: {error}"))
+                _fit_or_each(run, (view,), task, watcher, steps)
+            except BadNumbers as own:
+                failed.append(own)
         if failed:
             raise failed[0] from None
 
@@ -259,7 +259,7 @@ def _fit(
             continue
         run.note_time(str(view), share)
         scores = {**fitted.record.scores, **counts(run)}
-        scores["notes"] = [*scores["notes"], *branched_words(run, steps)]
+        scores["notes"] = [*scores["notes"], *data_words(run, steps)]
         record = replace(fitted.record, scores=scores)
         run.write_fitted(view, replace(fitted, record=record))
 

@@ -36,7 +36,7 @@ class DatasetSource:
 
     def _rows(self) -> Any:
         from datasets import load_dataset
-        from datasets.exceptions import DatasetNotFoundError
+        from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
         local = Path(self.name).exists()
         reachable = local or (not self.offline and hub_answers(self.name))
@@ -55,7 +55,7 @@ class DatasetSource:
                 f"the dataset {self.name} is not in the local cache and {why}: give --texts FILE, "
                 "or nothing to sample texts from the model"
             ) from error
-        except ValueError as error:
+        except (ValueError, DatasetsError) as error:
             raise UsageError(f"{self.name}, split {self.split!r}: {error}") from error
         return rows.shuffle(seed=0).select(range(min(len(rows), 20 * self.documents_wanted)))
 
