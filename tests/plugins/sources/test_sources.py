@@ -216,3 +216,12 @@ def test_a_dataset_on_a_hub_that_cannot_be_reached_is_soon_said_to_be(tmp_path, 
     assert ("--offline was given" in out) == offline
     assert "someone/stories" in out
     assert "--texts FILE" in out
+
+
+@pytest.mark.parametrize("content", [b'"a"\n' + b"[" * 5000, b'{"text": "caf\xe9"}\n', b""])
+def test_a_damaged_dataset_is_one_sentence(tmp_path, stories, monkeypatch, content):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "stories-set").mkdir()
+    (tmp_path / "stories-set" / "train.jsonl").write_bytes(content)
+    with pytest.raises(UsageError, match="stories-set, split 'train', cannot be read"):
+        read(DatasetSource(str(tmp_path / "stories-set")), stories)
