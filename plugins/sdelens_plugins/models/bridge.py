@@ -20,7 +20,7 @@ from sdelens.seeds import own_random_state
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of
 from sdelens_plugins.models.catalogue import locate
-from sdelens_plugins.models.checkpoints import read_checkpoint
+from sdelens_plugins.models.checkpoints import one_sentence, read_checkpoint
 from sdelens_plugins.models.hooked import HookedModel, processed
 from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
@@ -69,7 +69,7 @@ class BridgeModel(Adapter):
             raise UsageError(f"dtype must be {', '.join(DTYPES)}; got {dtype!r}")
         place = resolve_device(device)
         located = locate(name, revision=revision, offline=offline)
-        with own_random_state(place):
+        with own_random_state(place), one_sentence(located.name):
             inner, tokenizer = read_checkpoint(located, DTYPES[dtype])
             return cls._around(inner.to(place), tokenizer, located.name, located.revision)
 

@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from sdelens.errors import UsageError, disk_is_full, ran_out
+from sdelens.errors import SdelensError, UsageError, disk_is_full, ran_out
 from sdelens_plugins.models.catalogue import Located
 
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -43,7 +43,7 @@ def read_checkpoint(
     layer computes states but no logits.
     """
     folder, name = str(located.folder), located.name
-    with _one_sentence(name), _quiet():
+    with _quiet():
         config = AutoConfig.from_pretrained(folder, attn_implementation=None, **SAFE)
         tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
         tensors = _tensors(located.weights)
@@ -67,11 +67,11 @@ def _tensors(files: Iterable[Path]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _one_sentence(name: str) -> Iterator[None]:
+def one_sentence(name: str) -> Iterator[None]:
     """Whatever the libraries raise for a damaged folder, as a `UsageError`."""
     try:
         yield
-    except UsageError:
+    except SdelensError:
         raise
     except Exception as error:
         if ran_out(error) or disk_is_full(error):

@@ -166,6 +166,10 @@ def test_an_adapter_is_not_mistaken_for_its_base(whole, tmp_path):
     refused(folder, "is an adapter of another model")
 
 
+def test_settings_that_a_bridge_cannot_read_are_one_sentence(whole, changed):
+    refused(changed(whole, architectures=3), "does not load as a causal language model")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
