@@ -50,3 +50,9 @@ def test_shapes_are_checked_in_all_packages():
         Trajectories.from_states(torch.zeros(3), 1.0)
     with pytest.raises(TypeCheckError):
         TokenProbe().restore({}, "no tensors")
+
+
+def test_no_call_is_checked_while_the_checks_are_paused():
+    with checks.paused():
+        assert not refused("one")
+    assert refused("one")

@@ -11,6 +11,7 @@ from sdelens.runs.folder import require_run
 from sdelens.settings import parse_assignments
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
+from sdelens_cli.prompt import unicode_prompt
 
 
 def analyze(
@@ -19,7 +20,9 @@ def analyze(
         list[str] | None, typer.Argument(help="Analyzers to run. [all that apply]")
     ] = None,
     analyzer: Annotated[list[str] | None, typer.Option(help="The same, repeatable.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="A text to look at.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(callback=unicode_prompt, help="A text to look at.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: trajectory.tokens=30.")
     ] = None,
@@ -42,8 +45,9 @@ def analyze(
     if chosen and (idle := settings.keys() - set(chosen)):
         raise UsageError(f"--set {min(idle)}.* names an analyzer that was not requested")
 
-    from sdelens.runs.reporting import finding_folder, run_analyzers
+    from sdelens.runs.reporting import run_analyzers
     from sdelens.runs.run import Run
+    from sdelens.runs.saved_findings import finding_folder
     from sdelens_cli.screen import Screen, finding_json
 
     opened, screen = Run(run), Screen(quiet=quiet)

@@ -28,8 +28,8 @@ def branch(
     require_run(run)
 
     from sdelens.runs.reporting import analyze as ask
-    from sdelens.runs.reporting import finding_folder
     from sdelens.runs.run import Run
+    from sdelens.runs.saved_findings import finding_folder
     from sdelens_cli.screen import Screen, finding_json
 
     settings = {

@@ -11,6 +11,7 @@ from sdelens.runs.folder import require_run
 from sdelens.steering.doses import Steering
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
+from sdelens_cli.prompt import unicode_prompt
 from sdelens_cli.simulate import one_line
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def generate(
         typer.Option(help="The doses: drift=0.5,diffusion=0.8; or drift=remove, drift=project."),
     ],
     prompt: Annotated[
-        str | None, typer.Option(help="Text to continue. [a question about France]")
+        str | None,
+        typer.Option(callback=unicode_prompt, help="Text to continue. [a question about France]"),
     ] = None,
     layer: Annotated[
         str | None, typer.Option(help="Layer of the fit, if there are several.")

@@ -10,6 +10,7 @@ from sdelens.errors import UnknownName
 from sdelens.runs.job import Job
 from sdelens_cli.fit import absolute
 from sdelens_cli.json_output import AsJson, print_json
+from sdelens_cli.prompt import unicode_prompt
 from sdelens_cli.streams import inline
 from sdelens_cli.text_options import TextOptions
 
@@ -34,7 +35,7 @@ def reproduce(
         str, typer.Option(help="Layers; the state in the paper is the embedding.")
     ] = "embed,middle",
     prompt: Annotated[
-        str, typer.Option(help="Question of the worked example.")
+        str, typer.Option(callback=unicode_prompt, help="Question of the worked example.")
     ] = "What is the capital of France?",
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Output folder. [reproduction-<model>]")] = None,

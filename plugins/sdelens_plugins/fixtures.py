@@ -32,7 +32,9 @@ def tiny_hf(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     folder = write_small_model(tmp_path_factory.mktemp("tiny") / "hf")
     with torch.random.fork_rng(devices=[]):
-        return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+        return AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from sdelens.branching.token_choice import DRAWS, TokenChoice
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel, Site
 from sdelens.settings import require_at_least
-from sdelens.states.capturing import require_context
 from sdelens.states.passes import smaller
+from sdelens.states.requirements import require_readable
 from sdelens.states.sampling import Sampler, uniforms
 
 MEBIBYTE = 2**20
@@ -86,7 +86,7 @@ class BranchSampler:
         of a text is not used as a prefix because its next token is unknown. The first batch
         compares cached states with those of full passes; if they differ, the cache is not used.
         """
-        require_context(model, prefixes.documents)
+        require_readable(model, prefixes.documents)
         padded, lengths = prefixes.documents.padded().clamp(min=0), prefixes.documents.lengths
         order = lengths.argsort(descending=True, stable=True)
         longest, size = int(lengths.max()), self._documents(model, int(lengths.max()), len(sites))

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel
-from sdelens.states.capturing import require_context
 from sdelens.states.passes import smaller
+from sdelens.states.requirements import require_readable
 
 LOGITS = 2**24
 """Maximum number of logits per forward pass: 64 MiB, and a few times that for temporaries."""
@@ -34,7 +34,7 @@ class NextTokenPredictions:
 @torch.no_grad()
 def predict_next_tokens(model: LanguageModel, documents: Documents) -> NextTokenPredictions:
     """Run the model over all documents, in batches of similar length."""
-    require_context(model, documents)
+    require_readable(model, documents)
     padded, lengths = documents.padded(), documents.lengths
     rows, columns = padded.shape
     entropy = torch.full((rows, columns), torch.nan, dtype=torch.float64)

@@ -160,9 +160,11 @@ def fit_basis(spec: BasisSpec, train: Iterable[Trajectories]) -> Basis:
     spread = within.diagonal().clamp(min=0).sqrt()
     varies = spread > sums.rounding * means.abs().amax(0)
     if not varies.any():
+        equal = "equal at each position" if spec.center == "position" else "equal"
         raise BadNumbers(
-            "states must vary, but all training states are equal, or equal at each position: "
-            "check what was captured"
+            f"states must vary, but all {int(sums.count.sum()):,} training states are "
+            f"{equal if means.any() else 'zero'}, up to rounding: check the layer, its hooks and "
+            "its weights, or the arrays"
         )
     axes = _directions(spec, within, varies)
     kind = torch.float32

@@ -11,12 +11,14 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sdelens.errors import UsageError
+from sdelens.errors import BadNumbers, UsageError
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.report import counted
 
 States = Tensor | ndarray | Sequence[Any]
 """States [path, time, dim], or one array [time, dim] for each path."""
+LARGEST = 1e30
+"""Size beyond which a basis in float32 overflows."""
 EXPECTED = "states must be [path, time, dim], or a list of paths [time, dim]"
 
 
@@ -33,12 +35,14 @@ class GivenPaths:
 
         A state that contains NaN is missing: at the end the path is shorter, inside it the path
         has a gap, over which no transition is counted. Paths of a list are padded to the longest.
-        Raises `UsageError` for another shape, or if a coordinate is always NaN.
+        Raises `UsageError` for another shape, or if a coordinate is always NaN, and `BadNumbers`
+        for infinity and numbers beyond `LARGEST`.
         """
         every, lengths = _padded(states)
         inside = torch.arange(every.shape[1], device=every.device) < lengths[:, None]
         lacking = every.isnan().any(-1) & inside
         _require_known_coordinates(every, inside)
+        _require_moderate(every, inside & ~lacking, dt)
         block = Trajectories.from_states(every.where(~lacking[..., None], 0.0), dt)
         return cls(replace(block, mask=inside & ~lacking), tuple(_notes(inside, lacking)))
 
@@ -106,6 +110,19 @@ def _require_known_coordinates(every: Tensor, inside: Tensor) -> None:
         raise UsageError(
             f"a state counts as missing if a coordinate is NaN, but coordinates {names} (from 0) "
             "are NaN in every state: remove them"
+        )
+
+
+def _require_moderate(every: Tensor, known: Tensor, dt: float) -> None:
+    """Raise `BadNumbers` naming the first infinite or very large number."""
+    bad = (every.abs() > LARGEST) & known[..., None]
+    if bad.any():
+        path, time, coordinate = bad.nonzero()[0].tolist()
+        raise BadNumbers(
+            f"states must be finite and at most {LARGEST:g} in size, but path {path} has "
+            f"{float(every[path, time, coordinate]):.3g} at time {time * dt:g} (observation "
+            f"{time}), coordinate {coordinate}, the first of {counted(int(bad.sum()), 'number')}: "
+            "write NaN for a missing state, or use another unit"
         )
 
 

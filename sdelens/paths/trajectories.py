@@ -189,10 +189,13 @@ def require_finite(block: Trajectories) -> Trajectories:
     bad = ~block.states.isfinite().all(-1) & block.mask
     if bad.any():
         path, time = bad.nonzero()[0].tolist()
+        state, times = block.states[path, time], block.times.expand(block.mask.shape)
+        coordinate = int((~state.isfinite()).nonzero()[0])
         raise BadNumbers(
             f"states must be finite: document {int(block.document[path])} contains NaN or "
-            f"infinity at its observation {time} ({int(bad.sum())} such states in this block); "
-            "remove such documents, or capture in float32"
+            f"infinity at its observation {time} (time {float(times[path, time]):g}, coordinate "
+            f"{coordinate}; {int(bad.sum())} such states in this block): remove such documents, "
+            "or capture in float32"
         )
     return block
 

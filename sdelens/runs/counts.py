@@ -4,6 +4,7 @@ from typing import Any
 
 from sdelens.branching.branched_transitions import BranchedTransitions
 from sdelens.fitting.scores import survivors
+from sdelens.runs.reading import empty_words
 from sdelens.runs.run import Run
 
 
@@ -20,15 +21,17 @@ def counts(run: Run) -> dict[str, Any]:
     }
 
 
-def branched_words(run: Run, steps: BranchedTransitions | None) -> list[str]:
-    """A sentence on the training transitions, if they are not the observed ones."""
+def data_words(run: Run, steps: BranchedTransitions | None) -> list[str]:
+    """Sentences on empty texts, and on training transitions that are not the observed ones."""
+    empty = empty_words(run.manifest.get("empty_texts", 0))
     if steps is None:
-        return []
+        return empty
     whose = "" if run.sampler else " The texts were not sampled from the model; these states were."
     return [
+        *empty,
         f"All laws were trained on {run.job.branches} model-drawn next states after each of "
         f"{steps.prefixes:,} training prefixes ({steps.tokens:,} tokens).{whose} Scores use the "
-        "observed states."
+        "observed states.",
     ]
 
 

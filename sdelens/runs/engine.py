@@ -11,16 +11,14 @@ from sdelens.branching.branch_sampler import BranchSampler
 from sdelens.branching.branched_transitions import BranchedTransitions, branched_transitions
 from sdelens.branching.token_choice import TokenChoice
 from sdelens.containment.contained import contained
-from sdelens.containment.study_state import parts_of
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
-from sdelens.paths.documents import Documents
 from sdelens.paths.near_duplicates import grouped_near_duplicates
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
 from sdelens.protocols import Epoch, LanguageModel, SizedSource, StackedProbe
-from sdelens.runs.counts import branched_words, counts, without_transition
+from sdelens.runs.counts import counts, data_words, without_transition
 from sdelens.runs.disk import require_disk
 from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
@@ -28,13 +26,14 @@ from sdelens.runs.lifecycle import begin, ended, finished, is_done, unfinished
 from sdelens.runs.manifest import fingerprints
 from sdelens.runs.observer import ContainedObserver, NullObserver, Observer
 from sdelens.runs.preflight import check_input, load_model, plan_in, preview_of
+from sdelens.runs.reading import empty_words, read_documents
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
 from sdelens.runs.task import Task
 from sdelens.runs.writer import sole_writer
 from sdelens.seeds import derive
-from sdelens.states.capturing import require_recorded
 from sdelens.states.recording import View
+from sdelens.states.requirements import require_recorded
 from sdelens.states.sampling import Sampler
 from sdelens.states.state_cache import cache_limit
 from sdelens.store import file_digest
@@ -120,16 +119,15 @@ def _work(run: Run, task: Task, watcher: Observer) -> None:
 def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
     seed, source = task.job.seed, task.source
     wanted = source.documents_wanted if isinstance(source, SizedSource) else None
-    collected = []
-    reading = contained(f"the source {task.job.source}", parts=parts_of(run.model))
-    with watcher.stage("texts", wanted, "documents") as done, reading:
-        for document in source.documents(run.model, seed=derive(seed, "source")):
-            collected.append(document)
-            done(1)
-    documents = Documents.of(collected)
-    if run.sampler is None:  # sampled texts are independent, equal ones too
+    with watcher.stage("texts", wanted, "documents") as done:
+        name, own = task.job.source, derive(seed, "source")
+        read = read_documents(source, run.model, name=name, seed=own, watch=done)
+    documents = read.documents
+    for sentence in empty_words(read.empty):
+        watcher.told(sentence)
+    if run.sampler is None:  # sampled texts are independent, equal ones too, and never empty
         documents, repeats = grouped_near_duplicates(documents)
-        run.note(near_duplicates=repeats)
+        run.note(near_duplicates=repeats, empty_texts=read.empty)
     run.write_documents(documents, split(documents.group.tolist(), seed=derive(seed, "split")))
 
 
@@ -184,15 +182,15 @@ def _fit_or_each(
     """Fit views together; if one diverges, fit each separately so that the others are kept."""
     try:
         _fit(run, views, task, watcher, steps)
-    except BadNumbers:
+    except BadNumbers as error:
         if len(views) == 1:
-            raise
+            raise BadNumbers(f"{views[0]}: {error}") from error
         failed = []
         for view in views:
             try:
-                _fit(run, (view,), task, watcher, steps)
-            except BadNumbers as error:
-                failed.append(BadNumbers(f"{view}: {error}"))
+                _fit_or_each(run, (view,), task, watcher, steps)
+            except BadNumbers as own:
+                failed.append(own)
         if failed:
             raise failed[0] from None
 
@@ -233,7 +231,7 @@ def _fit(
             continue
         run.note_time(str(view), share)
         scores = {**fitted.record.scores, **counts(run)}
-        scores["notes"] = [*scores["notes"], *branched_words(run, steps)]
+        scores["notes"] = [*scores["notes"], *data_words(run, steps)]
         record = replace(fitted.record, scores=scores)
         run.write_fitted(view, replace(fitted, record=record))
 

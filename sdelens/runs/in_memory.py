@@ -12,6 +12,8 @@ from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import LanguageModel
 from sdelens.states.capturing import encode_document
 from sdelens.states.recording import Recording
+from sdelens.states.requirements import require_vocabulary
+from sdelens.unicode_text import require_unicode
 
 GIVEN = "given"
 """The source name of a job whose texts were given in Python."""
@@ -64,31 +66,45 @@ def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = 
             "texts must be strings or token ids, got the whole output of a tokenizer "
             f"({', '.join(map(str, texts))}): give its input_ids without padding"
         )
-    listed = [texts] if isinstance(texts, str) or _is_ids(texts) else list(texts)
-    return Documents.of(Document(_ids(model, text, length)) for text in listed)
+    listed = [texts] if isinstance(texts, str) or _is_ids(texts) else _listed(texts)
+    return Documents.of(
+        Document(_ids(model, text, length, f"text {number}")) for number, text in enumerate(listed)
+    )
 
 
 def _is_ids(texts: Any) -> bool:
     """Whether this is one sequence of token ids."""
     if isinstance(texts, Tensor):
         return texts.ndim == 1
-    return len(texts) > 0 and all(isinstance(token, int) for token in texts)
+    listed = _listed(texts)
+    return len(listed) > 0 and all(isinstance(token, int) for token in listed)
 
 
-def _ids(model: LanguageModel, text: Any, length: int | None) -> tuple[int, ...]:
+def _listed(texts: Any) -> list[Any]:
+    try:
+        return list(texts)
+    except TypeError as error:
+        raise UsageError(
+            f"texts must be strings or token ids, got {type(texts).__name__}: put them in a list"
+        ) from error
+
+
+def _ids(model: LanguageModel, text: Any, length: int | None, name: str) -> tuple[int, ...]:
     if isinstance(text, str):
-        return tuple(encode_document(model, text, length=length))
-    ids = torch.as_tensor(text)
-    if ids.ndim != 1 or ids.is_floating_point() or ids.dtype == torch.bool:
+        return tuple(encode_document(model, require_unicode(text, name), length=length))
+    try:
+        ids = torch.as_tensor(text)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(
-            "texts must be strings or token ids [text, time], got "
-            f"{ids.dtype} of shape {list(ids.shape)}"
-        )
-    known = model.card.vocabulary or 2**62
-    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
+            f"{name} must be a string or token ids, got {type(text).__name__} ({error}): leave it "
+            "out, or give a string"
+        ) from error
+    integers = not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
+    if ids.ndim != 1 or not (integers or ids.numel() == 0):
         raise UsageError(
-            f"token ids of {model.card.name} are 0 to {known - 1}, got {int(ids.min())} to "
-            f"{int(ids.max())}: remove padding, or give texts"
+            f"texts must be strings or token ids [text, time], got {name} as {ids.dtype} of shape "
+            f"{list(ids.shape)}: give integers, or strings"
         )
+    require_vocabulary(model.card, ids.long())
     # the caller decides whether ids include BOS
     return tuple(ids.tolist()[: model.card.context if length is None else length + 1])

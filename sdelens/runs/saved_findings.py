@@ -1,5 +1,8 @@
 """The findings in the folder of a run, and the analyzers that could not run."""
 
+from hashlib import sha256
+from pathlib import Path
+
 from sdelens.report import Finding
 from sdelens.runs.findings import load_finding
 from sdelens.runs.run import Run

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from sdelens.digest import digest
-from sdelens.errors import BadNumbers, UsageError
+from sdelens.errors import UsageError
 from sdelens.models import language_model
 from sdelens.origin import Origin, live
 from sdelens.paths.documents import Document, Documents
@@ -23,10 +21,18 @@ from sdelens.states.identity import hooks_of
 from sdelens.states.passes import BATCH_TOKENS, passes
 from sdelens.states.recording import Recording, Shard
 from sdelens.states.reference import reference_states
+from sdelens.states.requirements import (
+    require_moderate_states,
+    require_readable,
+    require_recorded,
+    require_tokens,
+    require_vocabulary,
+)
 from sdelens.states.shard_file import shard_file
 from sdelens.states.sites import Layers, resolve_layers
 from sdelens.states.state_cache import LIMIT, StateCache
 from sdelens.temporary import Temporary
+from sdelens.unicode_text import require_unicode
 
 VERSION = 1
 """Part of the cache key: increase it when the same origin would give different states."""
@@ -46,8 +52,9 @@ def documents_of(
     model: LanguageModel, texts: Sequence[str], *, length: int | None = None
 ) -> Documents:
     """One document per text: BOS if the model has one, then at most `length` tokens."""
+    named = (require_unicode(text, f"text {number}") for number, text in enumerate(texts))
     return Documents.of(
-        Document(tuple(encode_document(model, text, length=length))) for text in texts
+        Document(tuple(encode_document(model, text, length=length))) for text in named
     )
 
 
@@ -58,9 +65,13 @@ def encode_document(model: LanguageModel, text: str, *, length: int | None = Non
 
 
 def with_bos(model: LanguageModel, text: str) -> list[int]:
-    """Token ids of a whole text, without truncation, with BOS in front if the model has one."""
+    """Token ids of a whole text, without truncation, with BOS in front if the model has one.
+
+    Raises `UsageError` for a text that is not Unicode, and for a tokenizer of another model.
+    """
     bos = [] if model.card.bos is None else [model.card.bos]
-    ids = model.encode(text)
+    ids = model.encode(require_unicode(text, "a text"))
+    require_vocabulary(model.card, torch.tensor(ids, dtype=torch.long))
     return ids if bos and ids[:1] == bos else [*bos, *ids]
 
 
@@ -108,7 +119,7 @@ def record(
     folder. Recordings in the cache are verified, and damaged ones are recorded again, which `tell`
     receives as a sentence. If memory runs out, the batch is halved, down to one document.
     """
-    require_context(model, documents)
+    require_readable(model, documents)
     origin = origin_of(model, documents, sites, skip_first=skip_first)
     key, entries = key_of(origin), StateCache(cache) if cache else None
     if entries and (found := _cached(entries, key, origin, tell)):
@@ -186,16 +197,6 @@ def _write_shards(shards: Iterator[Shard], folder: Path) -> tuple[str, ...]:
         return tuple(each.result() for each in written)
 
 
-def require_context(model: LanguageModel, documents: Documents) -> None:
-    """Raise `UsageError` for documents beyond the context, which some models read silently."""
-    longest = int(documents.lengths.max())
-    if longest > model.card.context:
-        raise UsageError(
-            f"documents must fit the {model.card.context}-token context of {model.card.name}, "
-            f"but one has {longest} tokens: give a smaller length (--length)"
-        )
-
-
 def _shard(
     model: LanguageModel,
     documents: Documents,
@@ -223,7 +224,7 @@ def _shard(
             row = torch.arange(len(rows))[:, None]
             taken = value.float().cpu()[row, index[rows].clamp(max=value.shape[1] - 1)]
             states[site][rows] = taken.where(mask[rows][..., None], 0)
-            require_finite_states(states[site][rows], site, rows + first, positions[rows])
+            require_moderate_states(states[site][rows], site, rows + first, positions[rows])
         watch(int(lengths[rows].sum()))
     return Shard(
         states=states,
@@ -232,22 +233,6 @@ def _shard(
         tokens=padded.gather(1, index).masked_fill(~mask, NO_TOKEN),
         document=torch.arange(first, last),
     )
-
-
-def require_finite_states(
-    states: Float[Tensor, "path time dim"],
-    site: Site,
-    document: Int[Tensor, " path"],
-    positions: Int[Tensor, "path time"],
-) -> None:
-    """Raise `BadNumbers` naming the first state with NaN or infinity."""
-    bad = ~states.isfinite().all(-1)
-    if bad.any():
-        row, column = bad.nonzero()[0].tolist()
-        raise BadNumbers(
-            f"states must be finite, but {site} of document {int(document[row])} is not at "
-            f"position {int(positions[row, column])}: use --dtype float32, or remove that text"
-        )
 
 
 def capture(
@@ -273,16 +258,8 @@ def capture(
         if isinstance(documents, str):
             raise UsageError("texts must be a list of strings, got a string: put it in a list")
         documents = documents_of(adapted, documents, length=length)
+    require_tokens(adapted.card, documents)
     require_recorded(documents, skip_first)
     sites = sites_of(layers, adapted)
     folder = Path(cache) if cache is not None else None
     return record(adapted, documents, sites, skip_first=skip_first, cache=folder, watch=watch)
-
-
-def require_recorded(documents: Documents, skip_first: int) -> None:
-    """Raise `UsageError` unless a document has two recorded states, that is, a transition."""
-    if int((documents.lengths - documents.start.clamp(min=skip_first)).max()) < 2:
-        raise UsageError(
-            "at least one text must have two tokens after the skipped positions, but all are "
-            "shorter: give longer texts or a smaller skip_first"
-        )

@@ -18,6 +18,7 @@ from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.protocols import Site
 from sdelens.states.recording import Recording, Shard
+from sdelens.states.requirements import LARGEST, moderate
 from sdelens.states.shard_file import shard_file
 from sdelens.temporary import Temporary
 
@@ -32,9 +33,9 @@ class Row:
     tokens: Int[Tensor, " time"]
     states: dict[Site, Float[Tensor, "time dim"]]
 
-    def finite(self, skip_first: int) -> bool:
-        """Whether all recorded states are finite."""
-        return all(bool(value[skip_first:].isfinite().all()) for value in self.states.values())
+    def moderate(self, skip_first: int) -> bool:
+        """Whether all recorded states are finite and not very large."""
+        return all(bool(moderate(value[skip_first:]).all()) for value in self.states.values())
 
 
 @dataclass(eq=False)
@@ -218,10 +219,10 @@ class LiveCapture:
         for stream in list(streams):
             self._streams.remove(stream)
             for row in stream.rows(self._model.card.eos, self._model.pad):
-                if row.finite(self.skip_first):
+                if row.moderate(self.skip_first):
                     self._rows.append(row)
                 else:
-                    self.skip("its states are not finite")
+                    self.skip(f"its states are not finite, or exceed {LARGEST:g}")
         while len(self._rows) >= SHARD:
             self._write(SHARD)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel, Source
+from sdelens.runs.reading import valid
 from sdelens.testing.promises import Untouched, require_settings, state_of_model
 from sdelens.testing.small_model import small_model
 
@@ -40,7 +41,10 @@ def one_seed_gives_the_same_documents(read: Read) -> None:
 
 
 def documents_are_as_the_model_reads_them(read: Read) -> None:
-    """Documents hold valid token ids, start with BOS if the model has one, and fit the context."""
+    """Documents hold valid token ids, start with BOS if the model has one, and fit the context.
+
+    Annotations are numbers.
+    """
     card, found = small_model().card, read.documents()
     assert found, "there are no documents"
     for number, document in enumerate(found):
@@ -54,6 +58,10 @@ def documents_are_as_the_model_reads_them(read: Read) -> None:
         assert ids[1:2] != (card.bos,), f"{which} begins with BOS twice: use encode_document"
         assert len(ids) <= card.context, f"{which} is longer than the context"
         assert 0 <= document.start <= len(ids), f"{which} starts beyond its end"
+        try:
+            valid(document, card)
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"{which}: {error}") from error
 
 
 def a_model_in_bfloat16_reads_too(read: Read) -> None:

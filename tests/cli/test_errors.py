@@ -20,6 +20,19 @@ TOGETHER = {
     "layer out of range": (2, ["3 blocks", "0 to 2", "got 7"], "--layer 7"),
     "missing column": (2, ["'story'", "text"], "--texts {texts} --column story"),
     "NaN weights": (7, ["finite"], "--model {folder}/nan --texts {texts}"),
+    "overflow": (
+        7,
+        ["block1 of document", "e+", "at position 1"],
+        "--model {folder}/large --texts {texts} --layer 1",
+    ),
+    "missing tensor": (2, ["1 missing: transformer.h.1"], "--model {folder}/incomplete"),
+    "deep JSON": (2, ["line 2 is nested too deeply"], "--texts {folder}/deep.jsonl"),
+    "empty texts": (2, ["all 12 texts are empty"], "--texts {folder}/null.jsonl"),
+    "bytes as prompt": (
+        2,
+        ["--prompt must be Unicode", "character 3"],
+        "generate . --steer drift=1 --prompt caf\udce9",
+    ),
     "unknown setting": (3, ["'widht'", "'width'"], "--set probe.widht=3"),
     "wrong setting": (2, ["neural.width", "int"], "--set probe.width=wide"),
     "wrong density": (2, ["density"], "--density foo"),
@@ -44,10 +57,16 @@ def folder(tmp_path_factory, model):
     (folder / "empty.txt").touch()
     (folder / "short.txt").write_text("\n".join("abcdefghijklmnopqrst"))
     (folder / "three.txt").write_text("\n".join(f"the cat sat on mat {i}" for i in range(3)))
-    shutil.copytree(model, folder / "nan")
-    weights = load_file(folder / "nan" / "model.safetensors")
-    weights = {k: torch.full_like(v, torch.nan) for k, v in weights.items()}
-    save_file(weights, folder / "nan" / "model.safetensors", {"format": "pt"})
+    (folder / "deep.jsonl").write_text('"a"\n' + "[" * 5000 + "]" * 5000)
+    (folder / "null.jsonl").write_text('{"text": null}\n' * 12)
+    weights, block = load_file(model / "model.safetensors"), "transformer.h.1.mlp.c_proj.weight"
+    for name, changed in {
+        "nan": {k: torch.full_like(v, torch.nan) for k, v in weights.items()},
+        "large": weights | {block: 1e30 * weights[block]},
+        "incomplete": {k: v for k, v in weights.items() if k != block},
+    }.items():
+        shutil.copytree(model, folder / name)
+        save_file(changed, folder / name / "model.safetensors", {"format": "pt"})
     plugin = folder / "path" / "sdelens_broken-0.1.dist-info"
     plugin.mkdir(parents=True)
     (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: sdelens-broken\nVersion: 0.1\n")
@@ -62,6 +81,8 @@ def folder(tmp_path_factory, model):
 def words(arguments, folder, model, texts):
     """A whole command line, quick where it gets as far as a fit."""
     own = arguments.format(folder=folder, texts=texts).split()
+    if arguments.startswith("generate"):
+        return own
     base = [] if "--model" in own else ["--model", str(model)]
     out = [] if "--out" in own else ["--out", str(folder / "runs" / arguments.replace("/", ""))]
     quick = ["--documents", "12", "--length", "12"]
@@ -231,3 +252,21 @@ def test_a_closed_pipe_is_no_error(environment):
     started.stderr.close()
     started.wait(timeout=60)
     assert said == ""
+
+
+def test_rows_without_a_text_are_left_out_and_counted(sdelens, model, texts, tmp_path):
+    rows = [json.dumps({"text": line}) for line in texts.read_text().splitlines()]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join([*rows, '{"text": null}', '{"text": ""}', "null"]))
+    arguments = words("--texts {texts} --probe linear", tmp_path, model, file)
+    arguments = [a for a in arguments if not a.startswith("probe.")]
+    arguments = [a for a in arguments if a != "--set"]
+    done = sdelens(*arguments, "--documents", 40, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "3 empty texts were left out." in " ".join(done.stderr.split())
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["empty_texts"] == 3
+    (metrics,) = (tmp_path / "run" / "fits").glob("*/metrics.json")
+    scores = json.loads(metrics.read_text())
+    assert scores["documents"] == 40
+    assert "3 empty texts were left out." in scores["notes"]

@@ -53,7 +53,7 @@ def main() -> None:
         model = new_model(options.seed)
         train(model, stream, lengths.cumsum(0)[:-1], options)
         save(model, options.out)
-    model = GPT2LMHeadModel.from_pretrained(options.out, dtype=torch.float32)
+    model = GPT2LMHeadModel.from_pretrained(options.out, dtype=torch.float32, use_safetensors=True)
     scores = evaluate(model, tokenizer, texts, options.seed)
     write_card(options.out, scores, options)
     print(json.dumps(scores, indent=1))

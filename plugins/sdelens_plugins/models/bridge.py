@@ -1,8 +1,8 @@
 """TransformerLens models, loaded by sdelens or given by the user."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers import PreTrainedTokenizerBase
 
 from sdelens.errors import UsageError
 from sdelens.model_protocols import ForwardRecord, ModelPreview
@@ -20,7 +19,8 @@ from sdelens.protocols import Edit, LanguageModel, Pass, Site
 from sdelens.seeds import own_random_state
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of
-from sdelens_plugins.models.catalogue import Located, locate
+from sdelens_plugins.models.catalogue import locate
+from sdelens_plugins.models.checkpoints import one_sentence, read_checkpoint
 from sdelens_plugins.models.hooked import HookedModel, processed
 from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
@@ -70,8 +70,9 @@ class BridgeModel(Adapter):
             raise UsageError(f"dtype must be {', '.join(DTYPES)}; got {dtype!r}")
         place = resolve_device(device)
         located = locate(name, revision=revision, offline=offline)
-        with own_random_state(place):
-            return cls._read(located, DTYPES[dtype], place)
+        with own_random_state(place), one_sentence(located.name):
+            inner, tokenizer = read_checkpoint(located, DTYPES[dtype])
+            return cls._around(inner.to(place), tokenizer, located.name, located.revision)
 
     @classmethod
     def preview(
@@ -86,24 +87,6 @@ class BridgeModel(Adapter):
         """Sizes and device of a model, from its config.json."""
         located = locate(name, revision=revision, offline=offline, weights=False)
         return ModelPreview(card_of_config(located, dtype), resolve_device(device))
-
-    @classmethod
-    def _read(cls, located: Located, dtype: torch.dtype, device: torch.device) -> "BridgeModel":
-        folder = str(located.folder)
-        # never run code that comes with a model, and never prompt for it
-        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            with quiet():
-                inner: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **safe)
-            tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise UsageError(
-                f"{located.name} does not load as a causal language model ({first}): expected "
-                "config.json, a tokenizer and *.safetensors of an architecture that transformers "
-                "knows"
-            ) from error
-        return cls._around(inner.to(device), tokenizer, located.name, located.revision)
 
     @classmethod
     def _around(
@@ -222,18 +205,6 @@ class BridgeModel(Adapter):
         with own_random_state(self.device):
             tokenizer = self.words.tokenizer
             return self._around(fresh, tokenizer, self.card.name, f"untrained {seed}")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppresses the library's progress bars."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def resolve_device(device: str) -> torch.device:

@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sdelens.errors import UnknownName, UsageError
 from sdelens.hub import hub_errors
 
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 EMBEDDED = Path(__file__).parents[1] / "assets"
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 """Files fetched from the hub. Pickles are excluded, so that loading a model runs no code."""
@@ -37,12 +37,51 @@ class Located:
     name: str
     folder: Path
     revision: str
+    weights: tuple[Path, ...]
+    """The files of the weights, which alone are read."""
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The parsed config.json."""
-        found: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
-        return found
+    @classmethod
+    def at(cls, folder: Path, name: str, revision: str) -> "Located":
+        """A folder whose weights are safetensors and complete, else `UsageError`."""
+        if (folder / "adapter_config.json").exists():
+            raise UsageError(
+                f"{name} is an adapter of another model: save both with merge_and_unload() and "
+                "save_pretrained, or attach the model in memory"
+            )
+        return cls(name, folder, revision, weight_files(folder, name))
+
+
+def weight_files(folder: Path, name: str) -> tuple[Path, ...]:
+    """The files of the weights, under the names that transformers gives them.
+
+    Raises `UsageError` if one is missing, outside the folder or not safetensors.
+    """
+    if (folder / WEIGHTS).is_file():
+        return (folder / WEIGHTS,)
+    index = folder / INDEX
+    if not index.is_file():
+        raise UsageError(
+            f"{name} has no {WEIGHTS} or {INDEX}, and pickled weights are not loaded: save the "
+            "model with save_pretrained, or choose a --revision that has them"
+        )
+    try:
+        names = sorted({*json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+        files = [folder / own for own in names if Path(own).name == own]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{index} must hold a weight_map from tensors to files, but it cannot be read "
+            f"({type(error).__name__}: {error}): save the model again"
+        ) from error
+    if not files or len(files) < len(names) or not all(map(_is_safe, files)):
+        raise UsageError(
+            f"{index} must name *.safetensors beside it, got {', '.join(names) or 'none'}: some "
+            "are missing or of another kind; fetch or save the model again"
+        )
+    return tuple(files)
+
+
+def _is_safe(file: Path) -> bool:
+    return file.suffix == ".safetensors" and file.is_file()
 
 
 def embedded() -> dict[str, Path]:
@@ -58,7 +97,7 @@ def locate(
     Without `weights`, only the configuration is fetched from the hub.
     """
     if name in embedded():
-        return Located(name, embedded()[name], "embedded")
+        return Located.at(embedded()[name], name, "embedded")
     if Path(name).is_dir():
         return _local(Path(name))
     if name.startswith((".", "/", "~")):
@@ -73,12 +112,7 @@ def _local(folder: Path) -> Located:
                 f"{folder} has no {file}: expected a folder that save_pretrained wrote, with "
                 "config.json, a tokenizer and *.safetensors"
             )
-    if not any(folder.glob("*.safetensors")):
-        raise UsageError(
-            f"{folder} has no *.safetensors: save the model with safe_serialization=True; pickled "
-            "weights are not loaded"
-        )
-    return Located(folder.resolve().name, folder.resolve(), "local")
+    return Located.at(folder.resolve(), folder.resolve().name, "local")
 
 
 def _from_hub(name: str, revision: str | None, *, offline: bool, weights: bool) -> Located:
@@ -96,13 +130,9 @@ def _from_hub(name: str, revision: str | None, *, offline: bool, weights: bool) 
             allow_patterns=list(FILES if weights else CONFIG),
             ignore_patterns=list(LEFT_OUT),
         )
-    located = Located(name, Path(folder), Path(folder).name)
-    if weights and not any(located.folder.glob("*.safetensors")):
-        raise UsageError(
-            f"{name} has no *.safetensors on the hub; pickled weights are not loaded: choose a "
-            "--revision that has them, or convert it"
-        )
-    return located
+    if weights:
+        return Located.at(Path(folder), name, Path(folder).name)
+    return Located(name, Path(folder), Path(folder).name, ())
 
 
 def _unreachable(name: str, *, offline: bool) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sdelens.errors import UnknownName, Unreachable, UsageError
+from sdelens.errors import UnknownName, Unreachable, UsageError, disk_is_full, ran_out
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
 from sdelens_plugins.sources.rows import Columns, columns_of, documents_of_rows
@@ -29,8 +29,9 @@ class DatasetSource:
         self._columns()
 
     def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
+        _, rows = self._table
         return documents_of_rows(
-            self._rows,
+            rows,
             self._columns(),
             model,
             documents=self.documents_wanted,
@@ -39,10 +40,11 @@ class DatasetSource:
         )
 
     def _columns(self) -> Columns:
-        return columns_of(self._rows.column_names, self.column, self.name)
+        return columns_of(self._table[0], self.column, self.name)
 
     @cached_property
-    def _rows(self) -> Any:
+    def _table(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """The names of the columns, and more rows than are wanted, because some may be empty."""
         from datasets import load_dataset
         from datasets.exceptions import DatasetNotFoundError
 
@@ -50,7 +52,9 @@ class DatasetSource:
         reachable = local or (not self.offline and hub_answers(self.name))
         try:
             with nullcontext() if reachable else hub_offline():
-                rows = load_dataset(self.name, split=self.split)
+                rows: Any = load_dataset(self.name, split=self.split)
+            rows = rows.shuffle(seed=0).select(range(min(len(rows), 20 * self.documents_wanted)))
+            return rows.column_names, list(rows)
         except (DatasetNotFoundError, FileNotFoundError) as error:
             kind = Unreachable if "gated" in str(error) else UnknownName
             how = "accept its terms and set HF_TOKEN" if kind is Unreachable else "check the name"
@@ -63,9 +67,14 @@ class DatasetSource:
                 f"the dataset {self.name} is not in the local cache and {why}: give --texts FILE, "
                 "or nothing to sample texts from the model"
             ) from error
-        except ValueError as error:
-            raise UsageError(f"{self.name}, split {self.split!r}: {error}") from error
-        return rows.shuffle(seed=0).select(range(min(len(rows), 20 * self.documents_wanted)))
+        except Exception as error:  # of several libraries, for damaged files
+            if ran_out(error) or disk_is_full(error):
+                raise
+            last = error.__cause__ or error
+            raise UsageError(
+                f"{self.name}, split {self.split!r}, cannot be read "
+                f"({type(last).__name__}: {' '.join(str(last).split())})"
+            ) from error
 
 
 def hub_answers(name: str) -> bool:

@@ -5,10 +5,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from sdelens.errors import UsageError
+from sdelens.errors import UsageError, ran_out
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
 from sdelens_plugins.sources.rows import Columns, columns_of, documents_of_rows
@@ -64,44 +65,75 @@ def read_rows(path: Path) -> Rows:
         raise UsageError(f"{path} is empty: there is no text to read")
     try:
         rows = READERS[kind](path)
-    except (ValueError, OSError) as error:  # what json, pandas and pyarrow raise are ValueErrors
-        raise UsageError(f"{path} cannot be read as {kind}: {error}") from error
+    except Exception as error:  # of json, pandas and pyarrow, for damaged files
+        if ran_out(error):
+            raise
+        said = " ".join(str(error).split())
+        raise UsageError(f"{path} cannot be read as {kind}: {said}") from error
     if not rows:
         raise UsageError(f"{path} contains no rows: give a file with texts")
     return rows
 
 
+def _decoded(path: Path) -> str:
+    """The text of a file; an error names the line that is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + error.object[: error.start].count(b"\n")
+        raise ValueError(
+            f"line {line} is not UTF-8 (byte {error.object[error.start]:#x}): convert the file, "
+            "as with iconv -f latin1 -t utf-8"
+        ) from error
+
+
+def _lines(path: Path) -> str:
+    """The text of a file with the same end for all lines."""
+    return re.sub(r"\r\n?", "\n", _decoded(path))
+
+
 def _txt(path: Path) -> Rows:
-    text = path.read_text(encoding="utf-8-sig").strip()
+    text = _lines(path).strip()
     parts = re.split(r"\n\s*\n", text)
     texts = parts if len(parts) > 1 else text.splitlines()
     return [{"text": part.strip()} for part in texts if part.strip()]
 
 
 def _jsonl(path: Path) -> Rows:
-    lines = path.read_text(encoding="utf-8-sig").split("\n")
-    return _objects([json.loads(line) for line in lines if line.strip()])
+    numbered = enumerate(_lines(path).split("\n"), start=1)
+    return [_row(_parsed(line, f"line {k}"), f"line {k}") for k, line in numbered if line.strip()]
 
 
 def _json(path: Path) -> Rows:
-    return _objects(json.loads(path.read_text(encoding="utf-8-sig")))
-
-
-def _objects(values: Any) -> Rows:
-    """Rows from a list of objects or texts."""
+    values = _parsed(_decoded(path), "the file")
     if not isinstance(values, list):
         raise ValueError(f"expected a list of objects, got a {type(values).__name__}")
-    rows = [{"text": value} if isinstance(value, str) else value for value in values]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("expected objects or texts, got a list of something else")
-    return rows
+    return [_row(value, f"row {number}") for number, value in enumerate(values, start=1)]
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{where} is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{where} is not JSON ({error})") from error
+
+
+def _row(value: Any, where: str) -> dict[str, Any]:
+    """A row from an object, a text or null, which has no text."""
+    if isinstance(value, dict):
+        return value
+    if value is None or isinstance(value, str):
+        return {"text": value}
+    raise ValueError(f"expected objects or texts, got a {type(value).__name__} in {where}")
 
 
 def _csv(path: Path) -> Rows:
     import pandas  # heavy
 
     # "NA" is a word here, and an empty cell is an empty text
-    table = pandas.read_csv(path, keep_default_na=False)
+    table = pandas.read_csv(StringIO(_decoded(path)), keep_default_na=False)
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 

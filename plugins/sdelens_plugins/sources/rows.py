@@ -1,7 +1,8 @@
 """Documents from rows with named columns: plain texts, or responses with their prompts.
 
 The numbers of a row, including those of nested objects such as ``labels``, are its annotations. If
-a row has a list of texts, other lists of the same length have one entry per text.
+a row has a list of texts, other lists of the same length have one entry per text. A row without a
+text is an empty document, which a run leaves out and counts.
 """
 
 import math
@@ -14,6 +15,7 @@ from sdelens.errors import UsageError
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
 from sdelens.states.capturing import encode_document
+from sdelens.unicode_text import with_replacements
 
 RESPONSES = ("response", "responses")
 SEPARATOR = "\n\n"
@@ -55,30 +57,36 @@ def documents_of_rows(
     length: int,
     seed: int,
 ) -> Iterator[Document]:
-    """At most `documents` documents, from rows in a random order given by the seed."""
-    listed = list(rows)
+    """At most `documents` documents with a text, from rows in a random order given by the seed."""
+    listed = list(enumerate(rows, start=1))
     random.Random(seed).shuffle(listed)
-    made = _made(listed, columns, model, length)
-    return (document for document, _ in zip(made, range(documents), strict=False))
+    for text, document in _made(listed, columns, model, length):
+        yield document
+        documents -= bool(text)
+        if documents <= 0:
+            return
 
 
 def _made(
-    rows: Iterable[Mapping[str, Any]], columns: Columns, model: LanguageModel, length: int
-) -> Iterator[Document]:
+    rows: Iterable[tuple[int, Mapping[str, Any]]],
+    columns: Columns,
+    model: LanguageModel,
+    length: int,
+) -> Iterator[tuple[str, Document]]:
+    """Each text with its document; the row of an error is numbered from 1."""
     groups: dict[str, int] = {}
     given = {columns.text, columns.prompt}
-    for row in rows:
+    for number, row in rows:
         for own in _each(row, columns.text):
-            text, notes = _text(own.get(columns.text), columns.text), annotations(own, given)
-            if columns.prompt is None:
-                yield Document(
-                    tuple(encode_document(model, text, length=length)), annotations=notes
-                )
+            text, notes = _text(own, columns.text, number), annotations(own, given)
+            if columns.prompt is None or not text:
+                ids = encode_document(model, text, length=length)
+                yield text, Document(tuple(ids), annotations=notes)
             else:
-                prompt = _text(own.get(columns.prompt), columns.prompt)
+                prompt = _text(own, columns.prompt, number)
                 group = groups.setdefault(prompt, len(groups))
                 made = answered(model, prompt, text, length=length, group=group)
-                yield replace(made, annotations=notes)
+                yield text, replace(made, annotations=notes)
 
 
 def _each(row: Mapping[str, Any], column: str) -> Iterator[Mapping[str, Any]]:
@@ -110,7 +118,7 @@ def annotations(row: Mapping[str, Any], texts: Container[str | None] = ()) -> di
             number = _number(each)
             twice = inner is value and (own in row or own in found)
             if number is not None:
-                found[f"{name}.{own}" if twice else str(own)] = number
+                found[with_replacements(f"{name}.{own}" if twice else str(own))] = number
     return found
 
 
@@ -124,14 +132,18 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _text(value: Any, column: str) -> str:
+def _text(row: Mapping[str, Any], column: str, number: int) -> str:
+    """The text in a column, empty if there is none; half characters become U+FFFD."""
+    value = row.get(column)
+    if value is None or value != value:  # NaN is what pandas writes for no text
+        return ""
     if not isinstance(value, str):
         kind = type(value).__name__
         raise UsageError(
-            f"column {column!r} must hold texts, got a {kind}, {value!r}: choose another --column "
-            "or leave that row out"
+            f"column {column!r} must hold texts, got a {kind} in row {number}, {value!r:.50}: "
+            "choose another --column or leave that row out"
         )
-    return value
+    return with_replacements(value)
 
 
 def answered(

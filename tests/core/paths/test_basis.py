@@ -243,8 +243,12 @@ def test_more_components_than_coordinates_are_an_error():
 @pytest.mark.parametrize("name", ["raw", "standard", "pca:2"])
 def test_states_that_do_not_vary_are_an_error(name):
     block = Trajectories.from_states(torch.full((12, 4, 3), 0.1), dt=1.0)
-    with pytest.raises(BadNumbers, match="states must vary"):
+    with pytest.raises(BadNumbers, match="states must vary, but all 48 training states are equal"):
         fit_basis(BasisSpec(name), block)
+    with pytest.raises(BadNumbers, match="48 training states are equal at each position"):
+        fit_basis(BasisSpec(name, "position"), block)
+    with pytest.raises(BadNumbers, match="48 training states are zero"):
+        fit_basis(BasisSpec(name), Trajectories.from_states(0 * block.states, dt=1.0))
 
 
 def test_a_nan_is_an_error_that_names_its_document():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdelens.errors import UsageError
+from sdelens.errors import BadNumbers, UsageError
 from sdelens.paths.from_arrays import GivenPaths, document_groups
 
 NAN = float("nan")
@@ -148,3 +148,25 @@ def test_equal_paths_are_one_group_and_still_ones_are_not():
     moving, still = torch.randn(1, 5, 2).expand(3, 5, 2), torch.zeros(2, 5, 2)
     groups = document_groups(GivenPaths.of([*moving, *still], 1.0).paths)
     assert groups == {0: 0, 1: 0, 2: 0, 3: 3, 4: 4}
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e40])
+def test_infinity_and_very_large_numbers_are_named_by_path_time_and_coordinate(value):
+    states = np.ones((3, 5, 2))
+    states[0, 2] = NAN
+    states[1, 4, 1] = states[2, 0, 0] = value
+    where = r"path 1 has \S+ at time 2 \(observation 4\), coordinate 1, the first of 2 numbers"
+    with pytest.raises(BadNumbers, match=where):
+        of(states)
+    with pytest.raises(BadNumbers, match=where):
+        of(list(states))
+
+
+def test_an_infinity_in_a_missing_state_is_missing_with_it():
+    states = torch.ones(2, 4, 2)
+    states[0, 3] = torch.tensor([NAN, torch.inf])
+    assert lengths(of(states)) == [3, 4]
+
+
+def test_units_that_a_basis_can_hold_are_taken():
+    assert of(torch.full((2, 3, 1), 1e30)).paths.states.max() == pytest.approx(1e30)

@@ -147,7 +147,8 @@ def test_a_state_that_is_not_finite_is_an_error_that_names_its_document():
     block = ragged([0, 0], [3, 3], first_document=40)
     block.states[1, 2, 0] = torch.nan
     with pytest.raises(
-        BadNumbers, match=r"document 41 contains NaN or infinity at its observation 2"
+        BadNumbers,
+        match=r"document 41 contains NaN or infinity at its observation 2 \(time 2, coordinate 0",
     ):
         require_finite(block)
     block.states[1, 2, 0] = torch.inf

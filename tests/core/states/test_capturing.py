@@ -12,6 +12,7 @@ from sdelens.origin import ModelCard
 from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import LanguageModel, Site
 from sdelens.states.capturing import documents_of, encode_document, record, sites_of
+from sdelens.states.passes import BATCH_TOKENS, passes
 
 TEXTS = ["The cat sat on the mat.", "Oh!", "ROMEO: But soft, what light is it?", "a b c d e f"]
 # float32 sums in another order: 1e-6 of the largest state, and some for depth
@@ -187,8 +188,9 @@ def test_when_one_document_does_not_fit_the_error_says_what_to_do(char_gpt2, doc
 
 
 def test_an_error_of_the_model_itself_is_not_taken_for_a_lack_of_memory(char_gpt2):
+    ids, length, site = torch.tensor([[0, 1, 999]]), torch.tensor([3]), Site("block", 0)
     with pytest.raises((IndexError, RuntimeError), match="index out of range"):
-        sdelens.capture(char_gpt2, Documents.of([Document((0, 1, 999))]), layers=0)
+        next(passes(char_gpt2, ids, length, [site], BATCH_TOKENS))
 
 
 def test_states_that_are_not_numbers_are_named_and_not_cached(char_gpt2, documents, tmp_path):

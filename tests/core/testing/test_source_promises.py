@@ -93,6 +93,13 @@ class Late(Sound):
 
 
 @dataclass(frozen=True)
+class Infinite(Sound):
+    def documents(self, model, *, seed):
+        notes = {"rating": float("inf")}
+        return (replace(d, annotations=notes) for d in super().documents(model, seed=seed))
+
+
+@dataclass(frozen=True)
 class Empty(Sound):
     def documents(self, model, *, seed):
         return iter(())
@@ -116,6 +123,7 @@ WRONG = {
     Twice: "begins with BOS twice",
     Long: "longer than the context",
     Late: "starts beyond its end",
+    Infinite: "annotations must be finite numbers by name, got inf as 'rating'",
     Empty: "there are no documents",
     Single: "a model in bfloat16 reads too",
 }

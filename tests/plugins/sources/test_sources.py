@@ -86,10 +86,22 @@ def test_a_column_that_holds_no_texts_is_refused(tmp_path, stories, kind):
         read(FileSource(str(file)), stories)
 
 
-def test_a_row_without_a_text_is_refused(tmp_path, stories):
-    file = write(tmp_path, "jsonl", ["a text", None])
-    with pytest.raises(UsageError, match="column 'text' must hold texts, got a NoneType"):
-        read(FileSource(str(file)), stories)
+@pytest.mark.parametrize("kind", ["jsonl", "json", "parquet"])
+def test_rows_without_a_text_are_empty_documents_and_not_counted(tmp_path, stories, kind):
+    file = write(tmp_path, kind, ["a text", None, "", "another"])
+    found = read(FileSource(str(file)), stories)
+    assert sorted(len(d.tokens) > 1 for d in found) == [False, False, True, True]
+    first = read(FileSource(str(file), documents_wanted=1), stories)
+    assert [len(d.tokens) > 1 for d in first].count(True) == 1
+
+
+def test_a_prompt_without_a_response_is_an_empty_document(tmp_path, stories):
+    file = tmp_path / "x.json"
+    rows = [{"prompt": "Why?", "responses": ["So.", None]}, {"prompt": "Why?", "responses": None}]
+    file.write_text(json.dumps(rows))
+    found = read(FileSource(str(file)), stories)
+    assert sorted(len(d.tokens) > 1 for d in found) == [False, False, True]
+    assert {d.start for d in found if len(d.tokens) == 1} == {0}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +116,11 @@ def test_a_row_without_a_text_is_refused(tmp_path, stories):
         ("x.json", '{"text": "a"}', "expected a list of objects, got a dict"),
         ("x.json", "[1, 2]", "expected objects or texts"),
         ("x.json", '[{"text": ', "cannot be read as .json"),
-        ("x.jsonl", '{"text": "a"}\nnot json\n', "cannot be read as .jsonl"),
+        ("x.jsonl", '{"text": "a"}\nnot json\n', "cannot be read as .jsonl: line 2 is not JSON"),
+        ("x.jsonl", '"a"\n' + '{"a":' * 5000 + "1" + "}" * 5000, "line 2 is nested too deeply"),
+        ("x.json", "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("x.json", '["a", [1]]', "got a list in row 2"),
+        ("x.csv", "text,x\na,1\nb,2,3\n", "cannot be read as .csv"),
         ("x.parquet", "not parquet", "cannot be read as .parquet"),
     ],
 )
@@ -115,10 +131,29 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path, stories, name, content, m
         read(FileSource(str(tmp_path / name)), stories)
 
 
-def test_bytes_that_are_no_utf8_are_refused(tmp_path, stories):
-    (tmp_path / "x.txt").write_bytes("caf\u00e9 au lait".encode("latin-1"))
-    with pytest.raises(UsageError, match=r"cannot be read as \.txt"):
-        read(FileSource(str(tmp_path / "x.txt")), stories)
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "json", "csv"])
+def test_bytes_that_are_no_utf8_are_refused_with_their_line(tmp_path, stories, kind):
+    (tmp_path / f"x.{kind}").write_bytes("text\r\ncaf\u00e9 au lait".encode("latin-1"))
+    said = rf"cannot be read as \.{kind}: line 2 is not UTF-8 \(byte 0xe9\)"
+    with pytest.raises(UsageError, match=said):
+        read(FileSource(str(tmp_path / f"x.{kind}")), stories)
+
+
+def test_half_characters_become_a_replacement_character(tmp_path, stories):
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"text": "a \\ud83d cat", "\\udc00": 3, "title": "t"}\n')
+    (found,) = read(FileSource(str(file)), stories)
+    assert found.tokens == tuple(encode_document(stories, "a \ufffd cat"))
+    assert found.annotations == {"\ufffd": 3.0}
+    file.write_text('{"text": "a \\ud83d\\ude00 cat"}\n')
+    (whole,) = read(FileSource(str(file)), stories)
+    assert whole.tokens == tuple(encode_document(stories, "a \U0001f600 cat"))
+
+
+def test_a_column_without_texts_names_the_row(tmp_path, stories):
+    (tmp_path / "x.jsonl").write_text('{"text": "a"}\n{"text": {"deep": 1}}\n')
+    with pytest.raises(UsageError, match="got a dict in row 2"):
+        read(FileSource(str(tmp_path / "x.jsonl")), stories)
 
 
 def test_a_prompt_that_fills_the_context_leaves_nothing_to_record(tmp_path, char_gpt2):
@@ -181,3 +216,12 @@ def test_a_dataset_on_a_hub_that_cannot_be_reached_is_soon_said_to_be(tmp_path, 
     assert ("--offline was given" in out) == offline
     assert "someone/stories" in out
     assert "--texts FILE" in out
+
+
+@pytest.mark.parametrize("content", [b'"a"\n' + b"[" * 5000, b'{"text": "caf\xe9"}\n', b""])
+def test_a_damaged_dataset_is_one_sentence(tmp_path, stories, monkeypatch, content):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "stories-set").mkdir()
+    (tmp_path / "stories-set" / "train.jsonl").write_bytes(content)
+    with pytest.raises(UsageError, match="stories-set, split 'train', cannot be read"):
+        read(DatasetSource(str(tmp_path / "stories-set")), stories)

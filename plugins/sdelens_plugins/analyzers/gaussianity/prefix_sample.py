@@ -16,7 +16,7 @@ from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import generator
 from sdelens.settings import require_at_least
-from sdelens.states.capturing import require_context
+from sdelens.states.requirements import require_readable
 from sdelens.states.sampling import Sampler, uniforms
 from sdelens_plugins.analyzers.gaussianity.temperatures import (
     AtTemperature,
@@ -81,7 +81,7 @@ class PrefixSampling:
 
         Positions and draws depend only on the seed and the number of the document.
         """
-        require_context(model, prefixes.documents)
+        require_readable(model, prefixes.documents)
         padded = prefixes.documents.padded().clamp(min=0)
         cached: bool | None = None  # not tested yet
         for row, at in self._positions(prefixes, seed):

@@ -13,6 +13,7 @@ from sdelens.errors import UnknownName, Unreachable, UsageError
 from sdelens.models import language_model
 from sdelens.protocols import LanguageModel, Site
 from sdelens_plugins.models.bridge import BridgeModel, resolve_device
+from tests import checks
 from tests.plugins.models.bridge.boots import blocks_in, tokens_for
 from tests.small import small_model
 
@@ -51,7 +52,8 @@ def test_an_untrained_model_has_the_shape_and_its_own_seeded_weights(char_gpt2):
 
 def test_loading_leaves_the_global_random_states_alone(random_gpt2):
     before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    BridgeModel.load(str(random_gpt2), device="cpu")
+    with checks.paused():
+        BridgeModel.load(str(random_gpt2), device="cpu")
     after = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
     assert torch.equal(after[0], before[0])
     assert after[1:] == before[1:]
@@ -89,7 +91,7 @@ def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path, random_gpt2):
         BridgeModel.load(str(tmp_path))
     for name in ("config.json", "tokenizer_config.json"):
         shutil.copy(random_gpt2 / name, tmp_path)
-    with pytest.raises(UsageError, match=r"has no \*\.safetensors"):
+    with pytest.raises(UsageError, match=r"has no model\.safetensors"):
         BridgeModel.load(str(tmp_path))
 
 

@@ -1,0 +1,169 @@
+"""Reads a checkpoint of Hugging Face; one whose tensors are not those of its model is refused.
+
+transformers would draw missing tensors at random, skip unexpected ones, and read pickled files.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from sdelens.errors import SdelensError, UsageError, disk_is_full, ran_out
+from sdelens_plugins.models.catalogue import Located
+
+SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""Never run code that comes with a model, and never prompt for it."""
+LARGER = 10
+"""Largest ratio of a model to its checkpoint that is built, and its missing tensors named."""
+BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|causal_mask$|inv_freq$|position_ids$")
+"""Tensors of old checkpoints that are computed today; transformers leaves out most of them."""
+NAMED, SAID = 3, 200
+"""Maximum number of tensors of each kind, and of a library's characters, in an error."""
+
+
+def read_checkpoint(
+    located: Located, dtype: torch.dtype
+) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+    """The model on the CPU, and its tokenizer; raises `UsageError` unless all tensors fit.
+
+    The tensors are read here, from the files of `Located.weights` only. A model without its output
+    layer computes states but no logits.
+    """
+    folder, name = str(located.folder), located.name
+    with _quiet():
+        config = AutoConfig.from_pretrained(folder, attn_implementation=None, **SAFE)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
+        tensors = _tensors(located.weights)
+        frame = _frame(config, tensors, name)
+        model, found = type(frame).from_pretrained(
+            None,
+            config=frame.config,
+            state_dict=tensors,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below instead of raised
+            use_safetensors=True,
+            **SAFE,
+        )
+    _require_complete(model, found, name)
+    return model, tokenizer
+
+
+def _tensors(files: Iterable[Path]) -> dict[str, Tensor]:
+    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+
+
+@contextmanager
+def one_sentence(name: str) -> Iterator[None]:
+    """Whatever the libraries raise for a damaged folder, as a `UsageError`."""
+    try:
+        yield
+    except SdelensError:
+        raise
+    except Exception as error:
+        if ran_out(error) or disk_is_full(error):
+            raise
+        said = " ".join(str(error).split())[:SAID]
+        raise UsageError(
+            f"{name} does not load as a causal language model ({said}): expected config.json, a "
+            "tokenizer and whole *.safetensors of an architecture that transformers knows"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppresses the library's progress bars, and its own report on the tensors."""
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _frame(config: PretrainedConfig, tensors: Mapping[str, Tensor], name: str) -> Any:
+    """The model without values; raises `UsageError` if it is much larger than its checkpoint."""
+    blocks, stored = config.get_text_config().num_hidden_layers, _size(tensors.values())
+    if blocks <= LARGER * len(tensors):  # a block has at least one tensor
+        build: Any = AutoModelForCausalLM.from_config
+        with torch.device("meta"):
+            frame = build(config, trust_remote_code=False)
+        if _size(frame.parameters()) <= LARGER * stored:
+            return frame
+    raise UsageError(
+        f"config.json of {name} describes a larger model, with {blocks:,} layers, than the "
+        f"checkpoint holds in {len(tensors):,} tensors of {stored:,} values: correct config.json"
+    )
+
+
+def _size(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def _require_complete(model: Any, found: Mapping[str, Collection[Any]], name: str) -> None:
+    """Raise `UsageError` unless the checkpoint has exactly the tensors of the model.
+
+    transformers' report leaves out tied weights and buffers that it knows. An output layer that is
+    missing is replaced by one that refuses to compute logits.
+    """
+    head = model.get_output_embeddings()
+    place = next((own for own, module in model.named_modules() if module is head), None)
+    missing = {key for key in found["missing_keys"] if key.rpartition(".")[0] != place}
+    unexpected = {key for key in found["unexpected_keys"] if not BUFFERS.search(key)}
+    mismatched = [
+        f"{key} ({list(stored)} instead of {list(expected)})"
+        for key, stored, expected in found["mismatched_keys"]
+    ]
+    wrong = [
+        _listed(kind, tensors)
+        for kind, tensors in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", mismatched),
+            ("not readable", found["error_msgs"]),
+        )
+        if tensors
+    ]
+    if wrong:
+        raise UsageError(
+            f"the checkpoint of {name} does not match its config.json, with tensors "
+            f"{'; '.join(wrong)}. Save the model again with save_pretrained, or correct "
+            "config.json"
+        )
+    if len(missing) < len(found["missing_keys"]):
+        _without_logits(head, name, str(place))
+
+
+def _listed(kind: str, tensors: Collection[str]) -> str:
+    more = f" and {len(tensors) - NAMED:,} more" if len(tensors) > NAMED else ""
+    return f"{len(tensors):,} {kind}: {', '.join(sorted(tensors)[:NAMED])}{more}"
+
+
+def _without_logits(head: nn.Module, name: str, place: str) -> None:
+    """Raise `UsageError` where logits would be computed from random numbers."""
+
+    def refuse(*_: Any) -> None:
+        raise UsageError(
+            f"the checkpoint of {name} has no output layer ({place}): its states can be captured "
+            "along --texts or --dataset, but no text can be sampled and no next token predicted"
+        )
+
+    for weight in head.parameters():
+        weight.detach().zero_()  # the same fingerprint each time
+    head.register_forward_pre_hook(refuse)
