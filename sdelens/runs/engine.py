@@ -79,8 +79,8 @@ def execute(
             return run
         model = _loaded(task.job, held, watcher)
         watcher.planned(plan_in(run, task, model))
+        begin(run, task.job, model, argv, overwrite=overwrite)
         with ended(run):
-            begin(run, task.job, model, argv, overwrite=overwrite)
             if held.recording is not None:
                 run.recording = held.recording
                 hooks = held.recording.origin.model.hooks

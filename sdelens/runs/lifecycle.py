@@ -7,9 +7,9 @@ from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel
 from sdelens.runs.folder import MANIFEST, clear, require_free, require_writable
 from sdelens.runs.job import Job
-from sdelens.runs.liveness import is_this, lives, this_process
 from sdelens.runs.manifest import manifest_of
 from sdelens.runs.run import Run
+from sdelens.runs.writer import written_by_another
 from sdelens.store import read_json
 
 UNFINISHED = {
@@ -22,10 +22,9 @@ UNFINISHED = {
 
 
 def state_of(run: Run) -> str:
-    """``done``, or one of `UNFINISHED`; a run whose process ended without a word has died."""
-    manifest = run.manifest
-    state: str = manifest["state"]
-    return "died" if state == "running" and not lives(manifest.get("process")) else state
+    """``done``, or one of `UNFINISHED`; a run that no job writes to is not running, but died."""
+    state: str = run.manifest["state"]
+    return "died" if state == "running" and not written_by_another(run.folder) else state
 
 
 def is_done(run: Run, job: Job) -> bool:
@@ -66,20 +65,15 @@ def begin(
     """Prepare a folder whose manifest and config.json are those of this job."""
     if run.exists and not overwrite:
         run.require_same(model)
-        note_start(run)
+        run.note(state="running")
     else:
         if run.exists:  # not done until the job ends; it may be damaged
             manifest = read_json(run.folder / MANIFEST)
-            run.write_manifest(manifest | {"state": "running", "process": this_process()})
+            run.write_manifest(manifest | {"state": "running"})
         clear(run.folder)
         run.write_manifest(manifest_of(job, model, argv))
     run.write_config(job)
     run.job, run.model = job, model
-
-
-def note_start(run: Run) -> None:
-    """Note in the manifest that this process works on the run."""
-    run.note(state="running", process=this_process())
 
 
 @contextmanager
@@ -89,13 +83,6 @@ def ended(run: Run) -> Iterator[None]:
         yield
     except BaseException as error:
         with suppress(Exception):  # the disk may be full
-            if is_this(run.manifest.get("process")):  # a run that was refused is not ours
-                _note_end(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            run.note(state="interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
-    _note_end(run, "done")
-
-
-def _note_end(run: Run, state: str) -> None:
-    manifest = run.manifest
-    manifest.pop("process", None)
-    run.write_manifest(manifest | {"state": state})
+    run.note(state="done")

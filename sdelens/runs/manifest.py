@@ -15,7 +15,6 @@ from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel
 from sdelens.registry import Plugin, plugin, plugins
 from sdelens.runs.job import Job
-from sdelens.runs.liveness import this_process
 from sdelens.runs.run import Run
 from sdelens.runs.schemas import VERSION
 from sdelens.runs.source_digest import source_digest
@@ -35,7 +34,6 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
     return {
         "schema": VERSION,
         "state": "running",
-        "process": this_process(),
         "argv": list(argv),
         "settings": job.json(),
         "model": asdict(identified(model)),

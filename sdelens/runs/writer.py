@@ -30,7 +30,7 @@ def sole_writer(folder: Path, *, wait: float = 0) -> Iterator[None]:
     Raises `UsageError` if another job holds it after `wait` seconds, naming that job, or if the
     folder has other files. The lock ends with its process, so that of a killed job is free.
     """
-    lock = FileLock(folder.resolve() / LOCK, timeout=0, is_singleton=True)
+    lock = _lock(folder)
     if lock.is_locked:  # by this thread
         yield
         return
@@ -56,6 +56,19 @@ def sole_writer(folder: Path, *, wait: float = 0) -> Iterator[None]:
             folder.rmdir()  # if the job failed before it wrote anything
 
 
+def written_by_another(folder: Path) -> bool:
+    """Whether a job other than that of this thread writes to a run's folder."""
+    if not (folder / LOCK).exists() or _lock(folder).is_locked:
+        return False
+    try:
+        with _lock(folder):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that is only readable has no writer
+        return False
+
+
 @contextmanager
 def unchanged(folder: Path) -> Iterator[None]:
     """Keep writers out of a run that is copied; a read-only folder has none."""
@@ -72,6 +85,11 @@ def written_alone(function: F) -> F:
             return function(run, *args, **kwargs)
 
     return cast(F, locked)
+
+
+def _lock(folder: Path) -> FileLock:
+    """The lock of a run's folder, one object for each thread."""
+    return FileLock(folder.resolve() / LOCK, timeout=0, is_singleton=True)
 
 
 def _this_process() -> dict[str, str | int]:

@@ -1,12 +1,12 @@
 """A manifest never says that a process works on a run which does not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
 
-import psutil
 import pytest
 
 import sdelens
@@ -14,10 +14,10 @@ from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.registry import forget, registered
 from sdelens.runs.engine import execute
 from sdelens.runs.lifecycle import state_of
-from sdelens.runs.liveness import is_this, lives, this_process
 from sdelens.runs.observer import NullObserver
 from sdelens.runs.provenance import provenance
 from sdelens.runs.run import Run
+from sdelens.runs.writer import sole_writer
 from sdelens_plugins.probes.constant import ConstantProbe
 
 
@@ -75,11 +75,6 @@ def session():
     forget(before)
 
 
-def test_a_finished_run_names_no_process(run):
-    assert state_of(run) == "done"
-    assert "process" not in run.manifest
-
-
 def test_a_probe_that_ends_the_process_fails_and_its_run_can_be_resumed(job, tmp_path, session):
     sdelens.probe("ending")(Ending)
     ending = replace(job, probe="ending", probe_settings={})
@@ -87,7 +82,6 @@ def test_a_probe_that_ends_the_process_fails_and_its_run_can_be_resumed(job, tmp
         execute(ending, tmp_path / "run")
     run = Run(tmp_path / "run")
     assert run.manifest["state"] == state_of(run) == "failed"
-    assert "process" not in run.manifest
     assert provenance(run)["state"] == "failed"
     with pytest.raises(UsageError, match=r"an unfinished run, which failed: add --resume"):
         execute(ending, tmp_path / "run")
@@ -115,23 +109,23 @@ def test_a_run_whose_process_was_killed_has_died(job, tmp_path):
     assert done.returncode == -9
     run = Run(tmp_path / "run")
     assert state_of(run) == "died"
-    assert run.manifest["process"]["pid"] != os.getpid()
     with pytest.raises(UsageError, match="an unfinished run, whose process died: add --resume"):
         execute(job, tmp_path / "run")
     assert state_of(execute(job, tmp_path / "run", resume=True)) == "done"
 
 
-def test_a_process_is_known_by_its_number_and_its_start():
-    mine = this_process()
-    assert lives(mine)
-    assert is_this(mine)
-    assert not lives(mine | {"started": mine["started"] - 60})
-    assert not lives(None)
-    assert lives(mine | {"machine": "another", "pid": 0})  # which cannot be known here
-    child = subprocess.Popen(["sleep", "60"])
-    theirs = mine | {"pid": child.pid, "started": psutil.Process(child.pid).create_time()}
-    assert lives(theirs)
-    assert not is_this(theirs)
-    child.kill()
-    child.wait()
-    assert not lives(theirs)
+def test_a_run_is_running_for_others_only_while_its_writer_lives(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run.folder, copy)
+    mine = Run(copy)
+    mine.note(state="running")
+    code = "import sys; from pathlib import Path; from sdelens.runs.writer import sole_writer\n"
+    code += "with sole_writer(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", code, str(copy)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert state_of(mine) == "running"
+        other.kill()
+    assert state_of(mine) == "died"
+    with sole_writer(copy):
+        assert state_of(mine) == "died"
