@@ -24,8 +24,8 @@ def reserve(context: typer.Context, asked: bool) -> bool:
     _results = out if asked else None
     if not asked or out is None:
         return asked
-    own = out is sys.__stdout__ or isinstance(out, Printable)
-    if not own:  # another program, or a test, replaced it
+    stream = out.rich_proxied_file.stream if isinstance(out, Printable) else out
+    if stream is not sys.__stdout__:  # another program, or a test, replaced it
         sys.stdout = sys.stderr
         context.call_on_close(lambda: setattr(sys, "stdout", out))
         return asked
