@@ -142,7 +142,7 @@ def secret(tmp_path):
 
 def test_a_copy_has_nothing_that_is_behind_a_link(copy, secret, tmp_path):
     finding = Finding(view="L01", analyzer="mine", headline="h", reading="r")
-    write_finding(copy, finding)
+    write_finding(copy, finding, "inputs")
     (copy.folder / "analysis" / "mine" / "L01" / "key.txt").symlink_to(secret)
     (copy.folder / "analysis" / "more").symlink_to(secret.parent)
     (copy.folder / "report.html").symlink_to(secret)
@@ -180,7 +180,7 @@ def test_nothing_is_written_through_a_link(copy, secret, link):
     place.symlink_to(secret.parent)
     finding = Finding(view="L01", analyzer="mine", headline="h", reading="r")
     with pytest.raises(UsageError, match="is a symbolic link"):
-        write_finding(copy, finding)
+        write_finding(copy, finding, "inputs")
     assert [file.name for file in secret.parent.rglob("*")] == ["key.txt"]
 
 
