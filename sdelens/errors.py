@@ -16,7 +16,7 @@ Every message states what was expected, what was received and what to do.
 import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class SdelensError(Exception):
@@ -43,7 +43,8 @@ class UnknownName(SdelensError, LookupError):
         near = get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         listed = ", ".join(names) or "none"
-        return cls(f"No {kind} named {name!r}.{hint} Known: {listed}.{' ' if more else ''}{more}")
+        known_names = f"Known: {listed}.{' ' if more else ''}{more}"
+        return cls(f"No {kind} named {shortened(name)}.{hint} {known_names}")
 
 
 class Unreachable(SdelensError, ConnectionError):
@@ -104,6 +105,11 @@ def disk_is_full(error: BaseException) -> bool:
     return _system(error, errno.ENOSPC, errno.EDQUOT)
 
 
+def disk_fails(error: BaseException) -> bool:
+    """Whether the disk has a fault, or can only be read."""
+    return _system(error, errno.EIO, errno.EROFS)
+
+
 def files_ran_out(error: BaseException) -> bool:
     """Whether too many files are open."""
     return _system(error, errno.EMFILE, errno.ENFILE) or (
@@ -133,3 +139,9 @@ def scarcity(error: BaseException) -> str | None:
             return "too many files are open: raise the limit, as in ulimit -n 1024"
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
+
+
+def shortened(value: Any) -> str:
+    """A value for a message, of at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -133,7 +133,7 @@ class Finding:
     figures: tuple[Figure, ...] = ()
     strips: tuple[Strip, ...] = ()
     prompt: str | None = None
-    settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     """The settings of the analyzer; the run sets them, and the name of the analyzer."""
     analyzer: str = ""
     details: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from sdelens.containment.contained import contained
-from sdelens.errors import BrokenPlugin, UnknownName, UsageError
+from sdelens.errors import BrokenPlugin, UnknownName, UsageError, shortened
 
 T = TypeVar("T")
 
@@ -69,6 +69,9 @@ def build(plugin: type[Any], settings: Mapping[str, Any], label: str) -> Any:
         kinds = get_args(hint) or (hint,)
         real = float in kinds and int not in kinds and type(value) is int
         fitting[name] = float(value) if real else value
+    for each in fields(plugin):
+        if each.init and each.name not in fitting and each.default is each.default_factory:
+            raise UsageError(f"{label} needs the setting {each.name}: give it a value")
     with _calling(plugin, label):
         return plugin(**fitting)
 
@@ -110,12 +113,6 @@ def moderate(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return not isinstance(value, int) or -(2**63) <= value < 2**63
-
-
-def shortened(value: Any) -> str:
-    """A value for a message, of at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def described(plugin: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from sdelens.containment.exits import StopRequested, heard_signals, no_exit
 from sdelens.containment.part import Part
 from sdelens.containment.process_state import MAIN_THREAD, PROCESS, PYTHON_RANDOM
-from sdelens.errors import BrokenPlugin, SdelensError, scarcity, words_of
+from sdelens.errors import BrokenPlugin, SdelensError, disk_fails, scarcity, words_of
 
 
 class Unrestorable(BrokenPlugin):
@@ -24,9 +24,9 @@ def contained(
 
     Whatever it raises, `SystemExit` and other exceptions that are no `Exception` included, becomes
     a `BrokenPlugin` with the cause; `os._exit` is refused. Errors addressed to the user, out of
-    memory, a full disk, and interrupts that the user sent pass unchanged. Global state and the
-    given parts are restored, and one line on stderr names what the plugin had changed, unless
-    `quiet`.
+    memory, a full or faulty disk, and interrupts that the user sent pass unchanged. Global state
+    and the given parts are restored, and one line on stderr names what the plugin had changed,
+    unless `quiet`.
     """
     with heard_signals() as heard, restored(plugin, parts, quiet=quiet), no_exit():
         try:
@@ -43,7 +43,7 @@ def _passes(error: BaseException, heard: set[int]) -> bool:
         return bool(heard) or isinstance(error, StopRequested)
     if isinstance(error, SdelensError):
         return True
-    return isinstance(error, Exception) and scarcity(error) is not None
+    return isinstance(error, Exception) and (scarcity(error) is not None or disk_fails(error))
 
 
 @contextmanager

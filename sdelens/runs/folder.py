@@ -1,9 +1,9 @@
 """Contents of a run's folder, and the parts that may be removed. Imports no torch."""
 
 import os
+import re
 import shlex
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from sdelens.errors import UsageError
@@ -14,6 +14,8 @@ MANIFEST = "manifest.json"
 """Written first: a folder with a manifest is a run, finished or not."""
 PARTS = ("fits", "analysis", "states", "documents.safetensors", "config.json", "report.html")
 """Other files and folders of a run."""
+UNFINISHED_FILE = re.compile(r"\..+\.tmp|\.tmp[A-Za-z0-9]{6}")
+"""Names of files in the middle of a write: ours, and those of safetensors."""
 LOCK, WRITER = ".lock", ".writer.json"
 """The lock of the job that writes to a run, and a description of that job; removed at its end."""
 
@@ -63,7 +65,9 @@ def require_free(folder: Path) -> None:
     require_utf8(folder)
     if not folder.exists():
         return
-    if not folder.is_dir() or any(file for file in folder.iterdir() if not _left(file)):
+    files = [file.name for file in folder.iterdir()] if folder.is_dir() else [folder.name]
+    copied = PARTS if WRITER in files else ()  # by a process that was killed
+    if any(name not in copied and not _left(name) for name in files):
         raise UsageError(
             f"{folder} is not empty and not a run: give another --out, or an empty folder"
         )
@@ -86,9 +90,9 @@ def require_utf8(path: Path) -> None:
         raise UsageError(f"{path} must be a UTF-8 path, got other bytes: rename it") from error
 
 
-def _left(file: Path) -> bool:
+def _left(name: str) -> bool:
     """Whether a file is left over from an interrupted job."""
-    return file.name in (LOCK, WRITER) or (file.name.startswith(".") and file.suffix == ".tmp")
+    return name in (LOCK, WRITER) or bool(UNFINISHED_FILE.fullmatch(name))
 
 
 def clear(folder: Path) -> None:
@@ -104,9 +108,10 @@ def clear(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove files left over from interrupted writes."""
-    for file in [*folder.glob(".*.tmp"), *_in_fits(folder, ".*.tmp")]:
-        file.unlink(missing_ok=True)
+    """Remove files left over from interrupted writes; links are not followed."""
+    for place, _, names in os.walk(folder):
+        for name in filter(UNFINISHED_FILE.fullmatch, names):
+            Path(place, name).unlink(missing_ok=True)
 
 
 def _in_fits(folder: Path, pattern: str) -> list[Path]:
@@ -128,31 +133,3 @@ def within(folder: Path, *names: str) -> Path:
                 "a folder"
             )
     return place
-
-
-def copy(folder: Path, place: Path, names: Iterable[str]) -> None:
-    """Copy parts of a run without what is behind symbolic links, the manifest last.
-
-    Raises `UsageError` if a file that the run needs is a link.
-    """
-    needed = (MANIFEST, "config.json", "documents.safetensors", "fits", "fits/*", "fits/*/*")
-    for file in (file for pattern in needed for file in folder.glob(pattern)):
-        if file.is_symlink():
-            raise UsageError(
-                f"{file} is a symbolic link, which is not copied: replace it by the file itself"
-            )
-    place.mkdir(parents=True, exist_ok=True)
-    for name in (*names, MANIFEST):
-        part = folder / name
-        if part.is_symlink():
-            continue
-        if part.is_dir():
-            shutil.copytree(part, place / name, ignore=unusual)
-        elif part.is_file():
-            shutil.copy(part, place / name, follow_symlinks=False)
-
-
-def unusual(folder: str, names: list[str]) -> list[str]:
-    """Entries that are neither files nor folders: symbolic links, pipes, devices."""
-    inside = [(name, Path(folder) / name) for name in names]
-    return [n for n, p in inside if p.is_symlink() or not (p.is_file() or p.is_dir())]

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sdelens.containment.contained import Unrestorable
-from sdelens.errors import BrokenPlugin, OutOfMemory, SdelensError, ran_out, scarcity, words_of
+from sdelens.errors import (
+    BrokenPlugin,
+    OutOfMemory,
+    SdelensError,
+    disk_fails,
+    ran_out,
+    scarcity,
+    words_of,
+)
 from sdelens.store import write_text
 
 TRACEBACK = "traceback.txt"
@@ -17,10 +25,10 @@ TRACEBACK = "traceback.txt"
 class LeftOut:
     """Collects analyzers that could not run; raises only for those named by the user.
 
-    A failing analyzer does not stop the others, unless memory, disk or open files are scarce, or a
-    change of shared state cannot be undone. The traceback of an unexpected exception is saved, and
-    `raise_failures` raises at the end. What tried to end the process is raised as well, whether it
-    was named or not.
+    A failing analyzer does not stop the others, unless memory, disk or open files are scarce, the
+    disk has a fault, or a change of shared state cannot be undone. The traceback of an unexpected
+    exception is saved, and `raise_failures` raises at the end. What tried to end the process is
+    raised as well, whether it was named or not.
     """
 
     named: frozenset[str]
@@ -37,7 +45,7 @@ class LeftOut:
         except Exception as error:
             too_large = ran_out(error) and not isinstance(error, OutOfMemory)
             scarce = scarcity(error) and (named or not too_large)
-            if scarce or isinstance(error, Unrestorable):
+            if scarce or disk_fails(error) or isinstance(error, Unrestorable):
                 raise
             failure = error if isinstance(error, SdelensError) else BrokenPlugin(words_of(error))
             cause = error.__cause__ if failure is error else error

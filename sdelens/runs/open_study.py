@@ -1,6 +1,5 @@
 """A study of one run, for use from Python."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -14,16 +13,16 @@ from sdelens.fitting.study import Study
 from sdelens.interfaces import load
 from sdelens.protocols import LanguageModel
 from sdelens.report import Figure, Finding, Report
-from sdelens.runs.folder import MANIFEST, PARTS, clear, copy, holds_run, require_free, unusual
+from sdelens.runs.copying import copied
+from sdelens.runs.folder import MANIFEST, clear, holds_run, require_free
 from sdelens.runs.hub import pushed
 from sdelens.runs.reporting import analyze, report_of
 from sdelens.runs.run import Run
-from sdelens.runs.saved_findings import failures_of, findings_of
-from sdelens.runs.saved_states import STATES
-from sdelens.runs.writer import sole_writer, unchanged
+from sdelens.runs.writer import sole_writer
 from sdelens.seeds import own_random_state
 from sdelens.steering.steer import steer
 from sdelens.steering.steered_text import SteeredText
+from sdelens.store import writing
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,15 +104,17 @@ class OpenStudy(Study):
         if place.resolve() == self.run.folder.resolve():
             return place
         with sole_writer(place):
-            if holds_run(place):
-                if not overwrite:
-                    raise UsageError(
-                        f"{place} contains a run: give overwrite=True, or another folder"
-                    )
+            if holds_run(place) and not overwrite:
+                raise UsageError(f"{place} contains a run: give overwrite=True, or another folder")
+            with writing(place):
+                clear(place)  # also what a killed process copied
+                (place / MANIFEST).unlink(missing_ok=True)
+            require_free(place)
+            try:
+                copied(self.run, place, states=states)
+            except BaseException:
                 clear(place)
-                (place / MANIFEST).unlink()
-                require_free(place)
-            copied(self.run, place, states=states)
+                raise
         return place
 
     def push_to_hub(
@@ -130,16 +131,3 @@ class OpenStudy(Study):
 
     def _repr_html_(self) -> str:
         return self.report()._repr_html_()
-
-
-def copied(run: Run, place: Path, *, states: bool | None = None) -> None:
-    """Copy the files of a run, the manifest last, optionally with states."""
-    _ = findings_of(run), failures_of(run)  # damaged files are not passed on
-    if states is None:
-        states = not run.repeatable
-    with unchanged(run.folder):
-        if states:
-            place.mkdir(parents=True, exist_ok=True)
-            recorded = run.recording.folder
-            shutil.copytree(recorded, place / STATES, ignore=unusual)
-        copy(run.folder, place, [name for name in PARTS if name != STATES])

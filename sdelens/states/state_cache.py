@@ -13,7 +13,7 @@ from sdelens.errors import UsageError
 from sdelens.origin import Origin
 from sdelens.states.recording import INDEX, Recording, read_index
 from sdelens.store import cache_folder, writing
-from sdelens.temporary import Temporary, remove_unused, sweep
+from sdelens.temporary import LOCK, Temporary, remove_unused, sweep
 
 try:
     import fcntl
@@ -159,6 +159,7 @@ class StateCache:
             raise UsageError(f"{folder} has the states of another model or of other texts")
         with suppress(OSError):  # a cache that is only read
             os.utime(folder)
+            (folder / LOCK).unlink(missing_ok=True)  # of a process killed after it moved it here
         return replace(found, kept=used)
 
     def add(self, recording: Recording, key: str) -> Recording | None:

@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from sdelens.errors import UnknownName, UsageError
+from sdelens.interfaces import build_plugin
 from sdelens.settings import build, described, parse_assignments
 
 
@@ -102,3 +103,14 @@ def test_an_integer_is_accepted_as_a_float_and_a_seed_may_be_any_integer():
 
     built = build(Numbers, {"maybe": 3, "seed": 10**30}, "numbers")
     assert (type(built.maybe), built.seed) == (float, 10**30)
+
+
+def test_a_needed_setting_that_is_missing_is_named():
+    with pytest.raises(UsageError, match="file needs the setting path"):
+        build_plugin("source", "file", {})
+
+
+def test_a_long_name_is_shortened():
+    with pytest.raises(UnknownName) as error:
+        build_plugin("source", "x" * 5000, {})
+    assert len(str(error.value)) < 500

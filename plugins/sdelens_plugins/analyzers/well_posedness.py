@@ -16,6 +16,7 @@ from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
 from sdelens.laws.sde import SDE
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
+from sdelens.settings import require_at_least
 
 ROUNDING = 1e-6
 """A smaller error is the rounding of float32."""
@@ -45,6 +46,9 @@ class WellPosednessAnalyzer:
     scope: ClassVar[str] = "view"
 
     states: int = 1024
+
+    def __post_init__(self) -> None:
+        require_at_least(self, states=2)
 
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:

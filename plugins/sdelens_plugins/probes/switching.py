@@ -29,6 +29,7 @@ from sdelens.laws.scale import DiagonalScale
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Epoch, Fit, Watch
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 
 GRID = (1, 2, 3, 4, 6, 8)
 """Candidate numbers of regimes, in this order."""
@@ -66,6 +67,7 @@ class SwitchingProbe:
     tolerance: float = 2e-5
 
     def __post_init__(self) -> None:
+        require_at_least(self, tolerance=0)
         if not issubclass(NoiseSpec(self.noise).family(2).scale, DiagonalScale | LowRankScale):
             raise UsageError(
                 f"noise of regimes must be scalar, diagonal or correlated:K, got {self.noise!r}"

@@ -1,6 +1,7 @@
 """Each kind of exception and each kind of global state, by code that really does it."""
 
 import asyncio
+import errno
 import gc
 import locale
 import logging
@@ -219,3 +220,9 @@ def test_what_cannot_be_restored_is_an_error(tmp_path, monkeypatch):
     lost = pytest.raises(Unrestorable, match=r"changed the working .* cannot be restored")
     with lost, contained("the probe odd"):
         shutil.move(tmp_path / "here", tmp_path / "there") and os.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ENOSPC])
+def test_no_plugin_is_blamed_for_a_disk(number):
+    with pytest.raises(OSError, match=os.strerror(number)), contained("the reporter x"):
+        raise OSError(number, os.strerror(number))

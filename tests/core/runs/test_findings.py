@@ -23,6 +23,7 @@ def finding():
         figures=(Figure("f", (Panel("x", "y", (layer,), share="s"),), "caption"),),
         strips=(Strip("s", ("a", "b"), (1.0, math.nan), scale=(0.0, 2.0)),),
         prompt="a prompt",
+        settings={"number": 3, "share": 0.5, "cached": True, "name": "x", "none": None},
     )
 
 
@@ -31,6 +32,7 @@ def test_a_finding_comes_back_as_it_was_saved(tmp_path):
     save_finding(saved, tmp_path)
     found = load_finding(tmp_path)
     assert (found.headline, found.prompt, found.view) == (saved.headline, saved.prompt, "L00")
+    assert found.settings == saved.settings
     assert found.estimates[0] == saved.estimates[0]
     assert math.isnan(found.estimates[1].value)
     assert found.estimates[1].stderr == math.inf

@@ -1,6 +1,8 @@
 """A run folder has one writer at a time."""
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +12,9 @@ from threading import Thread
 import pytest
 
 import sdelens
-from sdelens.errors import UsageError
+from sdelens.errors import OutOfMemory, UsageError
 from sdelens.runs.engine import execute
+from sdelens.runs.folder import WRITER
 from sdelens.runs.reporting import analyze, write_report
 from sdelens.runs.writer import sole_writer
 
@@ -112,3 +115,36 @@ def test_no_lock_is_left_in_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(UsageError, match="not empty and not a run"), sole_writer(tmp_path):
         pass
     assert hidden(tmp_path) == []
+
+
+def test_what_a_killed_save_copied_is_replaced_and_the_files_of_others_are_not(run, tmp_path):
+    place = tmp_path / "saved"
+    shutil.copytree(run.folder / "fits", place / "fits")
+    with pytest.raises(UsageError, match="is not empty and not a run"):
+        sdelens.load(run.folder).save(place)
+    (place / WRITER).write_text("{}")  # which a killed process leaves
+    assert sdelens.load(run.folder).save(place) == place
+    assert sdelens.load(place).views
+
+
+def test_a_save_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copy", full)
+        with pytest.raises(OutOfMemory, match="no room is left"):
+            sdelens.load(run.folder).save(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    sdelens.load(run.folder).save(tmp_path / "saved")
+
+
+def test_half_written_files_of_a_killed_job_are_removed_everywhere(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    for place in (folder, folder / "fits" / "L01", folder / "analysis" / "mine"):
+        place.mkdir(parents=True, exist_ok=True)
+        for name in (".manifest.json.99.tmp", ".tmpAb3dE9"):  # ours, and that of safetensors
+            (place / name).touch()
+    with sole_writer(folder):
+        pass
+    assert not list(folder.rglob(".*"))

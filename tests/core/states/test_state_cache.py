@@ -254,3 +254,11 @@ def test_only_what_is_ours_is_removed(captured):
     link.symlink_to(mine)
     assert StateCache(captured.cache).prune(limit=0) == 2
     assert sorted(captured.cache.iterdir()) == sorted([mine, link])
+
+
+def test_the_lock_of_a_process_killed_after_it_filled_the_cache_is_removed(captured):
+    folder = captured(texts(0)).folder
+    (folder / LOCK).touch()
+    captured(texts(0))
+    assert captured.tokens == 0
+    assert not (folder / LOCK).exists()

@@ -10,6 +10,7 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.paths.trajectories import began
 from sdelens.report import Finding
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.observed_path import first_paths
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.moments.aligned_paths import aligned
@@ -35,6 +36,7 @@ class MomentsAnalyzer:
     replicates: int = 200
 
     def __post_init__(self) -> None:
+        require_at_least(self, documents=1)
         if self.replicates < 2 * BATCHES or self.steps < 1 or self.components < 1:
             raise UsageError(
                 f"moments need at least {2 * BATCHES} replicates, one step and one component, got "

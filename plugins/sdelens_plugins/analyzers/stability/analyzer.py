@@ -16,6 +16,7 @@ from sdelens.fitting.study import Study
 from sdelens.laws.sde import SDE
 from sdelens.report import Finding
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.stability.drift_condition import DriftConditionCheck
 from sdelens_plugins.analyzers.stability.figures import figures
 from sdelens_plugins.analyzers.stability.linear_part import mean_jacobian, spectral_radius
@@ -39,6 +40,9 @@ class StabilityAnalyzer:
     paths: int = 16
     steps: int = 300
     long_run: int = 10_000
+
+    def __post_init__(self) -> None:
+        require_at_least(self, states=1, exponents=1, paths=2, steps=2, long_run=2)
 
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:

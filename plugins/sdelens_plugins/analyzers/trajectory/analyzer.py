@@ -8,6 +8,7 @@ import torch
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.observed_path import first_paths, observed_path, words_of
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.trajectory.figures import figures
@@ -32,6 +33,9 @@ class TrajectoryAnalyzer:
     tokens: int = 40
     paths: int = 64
     documents: int = 64
+
+    def __post_init__(self) -> None:
+        require_at_least(self, tokens=2, paths=2, documents=1)
 
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:

@@ -11,6 +11,7 @@ from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.analyzers.common.observed_path import ObservedPath, observed_path
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.vector_field import line_figures, line_results
@@ -47,6 +48,7 @@ class VectorFieldAnalyzer:
     tokens: int = 40
 
     def __post_init__(self) -> None:
+        require_at_least(self, cells=2, refined=1, starts=1, tokens=2)
         if self.field not in ("slice", "expectation"):
             raise UsageError(f"field must be slice or expectation, got {self.field!r}")
 

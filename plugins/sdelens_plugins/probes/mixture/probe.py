@@ -30,6 +30,7 @@ from sdelens.laws.scale import DiagonalScale
 from sdelens.paths.trajectories import Paths, Trajectories, Transitions
 from sdelens.protocols import Fit, Watch
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.probes.mixture.emission import Emission
 
 
@@ -88,6 +89,8 @@ class MixtureProbe:
     patience: int = 5
 
     def __post_init__(self) -> None:
+        require_at_least(self, width=1, depth=1, waves=0, epochs=1, batch=1, rate=0)
+        require_at_least(self, weight_decay=0, least_steps=0, patience=1)
         if self.components < 1:
             raise UsageError(f"components must be 1 or more, got {self.components}")
         if not 0 < self.lower_floor < self.floor:

@@ -23,6 +23,7 @@ from sdelens.paths.stacked import StackedPaths
 from sdelens.paths.trajectories import Paths, Transitions, dt_of
 from sdelens.protocols import Epoch, Fit, FitTask, Watch
 from sdelens.seeds import derive
+from sdelens.settings import require_at_least
 from sdelens_plugins.probes.neural.perceptrons import NeuralMean, Perceptrons, Size, size_for
 
 FEW = 16
@@ -64,6 +65,8 @@ class NeuralProbe:
     patience: int = 5
 
     def __post_init__(self) -> None:
+        require_at_least(self, width=1, noise_width=1, depth=1, waves=0, epochs=1, batch=1, rate=0)
+        require_at_least(self, weight_decay=0, least_steps=0, patience=1)
         NoiseSpec(self.noise or "full")  # raises for an invalid noise family before any work
         if self.density == "strang" and not self.additive:
             raise UsageError(

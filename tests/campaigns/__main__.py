@@ -1,0 +1,93 @@
+"""Runs all campaigns, and prints how many trials of each kind were made and held.
+
+python -m tests.campaigns --quick            a fixed part of them, in less than a minute
+python -m tests.campaigns --write            all of them, and docs/reliability.json and .md
+python -m tests.campaigns --write --scale 0.1    a tenth of them
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from tests.campaigns import (
+    extremes,
+    faults,
+    kills,
+    mutations,
+    options,
+    processes,
+    system_calls,
+    texts,
+)
+from tests.campaigns.children import warm
+from tests.campaigns.trials import Trial, counts
+
+DATA = Path(__file__).parents[2] / "docs" / "reliability.json"
+CAMPAIGNS = {
+    "kills": (kills.campaign, 200, 4),
+    "system_calls": (system_calls.campaign, 10_000, 12),
+    "mutations": (lambda *chosen: damaged_runs(*chosen), 6000, 0),
+    "texts": (texts.campaign, 2000, 8),
+    "options": (options.campaign, 2000, 10),
+    "processes": (processes.campaign, 60, 2),
+    "extremes": (extremes.campaign, 100, 4),
+}
+"""The campaigns, with their numbers of trials and those of the quick part."""
+
+
+def damaged_runs(number, seed, folder):
+    """Yield so many damaged run folders; the quick part is in `test_mutations`."""
+    run = mutations.finished_run(folder)
+    failures = {
+        each.seed: each for each in mutations.campaign(run, number, seed, folder / "campaign")
+    }
+    for k in range(seed, seed + number):
+        failure = failures.get(k)
+        yield Trial("damaged files of a run", str(failure), failure and failure.outcome)
+
+
+def chosen_campaigns(arguments):
+    """Names and functions of the campaigns to run, with their numbers."""
+    for name in arguments.names or CAMPAIGNS:
+        campaign, number, quick = CAMPAIGNS[name]
+        if arguments.quick and name == "kills":
+            campaign = partial(campaign, events=6)
+        number = quick if arguments.quick else round(number * arguments.scale)
+        if number:
+            yield name, campaign, number
+
+
+def main():
+    """Print the counts as JSON, and exit with 1 if anything did not hold."""
+    faults.preload()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CAMPAIGNS))
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--scale", type=float, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="campaign-") as place:
+        folder = Path(os.path.realpath(place))
+        warm(folder / "warm")
+        for name, campaign, number in chosen_campaigns(arguments):
+            start = time.monotonic()
+            rows = counts(campaign(number, arguments.seed, folder / name))
+            found[name] = {"seed": arguments.seed, "rows": rows}
+            print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            if arguments.write:
+                known = json.loads(DATA.read_text()) if DATA.exists() else {}
+                DATA.write_text(json.dumps(known | found, indent=1) + "\n")
+    print(json.dumps(found))
+    rows = [row for campaign in found.values() for row in campaign["rows"].values()]
+    sys.exit(any(row["held"] < row["tried"] for row in rows))
+
+
+if __name__ == "__main__":
+    main()
