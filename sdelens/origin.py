@@ -1,7 +1,7 @@
 """The origin of states: the model and everything else that determines them."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,11 +37,10 @@ class ModelCard:
     reference: Sequence[Sequence[float]] = ()
     """The states on the reference text, by block; empty if unknown."""
 
-    @classmethod
-    def of(cls, saved: Mapping[str, Any]) -> "ModelCard":
-        """A card from JSON."""
-        rows = tuple(map(tuple, saved.get("reference", ())))
-        return cls(**{**saved, "hooks": tuple(saved.get("hooks", ())), "reference": rows})
+    def __post_init__(self) -> None:
+        # lists in JSON
+        object.__setattr__(self, "hooks", tuple(self.hooks))
+        object.__setattr__(self, "reference", tuple(map(tuple, self.reference)))
 
     @property
     def hook_words(self) -> str:

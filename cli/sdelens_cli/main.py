@@ -39,7 +39,7 @@ def main() -> NoReturn:
     if interrupts.first is not None or code == INTERRUPTED:
         code = INTERRUPTED
         print(interrupts.line, file=sys.stderr)
-    elif (lost := lost_output()) is not None:
+    elif not code and (lost := lost_output()) is not None:
         code = code_of(lost)
     sys.exit(code)
 

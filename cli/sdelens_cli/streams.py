@@ -54,6 +54,8 @@ class Steady:
             self.failure = self.failure or error
             # what is left in the buffer would fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        except ValueError as error:  # a plugin closed it
+            self.failure = self.failure or OSError(errno.EBADF, str(error))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

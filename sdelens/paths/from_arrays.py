@@ -17,7 +17,7 @@ from sdelens.report import counted
 
 States = Tensor | ndarray | Sequence[Any]
 """States [path, time, dim], or one array [time, dim] for each path."""
-LARGEST = 1e30
+LARGEST = 1e35
 """Size beyond which a basis in float32 overflows."""
 EXPECTED = "states must be [path, time, dim], or a list of paths [time, dim]"
 

@@ -38,11 +38,15 @@ def kept_finding(run: Run, analyzer: Any, name: str, study: Study) -> Finding | 
     """The finished finding of equal inputs, if there is one."""
     inputs = inputs_of(run, analyzer, name, study)
     for done in sorted(run.folder.glob(f"analysis/{name}/*/{DONE}")):
-        if done.read_text(encoding="utf-8") == inputs:
+        if done.read_bytes() == _mark(inputs).encode():
             return load_finding(done.parent)
     return None
 
 
 def mark_done(folder: Path, inputs: str) -> None:
     """Mark a finding with its figures as finished."""
-    write_text(folder / DONE, inputs)
+    write_text(folder / DONE, _mark(inputs))
+
+
+def _mark(inputs: str) -> str:
+    return f'"{inputs}"\n'

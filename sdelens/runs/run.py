@@ -119,7 +119,7 @@ class Run:
     @property
     def card(self) -> ModelCard:
         """The card of the model of the run."""
-        return ModelCard.of(self.manifest["model"])
+        return ModelCard(**self.manifest["model"])
 
     @property
     def documents_file(self) -> Path:

@@ -38,10 +38,10 @@ class Task:
                 f"at least {LEAST} documents are needed so that some can be held out, got "
                 f"{source.documents_wanted}: give a larger --documents"
             )
-        if isinstance(source, TruncatedSource) and source.length < SHORTEST:
+        own = None if documents is not None else source
+        if isinstance(own, TruncatedSource) and own.length < SHORTEST:
             raise UsageError(
-                f"texts need at least {SHORTEST} tokens, got {source.length}: give a larger "
-                "--length"
+                f"texts need at least {SHORTEST} tokens, got {own.length}: give a larger --length"
             )
         if documents is None:
             job = replace(job, source_settings=described(source))

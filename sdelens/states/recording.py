@@ -98,7 +98,7 @@ class Recording:
         index = read_index(folder)
         for number, written in enumerate(index["shards"]):
             require_unchanged(shard_file(folder, number), written)
-        card = ModelCard.of(index["origin"].pop("model"))
+        card = ModelCard(**index["origin"].pop("model"))
         return cls(
             folder=folder,
             origin=Origin(model=card, **index["origin"]),

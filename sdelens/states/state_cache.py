@@ -148,7 +148,7 @@ class StateCache:
         folder = self.folder / key
         try:
             used = EntryInUse(folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise UsageError(f"{folder} cannot be read ({error.strerror or error})") from error
@@ -180,7 +180,7 @@ class StateCache:
     def remove(self, folder: Path) -> bool:
         """Remove an entry unless a process uses it; whether it was removed."""
         gone = folder.with_name(f".{folder.name}-{uuid4().hex}.tmp")
-        with _unused(folder) as free, suppress(FileNotFoundError):
+        with _unused(folder) as free, suppress(FileNotFoundError, NotADirectoryError):
             if free:
                 folder.rename(gone)
         return remove_unused(gone)

@@ -157,7 +157,7 @@ CHANGES = {
     "sys.stdout": lambda: setattr(sys, "stdout", None),
     "sys.excepthook": lambda: setattr(sys, "excepthook", print),
     "threading.excepthook": lambda: setattr(threading, "excepthook", print),
-    "signal handlers": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    "signal handlers": lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
     "signal handlers ": lambda: signal.signal(signal.SIGUSR1, print),
     "an alarm": lambda: signal.alarm(1000),
 }
@@ -166,7 +166,8 @@ KEPT = []
 
 @pytest.fixture
 def other_locale():
-    before = locale.setlocale(locale.LC_ALL, "C")
+    before = locale.setlocale(locale.LC_ALL)
+    locale.setlocale(locale.LC_ALL, "C")
     logging.getLogger("transformers")
     logging.root.addHandler(handler := logging.NullHandler())
     yield

@@ -69,6 +69,14 @@ def job(run):
 
 
 @pytest.fixture
+def interruptible():
+    """SIGINT raises, which processes of parallel tests ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def session():
     before = registered()
     yield
@@ -97,7 +105,7 @@ def test_a_probe_that_ends_the_process_fails_and_its_run_can_be_resumed(job, tmp
         (lambda: os.kill(os.getpid(), signal.SIGINT), KeyboardInterrupt, "interrupted"),
     ],
 )
-def test_the_manifest_says_how_the_work_ended(job, tmp_path, end, error, state):
+def test_the_manifest_says_how_the_work_ended(job, tmp_path, end, error, state, interruptible):
     with pytest.raises(error):
         execute(job, tmp_path / "run", observer=Leaving(end))
     assert Run(tmp_path / "run").manifest["state"] == state

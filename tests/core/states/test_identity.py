@@ -26,9 +26,9 @@ def elsewhere(model):
 def test_a_card_comes_back_from_json(model):
     card = replace(identified(model), hooks=("a at b",))
     saved = vars(card) | {"hooks": ["a at b"], "reference": [list(r) for r in card.reference]}
-    assert ModelCard.of(saved) == card
+    assert ModelCard(**saved) == card
     old = {k: v for k, v in saved.items() if k not in ("hooks", "reference", "layout")}
-    assert ModelCard.of(old).hooks == ()
+    assert ModelCard(**old).hooks == ()
 
 
 def test_another_layout_of_the_weights_is_compared_by_its_states(model, elsewhere):

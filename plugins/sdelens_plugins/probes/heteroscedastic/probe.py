@@ -58,7 +58,7 @@ class HeteroscedasticProbe:
     rounds: int = 3
 
     def __post_init__(self) -> None:
-        require_at_least(self, ridge=0, noise_ridge=0, waves=0, rounds=1)
+        require_at_least(self, ridge=0, noise_ridge=0, waves=0, rounds=0)
         NoiseSpec(self.noise)  # raises for an invalid noise family before any work
 
     def effort(self, dim: int) -> Effort:
