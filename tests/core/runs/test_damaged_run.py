@@ -180,7 +180,7 @@ def test_nothing_is_written_through_a_link(copy, secret, link):
     place.symlink_to(secret.parent)
     finding = Finding(view="L01", analyzer="mine", headline="h", reading="r")
     with pytest.raises(UsageError, match="is a symbolic link"):
-        write_finding(copy, finding)
+        write_finding(copy, finding, "")
     assert [file.name for file in secret.parent.rglob("*")] == ["key.txt"]
 
 

@@ -18,6 +18,7 @@ from sdelens.states.capturing import record
 from sdelens.states.recording import Recording, View
 from sdelens.states.state_cache import StateCache, parse_size
 from sdelens.store import read_json, write_json
+from sdelens.temporary import LOCK
 from sdelens.testing.small_model import small_model
 
 SHARD, INDEX = "shard-00001.safetensors", "index.json"
@@ -98,7 +99,7 @@ FAULTS = {
     "another number in the index": (other_number, "checksum differs"),
     "a list for an index": (lambda f: (f / INDEX).write_text("[1]"), "checksum differs"),
     "a deep index": (lambda f: (f / INDEX).write_text("[" * 10**5), "index.json"),
-    "bytes that are no text": (lambda f: (f / INDEX).write_bytes(b"\xff" * 9), "is not JSON"),
+    "bytes that are no text": (lambda f: (f / INDEX).write_bytes(b"\xff" * 9), "is not text"),
     "other texts": (foreign_origin, "another model or of other texts"),
 }
 
