@@ -1,7 +1,7 @@
 # make demo    a report about the dynamics of the embedded language model, in a few minutes
 # make test    the whole check: ruff, mypy, import-linter, docs, pytest (with shape checks and doctests)
 # make docs    the documentation site, its notebooks executed offline: docs/_build/html
-# make test-full, validate, evidence, gallery, bench, peers, screenshots, model: see CONTRIBUTING.md
+# make test-full, campaign, validate, evidence, gallery, bench, peers, screenshots, model: see CONTRIBUTING.md
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +10,7 @@ export PYTHONWARNINGS ?= ignore
 # some of the analyzers: `sdelens analyze runs/demo` asks all of them, in a few minutes more
 DEMO := verdict goodness_of_fit losses trajectory vector_field decomposition
 
-.PHONY: demo test lint checks docs test-full validate evidence gallery bench peers screenshots model clean
+.PHONY: demo test lint checks docs test-full campaign validate evidence gallery bench peers screenshots model clean
 
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
@@ -35,6 +35,9 @@ docs: .venv/installed-dev
 
 test-full: .venv/installed-dev lint docs
 	$(BIN)/python -m pytest --durations=20
+
+campaign: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns --write
 
 validate: .venv/installed-dev
 	$(BIN)/python tools/validate.py

@@ -14,6 +14,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+import jinja2
+
 from tests.campaigns import (
     extremes,
     faults,
@@ -27,7 +29,9 @@ from tests.campaigns import (
 from tests.campaigns.children import warm
 from tests.campaigns.trials import Trial, counts
 
-DATA = Path(__file__).parents[2] / "docs" / "reliability.json"
+DOCS = Path(__file__).parents[2] / "docs"
+DATA, PAGE = DOCS / "reliability.json", DOCS / "reliability.md"
+TEMPLATE = Path(__file__).with_name("reliability.md.jinja")
 CAMPAIGNS = {
     "kills": (kills.campaign, 200, 4),
     "system_calls": (system_calls.campaign, 10_000, 12),
@@ -62,6 +66,24 @@ def chosen_campaigns(arguments):
             yield name, campaign, number
 
 
+def written(found):
+    """Add counts to docs/reliability.json, and write the page from it."""
+    known = json.loads(DATA.read_text()) if DATA.exists() else {}
+    known = {name: (known | found)[name] for name in CAMPAIGNS if name in known | found}
+    DATA.write_text(json.dumps(known, indent=1) + "\n")
+    PAGE.write_text(page(known))
+
+
+def page(known):
+    """docs/reliability.md with these counts."""
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    return environment.from_string(TEMPLATE.read_text()).render(
+        campaigns=known, full={name: number for name, (_, number, _) in CAMPAIGNS.items()}
+    )
+
+
 def main():
     """Print the counts as JSON, and exit with 1 if anything did not hold."""
     faults.preload()
@@ -82,8 +104,7 @@ def main():
             found[name] = {"seed": arguments.seed, "rows": rows}
             print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
             if arguments.write:
-                known = json.loads(DATA.read_text()) if DATA.exists() else {}
-                DATA.write_text(json.dumps(known | found, indent=1) + "\n")
+                written(found)
     print(json.dumps(found))
     rows = [row for campaign in found.values() for row in campaign["rows"].values()]
     sys.exit(any(row["held"] < row["tried"] for row in rows))

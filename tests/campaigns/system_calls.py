@@ -27,7 +27,8 @@ def campaign(number, seed, folder, *, names=COMMANDS):
         scenario.prepare()
         ended = run(scenario.work, scenario.place, fault=(at, getattr(errno, name)))
         problem = ended.problem or scenario.resumed()
-        yield Trial(f"{name} in a system call of `{scenario.name}`", f"call {at}", problem)
+        kind = f"a writing system call of `{scenario.name}` fails"
+        yield Trial(kind, f"{name} in call {at} of {scenario.calls}", problem)
 
 
 if __name__ == "__main__":

@@ -117,9 +117,10 @@ class LowRankProbe:
         """Covariance of the full regression's residuals, in the structure of the noise."""
         terms = Terms(state=True, position=self.density == "discrete")
         covariance = second_moment(selected(train, validation, terms, ridge=self.ridge), train)
+        # raises for full noise of too few transitions, as of `exact`
+        noise = ConstantNoise.of(NoiseSpec(self.noise), covariance, train.count)
         if self.density == "exact":
             return covariance
-        noise = ConstantNoise.of(NoiseSpec(self.noise), covariance)
         return noise.scale.covariance().double()
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SDE:
