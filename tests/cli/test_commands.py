@@ -17,7 +17,6 @@ LIGHT = {
     "plugins check nueral": (3, "'neural'"),
     "fit --layer foo": (2, "--layer must be"),
     "fit --layer 5-2": (2, "--layer must be"),
-    "fit --resume --overwrite": (2, "cannot be combined"),
     "fit --texts {texts} --dataset wikitext": (2, "cannot be combined"),
     "fit --texts {texts} --source sampled": (2, "--source and --texts cannot be combined"),
     "fit --source smapled": (3, "'sampled'"),
