@@ -2,11 +2,12 @@
 
 python -m tests.campaigns --quick            a fixed part of them, in less than a minute
 python -m tests.campaigns --write            all of them, and docs/reliability.json and .md
-python -m tests.campaigns --write --scale 0.1    a tenth of them
+python -m tests.campaigns --write --minutes 5    as many as fit in five minutes each
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -91,7 +92,8 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CAMPAIGNS))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--scale", type=float, default=1)
+    parser.add_argument("--scale", type=float, default=1, help="share of the usual trials")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of each campaign")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     found = {}
@@ -100,7 +102,7 @@ def main():
         warm(folder / "warm")
         for name, campaign, number in chosen_campaigns(arguments):
             start = time.monotonic()
-            rows = counts(campaign(number, arguments.seed, folder / name))
+            rows = counts(campaign(number, arguments.seed, folder / name), arguments.minutes)
             found[name] = {"seed": arguments.seed, "rows": rows}
             print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
             if arguments.write:
