@@ -56,6 +56,13 @@ def sole_writer(folder: Path, *, wait: float = 0) -> Iterator[None]:
             folder.rmdir()  # if the job failed before it wrote anything
 
 
+def tidy(folder: Path) -> None:
+    """Remove what a job that was killed at its very end has left, unless another job writes."""
+    if (folder / LOCK).exists():
+        with suppress(UsageError, OSError), sole_writer(folder):
+            pass
+
+
 @contextmanager
 def unchanged(folder: Path) -> Iterator[None]:
     """Keep writers out of a run that is copied; a read-only folder has none."""

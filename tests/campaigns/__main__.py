@@ -34,8 +34,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 DATA, PAGE = DOCS / "reliability.json", DOCS / "reliability.md"
 TEMPLATE = Path(__file__).with_name("reliability.md.jinja")
 CAMPAIGNS = {
-    "kills": (kills.campaign, 200, 4),
-    "system_calls": (system_calls.campaign, 10_000, 12),
+    "kills": (kills.campaign, 200, 5),
+    "system_calls": (system_calls.campaign, 10_000, 8),
     "mutations": (lambda *chosen: damaged_runs(*chosen), 6000, 0),
     "texts": (texts.campaign, 2000, 8),
     "options": (options.campaign, 2000, 10),
@@ -60,8 +60,10 @@ def chosen_campaigns(arguments):
     """Names and functions of the campaigns to run, with their numbers."""
     for name in arguments.names or CAMPAIGNS:
         campaign, number, quick = CAMPAIGNS[name]
+        if arguments.quick and name == "system_calls":
+            campaign = partial(campaign, names=("fit", "save"))
         if arguments.quick and name == "kills":
-            campaign = partial(campaign, events=6)
+            campaign = partial(campaign, events=3, layers="1-2")
         number = quick if arguments.quick else round(number * arguments.scale)
         if number:
             yield name, campaign, number

@@ -11,13 +11,13 @@ from tests.campaigns.scenarios import scenarios
 from tests.campaigns.trials import Trial, main
 
 
-def campaign(number, seed, folder, *, events=None):
+def campaign(number, seed, folder, *, events=None, layers="all"):
     """Yield so many kills at random moments, and those before so many file events of a fit.
 
     The default is all of them, in random order.
     """
     random = Random(seed)
-    found = list(scenarios(folder))
+    found = list(scenarios(folder, layers=layers))
     for k in range(number):
         scenario = found[k % len(found)]
         scenario.prepare()
