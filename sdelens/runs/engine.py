@@ -30,7 +30,7 @@ from sdelens.runs.reading import empty_words, read_documents
 from sdelens.runs.run import Run
 from sdelens.runs.score_table import lost_words
 from sdelens.runs.task import Task
-from sdelens.runs.writer import sole_writer
+from sdelens.runs.writer import sole_writer, tidy
 from sdelens.seeds import derive
 from sdelens.states.recording import View
 from sdelens.states.requirements import require_recorded
@@ -67,6 +67,7 @@ def execute(
     run = Run(folder or Path("runs") / task.job.name)
     overwrite = overwrite and not (resume and unfinished(run, task.job))
     if not dry_run and not overwrite and is_done(run, task.job):  # which may be only readable
+        tidy(run.folder)
         return run
     check_input(task, run, overwrite=overwrite)
     preview = None if held.model else preview_of(task.job)

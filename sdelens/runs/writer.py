@@ -69,6 +69,13 @@ def written_by_another(folder: Path) -> bool:
         return False
 
 
+def tidy(folder: Path) -> None:
+    """Remove what a job that was killed at its very end has left, unless another job writes."""
+    if (folder / LOCK).exists():
+        with suppress(UsageError, OSError), sole_writer(folder):
+            pass
+
+
 @contextmanager
 def unchanged(folder: Path) -> Iterator[None]:
     """Keep writers out of a run that is copied; a read-only folder has none."""

@@ -85,6 +85,8 @@ class Child:
             time.sleep(0.003)
         with os.fdopen(self.pipe, "rb") as pipe:
             noted = json.loads(pipe.read() or b"{}")
+        for file in self.said.values():
+            file.touch()  # if it was killed before it had opened them
         said = {n: f.read_text(errors="replace") for n, f in self.said.items()}
         for file in self.said.values():
             file.unlink()

@@ -23,8 +23,11 @@ def damage(file, random):
 
 
 def of_json(file, random):
-    """Change one place of a JSON file."""
-    value = json.loads(file.read_text())
+    """Change one place of a JSON file; DONE may have a digest instead."""
+    try:
+        value = json.loads(file.read_text())
+    except ValueError:
+        return of_bytes(file, random)
     value, done = changed(value, random)
     file.write_text(text_of(value))
     return done

@@ -11,11 +11,13 @@ from tests.campaigns.scenarios import scenarios
 from tests.campaigns.trials import Trial, main
 
 
-def campaign(number, seed, folder, *, events=None):
-    """Yield so many kills at random moments, and those before file events of a fit (all, or
-    so many)."""
+def campaign(number, seed, folder, *, events=None, layers="all"):
+    """Yield so many kills at random moments, and those before so many file events of a fit.
+
+    The default is all of them, in random order.
+    """
     random = Random(seed)
-    found = list(scenarios(folder))
+    found = list(scenarios(folder, layers=layers))
     for k in range(number):
         scenario = found[k % len(found)]
         scenario.prepare()
@@ -29,7 +31,7 @@ def campaign(number, seed, folder, *, events=None):
     if faults.available():
         [fit] = scenarios(folder / "events", ["fit"], layers="1-2")
         every = range(1, fit.calls + 1)
-        for at in every if events is None else sorted(random.sample(every, events)):
+        for at in random.sample(every, len(every) if events is None else events):
             yield killed_before(fit, at)
 
 

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +26,20 @@ class Trial:
     """What did not hold."""
 
 
-def counts(trials, *, show=True):
-    """How many trials of each kind were made and held; failures are printed to stderr."""
+def counts(trials, minutes=math.inf):
+    """How many trials of each kind were made and held within some minutes.
+
+    Failures are printed to stderr.
+    """
+    end = time.monotonic() + 60 * minutes
     rows = defaultdict(lambda: {"tried": 0, "held": 0})
     for trial in trials:
         rows[trial.kind]["tried"] += 1
         rows[trial.kind]["held"] += trial.problem is None
-        if trial.problem and show:
+        if trial.problem:
             print(f"{trial.kind}, {trial.done}: {trial.problem}", file=sys.stderr, flush=True)
+        if time.monotonic() > end:
+            break
     return dict(rows)
 
 

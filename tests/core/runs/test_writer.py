@@ -14,7 +14,7 @@ import pytest
 import sdelens
 from sdelens.errors import OutOfMemory, UsageError
 from sdelens.runs.engine import execute
-from sdelens.runs.folder import WRITER
+from sdelens.runs.folder import LOCK, WRITER
 from sdelens.runs.reporting import analyze, write_report
 from sdelens.runs.writer import sole_writer
 
@@ -148,3 +148,11 @@ def test_half_written_files_of_a_killed_job_are_removed_everywhere(run, tmp_path
     with sole_writer(folder):
         pass
     assert not list(folder.rglob(".*"))
+
+
+def test_the_lock_of_a_job_killed_at_its_end_is_removed(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / LOCK).touch()
+    (folder / WRITER).write_text("{}")
+    execute(run.job, folder)
+    assert not list(folder.glob(".*"))
