@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from os import _exit  # before plugins are contained, in which os._exit is refused
 from types import FrameType
 from typing import NoReturn
 
@@ -72,7 +73,7 @@ class Interrupts:
             # not by the stream, which may be in the middle of a write
             cursor = SHOW_CURSOR if os.isatty(2) else ""
             os.write(2, os.fsencode(f"{cursor}{self.line}\n"))
-        os._exit(INTERRUPTED)
+        _exit(INTERRUPTED)
 
 
 def imports(frame: FrameType | None) -> bool:
