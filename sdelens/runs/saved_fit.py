@@ -142,19 +142,18 @@ def _read_law(file: Path, form: FitConfig) -> dict[str, Tensor]:
         require_layout(tensors, form.tensors.get(file.name, {}), file)
     if not is_intact(file):  # the law of a plugin may contain infinity
         require_finite(tensors, file)
-    require_sealed(file)
+        require_sealed(file)
     return tensors
 
 
 @contextmanager
 def _restoring(folder: Path, probe: str) -> Iterator[None]:
     """A failure is that of the probe only if the files are known to be as the fit wrote them."""
-    intact = all(is_intact(folder / name) for name in (CONFIG, LAW))
     try:
         with contained(f"the probe {probe}"):
             yield
     except SdelensError as error:
-        if intact or error.__cause__ is None:
+        if error.__cause__ is None or all(is_intact(folder / name) for name in (CONFIG, LAW)):
             raise
         raise UsageError(
             f"{folder / LAW} cannot be read by the probe {probe} ({error.__cause__}): the file "
