@@ -1,10 +1,11 @@
 """`sdelens cache`: recorded states on disk."""
 
-import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sdelens_cli.json_output import AsJson, print_json
 
 if TYPE_CHECKING:
     from sdelens.states.state_cache import Entry
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 cache = typer.Typer(
     help="List, measure and remove recorded states in the cache.", no_args_is_help=True
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 @cache.callback()
@@ -29,7 +28,7 @@ def list_(as_json: AsJson = False) -> None:
 
     rows = [row(entry) for entry in StateCache.of_user().entries]
     if as_json:
-        print(json.dumps({"entries": rows}))
+        print_json({"entries": rows})
         return
     for one in rows:
         use = " in use" if one["in_use"] else ""
@@ -58,7 +57,7 @@ def size_(as_json: AsJson = False) -> None:
 
     found, limit = StateCache.of_user(), cache_limit()
     if as_json:
-        print(json.dumps({"folder": str(found.folder), "bytes": found.bytes, "limit": limit}))
+        print_json({"folder": str(found.folder), "bytes": found.bytes, "limit": limit})
         return
     most = f"no limit: set {LIMIT}" if limit is None else f"limit {size(limit)}"
     print(f"{size(found.bytes)} ({most}) in {found.folder}")
@@ -87,7 +86,7 @@ def prune(
     leftovers = found.prune(most)
     left = found.bytes
     if as_json:
-        print(json.dumps({"removed": before - left, "bytes": left, "leftovers": leftovers}))
+        print_json({"removed": before - left, "bytes": left, "leftovers": leftovers})
         return
     print(
         f"{size(before - left)} removed, {size(left)} left in {found.folder}; leftovers of killed "

@@ -1,6 +1,5 @@
 """`sdelens fit`: capture the states of a model and fit a law to them."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sdelens.errors import UsageError
+from sdelens.json_text import parsed
 from sdelens.registry import plugin
 from sdelens.runs.job import Job
 from sdelens.settings import parse_assignments
@@ -107,7 +107,7 @@ def job_settings(
 def read_config(file: Path) -> dict[str, Any]:
     """The settings in the config.json of a run."""
     try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings = parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read: --config expects the config.json of a run"
