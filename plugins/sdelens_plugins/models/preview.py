@@ -2,9 +2,9 @@
 
 from transformers import AutoConfig
 
-from sdelens.errors import UsageError
 from sdelens.origin import ModelCard
 from sdelens_plugins.models.catalogue import Located
+from sdelens_plugins.models.checkpoints import SAFE, one_sentence
 from sdelens_plugins.models.words import MANY
 
 
@@ -13,11 +13,8 @@ def card_of_config(located: Located, dtype: str) -> ModelCard:
 
     Raises `UsageError` for an unknown architecture or missing sizes.
     """
-    try:
-        # never run code that comes with a model, and never prompt for it
-        found = AutoConfig.from_pretrained(
-            located.folder, local_files_only=True, trust_remote_code=False
-        )
+    with one_sentence(located.name):
+        found = AutoConfig.from_pretrained(located.folder, **SAFE)
         config = found.get_text_config()
         return ModelCard(
             name=located.name,
@@ -32,9 +29,3 @@ def card_of_config(located: Located, dtype: str) -> ModelCard:
             bos=None,
             eos=None,
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise UsageError(
-            f"{located.name} has no usable config.json ({first}): expected that of a causal "
-            "language model of an architecture that transformers knows"
-        ) from error
