@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from html import escape
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -133,8 +133,8 @@ class Finding:
     figures: tuple[Figure, ...] = ()
     strips: tuple[Strip, ...] = ()
     prompt: str | None = None
-    settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
-    """The settings of the analyzer; the run sets them, and the name of the analyzer."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The settings of the analyzer, JSON values; the run sets them, and the analyzer's name."""
     analyzer: str = ""
     details: tuple[str, ...] = ()
     """Sentences that qualify the headline."""

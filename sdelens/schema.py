@@ -27,8 +27,19 @@ class Schema(BaseModel):
     model_config = STRICT | ConfigDict(extra="allow")
 
 
+class Damaged(UsageError):
+    """A field of a file is not what it must be; `problem` says what is, without the file."""
+
+    def __init__(self, file: PathLike[str] | str, problem: str) -> None:
+        super().__init__(
+            f"{file}: {problem}: the file was damaged or edited; restore it, or fit or analyze "
+            "again"
+        )
+        self.problem = problem
+
+
 def checked(kind: Any, value: Any, file: PathLike[str] | str) -> Any:
-    """The value as a `kind`; raises `UsageError` with the file, the field and what is expected."""
+    """The value as a `kind`; raises `Damaged` with the file, the field and what is expected."""
     try:
         return _adapter(kind).validate_python((value,))[0]
     except ValidationError as error:
@@ -40,13 +51,10 @@ def checked(kind: Any, value: Any, file: PathLike[str] | str) -> Any:
 def damaged(
     file: PathLike[str] | str, field: str, expected: str, received: object = ""
 ) -> NoReturn:
-    """Raise `UsageError` for a field of a file."""
+    """Raise `Damaged` for a field of a file."""
     got = f", got {_SHORT.repr(received)}" if received != "" else ""
     where = ascii(field)[1:-1]
-    raise UsageError(
-        f"{file}: {where}{' ' if where else ''}{expected}{got}: the file was damaged or edited; "
-        "restore it, or fit or analyze again"
-    )
+    raise Damaged(file, f"{where}{' ' if where else ''}{expected}{got}")
 
 
 def instance(kind: type[T]) -> Callable[[Any], T]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from xxhash import xxh3_128
 
 from sdelens.errors import OutOfMemory, UsageError
 from sdelens.json_text import parsed
+from sdelens.regular_file import descriptor_of, text_of
 
 PART = 2**22
 """Bytes of a file that are read at once for its checksum."""
@@ -59,6 +61,39 @@ def replaced(file: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder, to be filled in the block, that then takes the place of another.
+
+    The other one stays if the block fails. A process that is killed leaves the old folder, the new
+    one, or none, and a folder with a temporary name.
+    """
+    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}{x}.tmp") for x in ("", ".old"))
+    try:
+        for left in (new, old):  # by a killed process
+            shutil.rmtree(left, ignore_errors=True)
+        with writing(folder):
+            new.mkdir(parents=True)
+        yield new
+        with writing(folder):
+            exchanged(folder, new, old)
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def exchanged(place: Path, new: Path, old: Path) -> None:
+    """Rename a file or folder to `old`, if it exists, and `new` to its place; both or neither."""
+    if place.exists():
+        place.rename(old)
+    try:
+        new.rename(place)
+    except OSError:
+        if old.exists():
+            old.rename(place)
+        raise
+
+
 def write_text(file: Path, text: str) -> None:
     """Write a text file atomically."""
     replaced(file, lambda place: place.write_text(text, encoding="utf-8"))
@@ -83,7 +118,7 @@ def read_text(file: Path) -> str:
     """Read a text file; raises an error naming it if it is missing or not UTF-8."""
     require_file(file)
     try:
-        return file.read_text(encoding="utf-8")
+        return text_of(file)
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not text in UTF-8 ({error}): was it damaged?") from error
 
@@ -99,7 +134,7 @@ def require_file(file: Path) -> None:
 def file_digest(file: Path) -> str:
     """sha256 of the bytes of a file."""
     require_file(file)
-    with file.open("rb") as handle:
+    with os.fdopen(descriptor_of(file), "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -134,7 +169,7 @@ def checksum(file: Path) -> str:
     """The xxh3 of a file's bytes, which differs if any of them has changed."""
     # large parts, because a thread waits between them while another holds Python's lock
     hashed, part = xxh3_128(), memoryview(bytearray(PART))
-    with file.open("rb", buffering=0) as handle:
+    with os.fdopen(descriptor_of(file), "rb", buffering=0) as handle:
         while size := handle.readinto(part):
             hashed.update(part[:size])
     return hashed.hexdigest()

@@ -23,6 +23,15 @@ def require_unicode(text: object, what: str) -> str:
     return text
 
 
+def require_prompt(prompt: str | None, what: str) -> str | None:
+    """The prompt, if there is one; raises `UsageError` if it is empty or not Unicode."""
+    if prompt is None:
+        return None
+    if not require_unicode(prompt, what).strip():
+        raise UsageError(f"{what} is empty: give a text, or leave it out")
+    return prompt
+
+
 def with_replacements(text: str) -> str:
     r"""The text with U+FFFD for each half of a surrogate pair.
 

@@ -11,7 +11,7 @@ from sdelens.runs.folder import require_run
 from sdelens.settings import parse_assignments
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
-from sdelens_cli.prompt import unicode_prompt
+from sdelens_cli.prompt import checked_prompt
 
 
 def analyze(
@@ -21,7 +21,7 @@ def analyze(
     ] = None,
     analyzer: Annotated[list[str] | None, typer.Option(help="The same, repeatable.")] = None,
     prompt: Annotated[
-        str | None, typer.Option(callback=unicode_prompt, help="A text to look at.")
+        str | None, typer.Option(callback=checked_prompt, help="A text to look at.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: trajectory.tokens=30.")

@@ -10,6 +10,7 @@ import typer
 from sdelens.errors import UsageError
 from sdelens.json_text import parsed
 from sdelens.registry import plugin
+from sdelens.regular_file import text_of
 from sdelens.runs.job import Job
 from sdelens.settings import parse_assignments
 from sdelens_cli.json_output import AsJson, print_json
@@ -107,7 +108,9 @@ def job_settings(
 def read_config(file: Path) -> dict[str, Any]:
     """The settings in the config.json of a run."""
     try:
-        settings = parsed(file.read_text(encoding="utf-8"))
+        settings = parsed(text_of(file))
+    except UsageError:
+        raise
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read: --config expects the config.json of a run"

@@ -11,7 +11,7 @@ from sdelens.runs.folder import require_run
 from sdelens.steering.doses import Steering
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
-from sdelens_cli.prompt import unicode_prompt
+from sdelens_cli.prompt import checked_prompt
 from sdelens_cli.simulate import one_line
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def generate(
     ],
     prompt: Annotated[
         str | None,
-        typer.Option(callback=unicode_prompt, help="Text to continue. [a question about France]"),
+        typer.Option(callback=checked_prompt, help="Text to continue. [a question about France]"),
     ] = None,
     layer: Annotated[
         str | None, typer.Option(help="Layer of the fit, if there are several.")
@@ -50,8 +50,6 @@ def generate(
     steering = Steering.parse(steer)
     if steering == Steering():
         raise UsageError(f"--steer {steer} changes nothing: give drift=0.5, or diffusion=0.8")
-    if prompt is not None and not prompt.strip():
-        raise UsageError("--prompt is empty: give a text to continue, or remove it")
     require_run(run)
     use(files)
 

@@ -10,7 +10,7 @@ from sdelens.errors import UnknownName
 from sdelens.runs.job import Job
 from sdelens_cli.fit import absolute
 from sdelens_cli.json_output import AsJson, print_json
-from sdelens_cli.prompt import unicode_prompt
+from sdelens_cli.prompt import checked_prompt
 from sdelens_cli.streams import inline
 from sdelens_cli.text_options import TextOptions
 
@@ -35,7 +35,7 @@ def reproduce(
         str, typer.Option(help="Layers; the state in the paper is the embedding.")
     ] = "embed,middle",
     prompt: Annotated[
-        str, typer.Option(callback=unicode_prompt, help="Question of the worked example.")
+        str, typer.Option(callback=checked_prompt, help="Question of the worked example.")
     ] = "What is the capital of France?",
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Output folder. [reproduction-<model>]")] = None,
@@ -64,9 +64,9 @@ def reproduce(
     folder = out or Path(f"reproduction-{Path(model).name}")
     screen = Screen(quiet=quiet or as_json)
     argv = tuple(sys.argv[1:])
-    place, resume = folder / "run", not overwrite
+    place = folder / "run"
     with sole_writer(place):
-        run = execute(job, place, observer=screen, resume=resume, overwrite=overwrite, argv=argv)
+        run = execute(job, place, observer=screen, resume=True, overwrite=overwrite, argv=argv)
         with screen.working("figures") as now:
             page = remake(run, folder, prompt=prompt, watch=now)
         file = render(page, folder, page_plugin().name)

@@ -88,7 +88,12 @@ class Screen:
 
     def told(self, sentence: str) -> None:
         """Show a message, dimmed."""
-        self.console.print(sentence, style="dim")
+        self.console.print(Text(sentence, style="dim"), soft_wrap=True)
+
+    def warned(self, sentence: str) -> None:
+        """Show a warning, with --quiet too."""
+        out = console(err=True) if self.quiet else self.console
+        out.print(Text(sentence), soft_wrap=True)
 
     def plan_json(self) -> dict[str, Any]:
         """The plan for JSON."""
@@ -108,7 +113,7 @@ class Screen:
             *columns,
             console=self.console,
             transient=not unit,
-            disable=not drawn,
+            disable=self.quiet or not drawn,  # it would divert stderr
         ) as progress:
             task = progress.add_task(name, total=total, unit=unit, remark="")
 
@@ -132,6 +137,9 @@ class Screen:
     @contextmanager
     def working(self, name: str) -> Iterator[Callable[[str], None]]:
         """A spinner with the current activity."""
+        if self.quiet:  # it would divert stderr
+            yield lambda _: None
+            return
         with self.console.status(name, spinner=spinner(self.console)) as status:
             yield lambda text: status.update(Text(f"{name} {text}"))
 

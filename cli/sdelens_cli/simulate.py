@@ -9,7 +9,7 @@ from sdelens.errors import UsageError
 from sdelens.runs.folder import require_run
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
-from sdelens_cli.prompt import unicode_prompt
+from sdelens_cli.prompt import checked_prompt
 
 if TYPE_CHECKING:
     from sdelens.report import Finding
@@ -19,7 +19,7 @@ def simulate(
     run: Annotated[Path, typer.Argument(help="Folder written by sdelens fit.")],
     prompt: Annotated[
         str | None,
-        typer.Option(callback=unicode_prompt, help="Text to continue. [a question about France]"),
+        typer.Option(callback=checked_prompt, help="Text to continue. [a question about France]"),
     ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Number of tokens to simulate.")] = 20,
     start: Annotated[

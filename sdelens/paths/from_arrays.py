@@ -18,7 +18,12 @@ from sdelens.report import counted
 States = Tensor | ndarray | Sequence[Any]
 """States [path, time, dim], or one array [time, dim] for each path."""
 LARGEST = 1e35
-"""Size beyond which a basis in float32 overflows."""
+"""Size beyond which a basis in float32 overflows (its maximum is 3.4e38).
+
+Arrays may be in any unit, so only what a fit cannot compute with is refused: the basis
+standardises them, in float64, before anything is squared. States of a language model have a
+tighter bound (`sdelens.states.requirements`), because raw ones are squared too.
+"""
 EXPECTED = "states must be [path, time, dim], or a list of paths [time, dim]"
 
 

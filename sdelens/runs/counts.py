@@ -17,13 +17,13 @@ def counts(run: Run) -> dict[str, Any]:
         "documents_without_transition": without_transition(run),
         # along the depth all paths have the same length
         "paths_going_on": survivors(lengths) if run.job.axis == "token" else [],
-        "near_duplicates": run.manifest.get("near_duplicates", 0),
+        "near_duplicates": run.manifest["near_duplicates"],
     }
 
 
 def data_words(run: Run, steps: BranchedTransitions | None) -> list[str]:
     """Sentences on empty texts, and on training transitions that are not the observed ones."""
-    empty = empty_words(run.manifest.get("empty_texts", 0))
+    empty = empty_words(run.manifest["empty_texts"])
     if steps is None:
         return empty
     whose = "" if run.sampler else " The texts were not sampled from the model; these states were."

@@ -69,6 +69,8 @@ def execute(
     if not dry_run and not overwrite and is_done(run, task.job):  # which may be only readable
         tidy(run.folder)
         return run
+    if dry_run:
+        finished(run, task.job, resume=resume, overwrite=overwrite)
     check_input(task, run, overwrite=overwrite)
     preview = None if held.model else preview_of(task.job)
     plan = plan_in(run, task, preview) if preview else None
@@ -96,7 +98,7 @@ def _loaded(job: Job, held: Given, watcher: Observer) -> LanguageModel:
         return held.model or load_model(job)
 
 
-def _work(run: Run, task: Task, watcher: Observer) -> None:
+def _work(run: Run, task: Task, watcher: ContainedObserver) -> None:
     """Do everything that is not done yet."""
     clock = time.perf_counter()
     if not run.documents_file.exists():
@@ -132,12 +134,12 @@ def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
     run.write_documents(documents, split(documents.group.tolist(), seed=derive(seed, "split")))
 
 
-def _capture(run: Run, watcher: Observer) -> None:
+def _capture(run: Run, watcher: ContainedObserver) -> None:
     require_disk(run)
     clock = time.perf_counter()
     tokens = int(run.documents.lengths.sum())
     with watcher.stage("capture", tokens, "tokens") as done, contained(_model(run)):
-        run.recording = run.record(done, watcher.told)
+        run.recording = run.record(done, watcher.warned)
     run.note_time("capture", time.perf_counter() - clock)
 
 

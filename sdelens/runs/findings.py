@@ -1,14 +1,17 @@
-"""Findings on disk: finding.json and arrays.safetensors."""
+"""Findings on disk: arrays.safetensors, and finding.json, which marks them as complete."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load, save
 from torch import Tensor
 
 from sdelens.digest import digest
+from sdelens.json_text import parsed
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Strip
 from sdelens.schema import checked, damaged, instance
 from sdelens.store import file_digest, read_json, read_tensors, write_json, write_tensors
@@ -18,13 +21,19 @@ TYPES = {kind.__name__: kind for kind in (Estimate, Figure, Finding, Layer, Pane
 VALUE, ARRAYS = "finding.json", "arrays.safetensors"
 SEAL = "$sealed"
 """The key of the digest of both files."""
+INPUTS = "$inputs"
+"""The key of the digest of what determines the finding."""
 
 
-def save_finding(finding: Finding, folder: Path) -> None:
-    """Write a finding; finding.json is written last and marks the folder as complete."""
+def save_finding(finding: Finding, folder: Path, inputs: str | None = None) -> None:
+    """Write a finding; finding.json is removed first and written last.
+
+    `inputs` is the digest of what determines it, if it is known.
+    """
     value, tensors = packed(finding)
+    (folder / VALUE).unlink(missing_ok=True)
     write_tensors(folder / ARRAYS, tensors)
-    write_value(value, folder)
+    write_value(value | ({} if inputs is None else {INPUTS: inputs}), folder)
 
 
 def write_value(value: dict[str, Any], folder: Path) -> None:
@@ -46,11 +55,27 @@ def load_finding(folder: Path) -> Finding:
     if not isinstance(value, dict) or value.get("$type") != "Finding":
         damaged(file, "$type", "must be 'Finding'")
     sealed = value.pop(SEAL, None)
-    found: Finding = checked(Finding, reader.unpacked(value, ""), file)
+    own = {key: item for key, item in value.items() if key != INPUTS}
+    found: Finding = checked(Finding, reader.unpacked(own, ""), file)
     # findings of earlier versions have no digest
     if sealed is not None and sealed != _digest(value, folder):
         damaged(file, SEAL, f"must be the digest of this file and {ARRAYS}, which differs")
     return found
+
+
+def inputs_of_saved(folder: Path) -> str | None:
+    """The digest of what determined a saved finding; None if it is not known."""
+    value = read_json(folder / VALUE)
+    return value.get(INPUTS) if isinstance(value, dict) else None
+
+
+def require_readable(finding: Finding) -> None:
+    """Write and read a finding in memory; raises `Damaged` if it could not be read again."""
+    value, tensors = packed(finding)
+    written = json.dumps(value, allow_nan=False)
+    arrays = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+    reader = _Reader(Path(VALUE), load(arrays))
+    checked(Finding, reader.unpacked(parsed(written), ""), reader.file)
 
 
 def _digest(value: Any, folder: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from sdelens.errors import UsageError
 from sdelens.file_names import file_name
 from sdelens.json_text import parsed
+from sdelens.regular_file import text_of
 
 MANIFEST = "manifest.json"
 """Written first: a folder with a manifest is a run, finished or not."""
@@ -16,6 +17,8 @@ PARTS = ("fits", "analysis", "states", "documents.safetensors", "config.json", "
 """Other files and folders of a run."""
 UNFINISHED_FILE = re.compile(r"\..+\.tmp|\.tmp[A-Za-z0-9]{6}")
 """Names of files in the middle of a write: ours, and those of safetensors."""
+UNFINISHED_FOLDER = re.compile(r"\..+\.\d+(\.old)?\.tmp")
+"""Names of folders in the middle of a replacement."""
 LOCK, WRITER = ".lock", ".writer.json"
 """The lock of the job that writes to a run, and a description of that job; removed at its end."""
 
@@ -34,9 +37,7 @@ def holds_run(folder: Path) -> bool:
 
 def _missing(file: Path) -> list[str]:
     """The needed fields that a manifest lacks; raises `ValueError` if it is not JSON."""
-    if file.exists() and not file.is_file():
-        raise ValueError("not a file")
-    manifest = parsed(file.read_text(encoding="utf-8"))
+    manifest = parsed(text_of(file))
     known = manifest if isinstance(manifest, dict) else {}
     return [name for name in NEEDED if name not in known]
 
@@ -50,6 +51,8 @@ def require_run(folder: Path) -> None:
         raise UsageError(
             f"{folder} is not a run: expected a folder written by sdelens fit"
         ) from None
+    except UsageError as error:
+        raise UsageError(f"{folder} is not a run: {error}") from None
     except ValueError as error:
         raise UsageError(f"{folder} is not a run: {MANIFEST} is not JSON ({error})") from None
     if missing:
@@ -108,10 +111,12 @@ def clear(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove files left over from interrupted writes; links are not followed."""
-    for place, _, names in os.walk(folder):
+    """Remove what is left over from interrupted writes; links are not followed."""
+    for place, folders, names in os.walk(folder):
         for name in filter(UNFINISHED_FILE.fullmatch, names):
             Path(place, name).unlink(missing_ok=True)
+        for name in filter(UNFINISHED_FOLDER.fullmatch, folders):
+            shutil.rmtree(Path(place, name), ignore_errors=True)  # not a link
 
 
 def _in_fits(folder: Path, pattern: str) -> list[Path]:

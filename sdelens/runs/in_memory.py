@@ -60,6 +60,10 @@ def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = 
     ``[text, time]`` without padding.
     """
     if isinstance(texts, Documents):
+        if bool((texts.group < 0).any()):
+            raise UsageError(
+                f"groups of documents must be 0 or more, got {int(texts.group.min())}: number them"
+            )
         return texts
     if isinstance(texts, Mapping):
         raise UsageError(

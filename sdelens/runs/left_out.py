@@ -63,13 +63,17 @@ class LeftOut:
                 self.reasons[label] = str(failure).removeprefix(f"the analyzer {label} failed: ")
 
     def raise_failures(self) -> None:
-        """Raise the first error of a named analyzer, with the messages of all."""
-        if not self.failures:
+        """Raise an error of a named analyzer, with the messages of all.
+
+        It is that of the first plugin that failed or, if none did, the first error.
+        """
+        failures = list(self.failures.values())
+        if not failures:
             return
-        first, *others = self.failures.values()
-        if not others:
+        first = next((one for one in failures if isinstance(one, BrokenPlugin)), failures[0])
+        if len(failures) == 1:
             raise first
-        messages = dict.fromkeys(str(failure) for failure in (first, *others))
+        messages = dict.fromkeys(map(str, failures))
         # a plugin's own kind of error may take other arguments
         kind = next(k for k in type(first).__mro__ if k.__module__ == SdelensError.__module__)
         raise kind("; ".join(messages)) from first.__cause__

@@ -17,14 +17,20 @@ UNFINISHED = {
     "died": "whose process died",
     "failed": "which failed",
     "interrupted": "which was interrupted",
+    "incomplete": "whose documents or fits are missing",
 }
 """What happened to a run that is not done, by its state."""
 
 
 def state_of(run: Run) -> str:
-    """``done``, or one of `UNFINISHED`; a run that no job writes to is not running, but died."""
+    """``done``, or one of `UNFINISHED`.
+
+    A run that no job writes to is not running, but died; one without its files is not done.
+    """
     state: str = run.manifest["state"]
-    return "died" if state == "running" and not written_by_another(run.folder) else state
+    if state == "running" and not written_by_another(run.folder):
+        return "died"
+    return "incomplete" if state == "done" and not run.complete else state
 
 
 def is_done(run: Run, job: Job) -> bool:

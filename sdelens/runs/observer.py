@@ -34,6 +34,14 @@ class Observer(Protocol):
         """Receives a message."""
 
 
+@runtime_checkable
+class WarnedObserver(Observer, Protocol):
+    """An observer that receives warnings apart, as to show them even if it shows nothing else."""
+
+    def warned(self, sentence: str) -> None:
+        """Receives a warning; other observers receive it as a message."""
+
+
 def _ignored(steps: int, remark: str = "", total: int | None = None) -> None:
     del steps, remark, total
 
@@ -78,6 +86,11 @@ class ContainedObserver:
     def told(self, sentence: str) -> None:
         with self._called():
             self.observer.told(sentence)
+
+    def warned(self, sentence: str) -> None:
+        own = self.observer
+        with self._called():
+            (own.warned if isinstance(own, WarnedObserver) else own.told)(sentence)
 
     @contextmanager
     def _called(self) -> Iterator[None]:

@@ -13,8 +13,8 @@ from sdelens.fitting.study import Study
 from sdelens.interfaces import load
 from sdelens.protocols import LanguageModel
 from sdelens.report import Figure, Finding, Report
-from sdelens.runs.copying import copied
-from sdelens.runs.folder import MANIFEST, clear, holds_run, require_free
+from sdelens.runs.copying import copied, copied_in_place
+from sdelens.runs.folder import holds_run
 from sdelens.runs.hub import pushed
 from sdelens.runs.reporting import analyze, report_of
 from sdelens.runs.run import Run
@@ -22,7 +22,6 @@ from sdelens.runs.writer import sole_writer
 from sdelens.seeds import own_random_state
 from sdelens.steering.steer import steer
 from sdelens.steering.steered_text import SteeredText
-from sdelens.store import writing
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,7 +97,8 @@ class OpenStudy(Study):
         """Save the run to a folder in the format of `sdelens fit`; returns the folder.
 
         States are included if they cannot be captured again because they depend on the user's
-        hooks or calls; `states` overrides this.
+        hooks or calls; `states` overrides this. With `overwrite`, a run in the folder is replaced
+        once the copy is complete.
         """
         place = Path(folder)
         if place.resolve() == self.run.folder.resolve():
@@ -106,15 +106,7 @@ class OpenStudy(Study):
         with sole_writer(place):
             if holds_run(place) and not overwrite:
                 raise UsageError(f"{place} contains a run: give overwrite=True, or another folder")
-            with writing(place):
-                clear(place)  # also what a killed process copied
-                (place / MANIFEST).unlink(missing_ok=True)
-            require_free(place)
-            try:
-                copied(self.run, place, states=states)
-            except BaseException:
-                clear(place)
-                raise
+            copied_in_place(self.run, place, states=states)
         return place
 
     def push_to_hub(

@@ -32,6 +32,8 @@ class Pairing:
         prints = [run.manifest["fingerprints"] for run in (one, other)]
         if self.view not in one.views:
             return (f"no layer {self.view.label} in {one.folder.name}",)
+        if None in prints:
+            return ("texts that the manifest does not describe",)
         # one model reads equal ids alike, whether or not it has a tokenizer
         asked = ("texts", "tokenizer") if prints[0]["model"] != prints[1]["model"] else ("texts",)
         found = [f"other {what}" for what in asked if prints[0][what] != prints[1][what]]

@@ -91,8 +91,8 @@ def valid(document: Any, card: ModelCard) -> Document:
     if not 0 <= start <= len(tokens):
         raise ValueError(f"the start {start} is not one of 0 to {len(tokens)}")
     group = None if document.group is None else _integer(document.group, "the group")
-    if group is not None and abs(group) >= UNKNOWN:
-        raise ValueError(f"the group {group} must be below {UNKNOWN}")
+    if group is not None and not 0 <= group < UNKNOWN:
+        raise ValueError(f"the group {group} must be 0 or more, and below {UNKNOWN}")
     return Document(tokens, start, group, _annotations(document.annotations))
 
 

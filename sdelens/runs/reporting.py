@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sdelens.containment.contained import contained
+from sdelens.containment.contained import Unrestorable, contained
 from sdelens.containment.study_state import parts_of
 from sdelens.errors import BrokenPlugin
 from sdelens.estimation.ratio import FEWEST
@@ -17,9 +17,9 @@ from sdelens.interfaces import build_plugin, load
 from sdelens.protocols import NEEDS, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report, Table, counted
-from sdelens.runs.findings import save_finding
+from sdelens.runs.findings import require_readable, save_finding
 from sdelens.runs.folder import within
-from sdelens.runs.kept_findings import DONE, inputs_of, kept_finding, mark_done, seed_of, where_of
+from sdelens.runs.kept_findings import inputs_of, kept_finding, seed_of, where_of
 from sdelens.runs.left_out import TRACEBACK, LeftOut
 from sdelens.runs.manifest import note_plugins
 from sdelens.runs.needs import MODEL, require_needs
@@ -28,9 +28,11 @@ from sdelens.runs.run import Run
 from sdelens.runs.saved_findings import FAILURES, failures_of, finding_folder, findings_of
 from sdelens.runs.score_table import score_table
 from sdelens.runs.writer import written_alone
+from sdelens.schema import Damaged
 from sdelens.settings import described
 from sdelens.states.recording import View
-from sdelens.store import write_json
+from sdelens.store import replaced_folder, write_json
+from sdelens.unicode_text import require_prompt
 
 Watch = Callable[[str, str], None]
 USES_MODEL = {"model", "attention", "prompt"}
@@ -73,6 +75,7 @@ def run_analyzers(
     watch: Watch = lambda *_: None,
 ) -> tuple[tuple[Finding, ...], LeftOut]:
     """The same as `analyze`, but errors are returned with the findings."""
+    prompt = require_prompt(prompt, "prompt")
     own, left_out = settings or {}, LeftOut(frozenset((*names, *(settings or {}))))
     chosen: dict[str, Analyzer[Study]] = {}
     for name in names or plugins("analyzer"):
@@ -94,8 +97,9 @@ def run_analyzers(
         trace = within(run.folder, "analysis", name) / f"{where_of(part)}.{TRACEBACK}"
         with left_out.unless(_label(name, part), named=name in left_out.named, trace=trace):
             with contained(f"the analyzer {_label(name, part)}", parts=parts_of(part)):
+                inputs = inputs_of(run, chosen[name], name, part)
                 finding = finding_of(chosen[name], name, part, seed=seed_of(run, name, part))
-            write_finding(run, finding, inputs_of(run, chosen[name], name, part))
+            write_finding(run, finding, inputs)
             trace.unlink(missing_ok=True)
             findings.append(finding)
     if not names:
@@ -147,19 +151,27 @@ def _meeting(
 
 
 def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int) -> Finding:
-    """The finding of an analyzer, with its name and settings."""
+    """The finding of an analyzer, with its name and settings.
+
+    Raises `BrokenPlugin` if it could not be read after it is written.
+    """
     found = analyzer.analyze(study, seed=seed)
     if not isinstance(found, Finding):
         raise BrokenPlugin(
             f"the analyzer {name} must return a Finding, got {type(found).__name__}"
         )
+    found = replace(found, analyzer=name, settings=described(analyzer))
+    try:
+        require_readable(found)
+    except Damaged as error:
+        raise BrokenPlugin(f"the finding of the analyzer {name}: {error.problem}") from error
     for what, own in [("view", found.view), *(("figure", f.name) for f in found.figures)]:
         if problem := file_name_problem(own):
             raise BrokenPlugin(f"the name of a {what} {problem}, but {name} returned {own!a}")
     # errors are over held-out documents; a finding without any concludes nothing from them
     few = few_held_out(study) if any(e.stderr is not None for e in found.estimates) else ""
     headline = f"{found.headline} {few}".rstrip()
-    return replace(found, analyzer=name, settings=described(analyzer), headline=headline)
+    return replace(found, headline=headline)
 
 
 def few_held_out(study: Study) -> str:
@@ -211,20 +223,28 @@ def _label(name: str, study: Study) -> str:
 
 
 def write_finding(run: Run, finding: Finding, inputs: str) -> None:
-    """Save a finding, its arrays, its figures with their data, and the digest of its inputs."""
+    """Save a finding, its arrays, its figures with their data, and the digest of its inputs.
+
+    Raises `BrokenPlugin` naming its analyzer if its figures cannot be drawn.
+    """
     place = finding_folder(run, finding).relative_to(run.folder)
-    folder = within(run.folder, *place.parts)
-    (folder / DONE).unlink(missing_ok=True)
-    save_with_figures(finding, folder)
-    mark_done(folder, inputs)
+    try:
+        save_with_figures(finding, within(run.folder, *place.parts), inputs)
+    except Unrestorable:
+        raise
+    except BrokenPlugin as error:
+        raise BrokenPlugin(
+            f"the finding of the analyzer {finding.title} cannot be written: {error}"
+        ) from error.__cause__
 
 
-def save_with_figures(finding: Finding, folder: Path) -> Finding:
-    """Save a finding to a folder with its figures; returns it."""
+def save_with_figures(finding: Finding, folder: Path, inputs: str | None = None) -> Finding:
+    """Save a finding with its figures in place of what a folder has; returns it."""
     within(folder, "figures")
-    save_finding(finding, folder)
-    report = Report(title=finding.headline, verdict=(), findings=(finding,))
-    render(report, folder, figure_plugin().name)
+    with replaced_folder(folder) as new:
+        save_finding(finding, new, inputs)
+        report = Report(title=finding.headline, verdict=(), findings=(finding,))
+        render(report, new, figure_plugin().name)
     return finding
 
 

@@ -13,7 +13,7 @@ from sdelens.report import Finding, Report
 from sdelens.runs.findings import load_finding
 from sdelens.runs.reporting import analyze, figure_plugin, render, report_of
 from sdelens.runs.run import Run
-from sdelens.runs.saved_findings import finding_folder
+from sdelens.runs.saved_findings import finding_folder, finding_folders
 from sdelens.settings import build, described
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {"generate": {"start": "mean"}}
@@ -145,8 +145,7 @@ def _findings(run: Run, analyzer: str, prompt: str | None) -> tuple[Finding, ...
 
 
 def _saved(run: Run, analyzer: str) -> Iterator[Finding]:
-    files = sorted(run.folder.glob(f"analysis/{analyzer}/*/finding.json"))
-    return (load_finding(file.parent) for file in files)
+    return map(load_finding, finding_folders(run, analyzer))
 
 
 def _page(run: Run, folder: Path, found: list[tuple[Exhibit, Finding]]) -> Report:

@@ -25,7 +25,7 @@ from sdelens.runs.saved_fit import read_fit, read_metrics, views_of, write_fit
 from sdelens.runs.saved_states import saved_states
 from sdelens.runs.schemas import read_manifest
 from sdelens.schema import damaged
-from sdelens.states.capturing import on_stderr, record, sites_of
+from sdelens.states.capturing import on_stderr, record, sites_in
 from sdelens.states.deferred import DeferredPaths
 from sdelens.states.identity import other_hooks, other_weights
 from sdelens.states.recording import DEPTH, Recording, View
@@ -140,7 +140,7 @@ class Run:
     def _documents(self) -> tuple[Documents, Split]:
         documents, sides = read_documents(self.documents_file)
         # earlier versions did not note it
-        expected = self.manifest.get("documents") if self.exists else None
+        expected = self.manifest["documents"] if self.exists else None
         if expected and expected != file_digest(self.documents_file):
             damaged(self.documents_file, "", "must be as the fit wrote it, but its sha256 differs")
         return documents, sides
@@ -201,7 +201,7 @@ class Run:
     @property
     def sites(self) -> tuple[Site, ...]:
         """The sites of the job."""
-        return sites_of(self.job.recorded, self.model)
+        return sites_in(self.job.recorded, self.card)
 
     @property
     def wanted(self) -> tuple[View, ...]:
@@ -233,6 +233,11 @@ class Run:
         """Whether the fit of a view is complete."""
         return (self.fit_folder(view) / "DONE").exists()
 
+    @property
+    def complete(self) -> bool:
+        """Whether the documents and the fits of all wanted views are there."""
+        return self.documents_file.exists() and all(map(self.is_done, self.wanted))
+
     def write_fitted(self, view: View, fitted: Fitted) -> None:
         """Write the law, its record and its scores."""
         basis = {"name": self.job.basis, "center": self.job.center}
@@ -245,7 +250,7 @@ class Run:
     def _probe(self, name: str) -> Any:
         """The class of the probe; raises an error naming its origin if it is not installed."""
         if name not in known_plugins("probe"):
-            rows = read_json(self.folder / MANIFEST)["plugins"]
+            rows = self.manifest["plugins"]
             made = [p for p in rows if (p["kind"], p["name"]) == ("probe", name)]
             whence = "; ".join(f"{p['distribution']} {p['version']}".rstrip() for p in made)
             raise UnknownName(

@@ -1,10 +1,11 @@
 """The findings in the folder of a run, and the analyzers that could not run."""
 
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from sdelens.report import Finding
-from sdelens.runs.findings import load_finding
+from sdelens.runs.findings import VALUE, load_finding
 from sdelens.runs.run import Run
 from sdelens.schema import checked, damaged
 from sdelens.store import read_json
@@ -19,13 +20,20 @@ def finding_folder(run: Run, finding: Finding) -> Path:
     return run.folder / "analysis" / finding.analyzer / f"{finding.view}{suffix}"
 
 
+def finding_folders(run: Run, analyzer: str = "*") -> Iterator[Path]:
+    """The folders with a complete finding, of one analyzer or of all."""
+    for file in sorted(run.folder.glob(f"analysis/{analyzer}/*/{VALUE}")):
+        if not file.parent.name.startswith("."):  # being written
+            yield file.parent
+
+
 def findings_of(run: Run) -> tuple[Finding, ...]:
     """All findings of a run, those that assign a class of process first."""
-    files = sorted(run.folder.glob("analysis/*/*/finding.json"))
-    findings = [load_finding(file.parent) for file in files]
-    for finding, file in zip(findings, files, strict=True):
-        if finding_folder(run, finding) != file.parent:
-            damaged(file, "analyzer, view and prompt", "must be those of its folder")
+    folders = list(finding_folders(run))
+    findings = [load_finding(folder) for folder in folders]
+    for finding, folder in zip(findings, folders, strict=True):
+        if finding_folder(run, finding) != folder:
+            damaged(folder / VALUE, "analyzer, view and prompt", "must be those of its folder")
     return tuple(sorted(findings, key=lambda finding: not finding.process_class))
 
 

@@ -55,7 +55,7 @@ class Fingerprints(Schema):
 class Manifest(Schema):
     """manifest.json."""
 
-    state: str
+    state: Literal["running", "done", "failed", "interrupted"]
     argv: list[str]
     settings: dict[str, Any]
     model: Annotated[ModelCard, BeforeValidator(instance(ModelCard))]
@@ -69,6 +69,7 @@ class Manifest(Schema):
     timings: dict[str, float]
     fingerprints: Fingerprints | None = None
     near_duplicates: Count = 0
+    empty_texts: Count = 0
     documents: str | None = None
     """sha256 of documents.safetensors."""
 
@@ -80,14 +81,14 @@ class Manifest(Schema):
 
 
 def read_manifest(file: Path) -> dict[str, Any]:
-    """The checked manifest of a run."""
+    """The checked manifest of a run, with the defaults of what it leaves out."""
     found: dict[str, Any] = read_json(file)
     if not isinstance(found, dict) or not isinstance(found.get("schema"), int):
         damaged(file, "schema", "must be the version of the format")
     if found["schema"] > VERSION:
         raise UsageError(f"{file.parent} was written by a newer sdelens: upgrade this one")
-    checked(Manifest, found, file)
-    return found
+    whole: dict[str, Any] = checked(Manifest, found, file).model_dump()
+    return whole
 
 
 class FitConfig(Schema):

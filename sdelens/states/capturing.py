@@ -12,14 +12,14 @@ import torch
 from sdelens.digest import digest
 from sdelens.errors import UsageError
 from sdelens.models import language_model
-from sdelens.origin import Origin, live
+from sdelens.origin import ModelCard, Origin, live
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import own_random_state
 from sdelens.states.identity import hooks_of
 from sdelens.states.passes import BATCH_TOKENS, passes
-from sdelens.states.recording import Recording, Shard
+from sdelens.states.recording import VERSION, Recording, Shard
 from sdelens.states.reference import reference_states
 from sdelens.states.requirements import (
     require_moderate_states,
@@ -34,8 +34,6 @@ from sdelens.states.state_cache import LIMIT, StateCache
 from sdelens.temporary import Temporary
 from sdelens.unicode_text import require_unicode
 
-VERSION = 1
-"""Part of the cache key: increase it when the same origin would give different states."""
 SHARD = 64
 """Documents per shard: a fixed block, so that memory does not grow with the corpus."""
 SHARD_BYTES = 2**26
@@ -44,7 +42,12 @@ SHARD_BYTES = 2**26
 
 def sites_of(layers: Layers, model: LanguageModel) -> tuple[Site, ...]:
     """The sites of a layer setting."""
-    numbers = resolve_layers(layers, model.card.blocks, model.card.name)
+    return sites_in(layers, model.card)
+
+
+def sites_in(layers: Layers, card: ModelCard) -> tuple[Site, ...]:
+    """The sites of a layer setting in a model that need not be loaded."""
+    numbers = resolve_layers(layers, card.blocks, card.name)
     return tuple(Site("embed") if k == "embed" else Site("block", int(k)) for k in numbers)
 
 

@@ -22,6 +22,8 @@ from sdelens.states.shard_file import open_shard, read_rows, require_unchanged, 
 from sdelens.store import checksum, read_json, write_json, write_tensors
 
 INDEX = "index.json"
+VERSION = 2
+"""Version of the format and of the states of an origin; part of every index and cache key."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Recording:
             "origin": asdict(self.origin),
             "sites": [asdict(site) for site in self.sites],
             "shards": self.checksums,
+            "version": VERSION,
         }
         write_json(self.folder / INDEX, index | {"checksum": digest(index)})
 
@@ -163,12 +166,17 @@ class Recording:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The index of a recording; raises `UsageError` unless it is what was written."""
+    """The index of a recording; raises `UsageError` unless it is what this version wrote."""
     try:
         index: dict[str, Any] = read_json(folder / INDEX)
+        if (made := index.get("version", 1)) != VERSION and "sites" in index:
+            which = "a later" if made > VERSION else "an earlier"
+            raise UsageError(
+                f"{folder} was made by {which} version of sdelens: record the states again"
+            )
         if index.pop("checksum") == digest(index):
             return index
-    except (OSError, AttributeError, KeyError, TypeError, RecursionError):
+    except (OSError, AttributeError, KeyError, TypeError):
         pass
     raise UsageError(f"{folder / INDEX} is not what was written (its checksum differs)")
 

@@ -9,7 +9,13 @@ from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import LanguageModel, Site
 
 LARGEST = 1e15
-"""Size of a state from which sums of its squares may overflow in float32."""
+"""Size of a state from which sums of its squares may overflow in float32.
+
+A thousand coordinates of 1e15 have squares that sum to 1e33. The norm layers of the model and the
+norms of analyzers take such sums of raw states; no working model comes near. Arrays from
+elsewhere, which are in any unit and never squared before they are standardised, have a wider
+bound (`sdelens.paths.from_arrays`).
+"""
 
 
 def require_readable(model: LanguageModel, documents: Documents) -> None:

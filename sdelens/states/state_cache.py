@@ -2,6 +2,8 @@
 
 import os
 import re
+import tempfile
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +13,7 @@ from uuid import uuid4
 
 from sdelens.errors import UsageError
 from sdelens.origin import Origin
+from sdelens.regular_file import descriptor_of
 from sdelens.states.recording import INDEX, Recording, read_index
 from sdelens.store import cache_folder, writing
 from sdelens.temporary import LOCK, Temporary, remove_unused, sweep
@@ -22,6 +25,11 @@ except ImportError:  # Windows does not rename folders whose files are open
 
 KEY = re.compile(r"[0-9a-f]{24}")
 TEMPORARY = re.compile(rf"\.{KEY.pattern}-[0-9a-f]{{32}}\.tmp")
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+EARLIER = re.compile(r"sdelens-[a-z0-9_]{8}")
+"""Temporary folders of earlier versions, which did not lock them."""
+RECORDED = re.compile(r"shard-\d{5}\.safetensors|index\.json|\..+\.tmp")
+WEEK = 7 * 24 * 3600
 LIMIT = "SDELENS_CACHE_LIMIT"
 UNITS = {
     f"{prefix}{unit}": base**power
@@ -38,7 +46,7 @@ class EntryInUse:
 
     def __init__(self, folder: Path) -> None:
         file = folder / INDEX
-        descriptor = os.open(file, os.O_RDONLY)
+        descriptor = descriptor_of(file, os.O_RDONLY | NO_LINK)
         weakref.finalize(self, os.close, descriptor)
         _flock(descriptor, shared=True)
         if not os.path.samestat(os.fstat(descriptor), file.stat()):
@@ -61,8 +69,8 @@ def _flock(descriptor: int, *, shared: bool) -> None:
 def _unused(folder: Path) -> Iterator[bool]:
     """Whether no process uses an entry, nor can begin to within the block."""
     try:
-        descriptor = os.open(folder / INDEX, os.O_RDWR)
-    except OSError:  # incomplete
+        descriptor = descriptor_of(folder / INDEX, os.O_RDWR | NO_LINK)
+    except (OSError, UsageError):  # incomplete
         yield True
         return
     try:
@@ -132,8 +140,16 @@ class StateCache:
         return sum(entry.bytes for entry in self.entries)
 
     def sweep(self) -> int:
-        """Remove what killed processes left here and in the temporary folder; returns how many."""
-        return sweep(self.folder, TEMPORARY) + sweep()
+        """Remove what killed processes left here and in the temporary folder; returns how many.
+
+        Entries that are symbolic links are not used: the links are removed.
+        """
+        links = [place for place in self.folder.glob("*") if place.is_symlink()]
+        ours = [p for p in links if KEY.fullmatch(p.name) or TEMPORARY.fullmatch(p.name)]
+        with suppress(OSError):  # a cache that is only read
+            for link in ours:
+                link.unlink(missing_ok=True)
+        return len(ours) + sweep(self.folder, TEMPORARY) + sweep() + _sweep_earlier()
 
     def temporary(self, key: str) -> Temporary:
         """A folder for a recording in progress; others may capture the same states."""
@@ -146,6 +162,8 @@ class StateCache:
         """
         self.sweep()
         folder = self.folder / key
+        if folder.is_symlink():
+            return None
         try:
             used = EntryInUse(folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -205,6 +223,24 @@ class StateCache:
         found = sum(map(self.remove, damaged)) + self.sweep()
         self.make_room(limit=limit)
         return found
+
+
+def _sweep_earlier() -> int:
+    """Remove recordings of earlier versions that were not touched for a week; returns how many."""
+    place, before = Path(tempfile.gettempdir()), time.time() - WEEK
+    with suppress(OSError):
+        folders = [Path(each) for each in os.scandir(place) if EARLIER.fullmatch(each.name)]
+        return sum(_is_earlier(each, before) and remove_unused(each) for each in folders)
+    return 0
+
+
+def _is_earlier(folder: Path, before: float) -> bool:
+    """Whether a folder has states and nothing else, and was last changed before a time."""
+    with suppress(OSError):  # of another user
+        if not folder.is_symlink() and folder.stat().st_mtime < before:
+            names = [file.name for file in folder.iterdir()]
+            return bool(names) and all(map(RECORDED.fullmatch, names))
+    return False
 
 
 def cache_limit() -> int | None:

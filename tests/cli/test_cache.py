@@ -40,6 +40,23 @@ def test_states_are_listed_measured_and_removed(sdelens, job, tmp_path):
     assert not folder.exists()
 
 
+def test_states_that_are_recorded_again_are_one_line_even_when_quiet(sdelens, job, tmp_path):
+    variables = {"SDELENS_CACHE": str(tmp_path), "COLUMNS": "40"}
+    quiet = (*job, "--out", tmp_path / "run", "--overwrite", "-q")
+    first = sdelens(*quiet, **variables)
+    assert (first.returncode, first.stderr) == (0, "")
+    (shard,) = tmp_path.glob("states/*/shard-*.safetensors")
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for words in (quiet, ("analyze", tmp_path / "run", "trajectory", "-q")):
+        again = sdelens(*words, **variables)
+        assert again.returncode == 0, again.stderr
+        (line,) = again.stderr.splitlines()
+        assert line.startswith("The cached states of small are recorded again: ")
+        assert str(shard) in line
+        shard.write_bytes(content[:9])
+
+
 def test_an_invalid_limit_is_a_usage_error_before_a_model_is_loaded(sdelens, job, tmp_path):
     for arguments in (job, ("cache", "size"), ("cache", "prune")):
         done = sdelens(*arguments, SDELENS_CACHE_LIMIT="plenty", SDELENS_CACHE=str(tmp_path))

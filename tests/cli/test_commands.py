@@ -1,6 +1,7 @@
 """What the command line alone can answer, without torch; reports and analyses."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -82,6 +83,16 @@ def test_a_config_that_is_no_job_is_refused(sdelens, tmp_path):
         answer = sdelens("fit", "--config", file)
         assert answer.returncode == code, answer.stderr
         assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["pipe", "folder", "/dev/zero"])
+def test_a_config_that_never_ends_is_refused_at_once(process, tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    answer = process("fit", "--config", tmp_path / name)
+    assert answer.returncode == 2, answer.stderr
+    assert "is not a file" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
 
 
 def test_report_makes_the_analyses_that_it_needs(sdelens, finished, only, tmp_path):

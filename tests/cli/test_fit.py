@@ -94,6 +94,13 @@ def test_dry_run_stops_after_the_plan_and_writes_nothing(sdelens, job, tmp_path)
     assert not out.exists()
 
 
+def test_dry_run_is_refused_where_the_fit_would_be(sdelens, job, finished):
+    refused = sdelens(*job, "--out", finished, "--dry-run", "--seed", 5)
+    assert refused.returncode == 2
+    assert "contains another run (seed: 0 there, 5 here)" in refused.stderr
+    assert sdelens(*job, "--out", finished, "--dry-run").returncode == 0
+
+
 def test_overwrite_starts_anew_and_leaves_what_is_not_of_a_run(sdelens, job, finished, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(finished, out)

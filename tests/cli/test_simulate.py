@@ -38,3 +38,7 @@ def test_what_cannot_be_simulated_is_a_usage_error(sdelens, run):
     assert done.returncode == 2
     assert "--start must be last or mean" in done.stderr
     assert sdelens("simulate", run.parent).returncode == 2
+    for prompt in ("", " "):
+        done = sdelens("simulate", run, "--prompt", prompt)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Error: --prompt is empty: give a text, or leave it out")

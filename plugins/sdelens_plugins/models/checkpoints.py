@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PretrainedConfig,
@@ -23,9 +22,8 @@ from transformers.utils import logging
 
 from sdelens.errors import SdelensError, UsageError, disk_is_full, ran_out
 from sdelens_plugins.models.catalogue import Located
+from sdelens_plugins.models.configuration import SAFE, read_config
 
-SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-"""Never run code that comes with a model, and never prompt for it."""
 LARGER = 10
 """Largest ratio of a model to its checkpoint that is built, and its missing tensors named."""
 BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|causal_mask$|inv_freq$|position_ids$")
@@ -43,8 +41,8 @@ def read_checkpoint(
     layer computes states but no logits.
     """
     folder, name = str(located.folder), located.name
-    with _quiet():
-        config = AutoConfig.from_pretrained(folder, attn_implementation=None, **SAFE)
+    with quiet():
+        config = read_config(located)
         tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
         tensors = _tensors(located.weights)
         frame = _frame(config, tensors, name)
@@ -84,7 +82,7 @@ def one_sentence(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppresses the library's progress bars, and its own report on the tensors."""
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

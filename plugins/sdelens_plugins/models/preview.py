@@ -1,21 +1,19 @@
 """What config.json says about a model, before its weights are read."""
 
-from transformers import AutoConfig
-
 from sdelens.origin import ModelCard
 from sdelens_plugins.models.catalogue import Located
-from sdelens_plugins.models.checkpoints import SAFE, one_sentence
+from sdelens_plugins.models.checkpoints import one_sentence, quiet
+from sdelens_plugins.models.configuration import read_config
 from sdelens_plugins.models.words import MANY
 
 
 def card_of_config(located: Located, dtype: str) -> ModelCard:
     """The card of a model without a fingerprint; the tokenizer may shorten the context.
 
-    Raises `UsageError` for an unknown architecture or missing sizes.
+    Raises `UsageError` for an unknown architecture, and for missing or absurd sizes.
     """
-    with one_sentence(located.name):
-        found = AutoConfig.from_pretrained(located.folder, **SAFE)
-        config = found.get_text_config()
+    with one_sentence(located.name), quiet():
+        config = read_config(located).get_text_config()
         return ModelCard(
             name=located.name,
             revision=located.revision,

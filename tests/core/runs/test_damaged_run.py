@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 import torch
@@ -14,10 +16,11 @@ from sdelens.report import Estimate, Figure, Finding
 from sdelens.runs.engine import execute
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.runs.folder import clear, sweep, within
+from sdelens.runs.pairing import Pairing
 from sdelens.runs.reporting import finding_of, report_of, write_finding
 from sdelens.runs.run import Run
 from sdelens.runs.saved_findings import findings_of
-from sdelens.store import write_json
+from sdelens.store import file_digest, read_json, write_json
 
 FIT = "fits/L01"
 
@@ -37,6 +40,7 @@ WRONG = (
     # file, field and value: what the sentence says
     ("manifest.json", "threads", "four", r"manifest\.json: threads must be a valid integer, got"),
     ("manifest.json", "model", ..., r"manifest\.json: model is missing"),
+    ("manifest.json", "state", "finished", r"manifest\.json: state must be 'running', 'done'"),
     ("manifest.json", "seed", 10**30, r"manifest\.json: seed must be that of the settings"),
     (
         "config.json",
@@ -121,12 +125,31 @@ def test_no_text_is_read_as_a_manifest_with_a_traceback(copy, text):
         sdelens.load(copy.folder)
 
 
-def test_a_pipe_is_not_waited_for(copy):
-    file = copy.folder / FIT / "metrics.json"
+PIPES = ("manifest.json", f"{FIT}/metrics.json", f"{FIT}/DONE", "analysis/mine/L01/finding.json")
+
+
+@pytest.mark.parametrize("name", PIPES)
+def test_a_pipe_is_not_waited_for(copy, name):
+    write_finding(copy, Finding(view="L01", analyzer="mine", headline="h", reading="r"), "inputs")
+    file = copy.folder / name
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(UsageError, match=r"metrics\.json is not a file"):
-        sdelens.load(copy.folder)
+    with pytest.raises(UsageError, match=rf"{file.name} is not a file"):
+        report_of(sdelens.load(copy.folder).run)
+    with pytest.raises(UsageError, match=r"is not a file"):
+        _ = read_json(file), file_digest(file)
+
+
+def test_a_manifest_may_leave_out_what_is_optional(copy):
+    plugins = [
+        {k: v for k, v in row.items() if k != "sha256"} | {"distribution": "tea"}
+        for row in copy.manifest["plugins"]
+    ]
+    changed(copy.folder / "manifest.json", plugins=plugins, fingerprints=..., documents=...)
+    again = Run(copy.folder)
+    assert "tea" in report_of(again).provenance["plugins"]
+    view = again.views[0]
+    assert Pairing(again, again, view).obstacles == ("texts that the manifest does not describe",)
 
 
 # --- symbolic links
@@ -193,10 +216,12 @@ def test_a_link_at_a_temporary_name_is_removed(secret, tmp_path):
 # --- names
 
 
+@dataclass(frozen=True)
 class MineAnalyzer:
-    needs = wants = frozenset()
-    scope = "view"
-    found = None
+    needs: ClassVar = frozenset()
+    wants: ClassVar = frozenset()
+    scope: ClassVar = "view"
+    found: object = field(default=None, init=False)
 
     def analyze(self, study, *, seed):
         return self.found
@@ -207,7 +232,7 @@ def test_a_name_that_leads_elsewhere_is_the_fault_of_its_analyzer(name, run, tmp
     named = Finding("L01", "h", "r", figures=(Figure(name, (), "c"),))
     for found in (Finding(name, "h", "r"), named):
         analyzer = MineAnalyzer()
-        analyzer.found = found
+        object.__setattr__(analyzer, "found", found)
         with pytest.raises(BrokenPlugin, match=r"the name of a (view|figure) must"):
             finding_of(analyzer, "mine", run.study(), seed=0)
     with pytest.raises(UsageError, match="the name of a folder must"):

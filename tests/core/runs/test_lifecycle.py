@@ -137,3 +137,29 @@ def test_a_run_is_running_for_others_only_while_its_writer_lives(run, tmp_path):
     assert state_of(mine) == "died"
     with sole_writer(copy):
         assert state_of(mine) == "died"
+
+
+@pytest.mark.parametrize("lost", ["fits", "fits/L01/DONE", "documents.safetensors"])
+def test_a_run_without_its_documents_or_fits_is_not_done(run, tmp_path, lost):
+    copy = Run(shutil.copytree(run.folder, tmp_path / "run"))
+    part = copy.folder / lost
+    shutil.rmtree(part) if part.is_dir() else part.unlink()
+    assert copy.manifest["state"] == "done"
+    assert state_of(copy) == "incomplete"
+    if copy.documents_file.exists():
+        with pytest.raises(UsageError, match="whose documents or fits are missing: add --resume"):
+            execute(run.job, copy.folder)
+    again = execute(run.job, copy.folder, resume=True)
+    assert state_of(again) == "done"
+    for file in ("documents.safetensors", "fits/L01/sde.safetensors"):
+        assert (again.folder / file).read_bytes() == (run.folder / file).read_bytes()
+
+
+def test_a_plan_is_refused_where_the_job_would_be(run, tmp_path):
+    other = replace(run.job, seed=1)
+    with pytest.raises(UsageError, match="contains another run"):
+        execute(other, run.folder, dry_run=True)
+    execute(other, run.folder, dry_run=True, overwrite=True)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="is not empty and not a run"):
+        execute(other, tmp_path, dry_run=True)

@@ -165,14 +165,14 @@ def test_an_analyzer_that_fails_leaves_its_traceback_and_stops_no_other(run, ins
     assert findings_of(run)[0].analyzer == "counting"
 
 
-def test_a_usage_error_of_a_named_analyzer_stops_no_other(run, installed):
+def test_a_usage_error_of_a_named_analyzer_stops_no_other_and_a_broken_one_decides(run, installed):
     names = ["asking", "failing", "counting"]
     findings, left_out = run_analyzers(run, names)
     assert [finding.analyzer for finding in findings] == ["counting"]
     assert list(left_out.failures) == ["asking L00+L01", "failing L00", "failing L01"]
-    with pytest.raises(UsageError, match=r"--prompt.*; the analyzer failing L00 failed") as raised:
+    with pytest.raises(BrokenPlugin, match=r"--prompt.*; the analyzer failing L00 failed") as one:
         analyze(run, names)
-    assert raised.value.exit_code == 2
+    assert one.value.exit_code == 6
 
 
 def test_a_model_that_cannot_be_loaded_stops_only_analyzers_that_use_it(

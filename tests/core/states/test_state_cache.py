@@ -84,6 +84,18 @@ def foreign_origin(folder):
     write_json(folder / "index.json", index | {"checksum": digest(index)})
 
 
+def earlier(folder):
+    """An index as it was before it had a version."""
+    index = read_json(folder / INDEX)
+    whole = {k: v for k, v in index.items() if k not in ("checksum", "version")}
+    write_json(folder / INDEX, whole | {"checksum": digest(whole)})
+
+
+def pipe(folder):
+    (folder / INDEX).unlink()
+    os.mkfifo(folder / INDEX)
+
+
 FAULTS = {
     "one bit of a state": (lambda f: flip(f / SHARD, -7), "checksum differs"),
     "one bit of a header": (lambda f: flip(f / SHARD, 20), "checksum differs"),
@@ -99,6 +111,8 @@ FAULTS = {
     "another number in the index": (other_number, "checksum differs"),
     "a list for an index": (lambda f: (f / INDEX).write_text("[1]"), "checksum differs"),
     "a deep index": (lambda f: (f / INDEX).write_text("[" * 10**5), "index.json"),
+    "an index of an earlier version": (earlier, "made by an earlier version of sdelens"),
+    "a pipe for an index": (pipe, "is not a file"),
     "bytes that are no text": (lambda f: (f / INDEX).write_bytes(b"\xff" * 9), "is not text"),
     "other texts": (foreign_origin, "another model or of other texts"),
 }
@@ -251,10 +265,11 @@ def test_only_what_is_ours_is_removed(captured):
     mine = captured.cache / "thesis"
     mine.mkdir()
     (captured.cache / f".{folder.name}-{'0' * 32}.tmp").mkdir()
-    link = captured.cache / ("a" * 24)
-    link.symlink_to(mine)
-    assert StateCache(captured.cache).prune(limit=0) == 2
-    assert sorted(captured.cache.iterdir()) == sorted([mine, link])
+    (captured.cache / ("a" * 24)).symlink_to(mine)
+    (captured.cache / f".{folder.name}-{'1' * 32}.tmp").symlink_to(mine)
+    (mine / "chapter.tex").touch()
+    assert StateCache(captured.cache).prune(limit=0) == 4
+    assert list(captured.cache.rglob("*")) == [mine, mine / "chapter.tex"]
 
 
 def test_the_lock_of_a_process_killed_after_it_filled_the_cache_is_removed(captured):
@@ -263,3 +278,14 @@ def test_the_lock_of_a_process_killed_after_it_filled_the_cache_is_removed(captu
     captured(texts(0))
     assert captured.tokens == 0
     assert not (folder / LOCK).exists()
+
+
+def test_an_entry_that_is_a_link_is_not_used_and_only_the_link_is_removed(captured, tmp_path):
+    folder = captured(texts(0)).folder
+    gc.collect()
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(elsewhere)
+    again = captured(texts(0))
+    assert captured.tokens > 0
+    assert not again.folder.is_symlink()
+    assert (elsewhere / INDEX).exists()

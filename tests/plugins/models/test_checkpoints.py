@@ -79,8 +79,37 @@ def test_another_number_of_layers_is_refused_however_large(llama, changed):
     deep = refused(changed(llama, num_hidden_layers=12), "90 missing: model.layers.10.")
     assert "and 87 more" in deep
     refused(changed(llama, num_hidden_layers=1), "9 unexpected: model.layers.1.")
-    for setting in ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size"):
-        refused(changed(llama, **{setting: 10**9}), "describes a larger model")
+    for setting, size in (
+        ("num_hidden_layers", 10**4),
+        ("hidden_size", 2**20),
+        ("intermediate_size", 10**9),
+        ("vocab_size", 2**24),
+    ):
+        refused(changed(llama, **{setting: size}), "describes a larger model")
+
+
+ABSURD = {
+    "num_hidden_layers": (-1, 0, 10**9, 10**400, 2.5, True, "3", None),
+    "hidden_size": (-16, 0, 10**9),
+    "vocab_size": (-1, 0, 10**9),
+    "max_position_embeddings": (-1, 0, 10**10),
+    "rms_norm_eps": (1e39, 1e308),
+    "rope_parameters": ({"rope_type": "default", "rope_theta": 1e300},),
+}
+
+
+@pytest.mark.parametrize("setting", ABSURD)
+def test_numbers_that_no_model_has_are_one_sentence_before_weights_are_read(
+    llama, changed, setting, capfd
+):
+    for value in ABSURD[setting]:
+        folder = changed(llama, **{setting: value})
+        for read in (load, lambda place: BridgeModel.preview(str(place), device="cpu")):
+            with pytest.raises(UsageError, match=r"config\.json") as raised:
+                read(folder)
+            assert setting in str(raised.value)
+            assert len(str(raised.value)) < 500
+    assert capfd.readouterr() == ("", "")
 
 
 def test_masks_of_old_checkpoints_and_prefixes_of_base_models_are_known(whole, changed):
