@@ -131,4 +131,6 @@ def bytes_of(file):
 def orphans(place):
     """What a job should have removed: half-written files, locks, temporary folders."""
     hidden = [f for f in place.rglob(".*") if "site-packages" not in str(f)]
-    return sorted(str(f.relative_to(place)) for f in (*hidden, *(place / "tmp").glob("*")))
+    # torch makes a folder for its compiler when a new process imports it, and keeps it
+    temporary = [f for f in (place / "tmp").glob("*") if not f.name.startswith("torchinductor_")]
+    return sorted(str(f.relative_to(place)) for f in (*hidden, *temporary))
