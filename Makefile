@@ -36,8 +36,9 @@ docs: .venv/installed-dev
 test-full: .venv/installed-dev lint docs
 	$(BIN)/python -m pytest --durations=20
 
+# in parts: make campaign ARGS="signals --trials 60"; the page is written after each campaign
 campaign: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns --write
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns --write $(ARGS)
 
 validate: .venv/installed-dev
 	$(BIN)/python tools/validate.py

@@ -14,6 +14,7 @@ Every message states what was expected, what was received and what to do.
 """
 
 import errno
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, ClassVar
@@ -83,6 +84,14 @@ def words_of(error: BaseException) -> str:
     """Type and message of an exception."""
     said = message_of(error)
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def traceback_of(error: BaseException, *, chain: bool = True) -> str:
+    """The traceback of an exception, or its words if it is of a kind that cannot be formatted."""
+    try:
+        return "".join(traceback.format_exception(error, chain=chain))
+    except Exception:
+        return f"{words_of(error)}\n"
 
 
 def ran_out(error: BaseException) -> bool:

@@ -18,30 +18,45 @@ OURS = (
 
 
 def main() -> NoReturn:
-    """Run the command line; failures print one sentence and set the exit code."""
+    """Run the command line and end the process, with a code that no plugin can change."""
     interrupts.watch()
 
+    from sdelens.containment.exits import leave, no_exit
+
+    with no_exit():  # threads that plugins leave running included
+        code = 1
+        try:
+            code = command()
+        except BaseException:  # a fault of the program itself
+            sys.excepthook(*sys.exc_info())
+        leave(code)
+
+
+def command() -> int:
+    """Run the command line; failures print one sentence. Returns the exit code."""
+    from sdelens.containment.exits import note_sudden_end
     from sdelens_cli.streams import lost_output, open_streams
 
     open_streams()
     try:
-        code = run()
+        with interrupts.raised():
+            code = run()
     except KeyboardInterrupt:
         code = INTERRUPTED
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # click's answer to a closed pipe
-            raise
-        code = code_of(error)
+        # click's answer to a closed pipe
+        code = 1 if isinstance(error.__context__, BrokenPipeError) else code_of(error)
     except BaseException as error:  # the panics of libraries in Rust are no Exceptions
         # an interrupt may come back as another error
         code = INTERRUPTED if interrupts.first is not None else code_of(error)
     interrupts.ignore()
+    note_sudden_end()
     if interrupts.first is not None or code == INTERRUPTED:
         code = INTERRUPTED
         print(interrupts.line, file=sys.stderr)
     elif not code and (lost := lost_output()) is not None:
         code = code_of(lost)
-    sys.exit(code)
+    return code
 
 
 def run() -> int:
@@ -92,15 +107,14 @@ def told(error: BaseException, sentence: str, code: int) -> int:
 
     For broken plugins, the plugin's own part of the traceback is always shown.
     """
-    import traceback
-
-    from sdelens.errors import BrokenPlugin
+    from sdelens.errors import BrokenPlugin, traceback_of
 
     if {"-v", "--verbose"} & set(sys.argv):
-        traceback.print_exception(error)
+        print(traceback_of(error), end="", file=sys.stderr)
     elif isinstance(error, BrokenPlugin) and error.__cause__ and code == error.exit_code:
         cause = error.__cause__
-        traceback.print_exception(cause.with_traceback(own_part(cause.__traceback__)), chain=False)
+        own = cause.with_traceback(own_part(cause.__traceback__))
+        print(traceback_of(own, chain=False), end="", file=sys.stderr)
     print(f"Error: {sentence}", file=sys.stderr)
     return code
 

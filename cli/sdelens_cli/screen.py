@@ -194,6 +194,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """The lines of the plan panel."""
     model, free = plan.model, size(plan.disk_free_bytes)
     weights = f"{model.fingerprint[:12]} ({model.weights}" if model.fingerprint else "(not read"
+    end = f", of texts that end at its context of {plan.model.context}" if plan.capped else ""
     states = UNKNOWN if plan.disk_bytes is None else f"at most {size(plan.disk_bytes)} of states"
     return [
         ("model", f"{model.name} @ {model.revision[:12]}, {model.blocks} blocks, d {model.width}"),
@@ -201,7 +202,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("layers", ", ".join(plan.layers)),
         *([("time", "depth, one path per token")] if plan.axis == "layer" else []),
         ("texts", plan.texts),
-        ("tokens", UNKNOWN if plan.tokens is None else f"at most {plan.tokens:,}"),
+        ("tokens", (UNKNOWN if plan.tokens is None else f"at most {plan.tokens:,}") + end),
         ("probe", f"{plan.probe}, basis {plan.basis}"),
         ("memory", f"about {size(plan.memory_bytes)}"),
         ("disk", f"{states}, {free} free"),

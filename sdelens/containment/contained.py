@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from sdelens.containment.exits import StopRequested, heard_signals, no_exit
+from sdelens.containment.module_state import MODULES
 from sdelens.containment.part import Part
-from sdelens.containment.process_state import MAIN_THREAD, PROCESS, PYTHON_RANDOM
+from sdelens.containment.process_state import MAIN_THREAD, PROCESS
 from sdelens.errors import BrokenPlugin, SdelensError, disk_fails, scarcity, words_of
 
 
@@ -32,6 +33,8 @@ def contained(
         try:
             yield
         except BaseException as error:
+            if heard and not isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt from error  # which became another error on its way
             if _passes(error, heard):
                 raise
             raise BrokenPlugin(f"{plugin} {verb} {words_of(error)}") from error
@@ -52,7 +55,8 @@ def restored(plugin: str, parts: Sequence[Part] = (), *, quiet: bool = False) ->
     from sdelens.containment.numerical_state import NUMERICAL  # imports torch
 
     main = threading.current_thread() is threading.main_thread()
-    watched = (*NUMERICAL, *PROCESS, *(MAIN_THREAD if main else ()), *parts)
+    # modules first: what reads and restores the others is in them
+    watched = (*MODULES, *NUMERICAL, *PROCESS, *(MAIN_THREAD if main else ()), *parts)
     before = [(part, part.read()) for part in watched]
     try:
         yield
@@ -65,14 +69,13 @@ def _restore(plugin: str, before: Sequence[tuple[Part, Any]], *, quiet: bool) ->
     changed, lost = [], []
     for part, value in before:
         try:
-            if part.same(part.read(), value):
+            if part.same(now := part.read(), value):
                 continue
+            if part.by_plugin(now, value):
+                changed.append(part.name)
             part.write(value)
         except Exception as error:
             lost.append(f"{part.name} ({words_of(error)})")
-        # checks of shapes draw from these numbers
-        if part.name != PYTHON_RANDOM or "beartype" not in sys.modules:
-            changed.append(part.name)
     if lost:
         raise Unrestorable(f"{plugin} changed {_listed(lost)}, which cannot be restored")
     if changed and not quiet and sys.stderr:

@@ -1,11 +1,12 @@
-"""Ends of the process that a plugin may not cause, and signals that the user sent."""
+"""Ends of the process: those that a plugin may not cause, and signals that the user sent."""
 
+import atexit
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -16,10 +17,59 @@ STOPS = tuple(
 )
 """Signals by which a user stops a program."""
 _exit = os._exit
+_unfinished: list[Callable[[], object]] = []
+
+
+@contextmanager
+def before_sudden_end(note: Callable[[], object]) -> Iterator[None]:
+    """A block of work whose end by `note_sudden_end` is noted by a call."""
+    _unfinished.append(note)
+    try:
+        yield
+    finally:
+        if note in _unfinished:
+            _unfinished.remove(note)
+
+
+def note_sudden_end() -> None:
+    """Note that the process ends within the blocks of `before_sudden_end` that it is in."""
+    while _unfinished:
+        with suppress(Exception):  # the disk may be full
+            _unfinished.pop()()
 
 
 class StopRequested(KeyboardInterrupt):
     """The user stopped the work by other means than a signal."""
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with a code, after all functions that were registered with `atexit`.
+
+    Nothing else of the interpreter runs: neither finalizers nor threads are waited for.
+    """
+    sys.unraisablehook = _failed_at_exit
+    with suppress(BaseException), no_exit():
+        atexit._run_exitfuncs()
+    for flush in _flushes():
+        with suppress(BaseException):
+            flush()
+    _exit(code)
+
+
+def _failed_at_exit(lost: Any) -> None:
+    """One line for a function that failed, which the interpreter would print a traceback for."""
+    from sdelens.errors import words_of
+
+    print(f"a function registered with atexit failed: {words_of(lost.exc_value)}", file=sys.stderr)
+
+
+def _flushes() -> Iterator[Callable[[], object]]:
+    """What writes the buffers of standard streams, those of C included."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if stream:
+            yield stream.flush
+    if library := sys.modules.get("ctypes"):
+        yield lambda: library.CDLL(None).fflush(None)
 
 
 @contextmanager
@@ -54,7 +104,10 @@ def _refusing(name: str, end: Callable[..., Any], owner: int) -> Callable[..., N
 
 @contextmanager
 def heard_signals() -> Iterator[set[int]]:
-    """The signals of `STOPS` that arrived in the block; their handlers are called as before."""
+    """The signals of `STOPS` that interrupted the block; their handlers are called as before.
+
+    An interrupt that was caught in the block is raised at its end.
+    """
     heard: set[int] = set()
     if threading.current_thread() is not threading.main_thread():
         yield heard
@@ -63,8 +116,11 @@ def heard_signals() -> Iterator[set[int]]:
     before = {number: handler for number, handler in before.items() if callable(handler)}
 
     def hear(number: int, frame: FrameType | None) -> None:
-        heard.add(number)
-        before[number](number, frame)
+        try:
+            before[number](number, frame)
+        except KeyboardInterrupt:
+            heard.add(number)
+            raise
 
     for number in before:
         signal.signal(number, hear)
@@ -73,3 +129,5 @@ def heard_signals() -> Iterator[set[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if heard:
+        raise KeyboardInterrupt

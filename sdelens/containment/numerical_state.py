@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import _C
 from torch.nn.modules import module
+from torch.utils._device import DeviceContext
 
 from sdelens.containment.part import Part, same_objects
 
@@ -18,9 +20,20 @@ BACKENDS = (
             "allow_bf16_reduced_precision_reduction",
         ),
     ),
+    (torch.backends.mkldnn, ("enabled", "deterministic", "allow_tf32")),
+    (torch.backends.opt_einsum, ("enabled", "strategy")),
     (torch.utils.deterministic, ("fill_uninitialized_memory",)),
 )
 """Flags of torch that are attributes."""
+_mkldnn: Any = torch.backends.mkldnn
+_cudnn: Any = torch.backends.cudnn
+PRECISIONS: tuple[Any, ...] = (
+    *(torch.backends, _mkldnn, _mkldnn.matmul, _mkldnn.conv, _mkldnn.rnn),
+    *(torch.backends.cuda.matmul, _cudnn, _cudnn.conv, _cudnn.rnn),
+)
+"""Owners of a precision of float32; those that follow another come after it."""
+DEVICES = ("cpu", "cuda")
+"""Types of devices with automatic mixed precision."""
 ATTENTION = ("flash", "mem_efficient", "math", "cudnn")
 """Kernels of scaled dot-product attention that can be switched off."""
 _entered: list[Any] = []
@@ -55,19 +68,66 @@ def _same_tensors(now: list[torch.Tensor], before: list[torch.Tensor]) -> bool:
 
 
 def _modes() -> tuple[bool, ...]:
-    devices = ("cpu", "cuda")
-    cast = [torch.is_autocast_enabled(device) for device in devices]
-    return (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), *cast)
+    return torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
 
 def _set_modes(before: tuple[bool, ...]) -> None:
-    grad, inference, cpu, cuda = before
+    grad, inference = before
     if torch.is_inference_mode_enabled() != inference:
         _entered.append(torch.inference_mode(inference))
         _entered[-1].__enter__()
     torch.set_grad_enabled(grad)
-    torch.set_autocast_enabled("cpu", cpu)
-    torch.set_autocast_enabled("cuda", cuda)
+
+
+def _autocast() -> tuple[Any, ...]:
+    casts = [(torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in DEVICES]
+    return torch.is_autocast_cache_enabled(), casts
+
+
+def _set_autocast(before: tuple[Any, ...]) -> None:
+    cached, casts = before
+    for device, (enabled, dtype) in zip(DEVICES, casts, strict=True):
+        torch.set_autocast_enabled(device, enabled)
+        torch.set_autocast_dtype(device, dtype)
+    torch.set_autocast_cache_enabled(cached)
+    torch.clear_autocast_cache()
+
+
+def _precisions() -> tuple[list[str], str | None]:
+    """Those of backends, and that of products, which cannot be read if backends differ in it."""
+    backends = [owner.fp32_precision for owner in PRECISIONS]
+    try:
+        return backends, torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return backends, None
+
+
+def _set_precisions(before: tuple[list[str], str | None]) -> None:
+    backends, products = before
+    if products:
+        torch.set_float32_matmul_precision(products)
+    for owner, value in zip(PRECISIONS, backends, strict=True):
+        if owner.fp32_precision != value:
+            owner.fp32_precision = value
+
+
+def _overriding() -> tuple[list[Any], list[Any]]:
+    """Modes that were entered and override functions of torch, and its dispatch."""
+    functions = [_C._get_function_stack_at(k) for k in range(_C._len_torch_function_stack())]
+    dispatches = [_C._get_dispatch_stack_at(k) for k in range(_C._len_torch_dispatch_stack())]
+    return [mode for mode in functions if not isinstance(mode, DeviceContext)], dispatches
+
+
+def _set_overriding(before: tuple[list[Any], list[Any]]) -> None:
+    functions, dispatches = before
+    now = [_C._pop_torch_function_stack() for _ in range(_C._len_torch_function_stack())]
+    default_device = [mode for mode in now if isinstance(mode, DeviceContext)]
+    for mode in (*default_device, *functions):
+        _C._push_on_torch_function_stack(mode)
+    while _C._len_torch_dispatch_stack():
+        _C._pop_torch_dispatch_stack()
+    for mode in dispatches:
+        _C._push_on_torch_dispatch_stack(mode)
 
 
 def _flags() -> list[Any]:
@@ -133,6 +193,7 @@ def _set_printing(before: tuple[Any, ...]) -> None:
 
 
 NUMERICAL = (
+    Part("modes that override torch", _overriding, _set_overriding),
     Part("the random numbers of numpy", _numpy_random, _set_numpy_random),
     Part("the random numbers of torch", _torch_random, _set_torch_random, _same_tensors),
     Part("torch's default type", torch.get_default_dtype, torch.set_default_dtype),
@@ -143,12 +204,9 @@ NUMERICAL = (
     ),
     Part("the number of threads", torch.get_num_threads, torch.set_num_threads),
     Part("the gradient mode", _modes, _set_modes),
+    Part("automatic mixed precision", _autocast, _set_autocast),
     Part("torch's deterministic algorithms", _deterministic, _set_deterministic),
-    Part(
-        "the precision of products",
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
+    Part("the precision of products", _precisions, _set_precisions),
     Part("flags of torch's backends", _flags, _set_flags),
     Part("the kernels of attention", _attention, _set_attention),
     Part("denormal numbers", _flushes_denormals, torch.set_flush_denormal),

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def _always(now: Any, before: Any) -> bool:
+    del now, before
+    return True
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """How a part of the state is called, read, restored and compared."""
@@ -15,6 +20,8 @@ class Part:
     write: Callable[[Any], object]
     same: Callable[[Any, Any], bool] = operator.eq
     """Compares the value now with the value before."""
+    by_plugin: Callable[[Any, Any], bool] = _always
+    """Whether a change, of the value now from that before, can be the plugin's own."""
 
 
 def attribute(owner: Any, name: str, label: str) -> Part:

@@ -9,14 +9,24 @@ import signal
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from locale import LC_ALL, setlocale
 from typing import Any
 
 from sdelens.containment.part import Part, attribute, same_objects
 
-PYTHON_RANDOM = "the random numbers of Python"
+resource: Any = None
+with suppress(ImportError):  # of Unix
+    resource = import_module("resource")
 LOGGERS = logging.root.manager.loggerDict
+LIBRARIES = (
+    *("TORCH", "PYTORCH", "CUDA", "CUBLAS", "NCCL", "NVIDIA", "TRITON", "KMP_", "OMP_", "MKL_"),
+    *("HF_", "TRANSFORMERS", "TOKENIZERS", "DATASETS", "ACCELERATE", "TF_", "JAX_", "XLA_"),
+    *("MPL", "QT_", "NPY_", "NUMEXPR", "RAY_", "WANDB", "DISABLE_CUPTI", "TEARDOWN_CUPTI"),
+)
+"""How the names of variables begin that libraries set by themselves, some on first use."""
 
 
 def _set_environment(before: dict[str, str]) -> None:
@@ -25,6 +35,38 @@ def _set_environment(before: dict[str, str]) -> None:
     for name, value in before.items():
         if os.environ.get(name) != value:
             os.environ[name] = value
+
+
+def _set_by_plugin(now: dict[str, str], before: dict[str, str]) -> bool:
+    """Whether more changed than variables that libraries set where the user had not."""
+    known = {name: now.get(name) for name in before} == before
+    return not (known and all(name.startswith(LIBRARIES) for name in now.keys() - before.keys()))
+
+
+def _unchecked(now: Any, before: Any) -> bool:
+    """Whether no shapes are checked, which draws from Python's random numbers."""
+    del now, before
+    return "beartype" not in sys.modules
+
+
+def _limits() -> dict[int, tuple[int, int]]:
+    if resource is None:
+        return {}
+    known = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+    return {number: resource.getrlimit(number) for number in known}
+
+
+def _set_limits(before: dict[int, tuple[int, int]]) -> None:
+    for number, (soft, hard) in before.items():
+        now = resource.getrlimit(number)[1]
+        if now in (hard, resource.RLIM_INFINITY):
+            resource.setrlimit(number, (soft, hard))
+        else:  # only root may raise it again
+            resource.setrlimit(
+                number, (now if soft == resource.RLIM_INFINITY else min(soft, now), now)
+            )
+    if _limits() != before:
+        raise ValueError("a maximum was lowered")
 
 
 def _folder() -> str | None:
@@ -182,8 +224,9 @@ def _reopen(before: list[bool]) -> None:
 
 
 PROCESS = (
-    Part(PYTHON_RANDOM, random.getstate, random.setstate),
-    Part("the environment", lambda: dict(os.environ), _set_environment),
+    Part("the random numbers of Python", random.getstate, random.setstate, by_plugin=_unchecked),
+    Part("the environment", lambda: dict(os.environ), _set_environment, by_plugin=_set_by_plugin),
+    Part("limits of resources", _limits, _set_limits),
     Part("the working directory", _folder, _set_folder),
     Part("the mode of new files", _umask, os.umask),
     Part("the filters of warnings", _filters, _set_filters, _same_filters),

@@ -22,7 +22,7 @@ from sdelens.runs.counts import counts, data_words, without_transition
 from sdelens.runs.disk import require_disk
 from sdelens.runs.in_memory import Given
 from sdelens.runs.job import BRANCHES, Job
-from sdelens.runs.lifecycle import begin, ended, finished, is_done, unfinished
+from sdelens.runs.lifecycle import begun, finished, is_done, unfinished
 from sdelens.runs.manifest import fingerprints
 from sdelens.runs.observer import ContainedObserver, NullObserver, Observer
 from sdelens.runs.preflight import check_input, load_model, plan_in, preview_of
@@ -82,8 +82,7 @@ def execute(
             return run
         model = _loaded(task.job, held, watcher)
         watcher.planned(plan_in(run, task, model))
-        begin(run, task.job, model, argv, overwrite=overwrite)
-        with ended(run):
+        with begun(run, task.job, model, argv, overwrite=overwrite):
             if held.recording is not None:
                 run.recording = held.recording
                 hooks = held.recording.origin.model.hooks

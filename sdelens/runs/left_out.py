@@ -1,6 +1,5 @@
 """Analyzers that could not run, and the reasons."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from sdelens.errors import (
     disk_fails,
     ran_out,
     scarcity,
+    traceback_of,
     words_of,
 )
 from sdelens.store import write_text
@@ -52,7 +52,7 @@ class LeftOut:
             if isinstance(failure, BrokenPlugin) and cause is not None:
                 reason = str(failure)
                 if trace is not None:
-                    write_text(trace, "".join(traceback.format_exception(cause)))
+                    write_text(trace, traceback_of(cause))
                     reason += f" (traceback: {trace})"
                 failure = BrokenPlugin(reason)
                 failure.__cause__ = cause

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from sdelens.containment.exits import before_sudden_end
 from sdelens.errors import UsageError
 from sdelens.protocols import LanguageModel
 from sdelens.runs.folder import MANIFEST, clear, require_free, require_writable
@@ -65,12 +66,32 @@ def finished(run: Run, job: Job, *, resume: bool, overwrite: bool) -> bool:
     return state == "done"
 
 
-def begin(
+@contextmanager
+def begun(
     run: Run, job: Job, model: LanguageModel, argv: tuple[str, ...], *, overwrite: bool
-) -> None:
-    """Prepare a folder whose manifest and config.json are those of this job."""
-    if run.exists and not overwrite:
+) -> Iterator[None]:
+    """Work in a folder whose manifest and config.json are those of this job.
+
+    The manifest notes how the work ends.
+    """
+    anew = overwrite or not run.exists
+    if not anew:
         run.require_same(model)
+    with before_sudden_end(lambda: run.note(state="interrupted")):
+        try:
+            _begin(run, job, model, argv, anew=anew)
+            yield
+            run.note(state="done")
+        except BaseException as error:
+            # a generator that is dropped was interrupted before its block could begin or end
+            stopped = isinstance(error, KeyboardInterrupt | GeneratorExit)
+            with suppress(Exception):  # the disk may be full
+                run.note(state="interrupted" if stopped else "failed")
+            raise
+
+
+def _begin(run: Run, job: Job, model: LanguageModel, argv: tuple[str, ...], *, anew: bool) -> None:
+    if not anew:
         run.note(state="running")
     else:
         if run.exists:  # not done until the job ends; it may be damaged
@@ -80,15 +101,3 @@ def begin(
         run.write_manifest(manifest_of(job, model, argv))
     run.write_config(job)
     run.job, run.model = job, model
-
-
-@contextmanager
-def ended(run: Run) -> Iterator[None]:
-    """Note in the manifest how the work ends."""
-    try:
-        yield
-    except BaseException as error:
-        with suppress(Exception):  # the disk may be full
-            run.note(state="interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        raise
-    run.note(state="done")

@@ -32,6 +32,8 @@ class Plan:
     probe: str
     basis: str
     axis: str = "token"
+    capped: bool = False
+    """Whether texts end at the context of the model, before the length asked for."""
 
 
 def plan_of(
@@ -42,7 +44,7 @@ def plan_of(
     layers = resolve_layers(job.recorded, card.blocks, card.name)
     documents = source.documents_wanted if isinstance(source, SizedSource) else None
     length = source.length if isinstance(source, TruncatedSource) else card.context
-    length = min(length, card.context - 1)
+    length, asked = min(length, card.context - 1), length
     tokens = None if documents is None else documents * length
     each = 4 * card.width * len(layers) * job.kept
     weights = card.width * (12 * card.blocks * card.width + card.vocabulary)
@@ -60,6 +62,7 @@ def plan_of(
         probe=described_probe(job),
         basis=job.basis if job.center == "all" else f"{job.basis}, centred per position",
         axis=job.axis,
+        capped=isinstance(source, TruncatedSource) and length < asked,
     )
 
 

@@ -3,6 +3,7 @@
 python -m tests.campaigns --quick            a fixed part of them, in less than a minute
 python -m tests.campaigns --write            all of them, and docs/reliability.json and .md
 python -m tests.campaigns --write --minutes 5    as many as fit in five minutes each
+python -m tests.campaigns --write --trials 60 signals hostile    two of them, so many trials each
 """
 
 import argparse
@@ -20,10 +21,12 @@ import jinja2
 from tests.campaigns import (
     extremes,
     faults,
+    hostile,
     kills,
     mutations,
     options,
     processes,
+    signals,
     system_calls,
     texts,
 )
@@ -34,15 +37,23 @@ DOCS = Path(__file__).parents[2] / "docs"
 DATA, PAGE = DOCS / "reliability.json", DOCS / "reliability.md"
 TEMPLATE = Path(__file__).with_name("reliability.md.jinja")
 CAMPAIGNS = {
-    "kills": (kills.campaign, 200, 5),
-    "system_calls": (system_calls.campaign, 10_000, 8),
+    "kills": (kills.campaign, 200, 3),
+    "signals": (signals.campaign, 200, 2),
+    "system_calls": (system_calls.campaign, 10_000, 6),
     "mutations": (lambda *chosen: damaged_runs(*chosen), 6000, 0),
-    "texts": (texts.campaign, 2000, 8),
-    "options": (options.campaign, 2000, 10),
+    "hostile": (hostile.campaign, 300, 5),
+    "texts": (texts.campaign, 2000, 4),
+    "options": (options.campaign, 2000, 4),
     "processes": (processes.campaign, 60, 2),
     "extremes": (extremes.campaign, 100, 4),
 }
 """The campaigns, with their numbers of trials and those of the quick part."""
+PARTS = {
+    "kills": {"events": 2, "names": ("fit", "analyze", "save"), "layers": "1"},
+    "signals": {"names": ("fit", "analyze"), "layers": "1", "cold": False},
+    "system_calls": {"names": ("fit", "save"), "layers": "1"},
+}
+"""What the quick part is limited to; the scenarios of these campaigns are made once."""
 
 
 def damaged_runs(number, seed, folder):
@@ -60,11 +71,10 @@ def chosen_campaigns(arguments):
     """Names and functions of the campaigns to run, with their numbers."""
     for name in arguments.names or CAMPAIGNS:
         campaign, number, quick = CAMPAIGNS[name]
-        if arguments.quick and name == "system_calls":
-            campaign = partial(campaign, names=("fit", "save"))
-        if arguments.quick and name == "kills":
-            campaign = partial(campaign, events=3, layers="1-2")
-        number = quick if arguments.quick else round(number * arguments.scale)
+        if arguments.quick:
+            campaign, number = partial(campaign, **PARTS.get(name, {})), quick
+        else:
+            number = arguments.trials or round(number * arguments.scale)
         if number:
             yield name, campaign, number
 
@@ -94,17 +104,19 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CAMPAIGNS))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--trials", type=int, help="of each campaign, instead of the usual")
     parser.add_argument("--scale", type=float, default=1, help="share of the usual trials")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of each campaign")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     found = {}
-    with tempfile.TemporaryDirectory(prefix="campaign-") as place:
-        folder = Path(os.path.realpath(place))
+    with tempfile.TemporaryDirectory(prefix="campaign-") as temporary:
+        folder = Path(os.path.realpath(temporary))
         warm(folder / "warm")
         for name, campaign, number in chosen_campaigns(arguments):
             start = time.monotonic()
-            rows = counts(campaign(number, arguments.seed, folder / name), arguments.minutes)
+            place = folder / ("scenarios" if name in PARTS else name)
+            rows = counts(campaign(number, arguments.seed, place), arguments.minutes)
             found[name] = {"seed": arguments.seed, "rows": rows}
             print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
             if arguments.write:

@@ -4,6 +4,7 @@ import atexit
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -19,6 +20,8 @@ from tests.campaigns import faults
 
 SECONDS = 10
 """A command that takes longer is said to hang."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+MAIN = "from sdelens_cli.main import main; main()"
 NOWHERE = ("/dev/", "/proc/")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CHANGES = {"os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.symlink": 2}
@@ -56,7 +59,7 @@ class Ended:
 class Child:
     """A command that runs in a folder with a cache and temporary folder of its own."""
 
-    def __init__(self, work, place, *, fault=None, patience=3 * SECONDS):
+    def __init__(self, work, place, *, fault=None, patience=3 * SECONDS, cold=False):
         self.place, self.start, self.patience = place, time.monotonic(), patience
         for name in ("cwd", "tmp", "cache"):
             (place / name).mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,7 @@ class Child:
         self.pid = os.fork()
         if not self.pid:
             os.close(read)
-            in_child(work, place, write, fault)
+            in_child(work, place, write, fault, cold=cold)
         os.close(write)
         self.pipe = read
         self.said = {n: place.with_name(f"{place.name}.{self.pid}.{n}") for n in ("out", "err")}
@@ -74,6 +77,17 @@ class Child:
         """Kill it after so many seconds, unless it has ended."""
         time.sleep(max(0, self.start + after - time.monotonic()))
         os.kill(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def signal(self, times):
+        """Send signals, given as seconds after its handlers are set and their numbers."""
+        status = Path(f"/proc/{self.pid}/status")
+        while not handles(status.read_text()):
+            time.sleep(0.001)
+        start = time.monotonic()
+        for after, number in times:
+            time.sleep(max(0, start + after - time.monotonic()))
+            os.kill(self.pid, number)  # until it is waited for, its number is not used again
         return self.wait()
 
     def wait(self):
@@ -120,31 +134,43 @@ def run(work, place, **options):
     return Child(work, place, **options).wait()
 
 
-def in_child(work, place, pipe, fault):
+def handles(status):
+    """Whether a process has ended, or has handlers of all signals, from its status in /proc."""
+    rows = dict(line.split(":", 1) for line in status.splitlines())
+    caught = int(rows.get("SigCgt", "0"), 16)
+    return "Z" in rows["State"] or all(caught >> number - 1 & 1 for number in STOPS)
+
+
+def in_child(work, place, pipe, fault, *, cold):
     """Do the work and leave, without ever returning."""
-    code = 1
     try:
         forget_exits()
         for number, name in ((1, "out"), (2, "err")):
             said = place.with_name(f"{place.name}.{os.getpid()}.{name}")
             os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), number)
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-        sys.stderr = os.fdopen(2, "w", closefd=False)
+        sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)
+        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False)
         os.chdir(place / "cwd")
         os.environ |= {"SDELENS_CACHE": str(place / "cache"), "TMPDIR": str(place / "tmp")}
+        if cold:
+            os.execv(sys.executable, [sys.executable, "-c", MAIN, *map(str, work)])
+        random.seed(0)  # a fork is seeded anew
         # without Python's own search for a folder, which writes and removes a file
         tempfile.tempdir = str(place / "tmp")
-        outside = watched(place)
+        atexit.register(note, pipe, watched(place))
         if faults.available():
             faults.arm(place, *(fault or ()))
-        code = exit_code(work)
-        atexit._run_exitfuncs()
-        calls = faults.counted() if faults.available() else 0
-        os.write(pipe, json.dumps({"calls": calls, "outside": sorted(outside)[:5]}).encode())
+        end(work)
     except BaseException:
         os.write(2, traceback.format_exc().encode())
     finally:
-        os._exit(code)
+        os._exit(1)
+
+
+def note(pipe, outside):
+    """Tell the parent, after all else, what was done."""
+    calls = faults.counted() if faults.available() else 0
+    os.write(pipe, json.dumps({"calls": calls, "outside": sorted(outside)[:5]}).encode())
 
 
 def forget_exits():
@@ -154,27 +180,24 @@ def forget_exits():
     weakref.finalize._registered_with_atexit = False
 
 
-def exit_code(work):
-    """Run a function or the command with these arguments; returns its exit code."""
-    try:
-        if callable(work):
-            work()
-        else:
-            from sdelens_cli.main import main
+def end(work):
+    """Run a function, or the command with these arguments, and end the process as it does."""
+    from sdelens.containment.exits import leave
+    from sdelens_cli.main import main
 
-            sys.argv = ["sdelens", *map(str, work)]
-            main()
-    except SystemExit as stop:
-        return stop.code or 0
+    if not callable(work):
+        sys.argv = ["sdelens", *map(str, work)]
+        main()
+    code = 0
+    try:
+        work()
+    except KeyboardInterrupt:
+        code = 130
     except BaseException as error:
         # `save` is no command: its errors are the sentences that a command would print
         code = getattr(error, "exit_code", 1)
         print(*([error] if code != 1 else traceback.format_exception(error)), file=sys.stderr)
-        return code
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-    return 0
+    leave(code)
 
 
 def watched(place):

@@ -7,17 +7,17 @@ from random import Random
 
 from tests.campaigns import faults
 from tests.campaigns.children import Child, run
-from tests.campaigns.scenarios import scenarios
+from tests.campaigns.scenarios import COMMANDS, scenarios
 from tests.campaigns.trials import Trial, main
 
 
-def campaign(number, seed, folder, *, events=None, layers="all"):
+def campaign(number, seed, folder, *, events=None, names=COMMANDS, layers="all"):
     """Yield so many kills at random moments, and those before so many file events of a fit.
 
     The default is all of them, in random order.
     """
     random = Random(seed)
-    found = list(scenarios(folder, layers=layers))
+    found = list(scenarios(folder, names, layers))
     for k in range(number):
         scenario = found[k % len(found)]
         scenario.prepare()
@@ -29,7 +29,7 @@ def campaign(number, seed, folder, *, events=None, layers="all"):
             scenario.resumed(),
         )
     if faults.available():
-        [fit] = scenarios(folder / "events", ["fit"], layers="1-2")
+        [fit] = scenarios(folder, ["fit"], "1-2" if layers == "all" else layers)
         every = range(1, fit.calls + 1)
         for at in random.sample(every, len(every) if events is None else events):
             yield killed_before(fit, at)

@@ -154,18 +154,14 @@ def limited():
 
 def command(*arguments):
     """Run the command in this process."""
-    from sdelens_cli.main import main
+    from sdelens_cli.main import command as run
 
     before, sys.argv = sys.argv, ["sdelens", *map(str, arguments)]
-    handler = signal.getsignal(signal.SIGTERM)
     try:
-        main()
-    except SystemExit as stop:
-        if stop.code:
-            raise
+        if code := run():
+            raise SystemExit(code)
     finally:
         sys.argv = before
-        signal.signal(signal.SIGTERM, handler)
 
 
 def by_report(run, out):

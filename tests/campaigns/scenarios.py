@@ -5,13 +5,14 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sdelens.digest import digest
 from tests.campaigns.children import run
 
 FIT = ("fit", "--probe", "linear", "--documents", 12, "--length", 12, "-q")
 COMMANDS = ("fit", "analyze", "branch", "report", "save")
 ANALYSES = ("losses", "drift_share")
-TIMES = ("timings", "created", "process", "argv")
-"""Items of a manifest that differ between equal runs."""
+KNOWN = {}
+"""Scenarios by folder, name and layers."""
 
 
 @dataclass
@@ -27,6 +28,11 @@ class Scenario:
     right: dict = field(default_factory=dict)
     seconds: float = 0
     calls: int = 0
+
+    @property
+    def continued(self):
+        """The words of the command that continues it; none for a function."""
+        return [] if callable(self.again) else [*map(str, self.again)]
 
     def prepare(self):
         """Begin anew."""
@@ -56,17 +62,21 @@ class Scenario:
 
 
 def scenarios(folder, names=COMMANDS, layers="all"):
-    """Those of these names, each run once without a fault."""
-    empty, fitted, analyzed = (folder / n for n in ("empty", "fitted", "analyzed"))
+    """Those of these names, each run once without a fault, and kept for other campaigns.
+
+    `analyze` and `branch` begin with older findings, which they replace.
+    """
+    for name in names:
+        if (folder, name, layers) not in KNOWN:
+            KNOWN[folder, name, layers] = scenario(folder, name, layers).undisturbed()
+        yield KNOWN[folder, name, layers]
+
+
+def scenario(folder, name, layers):
+    """A scenario, and the run that it begins with."""
     place = folder / "trial"
     out, saved = place / "run", place / "saved"
-    for start in (empty, place):
-        (start / "cwd").mkdir(parents=True, exist_ok=True)
-    two = (*FIT, "--layer", "1-2", "--out", out)
-    for target, work in ((fitted, two), (analyzed, ("analyze", out, *ANALYSES, "-q"))):
-        ended = run(work, place)
-        assert ended.code == 0, ended
-        shutil.copytree(place, target)
+    analyze = ("analyze", out, *ANALYSES, "-q")
 
     def save():
         from sdelens import load
@@ -74,21 +84,36 @@ def scenarios(folder, names=COMMANDS, layers="all"):
         load(out).save(saved, states=True, overwrite=True)
 
     fit = (*FIT, "--layer", layers, "--out", out)
-    analyze = ("analyze", out, *ANALYSES, "-q")
-    known = {
-        "fit": (empty, fit, (*fit, "--resume")),
-        "analyze": (fitted, analyze, (*analyze, "--resume")),
-        "branch": (fitted, ("branch", out, "-q"), ("branch", out, "-q")),
-        "report": (analyzed, ("report", out, "-q"), ("report", out, "-q")),
-        "save": (analyzed, save, save),
-    }
-    for name in names:
-        start, work, again = known[name]
-        yield Scenario(name, start, place, work, again).undisturbed()
+    first = (*FIT, "--layer", "1-2" if layers == "all" else layers, "--out", out)
+    older = (first, (*analyze, "--set", "drift_share.documents=2"))
+    start, work, again = {
+        "fit": ((), fit, (*fit, "--resume")),
+        "analyze": (older, analyze, (*analyze, "--resume")),
+        "branch": (older, ("branch", out, "-q"), ("branch", out, "-q")),
+        "report": ((first, analyze), ("report", out, "-q"), ("report", out, "-q")),
+        "save": ((first, analyze), save, save),
+    }[name]
+    return Scenario(name, started(folder, start), place, work, again)
+
+
+def started(folder, commands):
+    """A folder that some commands have left, made once from that of all but the last."""
+    target = folder / f"start-{digest(list(map(str, commands)))[:8]}"
+    place = folder / "trial"
+    if not target.exists():
+        before = started(folder, commands[:-1]) if commands else None
+        shutil.rmtree(place, ignore_errors=True)
+        if before:
+            shutil.copytree(before, place)
+            ended = run(commands[-1], place)
+            assert ended.code == 0, ended
+        (place / "cwd").mkdir(parents=True, exist_ok=True)
+        shutil.copytree(place, target)
+    return target
 
 
 def content(place):
-    """The bytes of all files of a trial, and manifests without times."""
+    """The bytes of all files of a trial, and manifests without durations."""
     files = (f for f in sorted(place.rglob("*")) if f.is_file() or f.is_symlink())
     return {str(f.relative_to(place)): bytes_of(f) for f in files}
 
@@ -98,10 +123,14 @@ def bytes_of(file):
     if file.name != "manifest.json":
         return file.read_bytes()
     manifest = json.loads(file.read_text())
-    return json.dumps({k: v for k, v in manifest.items() if k not in TIMES}, sort_keys=True)
+    # a fit that was killed before it had a manifest is begun by the command that continues it
+    argv = [word for word in manifest["argv"] if word != "--resume"]
+    return json.dumps(manifest | {"argv": argv, "timings": [*manifest["timings"]]})
 
 
 def orphans(place):
     """What a job should have removed: half-written files, locks, temporary folders."""
     hidden = [f for f in place.rglob(".*") if "site-packages" not in str(f)]
-    return sorted(str(f.relative_to(place)) for f in (*hidden, *(place / "tmp").glob("*")))
+    # torch makes a folder for its compiler when a new process imports it, and keeps it
+    temporary = [f for f in (place / "tmp").glob("*") if not f.name.startswith("torchinductor_")]
+    return sorted(str(f.relative_to(place)) for f in (*hidden, *temporary))

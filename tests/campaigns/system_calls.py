@@ -15,12 +15,12 @@ from tests.campaigns.trials import Trial, main
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EMFILE")
 
 
-def campaign(number, seed, folder, *, names=COMMANDS):
+def campaign(number, seed, folder, *, names=COMMANDS, layers="1-2"):
     """Yield so many faults: of every call with one error after another, in random order."""
     if not faults.available():
         print("no C compiler: system calls are not made to fail", file=sys.stderr)
         return
-    found = list(scenarios(folder, names, layers="1-2"))
+    found = list(scenarios(folder, names, layers))
     every = [(s, at, name) for s in found for at in range(1, s.calls + 1) for name in ERRORS]
     Random(seed).shuffle(every)
     for scenario, at, name in every[:number]:

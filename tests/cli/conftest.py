@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -78,22 +79,24 @@ def outcome():
     import torch
 
     from sdelens.registry import forget, registered
-    from sdelens_cli.interrupts import SIGNALS
-    from sdelens_cli.main import main
+    from sdelens_cli.interrupts import SIGNALS, interrupts
+    from sdelens_cli.main import command
 
     out, err = StringIO(), StringIO()
-    plugins, threads = dict(registered()), torch.get_num_threads()
+    plugins, threads, hook = dict(registered()), torch.get_num_threads(), sys.unraisablehook
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         torch.set_num_threads(1)
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
-            main()
+        with redirect_stdout(out), redirect_stderr(err):
+            interrupts.watch()
+            code = command()
     finally:
         torch.set_num_threads(threads)
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
         forget(plugins)
-    return CompletedProcess((), stop.value.code, out.getvalue(), err.getvalue())
+    return CompletedProcess((), code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

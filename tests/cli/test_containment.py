@@ -186,6 +186,32 @@ def test_a_source_that_ends_the_process_gives_no_exit_0_and_no_running_manifest(
     assert manifest["state"] == "failed"
 
 
+LATE = (
+    "__import__('threading').Thread(target=lambda: (__import__('time').sleep(0.05), os._exit(0)))"
+)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "__import__('atexit').register(os._exit, 0)",
+        "__import__('weakref').finalize(Odd, os._exit, 0)",
+        f"{LATE}.start()",
+        "sys.excepthook = lambda *_: os._exit(0)",
+    ],
+)
+def test_nothing_that_a_plugin_leaves_behind_changes_the_exit_code(process, run, odd, end):
+    done = process("analyze", run, "odd", "--plugin", odd, ODD=f"{end}\nraise ValueError('x')")
+    assert done.returncode == 6, done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert "Error: the analyzer odd L00 failed: ValueError: x" in done.stderr
+
+
+def test_a_command_waits_for_no_thread_of_a_plugin(process, run, odd):
+    thread = "__import__('threading').Thread(target=__import__('time').sleep, args=(600,)).start()"
+    assert process("analyze", run, "odd", "--plugin", odd, "-q", ODD=thread).returncode == 0
+
+
 def test_a_plugin_that_closes_stdout_is_named(process, run, odd):
     done = process("analyze", run, "odd", "--plugin", odd, "-q", ODD="sys.stdout.close()")
     assert done.returncode == 6

@@ -106,6 +106,63 @@ def test_signals_during_imports_end_with_one_line(interrupted, library, signals)
     assert line_of(said) == "sdelens fit --resume --out 'my run'"
 
 
+LAZY = """
+import sys, time
+from dataclasses import dataclass
+import sdelens
+from sdelens_plugins.sources.sampled import SampledSource
+
+@sdelens.source("lazy")
+@dataclass(frozen=True)
+class Lazy(SampledSource):
+    def documents(self, model, *, seed):
+        sys.path.append(".")
+        import slow_library
+        slow_library.wait()
+"""
+WAIT = "pathlib.Path('waiting').touch(); time.sleep(60)"
+WAITING = {
+    "in an import": f"import pathlib, time\n{WAIT}",
+    "in a finalizer": f"""
+import pathlib, time
+class Slow:
+    def __del__(self):
+        {WAIT}
+def wait():
+    Slow()
+""",
+    "where it is caught": f"""
+import pathlib, time
+def wait():
+    try:
+        {WAIT}
+    except BaseException:
+        raise ValueError from None
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "signals"), zip(WAITING, [(INT,), (TERM, HUP), (HUP,)], strict=True)
+)
+def test_an_interrupt_anywhere_in_a_plugin_leaves_no_running_manifest(
+    interrupted, job, tmp_path, signals, where
+):
+    words = [word for word in job if not str(word).startswith("probe.") and word != "--set"]
+    (tmp_path / "lazy.py").write_text(LAZY)
+    (tmp_path / "slow_library.py").write_text(WAITING[where])
+    code, said = interrupted(
+        *words,
+        *("--source", "lazy", "--probe", "constant", "--plugin", "lazy.py", "--out", "run"),
+        ready=lambda _: (tmp_path / "waiting").exists(),
+        signals=signals,
+    )
+    assert code == 130, said
+    assert line_of(said).startswith("sdelens fit --resume --model")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["state"] == "interrupted"
+
+
 def test_an_interrupted_analysis_continues_when_its_line_is_pasted(
     interrupted, pasted, finished, tmp_path
 ):

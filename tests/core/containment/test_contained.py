@@ -7,6 +7,7 @@ import locale
 import logging
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -18,10 +19,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
+import sdelens.seeds
 from sdelens.containment import process_state
 from sdelens.containment.contained import Unrestorable, contained
-from sdelens.containment.exits import StopRequested
+from sdelens.containment.exits import StopRequested, before_sudden_end, note_sudden_end
+from sdelens.containment.module_state import MODULES
 from sdelens.errors import BrokenPlugin, UsageError
 
 
@@ -91,6 +95,35 @@ def test_an_interrupt_of_the_user_passes_and_handlers_are_as_before(number):
         signal.signal(number, before)
 
 
+def caught(answer):
+    """An interrupt of the user that a plugin catches."""
+    with contained("outer"), contained("the probe odd"):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            exec(answer)
+
+
+@pytest.mark.parametrize("answer", ["pass", "raise ValueError", "raise SystemExit(0)"])
+def test_an_interrupt_that_a_plugin_catches_is_raised_at_its_end(answer):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            caught(answer)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_sudden_end_is_noted_by_the_blocks_that_it_is_in():
+    noted = []
+    with before_sudden_end(lambda: noted.append("left")):
+        pass
+    with before_sudden_end(lambda: noted.append("outer")), before_sudden_end(lambda: 1 / 0):
+        note_sudden_end()
+    note_sudden_end()
+    assert noted == ["outer"]
+
+
 def test_plugins_may_run_in_other_threads():
     found = []
 
@@ -127,10 +160,19 @@ CHANGES = {
     "the number of threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
     "the gradient mode": lambda: torch.set_grad_enabled(False),
     "the gradient mode ": lambda: KEPT.append(torch.inference_mode()) or KEPT[-1].__enter__(),
-    "the gradient mode  ": lambda: torch.autocast("cpu").__enter__(),
+    "automatic mixed precision": lambda: torch.autocast("cpu").__enter__(),
+    "automatic mixed precision ": lambda: torch.set_autocast_dtype("cpu", torch.float16),
+    "automatic mixed precision  ": lambda: torch.set_autocast_cache_enabled(False),
+    "modes that override torch": lambda: TorchFunctionMode().__enter__(),
+    "the precision of products ": lambda: setattr(torch.backends, "fp32_precision", "bf16"),
+    "the precision of products  ": lambda: setattr(
+        torch.backends.mkldnn.matmul, "fp32_precision", "bf16"
+    ),
     "torch's deterministic algorithms": lambda: torch.use_deterministic_algorithms(True),
     "the precision of products": lambda: torch.set_float32_matmul_precision("medium"),
     "flags of torch's backends": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+    "flags of torch's backends ": lambda: torch.backends.mkldnn.set_flags(False),
+    "flags of torch's backends  ": lambda: setattr(torch.backends.mkldnn, "deterministic", True),
     "the kernels of attention": lambda: torch.backends.cuda.enable_math_sdp(False),
     "denormal numbers": lambda: torch.set_flush_denormal(True),
     "anomaly detection": lambda: torch.autograd.set_detect_anomaly(True),
@@ -139,6 +181,21 @@ CHANGES = {
     "how numbers are printed ": lambda: np.seterr(all="raise"),
     "the environment": lambda: os.environ.update(SDELENS_CACHE="/", LANG="xx"),
     "the environment ": lambda: os.environ.pop("PATH"),
+    "the environment  ": lambda: os.environ.update(HF_HOME="/", PATH="/"),
+    "sys.path": lambda: sys.path.insert(0, "/"),
+    "sys.path ": lambda: setattr(sys, "path", [*sys.path]),
+    "sys.modules": lambda: sys.modules.update(json=logging),
+    "sys.modules ": lambda: sys.modules.pop("numpy.linalg"),
+    "functions of other modules": lambda: setattr(torch.nn.functional, "gelu", torch.relu),
+    "functions of other modules ": lambda: setattr(np, "mean", np.sum),
+    "functions of other modules  ": lambda: setattr(sys.modules["math"], "sqrt", abs),
+    "functions of other modules   ": lambda: setattr(torch.Tensor, "add", torch.Tensor.sub),
+    "functions of other modules    ": lambda: setattr(torch.nn.Module, "__call__", print),
+    "functions of other modules     ": lambda: setattr(sdelens.seeds, "derive", max),
+    "functions of other modules      ": lambda: delattr(torch, "exp"),
+    "limits of resources": lambda: resource.setrlimit(
+        resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    ),
     "the working directory": lambda: os.chdir("/"),
     "the mode of new files": lambda: os.umask(0o777),
     "the filters of warnings": lambda: warnings.simplefilter("ignore"),
@@ -179,31 +236,37 @@ def state():
     """All values, in a form that can be compared later."""
     from sdelens.containment.numerical_state import NUMERICAL
 
-    parts = (*NUMERICAL, *process_state.PROCESS, *process_state.MAIN_THREAD)
+    parts = (*MODULES, *NUMERICAL, *process_state.PROCESS, *process_state.MAIN_THREAD)
     return [(part, part.read()) for part in parts]
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_global_state_is_restored_and_named_in_one_line(name, capsys, monkeypatch, other_locale):
-    monkeypatch.setattr("sdelens.containment.contained.PYTHON_RANDOM", "")  # beartype draws, too
+    monkeypatch.delitem(sys.modules, "beartype", raising=False)  # which draws, too
     __import__("matplotlib.pyplot")
     before = state()
     with contained("the probe odd"):
         CHANGES[name]()
     changed = [part.name for part, value in before if not part.same(part.read(), value)]
-    assert [one for one in changed if one != process_state.PYTHON_RANDOM] == []
+    assert [one for one in changed if one != "the random numbers of Python"] == []
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("the probe odd changed ")
     assert name.strip() in line
     assert line.endswith(": restored")
 
 
-def test_a_plugin_that_changes_nothing_is_not_named(capsys):
+def test_a_plugin_that_changes_nothing_is_not_named(capsys, monkeypatch):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     with contained("the probe good"):
         torch.rand(3, generator=torch.Generator())
         logging.warning("once")
         warnings.filterwarnings("ignore", message="of one kind")
+        sys.path.append("/vendored")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/tmp"  # as torch does on first use
+        __import__("torch._dynamo")  # which wraps a function of torch
     logging.root.handlers.clear()
+    sys.path.remove("/vendored")
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
     assert "changed" not in capsys.readouterr().err
 
 

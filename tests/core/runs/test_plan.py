@@ -90,3 +90,16 @@ def test_a_source_that_knows_its_size_is_planned_by_it(planned):
     assert plan.disk_bytes == 4 * plan.tokens * model.card.width * 2
     assert dict(plan_rows(plan))["tokens"] == "at most 240"
     assert planned(Sized()).tokens == 20 * (model.card.context - 1), "as long as the context"
+
+
+def test_the_plan_says_that_texts_end_before_the_length_asked_for(planned):
+    @dataclass(frozen=True)
+    class Long(Short):
+        length: int = 10**9
+
+    plan, model = planned(Long()), small_model()
+    context = model.card.context
+    assert plan.tokens == 20 * (context - 1)
+    said = f"at most {plan.tokens}, of texts that end at its context of {context}"
+    assert dict(plan_rows(plan))["tokens"] == said
+    assert not planned(Sized()).capped, "no length was asked for"
