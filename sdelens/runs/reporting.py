@@ -17,7 +17,9 @@ from sdelens.interfaces import build_plugin, load
 from sdelens.protocols import NEEDS, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report, Table, counted
+from sdelens.report_protocols import QuestionAnalyzer
 from sdelens.runs.findings import save_finding
+from sdelens.runs.first_screen import first_screen
 from sdelens.runs.folder import within
 from sdelens.runs.kept_findings import DONE, inputs_of, kept_finding, mark_done, seed_of, where_of
 from sdelens.runs.left_out import TRACEBACK, LeftOut
@@ -159,7 +161,14 @@ def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int)
     # errors are over held-out documents; a finding without any concludes nothing from them
     few = few_held_out(study) if any(e.stderr is not None for e in found.estimates) else ""
     headline = f"{found.headline} {few}".rstrip()
-    return replace(found, analyzer=name, settings=described(analyzer), headline=headline)
+    question = analyzer.answers if isinstance(analyzer, QuestionAnalyzer) else ""
+    return replace(
+        found,
+        analyzer=name,
+        settings=described(analyzer),
+        headline=headline,
+        question=question,
+    )
 
 
 def few_held_out(study: Study) -> str:
@@ -244,12 +253,13 @@ def report_of(run: Run) -> Report:
     return Report(
         title=f"{run.card.name}, {layer_words(views)}: {', '.join(laws)}{under}",
         subtitle=run.folder.name,
-        verdict=(*classes_of(findings, several=len(views) > 1), *verdict_of(sentences)),
+        verdict=verdict_of(sentences),
         tables=tuple(_scores(run, view) for view in views),
         findings=findings,
         places=tuple(str(finding_folder(run, f).relative_to(run.folder)) for f in findings),
         failures=failures_of(run),
         provenance=provenance(run),
+        first_screen=first_screen({v: fit.record.scores for v, fit in fits.items()}, findings),
     )
 
 
@@ -257,13 +267,6 @@ def _scores(run: Run, view: View) -> Table:
     """The score table of a view, with the file that contains its numbers."""
     table = score_table(run.metrics(view), view, run.job.probe)
     return replace(table, source=f"fits/{view}/metrics.json")
-
-
-def classes_of(findings: Sequence[Finding], *, several: bool) -> tuple[str, ...]:
-    """A sentence on the class of process for each view."""
-    found = [finding for finding in findings if finding.process_class]
-    prefix = "Kind of process. "
-    return tuple(f"{f.view}: {f.headline}" if several else prefix + f.headline for f in found)
 
 
 def verdict_of(sentences: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:
