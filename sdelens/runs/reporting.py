@@ -26,6 +26,7 @@ from sdelens.runs.left_out import TRACEBACK, LeftOut
 from sdelens.runs.manifest import note_plugins
 from sdelens.runs.needs import MODEL, require_needs
 from sdelens.runs.provenance import law_words, layer_words, provenance
+from sdelens.runs.redaction import local_names, without_folders
 from sdelens.runs.run import Run
 from sdelens.runs.saved_findings import FAILURES, failures_of, finding_folder, findings_of
 from sdelens.runs.score_table import score_table
@@ -250,15 +251,17 @@ def report_of(run: Run) -> Report:
         for view, fitted in fits.items()
     }
     under = f", under the hooks {run.card.hook_words}" if run.card.hooks else ""
+    names = local_names(run.manifest, run.folder)
+    title = f"{run.card.name}, {layer_words(views)}: {', '.join(laws)}{under}"
     return Report(
-        title=f"{run.card.name}, {layer_words(views)}: {', '.join(laws)}{under}",
+        title=without_folders(title, names),
         subtitle=run.folder.name,
         verdict=verdict_of(sentences),
         tables=tuple(_scores(run, view) for view in views),
         findings=findings,
         places=tuple(str(finding_folder(run, f).relative_to(run.folder)) for f in findings),
         failures=failures_of(run),
-        provenance=provenance(run),
+        provenance={key: without_folders(text, names) for key, text in provenance(run).items()},
         first_screen=first_screen({v: fit.record.scores for v, fit in fits.items()}, findings),
     )
 
