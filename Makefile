@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export PYTHONWARNINGS ?= ignore
 # some of the analyzers: `sdelens analyze runs/demo` asks all of them, in a few minutes more
-DEMO := verdict goodness_of_fit losses trajectory vector_field decomposition
+DEMO := verdict goodness_of_fit losses trajectory vector_field surprise decomposition
 
 .PHONY: demo test lint checks docs test-full campaign validate evidence gallery bench peers screenshots model clean
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from inspect import Parameter, isroutine, signature
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, Protocol, get_args, get_origin, get_type_hints
 
 from sdelens import protocols
 from sdelens.settings import fits, named
@@ -41,7 +41,7 @@ def members(protocol: Any) -> dict[str, Any]:
     """The members of a protocol and its bases: types, properties and functions."""
     found: dict[str, Any] = {}
     for part in reversed(protocol.__mro__):
-        if part.__module__ == protocols.__name__:
+        if part not in (object, Protocol, Generic):
             public = {name: m for name, m in vars(part).items() if not name.startswith("_")}
             methods = {n: getattr(m, "__func__", m) for n, m in public.items() if _is_method(m)}
             found |= get_type_hints(part) | methods

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sdelens import model_protocols, protocols
+from sdelens import model_protocols, protocols, report_protocols
 from sdelens.declarations import has, members, problems
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.laws.noise_families.family import family_problems
@@ -24,8 +24,9 @@ OPTIONAL: Mapping[str, tuple[Any, ...]] = {
         *(protocols.SizedSource, protocols.TruncatedSource),
         *(protocols.SamplingSource, protocols.CheckedSource),
     ),
+    "analyzer": (report_protocols.QuestionAnalyzer,),
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),
-    "reporter": (protocols.FigureReporter, protocols.PageReporter),
+    "reporter": (report_protocols.FigureReporter, report_protocols.PageReporter),
 }
 """Optional protocols of each kind."""
 

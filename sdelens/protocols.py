@@ -8,8 +8,8 @@ what adapters give   `LanguageModel`  see `sdelens.model_protocols`
 `sdelens.sources`    `Source`         `SizedSource`, `TruncatedSource`, `SamplingSource`,
                                       `CheckedSource`
 `sdelens.probes`     `Probe`          `MatchedProbe`, `StackedProbe`
-`sdelens.analyzers`  `Analyzer`
-`sdelens.reporters`  `Reporter`       `FigureReporter`, `PageReporter`
+`sdelens.analyzers`  `Analyzer`       see `sdelens.report_protocols`
+`sdelens.reporters`  `Reporter`       see `sdelens.report_protocols`
 ===================  ===============  ==================================================
 
 All members of a required protocol must exist; the values of class attributes are examples, not
@@ -30,7 +30,7 @@ from sdelens.laws.law import Law
 from sdelens.origin import ModelCard
 from sdelens.paths.documents import Document
 from sdelens.paths.trajectories import Paths
-from sdelens.report import Figure, Finding, Report
+from sdelens.report import Finding, Report
 
 
 @dataclass(frozen=True, order=True)
@@ -281,19 +281,3 @@ class Reporter(Protocol):
 
     def render(self, report: Report, folder: Folder) -> Folder:
         """Write the report inside `folder` and return the path of what was written."""
-
-
-@runtime_checkable
-class FigureReporter(Reporter, Protocol):
-    """Saves the figures of a run's findings, and returns one as SVG for a notebook."""
-
-    def svg(self, figure: Figure) -> str:
-        """The figure as an SVG document."""
-
-
-@runtime_checkable
-class PageReporter(Reporter, Protocol):
-    """Writes a report unless another reporter is named, and returns it for a notebook."""
-
-    def page(self, report: Report) -> str:
-        """The page as an HTML document."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sdelens.containment.contained import contained
 from sdelens.errors import UsageError
+from sdelens.summary import QUESTIONS, Check, Summary
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -139,7 +140,11 @@ class Finding:
     details: tuple[str, ...] = ()
     """Sentences that qualify the headline."""
     process_class: str = ""
-    """The class of process that the analyzer assigns, if it does: the report begins with it."""
+    """The class of process that the analyzer assigns, if it does."""
+    summary: Summary = field(default_factory=Summary)
+    """Its contribution to the first screen of the report."""
+    question: str = ""
+    """The section of the report that it belongs to; the run sets it from the analyzer."""
 
     def __repr__(self) -> str:
         return f"<{self.title}: {self.headline}>"
@@ -187,6 +192,18 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class FirstScreen:
+    """The result at a glance: a sentence, checks, the sample, two figures and a coloured text."""
+
+    sentence: str
+    checks: tuple[Check, ...] = ()
+    sample: str = ""
+    picture: Figure | None = None
+    gains: Figure | None = None
+    strip: Strip | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Report:
     """The content of a report, written to files by a reporter."""
 
@@ -202,6 +219,19 @@ class Report:
     """Analyzers that could not run, and why."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     subtitle: str = ""
+    first_screen: FirstScreen | None = None
+
+    @property
+    def sections(self) -> dict[str, list[int]]:
+        """The numbers of the findings by the question that they answer, in reading order."""
+        own = dict.fromkeys(finding.question for finding in self.findings)
+        order = [question for question in QUESTIONS if question in own]
+        order += [question for question in own if question and question not in QUESTIONS]
+        order += [""] if "" in own else []
+        return {
+            question: [k for k, found in enumerate(self.findings) if found.question == question]
+            for question in order
+        }
 
     def _repr_html_(self) -> str:
         """Notebooks display the page in a frame."""

@@ -84,7 +84,7 @@ def verdict(
     suffix, groups = NOISES[scores["noise_column"]], scores["held_out_documents"]
     if groups < FEWEST:
         return (few_documents(groups), _what_it_is(density, clock))
-    gains = _gains(scores)
+    gains = gains_of(scores)
     richer = _richer(gains, density)
     rivals = {name: gain for name, gain in gains.items() if name not in richer}
     if not rivals:
@@ -104,7 +104,7 @@ def verdict(
     return (*sentences, *scores.get("notes", ()), _what_it_is(density, clock))
 
 
-def _gains(scores: Mapping[str, Any]) -> dict[str, Gain]:
+def gains_of(scores: Mapping[str, Any]) -> dict[str, Gain]:
     """Gains over all baselines that are another law, with noise like the fit's."""
     key, same = f"gain_of_fit{NOISES[scores['noise_column']]}", scores.get("same_law", [])
     return {
@@ -231,7 +231,7 @@ def _new_prefixes(
     follow = f"{known:,} of {steps:,} held-out transitions {verb} a prefix that occurs in training"
     if new["held_out_documents"] < FEWEST:
         return [f"{follow}, and the others are too few to judge alone."]
-    alone = Judgement.of({name: gain for name, gain in _gains(new).items() if name in rivals})
+    alone = Judgement.of({name: gain for name, gain in gains_of(new).items() if name in rivals})
     same = alone.outcome == judgement.outcome
     return [
         f"{follow}; on the others alone, the gain over {LABELS[alone.decisive]} is {alone.gain}: "

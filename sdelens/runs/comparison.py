@@ -17,6 +17,7 @@ from sdelens.report import Estimate, Finding, Report, Table, counted
 from sdelens.runs.folder import within
 from sdelens.runs.interventions import change_finding
 from sdelens.runs.pairing import Pairing
+from sdelens.runs.redaction import local_names, without_folders
 from sdelens.runs.reporting import save_with_figures
 from sdelens.runs.run import Run
 from sdelens.runs.saved_findings import finding_folder, findings_of
@@ -78,7 +79,13 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
             for (run, view), pairing in pairings.items()
             if pairing.unread
         },
-        provenance={run.folder.name: str(run.folder) for run in runs},
+        provenance={
+            run.folder.name: without_folders(
+                f"{run.card.name}, {run.card.fingerprint[:16]}…",
+                local_names(run.manifest, run.folder),
+            )
+            for run in runs
+        },
     )
 
 
@@ -119,7 +126,7 @@ def _row(run: Run, view: View, pairing: Pairing | None) -> tuple[str, ...]:
         *gains,
         pm(scores, "increment_r2"),
         *(("", "") if pairing is None else (_paired(pairing), pairing.words)),
-        classes.get(str(view), f"unknown: run `sdelens analyze {quote(str(run.folder))} verdict`"),
+        classes.get(str(view), f"unknown: run `sdelens analyze {quote(run.folder.name)} verdict`"),
     )
 
 

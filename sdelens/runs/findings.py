@@ -15,8 +15,12 @@ from sdelens.json_text import parsed
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Strip
 from sdelens.schema import checked, damaged, instance
 from sdelens.store import file_digest, read_json, read_tensors, write_json, write_tensors
+from sdelens.summary import Check, Summary
 
-TYPES = {kind.__name__: kind for kind in (Estimate, Figure, Finding, Layer, Panel, Strip)}
+TYPES = {
+    kind.__name__: kind
+    for kind in (Check, Estimate, Figure, Finding, Layer, Panel, Strip, Summary)
+}
 """The only classes that a file may name."""
 VALUE, ARRAYS = "finding.json", "arrays.safetensors"
 SEAL = "$sealed"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from sdelens.report import Report, Table, counted
-from sdelens.runs.reporting import report_of
 from sdelens.runs.run import Run
+from sdelens.runs.run_report import report_of
 
 COMMIT = re.compile("[0-9a-f]{40}")
 TAGS = ("sdelens", "interpretability", "stochastic-differential-equations")

@@ -16,8 +16,9 @@ from sdelens.report import Figure, Finding, Report
 from sdelens.runs.copying import copied, copied_in_place
 from sdelens.runs.folder import holds_run
 from sdelens.runs.hub import pushed
-from sdelens.runs.reporting import analyze, report_of
+from sdelens.runs.reporting import analyze
 from sdelens.runs.run import Run
+from sdelens.runs.run_report import report_of
 from sdelens.runs.writer import sole_writer
 from sdelens.seeds import own_random_state
 from sdelens.steering.steer import steer

@@ -24,14 +24,29 @@ def redact(copy: Path, run: Path) -> None:
     manifest = read_json(copy / MANIFEST)
     system = str(manifest["platform"]).partition("-")[0]
     write_json(copy / MANIFEST, manifest | {"platform": system})
-    names = {place: Path(place).name for place in _places(manifest)}
-    names |= {str(run): run.name, str(run.resolve()): run.name, str(Path.home()): "~"}
+    names = local_names(manifest, run)
     for file in sorted(copy.rglob("*.json")):
         text = file.read_text(encoding="utf-8")
         reduced = _reduced(text, names)
         if reduced != text:
             write_text(file, reduced)
             _sealed_again(file)
+
+
+def local_names(manifest: Mapping[str, Any], run: Path) -> dict[str, str]:
+    """What is printed for the files and folders of the user's machine: their names."""
+    names = {place: Path(place).name for place in _places(manifest)}
+    return names | {str(run): run.name, str(run.resolve()): run.name, str(Path.home()): "~"}
+
+
+def without_folders(text: str, names: Mapping[str, str]) -> str:
+    """A text with local paths reduced to these names.
+
+    >>> without_folders("/home/me/models/llama, layer 3", {"/home/me/models/llama": "llama"})
+    'llama, layer 3'
+    """
+    reduced: str = json.loads(_reduced(json.dumps(text), names))
+    return reduced
 
 
 def _sealed_again(file: Path) -> None:

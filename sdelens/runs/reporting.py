@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,22 @@ from sdelens.containment.contained import Unrestorable, contained
 from sdelens.containment.study_state import parts_of
 from sdelens.errors import BrokenPlugin
 from sdelens.estimation.ratio import FEWEST
-from sdelens.evidence.verdict import verdict
 from sdelens.file_names import file_name_problem
 from sdelens.fitting.study import Study
 from sdelens.interfaces import build_plugin, load
 from sdelens.protocols import NEEDS, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
-from sdelens.report import Finding, Report, Table, counted
+from sdelens.report import Finding, Report, counted
+from sdelens.report_protocols import QuestionAnalyzer
 from sdelens.runs.findings import require_readable, save_finding
 from sdelens.runs.folder import within
 from sdelens.runs.kept_findings import inputs_of, kept_finding, seed_of, where_of
 from sdelens.runs.left_out import TRACEBACK, LeftOut
 from sdelens.runs.manifest import note_plugins
 from sdelens.runs.needs import MODEL, require_needs
-from sdelens.runs.provenance import law_words, layer_words, provenance
 from sdelens.runs.run import Run
-from sdelens.runs.saved_findings import FAILURES, failures_of, finding_folder, findings_of
-from sdelens.runs.score_table import score_table
+from sdelens.runs.run_report import report_of
+from sdelens.runs.saved_findings import FAILURES, finding_folder
 from sdelens.runs.writer import written_alone
 from sdelens.schema import Damaged
 from sdelens.settings import described
@@ -160,7 +158,8 @@ def finding_of(analyzer: Analyzer[Study], name: str, study: Study, *, seed: int)
         raise BrokenPlugin(
             f"the analyzer {name} must return a Finding, got {type(found).__name__}"
         )
-    found = replace(found, analyzer=name, settings=described(analyzer))
+    question = analyzer.answers if isinstance(analyzer, QuestionAnalyzer) else ""
+    found = replace(found, analyzer=name, settings=described(analyzer), question=question)
     try:
         require_readable(found)
     except Damaged as error:
@@ -246,54 +245,3 @@ def save_with_figures(finding: Finding, folder: Path, inputs: str | None = None)
         report = Report(title=finding.headline, verdict=(), findings=(finding,))
         render(report, new, figure_plugin().name)
     return finding
-
-
-def report_of(run: Run) -> Report:
-    """The report of a run: scores, verdict and all findings."""
-    views = run.views
-    fits = {view: run.fitted(view) for view in views}
-    laws = sorted({law_words(fitted) for fitted in fits.values()})
-    findings = findings_of(run)
-    sentences = {
-        view: verdict(
-            fitted.record.scores, fitted.record.probe, fitted.record.density, clock=view.clock
-        )
-        for view, fitted in fits.items()
-    }
-    under = f", under the hooks {run.card.hook_words}" if run.card.hooks else ""
-    return Report(
-        title=f"{run.card.name}, {layer_words(views)}: {', '.join(laws)}{under}",
-        subtitle=run.folder.name,
-        verdict=(*classes_of(findings, several=len(views) > 1), *verdict_of(sentences)),
-        tables=tuple(_scores(run, view) for view in views),
-        findings=findings,
-        places=tuple(str(finding_folder(run, f).relative_to(run.folder)) for f in findings),
-        failures=failures_of(run),
-        provenance=provenance(run),
-    )
-
-
-def _scores(run: Run, view: View) -> Table:
-    """The score table of a view, with the file that contains its numbers."""
-    table = score_table(run.metrics(view), view, run.job.probe)
-    return replace(table, source=f"fits/{view}/metrics.json")
-
-
-def classes_of(findings: Sequence[Finding], *, several: bool) -> tuple[str, ...]:
-    """A sentence on the class of process for each view."""
-    found = [finding for finding in findings if finding.process_class]
-    prefix = "Kind of process. "
-    return tuple(f"{f.view}: {f.headline}" if several else prefix + f.headline for f in found)
-
-
-def verdict_of(sentences: Mapping[View, tuple[str, ...]]) -> tuple[str, ...]:
-    """The sentences of a single view; of several, those of each, then those they share."""
-    if len(sentences) < 2:
-        return tuple(chain.from_iterable(sentences.values()))
-    first, *others = sentences.values()
-    shared = [sentence for sentence in first if all(sentence in other for other in others)]
-    own = (
-        f"{view}: {' '.join(sentence for sentence in found if sentence not in shared)}"
-        for view, found in sentences.items()
-    )
-    return (*own, *shared)

@@ -11,8 +11,9 @@ from sdelens.interfaces import load
 from sdelens.language.prompt import QUESTION
 from sdelens.report import Finding, Report
 from sdelens.runs.findings import load_finding
-from sdelens.runs.reporting import analyze, figure_plugin, render, report_of
+from sdelens.runs.reporting import analyze, figure_plugin, render
 from sdelens.runs.run import Run
+from sdelens.runs.run_report import report_of
 from sdelens.runs.saved_findings import finding_folder, finding_folders
 from sdelens.settings import build, described
 

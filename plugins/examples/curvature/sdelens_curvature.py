@@ -29,6 +29,7 @@ class CurvatureAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset()
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = "Do paths turn?"
     positions: int = 64
 
     def analyze(self, study: Study, *, seed: int) -> Finding:

@@ -14,6 +14,7 @@ from sdelens.language.token_class import TokenClass, classify
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
 from sdelens.settings import require_at_least
+from sdelens.summary import DRIFT
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.common.intervals import (
     estimate,
@@ -49,6 +50,7 @@ class DriftShareAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset()
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = DRIFT
     documents: int = 256
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import torch
 from sdelens.fitting.study import Study
 from sdelens.protocols import Epoch
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
+from sdelens.summary import REAL
 from sdelens_plugins.analyzers.common.units import NATS
 
 UNITS = {
@@ -46,6 +47,7 @@ class LossesAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset()
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = REAL
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         del seed  # nothing is drawn

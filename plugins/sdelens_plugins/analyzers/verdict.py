@@ -9,6 +9,8 @@ import torch
 from sdelens.evidence.effects import SIZE, Effect
 from sdelens.evidence.evidence import BEYOND, Sample
 from sdelens.evidence.process_class import (
+    CANNOT_TELL,
+    COMPATIBLE,
     EMBEDDABLE,
     FRACTION,
     MEMORY,
@@ -22,6 +24,7 @@ from sdelens.evidence.statements import Verdict
 from sdelens.fitting.study import Study
 from sdelens.paths.standard_metric import standard_weights
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
+from sdelens.summary import KIND, Check, Summary
 
 READING = (
     "The class is that of the first rule that applies. Non-Markov: earlier states add at "
@@ -63,6 +66,8 @@ LABELS = {
 }
 """Axis labels of the effects; others are lagged moments."""
 
+DIFFUSION = "a diffusion"
+
 
 @dataclass(frozen=True)
 class VerdictAnalyzer:
@@ -71,6 +76,7 @@ class VerdictAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = KIND
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
@@ -95,7 +101,25 @@ class VerdictAnalyzer:
             },
             figures=(figure(verdict.evidence),),
             process_class=verdict.process_class[0].upper() + verdict.process_class[1:],
+            summary=summary(verdict.process_class),
         )
+
+
+def summary(process_class: str) -> Summary:
+    """The class in a few words, and whether it is a diffusion."""
+    if process_class == COMPATIBLE:
+        sentence, check = "Compatible with a diffusion.", Check(DIFFUSION, "yes", "compatible")
+    elif process_class == CANNOT_TELL:
+        sentence, check = (
+            "Not shown to be a diffusion.",
+            Check(DIFFUSION, "unclear", "cannot tell"),
+        )
+    else:
+        sentence, check = (
+            f"Not a diffusion: {process_class}.",
+            Check(DIFFUSION, "no", process_class),
+        )
+    return Summary(sentence, (check,))
 
 
 def estimates(evidence: Evidence) -> tuple[Estimate, ...]:

@@ -17,6 +17,7 @@ from sdelens.fitting.study import Study
 from sdelens.laws.sde import SDE
 from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 from sdelens.settings import require_at_least
+from sdelens.summary import KIND
 
 ROUNDING = 1e-6
 """A smaller error is the rounding of float32."""
@@ -44,6 +45,7 @@ class WellPosednessAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = KIND
 
     states: int = 1024
 

@@ -45,7 +45,7 @@ def test_runs_on_the_same_states_are_paired_and_others_are_not(runs, tmp_path):
 
 def test_a_missing_class_names_the_command_that_assigns_it(runs, tmp_path):
     [table] = comparison(list(runs.values()), tmp_path).tables
-    folder = runs["linear"].folder
+    folder = runs["linear"].folder.name
     assert table.rows[0][-1] == f"unknown: run `sdelens analyze {folder} verdict`"
 
 

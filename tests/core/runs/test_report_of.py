@@ -1,6 +1,11 @@
+import shutil
+
 from sdelens.registry import plugins
-from sdelens.runs.reporting import report_of
+from sdelens.runs.comparison import comparison
+from sdelens.runs.run import Run
+from sdelens.runs.run_report import report_of
 from sdelens.runs.score_table import score_table
+from sdelens_plugins.reporters.html.reporter import HtmlReporter
 
 
 def test_the_table_shows_every_mean_and_the_documents_still_going(run):
@@ -27,3 +32,21 @@ def test_every_built_in_analyzer_names_its_needs():
         analyzer = plugin.load()
         assert analyzer.scope in ("view", "run")
         assert analyzer.needs <= {"sde", "model", "attention", "prompt", "ensemble"}
+
+
+def test_a_report_shows_no_path_of_the_machine(run, tmp_path):
+    report = report_of(run)
+    text = " ".join((report.title, report.subtitle, *report.provenance.values()))
+    assert run.folder.name in text
+    assert str(run.folder.parent) not in text
+    page = comparison_page(run, tmp_path)
+    assert str(run.folder.parent) not in page
+
+
+def comparison_page(run, place):
+    """The page of a comparison of a run with a copy of it."""
+    copy = place / "copy"
+    shutil.copytree(run.folder, copy)
+    folder = place / "compared"
+    folder.mkdir()
+    return HtmlReporter().page(comparison([run, Run(copy)], folder))

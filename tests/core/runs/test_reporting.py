@@ -272,15 +272,3 @@ def test_a_finding_of_a_prompt_lies_beside_others(run, installed):
     assert reporting.finding_folder(run, finding).name == "all"
     asked = Finding("all", "", "", prompt="a cat", analyzer="counting")
     assert reporting.finding_folder(run, asked).name.startswith("all-")
-
-
-def test_a_report_begins_with_the_class_of_each_view(run):
-    for view in ("L00", "L01"):
-        sentence, kind = f"Of {view} one cannot tell.", "Undecided"
-        finding = Finding(view, sentence, "", analyzer="classifier", process_class=kind)
-        reporting.write_finding(run, finding, "inputs")
-    report = report_of(run)
-    said = ["L00: Of L00 one cannot tell.", "L01: Of L01 one cannot tell."]
-    assert list(report.verdict[:2]) == said
-    assert [finding.analyzer for finding in report.findings[:2]] == ["classifier", "classifier"]
-    assert len(report.findings) > 2

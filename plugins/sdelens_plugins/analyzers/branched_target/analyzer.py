@@ -20,6 +20,7 @@ from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import build, require_at_least
 from sdelens.states.sampling import Sampler
+from sdelens.summary import REAL
 from sdelens_plugins.analyzers.branched_target.figures import learning_curves
 from sdelens_plugins.analyzers.branched_target.results import SavingResults
 from sdelens_plugins.analyzers.branched_target.training_sets import (
@@ -47,6 +48,7 @@ class BranchedTargetAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = REAL
 
     probe: str = "linear"
     branches: int = 8

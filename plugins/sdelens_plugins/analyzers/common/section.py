@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sdelens.report import Estimate
+from sdelens.summary import Check
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,3 +18,5 @@ class Section:
     arrays: Mapping[str, Tensor]
     note: str = ""
     """What could not be measured, or what else the reader should know."""
+    checks: tuple[Check, ...] = ()
+    """Its checks on the first screen of the report."""

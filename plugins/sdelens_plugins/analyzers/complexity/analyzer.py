@@ -10,6 +10,7 @@ from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
+from sdelens.summary import UNSURE
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.complexity.correlations import Correlations
 from sdelens_plugins.analyzers.complexity.document_table import MIN_DOCUMENTS, DocumentTable
@@ -27,6 +28,7 @@ class ComplexityAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = UNSURE
     documents: int = 512
 
     def __post_init__(self) -> None:

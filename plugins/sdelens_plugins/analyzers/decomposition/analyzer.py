@@ -1,11 +1,13 @@
 """Decomposition of the model's motion into drift, lack of fit, memory and noise."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
+from sdelens.summary import DRIFT
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
 from sdelens_plugins.analyzers.common.next_token_analyzer import NextTokenAnalyzer, view_range
@@ -29,6 +31,8 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
     transitions.
     """
 
+    answers: ClassVar[str] = DRIFT
+
     fits: str = "own"
     centres: int = 512
     lags: int = 2
@@ -41,6 +45,7 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
             raise UsageError(f"fits must be {OWN} or {LINEAR}, got {self.fits!r}")
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
+        *_, last = study.views
         if self.fits == LINEAR:
             study = linear_fits(study, seed=seed)
         held = HeldOutPrefixes.of(study, documents=self.documents)
@@ -64,6 +69,7 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
             spread=tuple(study.views[view].fitted.basis.spread for view in views),
             held=held,
             measurement=measurement,
+            main=views.index(last),
         )
         return Finding(
             view=view_range(views),
@@ -72,4 +78,5 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
             estimates=results.estimates(),
             arrays=results.arrays(),
             figures=figures(results),
+            summary=results.summary(),
         )

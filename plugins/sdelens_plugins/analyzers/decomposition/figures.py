@@ -10,12 +10,18 @@ from sdelens.evidence.interval import Interval
 from sdelens.report import Figure, Layer, Panel, counted
 from sdelens_plugins.analyzers.common.intervals import intervals_over, line_with_band
 from sdelens_plugins.analyzers.decomposition.results import (
+    BY_LAYER,
     GIVEN,
     LABELS,
     DecompositionResults,
 )
 
-SERIES = {name: min(number, 4) for number, name in enumerate(LABELS)} | {"mismatch": 3}
+RETURN, BEYOND = "return to the mean", "drift beyond it"
+SERIES = {name: min(number, 4) for number, name in enumerate(LABELS)} | {
+    "mismatch": 3,
+    RETURN: 0,
+    BEYOND: 5,
+}
 LARGE = ("drift", "sampling_noise", "model_residual")
 SHARE = "share of the motion"
 
@@ -29,13 +35,16 @@ def figures(results: DecompositionResults) -> tuple[Figure, ...]:
 
 def _stacked(results: DecompositionResults) -> Figure:
     shares = torch.stack([layer.shares.value[0] for layer in results.layers])
-    panel = Panel("", SHARE, _bars(results, shares, [str(view) for view in results.views]))
+    reversion = torch.stack([layer.reversion.value[0] for layer in results.layers])
+    bars = _bars(results, shares, reversion, [str(view) for view in results.views])
+    panel = Panel("", SHARE, bars)
     return Figure(
-        "layers",
+        BY_LAYER,
         (panel,),
         "Parts of the motion from one token's state to the next, by layer "
-        f"({counted(results.layers[0].units, 'held-out document')}). From below: what the fit "
-        "predicts; what a larger probe on the same state adds; what earlier states add; "
+        f"({counted(results.layers[0].units, 'held-out document')}). From below: what the "
+        "return to the mean alone predicts; what the fit predicts beyond it, perhaps negative; "
+        "what a larger probe on the same state adds; what earlier states add; "
         f"{_rest(results)} The figure does not show that the motion is a diffusion, nor that the "
         "unexplained part cannot be predicted.",
     )
@@ -51,21 +60,29 @@ def _rest(results: DecompositionResults) -> str:
 
 
 def _bars(
-    results: DecompositionResults, shares: Float[Tensor, "bar part"], words: Sequence[str]
+    results: DecompositionResults,
+    shares: Float[Tensor, "bar part"],
+    reversion: Float[Tensor, " bar"],
+    words: Sequence[str],
 ) -> tuple[Layer, ...]:
-    """Stacked bars: positive parts upwards from zero, negative parts downwards."""
+    """Stacked bars: positive parts upwards from zero, negative parts downwards.
+
+    The drift is split into the return to the mean and what it predicts beyond that.
+    """
+    names = (RETURN, BEYOND, *results.names[1:])
+    parts = torch.cat([torch.stack([reversion, shares[:, 0] - reversion], 1), shares[:, 1:]], 1)
     x = torch.arange(len(words)).double()
-    above, below = shares.clamp(min=0), shares.clamp(max=0)
-    base = (above.cumsum(1) - above).where(shares >= 0, below.cumsum(1) - below)
+    above, below = parts.clamp(min=0), parts.clamp(max=0)
+    base = (above.cumsum(1) - above).where(parts >= 0, below.cumsum(1) - below)
     return tuple(
         Layer(
             "bars",
-            {"x": x, "y": shares[:, k], "base": base[:, k]},
-            LABELS[name],
+            {"x": x, "y": parts[:, k], "base": base[:, k]},
+            LABELS.get(name, name),
             SERIES[name],
             words=tuple(words),
         )
-        for k, name in enumerate(results.names)
+        for k, name in enumerate(names)
     )
 
 
@@ -91,22 +108,30 @@ def _lines(results: DecompositionResults, parts: Sequence[int]) -> list[Layer]:
 
 
 def _groups(results: DecompositionResults) -> Figure:
-    last = results.layers[-1]
+    shown = results.layers[results.main]
     names = [name.removeprefix("positions ") for name in results.held.names]
     panels = tuple(
         Panel(
-            "", SHARE, _bars(results, last.shares.value[groups], [names[k] for k in groups]), title
+            "",
+            SHARE,
+            _bars(
+                results,
+                shown.shares.value[groups],
+                shown.reversion.value[groups],
+                [names[k] for k in groups],
+            ),
+            title,
         )
         for groups, title in zip(
-            results.held.common_groups(last.count),
+            results.held.common_groups(shown.count),
             ("By the last token", "By position"),
             strict=True,
         )
         if groups
     )
     caption = (
-        f"The same parts at {results.views[-1]}, by class and by position of the last token of "
-        "the prefix. Each bar shows shares of its own motion; the coefficients are those of all "
-        "prefixes. Parts below zero are negative, and the parts above sum to 1 less them."
+        f"The same parts at {results.views[results.main]}, by class and by position of the last "
+        "token of the prefix. Each bar shows shares of its own motion; the coefficients are those "
+        "of all prefixes. Parts below zero are negative, and the parts above sum to 1 less them."
     )
     return Figure("groups", panels, caption)

@@ -10,6 +10,7 @@ from sdelens.evidence.interval import Interval
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate
 from sdelens.states.recording import View
+from sdelens.summary import Summary
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.intervals import estimate, percent_with_interval
 from sdelens_plugins.analyzers.common.layer_axis import layer_number
@@ -26,6 +27,8 @@ LABELS = {
     "mismatch": "mismatch of text and model",
     "model_residual": "left under the model's law",
 }
+BY_LAYER = "layers"
+"""The name of the figure of all layers."""
 GIVEN = "given the fits"
 """Beside every interval: over held-out documents, with the fitted predictors held fixed."""
 READING = (
@@ -74,6 +77,8 @@ class DecompositionResults:
     spread: tuple[Float[Tensor, " dim"], ...]
     held: HeldOutPrefixes
     measurement: Measurement
+    main: int = -1
+    """The number of the layer in the headline: the last one of the run."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,8 +91,8 @@ class DecompositionResults:
         return torch.tensor([layer_number(view) for view in self.views]).double()
 
     def headline(self) -> str:
-        """The share of drift at the last layer, and that of the return to the mean."""
-        drift, mean = self.layers[-1].shares[0, 0], self.layers[-1].reversion[0]
+        """The share of drift at the main layer, and that of the return to the mean."""
+        drift, mean = self._drift_and_mean
         alone = f"{float(mean.value):.0%}"
         most = float(drift.value) / 2 < float(mean.value) <= float(drift.value)
         comparison = (
@@ -97,11 +102,23 @@ class DecompositionResults:
         )
         return (
             f"Given the fits, drift predicts {percent_with_interval(drift)} of the motion at "
-            f"{self.views[-1]}; {comparison}."
+            f"{self.views[self.main]}; {comparison}."
         )
 
+    @property
+    def _drift_and_mean(self) -> tuple[Interval, Interval]:
+        layer = self.layers[self.main]
+        return layer.shares[0, 0], layer.reversion[0]
+
+    def summary(self) -> Summary:
+        """The share of drift in a few words, and the figure of all layers."""
+        drift, mean = (float(part.value) for part in self._drift_and_mean)
+        beyond = f"the return to the mean alone predicts {mean:.0%}"
+        sentence = f"Drift predicts {drift:.0%} of the next step; {beyond}."
+        return Summary(sentence, figure=BY_LAYER)
+
     def estimates(self) -> tuple[Estimate, ...]:
-        """Estimates of every layer, and of classes and positions at the last layer."""
+        """Estimates of every layer, and of classes and positions at the main layer."""
         agreement = self.measurement.agreement
         rows = [
             Estimate("next tokens tried", float(self.measurement.tokens)),
@@ -125,9 +142,9 @@ class DecompositionResults:
             rows.append(estimate(f"{view}: motion by branches, less 1", layer.discrepancy, unit))
             name, deviation = f"{view}: median training deviation", float(spread.median())
             rows.append(Estimate(name, deviation, unit="(metric)"))
-        last = self.layers[-1]
-        for group in (k for part in self.held.common_groups(last.count) for k in part):
-            rows += self._parts(f"{self.views[-1]}, {self.held.names[group]}", last, group)
+        main, view = self.layers[self.main], self.views[self.main]
+        for group in (k for part in self.held.common_groups(main.count) for k in part):
+            rows += self._parts(f"{view}, {self.held.names[group]}", main, group)
         return tuple(rows)
 
     def _parts(self, name: str, layer: Decomposition, group: int) -> list[Estimate]:

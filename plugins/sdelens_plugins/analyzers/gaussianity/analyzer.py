@@ -8,6 +8,7 @@ from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.settings import require_at_least
 from sdelens.states.sampling import Sampler
+from sdelens.summary import KIND
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.next_token_analyzer import sampler_note
 from sdelens_plugins.analyzers.common.number_list import number_list
@@ -31,6 +32,7 @@ class GaussianityAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = KIND
 
     documents: int = 64
     prefixes: int = 96

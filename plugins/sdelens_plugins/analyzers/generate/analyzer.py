@@ -11,6 +11,7 @@ from sdelens.language.prompt import QUESTION
 from sdelens.language.texts import held_out_texts, prompt_text
 from sdelens.report import Finding
 from sdelens.settings import require_at_least
+from sdelens.summary import WORDS
 from sdelens_plugins.analyzers.generate.continuations import Generators, continuations
 from sdelens_plugins.analyzers.generate.figures import figures
 from sdelens_plugins.analyzers.generate.results import GenerateResults
@@ -29,6 +30,7 @@ class GenerateAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = WORDS
 
     tokens: int = 20
     start: str = "last"

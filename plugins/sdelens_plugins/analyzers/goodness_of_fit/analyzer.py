@@ -9,6 +9,7 @@ from sdelens.fitting.study import Study
 from sdelens.report import Figure, Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
+from sdelens.summary import CALIBRATED, Summary
 from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
 from sdelens_plugins.analyzers.common.section import Section
 from sdelens_plugins.analyzers.goodness_of_fit.calibration import Calibration
@@ -47,6 +48,7 @@ class GoodnessOfFitAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset()
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = CALIBRATED
     draws: int = 16
     paths: int = 64
     starts: int = 512
@@ -76,10 +78,12 @@ class GoodnessOfFitAnalyzer:
         return Finding(
             view=str(view),
             headline=first.sentence,
-            reading=" ".join(filter(None, [*sentences, READING, *skipped, *notes])),
+            details=tuple(sentences),
+            reading=" ".join(filter(None, [READING, *skipped, *notes])),
             estimates=tuple(row for section in sections for row in section.estimates),
             arrays={name: t for section in sections for name, t in section.arrays.items()},
             figures=tuple(figures),
+            summary=Summary(checks=tuple(check for part in sections for check in part.checks)),
         )
 
     def _parts(self, study: Study) -> list[Part]:

@@ -10,6 +10,7 @@ from sdelens.evidence.verdict import LABELS
 from sdelens.fitting.baselines import NAMES
 from sdelens.laws.law import prefixed
 from sdelens.report import Estimate, counted
+from sdelens.summary import Check, Outcome
 from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
 from sdelens_plugins.analyzers.common.section import Section
 from sdelens_plugins.analyzers.common.units import NATS
@@ -19,6 +20,8 @@ from sdelens_plugins.analyzers.goodness_of_fit.horizons import SCHEMES, Forecast
 from sdelens_plugins.analyzers.goodness_of_fit.null_data import NullData
 
 RELATIVE = {"crps": "CRPS", "energy": "energy score"}
+TOLERANCE = 0.03
+"""Coverage that differs by no more than this is called calibrated."""
 RESIDUALS = ("coordinates", "projections", "length")
 READING = (
     "Everything is measured on held-out documents. A document is one observation, so intervals "
@@ -107,7 +110,19 @@ def calibration_results(calibration: Calibration) -> Section:
     for name, scores in zip(RESIDUALS, calibration.series, strict=True):
         arrays[f"residual.{name}.distance"] = scores.distance()
         arrays[f"residual.{name}.quantiles"] = scores.quantiles(torch.special.ndtr(z))
-    return Section(sentence, _calibration_estimates(calibration), arrays | {"residual.normal": z})
+    checks = (coverage_check("coordinates", marginal), coverage_check("states", joint))
+    arrays |= {"residual.normal": z}
+    return Section(sentence, _calibration_estimates(calibration), arrays, checks=checks)
+
+
+def coverage_check(what: str, coverage: Interval) -> Check:
+    """Whether the largest region contains its share of the data, up to `TOLERANCE`."""
+    low, high = LEVELS[-1] - TOLERANCE, LEVELS[-1] + TOLERANCE
+    inside = low <= float(coverage.low) and float(coverage.high) <= high
+    outside = float(coverage.high) < low or float(coverage.low) > high
+    outcome: Outcome = "yes" if inside else "no" if outside else "unclear"
+    value = f"{float(coverage.value):.0%} of {LEVELS[-1]:.0%}"
+    return Check(f"calibrated: {what}", outcome, value)
 
 
 def _calibration_estimates(calibration: Calibration) -> tuple[Estimate, ...]:

@@ -12,6 +12,7 @@ from sdelens.language.texts import Text, held_out_texts, prompt_or_document, req
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
+from sdelens.summary import PUSH
 from sdelens_plugins.analyzers.importance.agreement import agreements
 from sdelens_plugins.analyzers.importance.attention import attention
 from sdelens_plugins.analyzers.importance.figures import figures
@@ -36,6 +37,7 @@ class ImportanceAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
     wants: ClassVar[frozenset[str]] = frozenset({"attention"})
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = PUSH
 
     tokens: int = 24
     documents: int = 16

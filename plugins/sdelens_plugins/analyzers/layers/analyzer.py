@@ -8,6 +8,7 @@ from sdelens.fitting.study import Study
 from sdelens.report import Figure, Finding
 from sdelens.settings import require_at_least
 from sdelens.states.recording import View
+from sdelens.summary import DRIFT
 from sdelens_plugins.analyzers.common.held_out_documents import group_numbers
 from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
 from sdelens_plugins.analyzers.common.section import Section
@@ -29,6 +30,7 @@ class LayersAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset()
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "run"
+    answers: ClassVar[str] = DRIFT
 
     tokens: int = 20
     ridge: float = 1e-4

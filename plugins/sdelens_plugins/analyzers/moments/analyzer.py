@@ -11,6 +11,7 @@ from sdelens.fitting.study import Study
 from sdelens.paths.trajectories import began
 from sdelens.report import Finding
 from sdelens.settings import require_at_least
+from sdelens.summary import CALIBRATED
 from sdelens_plugins.analyzers.common.observed_path import first_paths
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.moments.aligned_paths import aligned
@@ -29,6 +30,7 @@ class MomentsAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = CALIBRATED
 
     components: int = 3
     steps: int = 40

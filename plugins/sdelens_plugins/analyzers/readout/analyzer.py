@@ -12,6 +12,7 @@ from sdelens.language.texts import Places, held_out_texts, prompt_or_document, r
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
+from sdelens.summary import WORDS
 from sdelens_plugins.analyzers.readout.figures import figures, strips
 from sdelens_plugins.analyzers.readout.logit_change import UNITS, logit_change
 from sdelens_plugins.analyzers.readout.pushes import pushes
@@ -37,6 +38,7 @@ class ReadoutAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = WORDS
 
     tokens: int = 24
     words: int = 5

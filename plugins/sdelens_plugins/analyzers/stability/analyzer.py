@@ -17,6 +17,7 @@ from sdelens.laws.sde import SDE
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
+from sdelens.summary import STABLE
 from sdelens_plugins.analyzers.stability.drift_condition import DriftConditionCheck
 from sdelens_plugins.analyzers.stability.figures import figures
 from sdelens_plugins.analyzers.stability.linear_part import mean_jacobian, spectral_radius
@@ -34,6 +35,7 @@ class StabilityAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = STABLE
 
     states: int = 2048
     exponents: int = 4

@@ -18,6 +18,7 @@ from sdelens.settings import require_at_least
 from sdelens.states.sampling import uniforms
 from sdelens.steering.doses import Steering
 from sdelens.steering.writer import STEERED, Direction, Writer
+from sdelens.summary import PUSH
 from sdelens_plugins.analyzers.steering.control_directions import (
     IncrementDraws,
     OtherTokens,
@@ -53,6 +54,7 @@ class SteeringAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = PUSH
 
     documents: int = 32
     prefix: int = 16

@@ -10,10 +10,11 @@ from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
+from sdelens.summary import UNSURE, Summary
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.surprise.comparison_texts import comparison_texts
 from sdelens_plugins.analyzers.surprise.detection import Detection
-from sdelens_plugins.analyzers.surprise.figures import figures, strips
+from sdelens_plugins.analyzers.surprise.figures import OF_FIT, figures, strips
 from sdelens_plugins.analyzers.surprise.path_surprise import PathSurprise
 from sdelens_plugins.analyzers.surprise.results import READING, SurpriseResults
 from sdelens_plugins.analyzers.surprise.stability import Stability
@@ -31,6 +32,7 @@ class SurpriseAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = UNSURE
     tokens: int = 200
     documents: int = 64
     span: int = 8
@@ -68,4 +70,5 @@ class SurpriseAnalyzer:
             figures=figures(result),
             strips=strips(result.path),
             prompt=study.prompt,
+            summary=Summary(strip=OF_FIT),
         )

@@ -15,6 +15,8 @@ from sdelens_plugins.analyzers.surprise.path_surprise import PathSurprise
 from sdelens_plugins.analyzers.surprise.results import PART_NAMES, SurpriseResults
 from sdelens_plugins.analyzers.surprise.stability import PARTS, Stability
 
+OF_FIT = "surprise of the fit"
+
 
 def figures(result: SurpriseResults) -> tuple[Figure, ...]:
     """Areas, documents, norms by position, and surprisal along the path."""
@@ -29,7 +31,7 @@ def figures(result: SurpriseResults) -> tuple[Figure, ...]:
 def strips(path: PathSurprise) -> tuple[Strip, ...]:
     """The path coloured by the fit's and by the model's surprisal."""
     return (
-        Strip("surprise of the fit", path.words, tuple(path.fit.tolist()), "nats/dimension"),
+        Strip(OF_FIT, path.words, tuple(path.fit.tolist()), "nats/dimension"),
         Strip("surprise of the model", path.words, tuple(path.model.tolist()), "nats"),
     )
 

@@ -9,6 +9,7 @@ from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
+from sdelens.summary import STABLE
 from sdelens_plugins.analyzers.common.observed_path import first_paths, observed_path, words_of
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.trajectory.figures import figures
@@ -29,6 +30,7 @@ class TrajectoryAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = STABLE
 
     tokens: int = 40
     paths: int = 64

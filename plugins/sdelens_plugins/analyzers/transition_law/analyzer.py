@@ -1,12 +1,14 @@
 """The model's own law of the next state: its mean, its noise and its effective branches."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sdelens.branching.next_state_law import next_state_laws
 from sdelens.fitting.metrics import CONSTANT
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.settings import require_at_least
+from sdelens.summary import KIND
 from sdelens_plugins.analyzers.common.held_out_prefixes import HeldOutPrefixes
 from sdelens_plugins.analyzers.common.layer_axis import views_by_depth
 from sdelens_plugins.analyzers.common.next_token_analyzer import NextTokenAnalyzer, view_range
@@ -22,6 +24,8 @@ class TransitionLawAnalyzer(NextTokenAnalyzer):
 
     Next tokens are sampled as in `NextTokenAnalyzer`; m* of the first `kept` prefixes is saved.
     """
+
+    answers: ClassVar[str] = KIND
 
     kept: int = 256
 

@@ -8,6 +8,7 @@ import torch
 from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.settings import require_at_least
+from sdelens.summary import UNSURE
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.common.observed_path import observed_path, words_of
 from sdelens_plugins.analyzers.uncertainty.association import Association
@@ -28,6 +29,7 @@ class UncertaintyAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = UNSURE
     tokens: int = 200
     shown: int = 24
     components: int = 16

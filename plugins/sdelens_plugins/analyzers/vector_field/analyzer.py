@@ -12,6 +12,7 @@ from sdelens.fitting.study import Study
 from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
+from sdelens.summary import STABLE
 from sdelens_plugins.analyzers.common.observed_path import ObservedPath, observed_path
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents
 from sdelens_plugins.analyzers.vector_field import line_figures, line_results
@@ -38,6 +39,7 @@ class VectorFieldAnalyzer:
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
+    answers: ClassVar[str] = STABLE
 
     components: str = "1,2"
     field: Literal["slice", "expectation"] = "slice"

@@ -4,6 +4,7 @@ It works on any screen, in light and dark, and needs no other file.
 """
 
 import re
+from base64 import b64encode
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from sdelens.report import Figure, Finding, Report, Strip
+from sdelens.summary import REAL
+from sdelens_plugins.reporters.figures.csv_file import to_csv
 from sdelens_plugins.reporters.figures.layout import is_wide
 from sdelens_plugins.reporters.figures.reporter import file_stem
 from sdelens_plugins.reporters.figures.style import DARK, PALETTE
@@ -18,6 +21,7 @@ from sdelens_plugins.reporters.html.inline_svg import inline_panels
 from sdelens_plugins.reporters.html.token_strips import ColouredStrip
 
 HERE = Path(__file__).parent
+MARKS = {"yes": "✓", "no": "✗", "unclear": "?"}
 MOST_STRIPS = 24
 """Strips over the same tokens that can have a button each."""
 
@@ -61,10 +65,19 @@ def _environment() -> Environment:
     environment.filters |= {
         "anchor": anchor,
         "coloured": ColouredStrip,
+        "data_link": data_link,
+        "first_sentence": lambda text: re.split(r"(?<=\.) (?=[A-Z])", text, maxsplit=1)[0],
+        "identifier": identifier,
+        "question_id": lambda question: f"q-{identifier(question)}",
         "strips_by_tokens": strips_by_tokens,
     }
     environment.tests["wide"] = is_wide
-    environment.globals |= {"panels": panels, "file_stem": file_stem}
+    environment.globals |= {
+        "panels": panels,
+        "file_stem": file_stem,
+        "marks": MARKS,
+        "real": REAL,
+    }
     return environment
 
 
@@ -81,8 +94,18 @@ def strips_by_tokens(finding: Finding) -> list[list[Strip]]:
     return list(groups.values())
 
 
-def panels(finding: Finding, number: int, figure: Figure) -> tuple[Markup, ...]:
-    """The figure's panels as SVG; `number` distinguishes findings of the same name."""
-    prefix = f"f{number}-{anchor(finding)}-{re.sub(r'[^a-zA-Z0-9]+', '-', figure.name)}"
+def panels(figure: Figure, prefix: str) -> tuple[Markup, ...]:
+    """The figure's panels as SVG; `prefix` distinguishes figures of the same name."""
     # matplotlib escapes words and labels
     return tuple(Markup(text) for text in inline_panels(figure, prefix=prefix))
+
+
+def data_link(figure: Figure) -> str:
+    """The CSV of a figure as a link to be downloaded, so that a report sent alone has its data."""
+    text = to_csv(figure).encode("utf-8", "replace")
+    return f"data:text/csv;charset=utf-8;base64,{b64encode(text).decode()}"
+
+
+def identifier(name: str) -> str:
+    """A name as part of an id."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-").lower()

@@ -117,7 +117,10 @@ def test_parts_of_every_layer_class_and_position_sum_to_one(study):
     bars = [layer.values for layer in stacked.panels[0].layers]
     heights = sum(bar["y"] for bar in bars)
     assert torch.allclose(heights, torch.ones(2, dtype=torch.float64))
-    assert [layer.label for layer in stacked.panels[0].layers][::4] == ["drift", "sampling noise"]
+    labels = [layer.label for layer in stacked.panels[0].layers]
+    assert labels[:2] == ["return to the mean", "drift beyond it"]
+    assert labels[-1] == "sampling noise"
+    assert torch.allclose(bars[0]["y"] + bars[1]["y"], shares[:, 0, 0])
 
 
 def test_other_texts_have_no_sampling_noise(study):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from PIL import Image
 
-from sdelens.protocols import FigureReporter, PageReporter
 from sdelens.report import Finding, Report
+from sdelens.report_protocols import FigureReporter, PageReporter
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.reporters.figures import drawing
 from sdelens_plugins.reporters.figures.csv_file import from_csv

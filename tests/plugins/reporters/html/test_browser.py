@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Report, Strip, Table
+from sdelens.report import (
+    Estimate,
+    Figure,
+    Finding,
+    FirstScreen,
+    Layer,
+    Panel,
+    Report,
+    Strip,
+    Table,
+)
+from sdelens.summary import Check
+from sdelens_plugins.reporters.figures.csv_file import to_csv
 from sdelens_plugins.reporters.html.reporter import HtmlReporter
 
 spec = importlib.util.spec_from_file_location(
@@ -23,7 +35,7 @@ OVERLAPS = """
   const leaves = [...document.querySelectorAll("body *:not(svg *)")].filter(
     e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())
       && e.checkVisibility({opacityProperty: true, contentVisibilityAuto: true})
-      && !e.closest(".tokens, .skip, q"));
+      && !e.closest(".tokens, .skip, .sr, q"));
   const boxes = leaves.flatMap(e => [...e.childNodes].filter(n => n.nodeType === 3).flatMap(n => {
     const range = document.createRange();
     range.selectNodeContents(n);
@@ -45,7 +57,7 @@ CLIPPED = """
 () => [...document.querySelectorAll("body *:not(svg, svg *)")].filter(
     e => e.checkVisibility() && !e.closest(".skip, .quantities")
       && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1
-      && !e.closest(".scroll, .panels")
+      && !e.closest(".scroll, .panels, nav")
   ).map(e => e.outerHTML.slice(0, 80))
 """
 
@@ -89,6 +101,7 @@ def everything():
             Strip("log scale", WORDS, tuple(v - 1.5 for v in values), "nats"),
         ),
         prompt="What is the capital of France?",
+        question="Is it stable?",
     )
     few = Finding("L06", "Little.", "", (Estimate("one", 2.0),), analyzer="few")
     scores = Table(
@@ -108,6 +121,14 @@ def everything():
         places=("analysis/everything/L06", "analysis/few/L06"),
         failures={"another": "needs a model"},
         provenance={"model": LONG, "seed": "0"},
+        first_screen=FirstScreen(
+            "Half of the next step is drift. Not shown to be a diffusion.",
+            (Check("beats linear", "yes", "+0.044"), Check("a diffusion", "unclear")),
+            "51 held-out documents",
+            picture=figures[0],
+            gains=figures[0],
+            strip=finding.strips[0],
+        ),
     )
 
 
@@ -170,7 +191,7 @@ def test_axe_finds_nothing_to_complain_about(visit, width, theme):
 
 def test_a_button_for_each_quantity_shows_its_colours_alone(visit):
     page = visit()
-    views = page.locator(".quantity")
+    views = page.locator("article .quantity")
     shown = [views.nth(k).is_visible() for k in range(views.count())]
     assert shown == [True, False]
     page.get_by_role("radio", name="log scale").check(force=True)
@@ -196,7 +217,7 @@ def test_every_control_is_reached_by_tab(visit):
     # the arrows change the quantity from the keyboard
     page.locator("input[type=radio]").first.focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator(".quantity").nth(1).is_visible()
+    assert page.locator("article .quantity").nth(1).is_visible()
 
 
 def test_a_cell_of_a_heat_map_tells_its_exact_value_under_the_pointer(visit):
@@ -214,14 +235,15 @@ def test_a_cell_of_a_heat_map_tells_its_exact_value_under_the_pointer(visit):
     assert under == title
 
 
-def test_it_prints_whole_with_what_was_folded(visit):
+def test_it_prints_what_is_unfolded(visit):
     page = visit(794)  # A4 at 96 dots an inch
+    page.locator("details.numbers summary").first.click()
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 794
     assert page.evaluate(CLIPPED) == []
-    folded = page.locator("details.numbers table")
-    assert folded.bounding_box()["height"] > 100
-    assert all(page.locator(".quantity").nth(k).is_visible() for k in range(2))
+    assert page.locator("details.numbers table").first.bounding_box()["height"] > 100
+    assert not page.locator("details.numbers").nth(1).is_visible()
+    assert all(page.locator("article .quantity").nth(k).is_visible() for k in range(2))
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
@@ -232,11 +254,32 @@ def test_hostile_tokens_are_text(visit):
     assert "<script>alert(1)</script>" in words
 
 
-def test_every_number_leads_to_its_file(visit):
+def test_every_number_is_in_the_page_or_leads_to_its_file(visit):
     page = visit()
-    links = page.locator(".source a, figcaption a").evaluate_all(
-        "all => all.map(a => a.getAttribute('href'))"
-    )
-    assert "fits/L06/metrics.json" in links
-    assert "analysis/everything/L06/finding.json" in links
-    assert any(link.endswith(".csv") for link in links)
+    files = page.locator("code").evaluate_all("all => all.map(a => a.textContent)")
+    assert "fits/L06/metrics.json" in files
+    assert "analysis/everything/L06/finding.json" in files
+    with page.expect_download() as download:
+        page.locator("article figcaption a").first.click()
+    assert download.value.suggested_filename == "everything-L06-115049a2-lines.csv"
+    figure = everything().findings[0].figures[0]
+    assert Path(download.value.path()).read_bytes() == to_csv(figure).encode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_the_result_is_on_the_first_screen(visit, width):
+    page = visit(width)
+    for part in (".lead", ".checks", ".badge", ".picture"):
+        box = page.locator(part).bounding_box()
+        assert box["y"] + 100 < 900, part
+    assert page.locator(".checks li").all_inner_texts()[0].startswith("✓beats linear")
+
+
+def test_findings_are_listed_under_the_questions_they_answer(visit):
+    page = visit(1400)
+    questions = page.locator("h2.question").all_inner_texts()
+    assert questions[:2] == ["Is it real?", "Is it stable?"]
+    link = page.locator("nav").get_by_text("Is it stable?")
+    link.click()
+    section = page.locator(f"section{link.get_attribute('href')}")
+    assert section.locator("article").count() == 1
