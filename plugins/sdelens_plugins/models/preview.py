@@ -3,6 +3,7 @@
 from transformers import AutoConfig
 
 from sdelens.origin import ModelCard
+from sdelens_plugins.models.cards import context_of
 from sdelens_plugins.models.catalogue import Located
 from sdelens_plugins.models.checkpoints import SAFE, one_sentence
 from sdelens_plugins.models.words import MANY
@@ -14,18 +15,20 @@ def card_of_config(located: Located, dtype: str) -> ModelCard:
     Raises `UsageError` for an unknown architecture or missing sizes.
     """
     with one_sentence(located.name):
-        found = AutoConfig.from_pretrained(located.folder, **SAFE)
+        own = {"gguf_file": located.gguf} if located.gguf else {}
+        found = AutoConfig.from_pretrained(located.folder, **own, **SAFE)
         config = found.get_text_config()
         return ModelCard(
             name=located.name,
             revision=located.revision,
             fingerprint="",
             weights="raw",
-            dtype=dtype,
+            dtype=str(found.dtype or dtype).removeprefix("torch.") if dtype == "auto" else dtype,
             blocks=int(config.num_hidden_layers),
             width=int(config.hidden_size),
-            context=int(getattr(config, "max_position_embeddings", None) or MANY),
+            context=context_of(config) or MANY,
             vocabulary=int(config.vocab_size),
             bos=None,
             eos=None,
+            quantisation=located.quantisation,
         )
