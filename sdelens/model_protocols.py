@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -38,6 +39,31 @@ class ModelPreviewer(ModelLoader, Protocol):
     @classmethod
     def preview(cls, name: str, **settings: Any) -> ModelPreview:
         """The sizes of a model in a folder or on the hub; settings are those of `load`."""
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A row of a catalogue of models."""
+
+    name: str
+    parameters: int
+    licence: str
+    origin: str
+    available: bool
+    """Whether the weights are on this machine."""
+
+
+@runtime_checkable
+class ModelCatalogue(ModelLoader, Protocol):
+    """A loader that lists open models and fetches them."""
+
+    @classmethod
+    def catalogue(cls) -> Sequence[OpenModel]:
+        """The models that are known by name, in the order in which they are shown."""
+
+    @classmethod
+    def fetch(cls, name: str, **settings: Any) -> Path:
+        """The folder of a model that `load` reads, downloaded and converted if necessary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +108,30 @@ class NamedHooks(Protocol):
 
     def hooks(self) -> Sequence[str]:
         """The user's hooks that may change the computation, as ``function at module``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What a library says of one forward pass, apart from the states that `run` reads."""
+
+    tokens: Int[Tensor, "batch time"]
+    calls: Mapping[Site, int]
+    """How often each block was called."""
+    hidden: Sequence[Tensor] | None
+    """The library's own hidden states: before the first block and after each; None if unknown."""
+    loading: str
+    """How the weights were read, in words; empty if they were not read by the adapter."""
+
+
+@runtime_checkable
+class InspectableModel(LanguageModel, Protocol):
+    """A model whose library can be compared with what `run` reads."""
+
+    def inspect(self, tokens: Int[Tensor, "batch time"]) -> Inspection:
+        """Run one pass over right-padded ids and report what the library says of it."""
+
+    def contexts(self) -> Mapping[str, int]:
+        """The maximum lengths of a text in the model's configuration, by name."""
 
 
 @runtime_checkable

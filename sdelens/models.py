@@ -9,7 +9,12 @@ from sdelens.containment.contained import contained, restored
 from sdelens.declarations import problems
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.interfaces import checked
-from sdelens.model_protocols import ModelLoader, ModelPreview, ModelPreviewer
+from sdelens.model_protocols import (
+    ModelCatalogue,
+    ModelLoader,
+    ModelPreview,
+    ModelPreviewer,
+)
 from sdelens.protocols import LanguageModel, ModelAdapter
 from sdelens.registry import OURS, Plugin, plugin_with, plugins
 
@@ -69,3 +74,9 @@ def _complete(model: Any) -> LanguageModel:
 def adapter_of(model: LanguageModel) -> Plugin | None:
     """The adapter plugin of a model; None for third-party models."""
     return plugins("model").get(model.library)
+
+
+def model_catalogue() -> ModelCatalogue:
+    """The loader that lists and fetches open models."""
+    loader: ModelCatalogue = checked(plugin_with("model", "catalogue"))
+    return loader

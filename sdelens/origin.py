@@ -27,6 +27,8 @@ class ModelCard:
     vocabulary: int
     bos: int | None
     eos: int | None
+    quantisation: str = ""
+    """The types to which the weights were rounded, such as Q4_K_M or int8; else empty."""
     hook: str | None = None
     """The module named by the user whose output is the only block."""
     layout: str = ""
@@ -41,6 +43,12 @@ class ModelCard:
         # lists in JSON
         object.__setattr__(self, "hooks", tuple(self.hooks))
         object.__setattr__(self, "reference", tuple(map(tuple, self.reference)))
+
+    @property
+    def weight_words(self) -> str:
+        """How the weights are stored and computed, for a message."""
+        stored = f", {self.quantisation} weights" if self.quantisation else ""
+        return f"{self.weights}, {self.dtype}{stored}"
 
     @property
     def hook_words(self) -> str:
@@ -64,7 +72,7 @@ class Origin:
     def identity(self) -> dict[str, Any]:
         """The fields that determine the states, without those that only describe the model."""
         known = asdict(self)
-        for described in ("hooks", "reference", "layout"):
+        for described in ("hooks", "reference", "layout", "quantisation"):
             del known["model"][described]
         return known
 

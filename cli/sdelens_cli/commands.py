@@ -10,6 +10,7 @@ from sdelens_cli.cache import cache
 from sdelens_cli.compare import compare
 from sdelens_cli.fit import fit
 from sdelens_cli.generate import generate
+from sdelens_cli.models import models
 from sdelens_cli.plugins import plugins
 from sdelens_cli.report import report
 from sdelens_cli.reproduce import reproduce
@@ -38,6 +39,7 @@ app.command()(reproduce)
 app.command()(branch)
 app.command()(validate)
 app.add_typer(cache, name="cache")
+app.add_typer(models, name="models")
 app.add_typer(plugins, name="plugins")
 
 

@@ -64,8 +64,8 @@ def fit(
     """Capture states along texts, fit a law to them, and score it on held-out documents."""
     use(files)
     source = texts.source(job.pop("source", None), offline=offline)
-    if "model" in job:
-        job["model"] = absolute(job["model"])
+    for name in {"model", "adapter"} & job.keys():
+        job[name] = absolute(job[name])
     given = job | ({"offline": True} if offline else {}) | ({"cache": False} if no_cache else {})
     settings = job_settings(config, given, source, density, parse_assignments(set_ or []))
     plugin("probe", settings.get("probe", Job.probe))
@@ -74,8 +74,9 @@ def fit(
 
 
 def absolute(model: str) -> str:
-    """The full path of a folder, so that the run can be opened from anywhere."""
-    if model in ("", Job.model) or not Path(model).is_dir():
+    """The full path of a folder or GGUF file, so that the run can be opened from anywhere."""
+    file = model.endswith(".gguf") and Path(model).is_file()
+    if model in ("", Job.model) or not (file or Path(model).is_dir()):
         return model
     return str(Path(model).resolve())
 

@@ -193,12 +193,12 @@ class Screen:
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """The lines of the plan panel."""
     model, free = plan.model, size(plan.disk_free_bytes)
-    weights = f"{model.fingerprint[:12]} ({model.weights}" if model.fingerprint else "(not read"
+    digits = f"{model.fingerprint[:12]} " if model.fingerprint else "not read yet "
     end = f", of texts that end at its context of {plan.model.context}" if plan.capped else ""
     states = UNKNOWN if plan.disk_bytes is None else f"at most {size(plan.disk_bytes)} of states"
     return [
         ("model", f"{model.name} @ {model.revision[:12]}, {model.blocks} blocks, d {model.width}"),
-        ("weights", f"{weights}, {model.dtype}) on {plan.device}"),
+        ("weights", f"{digits}({model.weight_words}) on {plan.device}"),
         ("layers", ", ".join(plan.layers)),
         *([("time", "depth, one path per token")] if plan.axis == "layer" else []),
         ("texts", plan.texts),

@@ -68,6 +68,7 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
         title=" and ".join(names) if len(names) == 2 else f"{len(names)} runs",
         verdict=(
             *(_sentence(run) for run in runs),
+            *_equal_weights(runs),
             *(f"{labels[place]}: {f.headline}" for (place, _), f in changes.items()),
         ),
         tables=(Table("Held-out scores", COLUMNS, rows, NOTE),),
@@ -140,6 +141,16 @@ def _sentence(run: Run) -> str:
         f"{run.folder.name}: the {run.job.probe} fit gains {gain:.3f} ± {error:.3f} nats per "
         f"dimension over i.i.d. states per position{most}. {few}"
     ).rstrip()
+
+
+def _equal_weights(runs: Sequence[Run]) -> Iterator[str]:
+    """A sentence on each model whose weights are those of an earlier one of another name."""
+    known: dict[str, str] = {}
+    for card in (run.card for run in runs):
+        name = f"{card.name}, revision {card.revision[:12]}"
+        first = known.setdefault(card.fingerprint, name)
+        if name != first:
+            yield f"{first} and {name} have equal weights: they are one model under two names."
 
 
 def _paired(pairing: Pairing) -> str:

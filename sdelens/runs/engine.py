@@ -14,6 +14,7 @@ from sdelens.containment.contained import contained
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.fitting.comparison import FitProgress
 from sdelens.fitting.fit import ViewTask, fit_views
+from sdelens.model_check.check import model_check
 from sdelens.paths.near_duplicates import grouped_near_duplicates
 from sdelens.paths.split import split
 from sdelens.paths.trajectories import MappedPaths, Paths
@@ -92,9 +93,12 @@ def execute(
 
 
 def _loaded(job: Job, held: Given, watcher: Observer) -> LanguageModel:
-    """The model given, or that of the job."""
+    """The model given, or that of the job; raises `UsageError` if it fails its check."""
     with watcher.stage("model", None, ""):
-        return held.model or load_model(job)
+        model = held.model or load_model(job)
+        with contained(f"the model {model.card.name}"):
+            model_check(model).require_passed(model.card)
+        return model
 
 
 def _work(run: Run, task: Task, watcher: ContainedObserver) -> None:

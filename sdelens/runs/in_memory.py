@@ -10,6 +10,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import LanguageModel
+from sdelens.runs.padding import require_no_padding, without_padding
 from sdelens.states.capturing import encode_document
 from sdelens.states.recording import Recording
 from sdelens.states.requirements import require_vocabulary
@@ -53,12 +54,20 @@ class GivenSource:
         return iter(self.given)
 
 
-def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = None) -> Documents:
+def documents_given(
+    model: LanguageModel,
+    texts: Texts,
+    *,
+    length: int | None = None,
+    attention_mask: Any = None,
+) -> Documents:
     """One document per text, with BOS in front; token ids are used unchanged.
 
     `length` is the maximum number of tokens after BOS. A tensor is one text ``[time]`` or several
-    ``[text, time]`` without padding.
+    ``[text, time]``, whose padding `attention_mask` removes.
     """
+    if attention_mask is not None:
+        texts = without_padding(texts, attention_mask)
     if isinstance(texts, Documents):
         if bool((texts.group < 0).any()):
             raise UsageError(
@@ -68,7 +77,7 @@ def documents_given(model: LanguageModel, texts: Texts, *, length: int | None = 
     if isinstance(texts, Mapping):
         raise UsageError(
             "texts must be strings or token ids, got the whole output of a tokenizer "
-            f"({', '.join(map(str, texts))}): give its input_ids without padding"
+            f"({', '.join(map(str, texts))}): give its input_ids, with attention_mask= if padded"
         )
     listed = [texts] if isinstance(texts, str) or _is_ids(texts) else _listed(texts)
     return Documents.of(
@@ -110,5 +119,6 @@ def _ids(model: LanguageModel, text: Any, length: int | None, name: str) -> tupl
             f"{list(ids.shape)}: give integers, or strings"
         )
     require_vocabulary(model.card, ids.long())
+    require_no_padding(model, ids.long(), name)
     # the caller decides whether ids include BOS
     return tuple(ids.tolist()[: model.card.context if length is None else length + 1])

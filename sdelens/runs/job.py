@@ -11,12 +11,17 @@ from sdelens.fitting.options import FitOptions
 from sdelens.settings import build, option
 from sdelens.states.sites import parse_layers
 
-ELSEWHERE = ("device", "cache", "offline")
+ELSEWHERE = ("device", "device_map", "cache", "offline")
 """Settings that do not affect results and are not part of the hash."""
+LOADING = ("revision", "dtype", "device", "offline")
+"""Settings of the model's loader; those of `RARE` are given only if they are set."""
+RARE = ("quantise", "adapter", "device_map")
 BRANCHES = 8
 CHOICES = {
     "axis": ("token", "layer"),
-    "dtype": ("float32", "bfloat16", "float16"),
+    "dtype": ("float32", "bfloat16", "float16", "auto"),
+    "quantise": (None, "int8", "int4"),
+    "device_map": (None, "auto"),
     "device": ("auto", "cpu", "cuda", "mps"),
     "target": ("plain", "branched"),
 }
@@ -26,14 +31,17 @@ CHOICES = {
 class Job(FitOptions):
     """All settings of a run, stored in its `config.json` and read by `--config`."""
 
-    model: str = option("tiny", "tiny (embedded), a local folder, or a name on the hub.")
+    model: str = option("tiny", "tiny (embedded), a folder, a GGUF file, or a name on the hub.")
     layers: str | None = option(
         None, "6 | 0-7 | 2,5 | all | -1 | middle | embed: outputs of blocks. [middle]"
     )
     axis: str = option("token", "token: time along the text; layer: one path per token.")
     revision: str | None = option(None, "Branch, tag or commit on the hub.")
-    dtype: str = option("float32", "float32, bfloat16 or float16.")
+    dtype: str = option("float32", "float32, bfloat16, float16, or auto: as stored.")
+    quantise: str | None = option(None, "int8 or int4: weights rounded by torchao.")
+    adapter: str | None = option(None, "Folder of a PEFT adapter, merged into the weights.")
     device: str = option("auto", "auto, cpu, cuda or mps.")
+    device_map: str | None = option(None, "auto: spread the weights over all devices.")
     offline: bool = option(False, "Use only cached files.")
     source: str = option("sampled", "Another source of texts: a plugin.")
     source_settings: Mapping[str, Any] = option({}, "Settings of the source, by name.")
@@ -50,14 +58,14 @@ class Job(FitOptions):
         super().__post_init__()
         if self.layers is not None:
             parse_layers(self.layers)
-        for name in ("model", "source", "revision"):
+        for name in ("model", "source", "revision", "adapter"):
             if getattr(self, name) == "":
                 raise UsageError(f"--{name} is empty: give a value, or leave it out")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise UsageError(
-                    f"--{name} must be {', '.join(known)}; got {getattr(self, name)!r}"
-                )
+                listed = ", ".join(filter(None, known))
+                option_ = name.replace("_", "-")
+                raise UsageError(f"--{option_} must be {listed}; got {getattr(self, name)!r}")
         if self.axis == "layer" and self.layers is not None:
             raise UsageError(
                 "--layer cannot be combined with --axis layer, where a path passes through every "
@@ -76,6 +84,12 @@ class Job(FitOptions):
             raise UsageError(f"branches must be at least 2, got {self.branches}")
         if self.skip_first < 0:
             raise UsageError(f"skip-first must be 0 or more, got {self.skip_first}")
+
+    @property
+    def model_settings(self) -> dict[str, str | bool | None]:
+        """How the model is loaded."""
+        given = {name: getattr(self, name) for name in (*LOADING, *RARE)}
+        return {k: v for k, v in given.items() if k in LOADING or v is not None}
 
     @property
     def recorded(self) -> str | None:
@@ -99,6 +113,9 @@ class Job(FitOptions):
             del settings["axis"]
         if self.target == "plain":  # likewise
             del settings["target"], settings["branches"]
+        for name in RARE:  # likewise
+            if settings.get(name, "") is None:
+                del settings[name]
         inner = settings["source_settings"].items()
         return settings | {"source_settings": {k: v for k, v in inner if k not in ELSEWHERE}}
 

@@ -64,11 +64,16 @@ class Lens:
         length: int | None = None,
         skip_first: int = 1,
         cache: Path | str | None = None,
+        attention_mask: Any = None,
         observer: Observer | None = None,
     ) -> Recording:
-        """Record states along one or many texts or token id sequences; see `sdelens.capture`."""
-        model = self.model
-        documents, watcher = documents_given(model, texts, length=length), observer or at_hand()
+        """Record states along one or many texts or token id sequences; see `sdelens.capture`.
+
+        `attention_mask`, as a tokenizer returns it with padded ids ``[text, time]``, removes the
+        padding; ids that begin or end with padding are refused without it.
+        """
+        model, watcher = self.model, observer or at_hand()
+        documents = documents_given(model, texts, length=length, attention_mask=attention_mask)
         with watcher.stage("capture", int(documents.lengths.sum()), "tokens") as done:
             return capture(
                 model, documents, layers=layers, skip_first=skip_first, cache=cache, watch=done

@@ -10,6 +10,7 @@ import torch
 
 from sdelens.digest import digest
 from sdelens.laws.noise_families.table import family_plugin
+from sdelens.model_check.check import model_check
 from sdelens.models import adapter_of
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel
@@ -37,6 +38,7 @@ def manifest_of(job: Job, model: LanguageModel, argv: tuple[str, ...]) -> dict[s
         "argv": list(argv),
         "settings": job.json(),
         "model": asdict(identified(model)),
+        "check": model_check(model).json(),
         "seed": job.seed,
         "versions": dict(_versions()),
         "python": platform.python_version(),

@@ -22,18 +22,12 @@ def check_input(task: Task, run: Run, *, overwrite: bool) -> None:
 
 def preview_of(job: Job) -> ModelPreview | None:
     """The sizes of the model of a job, if they are known without its weights."""
-    return model_preview(job.model, **model_settings(job))
+    return model_preview(job.model, **job.model_settings)
 
 
 def load_model(job: Job) -> LanguageModel:
     """The model of a job."""
-    return language_model(job.model, **model_settings(job))
-
-
-def model_settings(job: Job) -> dict[str, str | bool | None]:
-    """How the model of a job is loaded."""
-    names = ("revision", "dtype", "device", "offline")
-    return {name: getattr(job, name) for name in names}
+    return language_model(job.model, **job.model_settings)
 
 
 def plan_in(run: Run, task: Task, model: LanguageModel | ModelPreview) -> Plan:

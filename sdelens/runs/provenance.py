@@ -25,7 +25,8 @@ def provenance(run: Run) -> dict[str, str]:
         | command
         | {
             "model": f"{model['name']}, revision {model['revision']}",
-            "weights": f"{model['fingerprint'][:16]}… ({model['weights']}, {model['dtype']})",
+            "weights": f"{model['fingerprint'][:16]}… ({run.card.weight_words})",
+            **_check(manifest.get("check", [])),
             **({"hooks": run.card.hook_words} if run.card.hooks else {}),
             "texts": _with(job.source, job.source_settings),
             "probe": _with(job.probe, job.probe_settings),
@@ -38,6 +39,20 @@ def provenance(run: Run) -> dict[str, str]:
             "device": f"{manifest['device']}, {counted(manifest['threads'], 'thread')}",
         }
     )
+
+
+def _check(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The rows of the check of the model by result; empty for runs without it.
+
+    >>> _check([{"name": "causal", "passed": True}, {"name": "cache", "passed": None}])
+    {'check of the model': 'passed: causal; not checked: cache'}
+    """
+    parts = [
+        f"{result}: {', '.join(names)}"
+        for result, passed in (("passed", True), ("not checked", None))
+        if (names := [row["name"] for row in rows if row["passed"] is passed])
+    ]
+    return {"check of the model": "; ".join(parts)} if parts else {}
 
 
 def _strangers(plugins: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -92,13 +92,8 @@ class Run:
         job = self.job
         model = self._given
         if model is None or isinstance(model, str | PathLike):
-            model = language_model(
-                job.model if model is None else fspath(model),
-                revision=job.revision,
-                dtype=job.dtype,
-                device=job.device,
-                offline=job.offline,
-            )
+            name = job.model if model is None else fspath(model)
+            model = language_model(name, **job.model_settings)
         model = language_model(model)
         self.require_same(model)
         return model

@@ -52,6 +52,14 @@ class Fingerprints(Schema):
     texts: str
 
 
+class Checked(Schema):
+    """A row of the check of the model."""
+
+    name: str
+    passed: bool | None
+    words: str
+
+
 class Manifest(Schema):
     """manifest.json."""
 
@@ -67,6 +75,7 @@ class Manifest(Schema):
     threads: Annotated[int, Field(ge=1, le=2**20)]
     plugins: list[UsedPlugin]
     timings: dict[str, float]
+    check: list[Checked] = Field(default_factory=list)
     fingerprints: Fingerprints | None = None
     near_duplicates: Count = 0
     empty_texts: Count = 0

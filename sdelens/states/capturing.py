@@ -11,6 +11,7 @@ import torch
 
 from sdelens.digest import digest
 from sdelens.errors import UsageError
+from sdelens.model_check.check import model_check
 from sdelens.models import language_model
 from sdelens.origin import ModelCard, Origin, live
 from sdelens.paths.documents import Document, Documents
@@ -27,6 +28,7 @@ from sdelens.states.requirements import (
     require_recorded,
     require_tokens,
     require_vocabulary,
+    require_width,
 )
 from sdelens.states.shard_file import shard_file
 from sdelens.states.sites import Layers, resolve_layers
@@ -225,6 +227,7 @@ def _shard(
     for rows, values in passes(model, padded, read_to, sites, batch_tokens):
         for site, value in values.items():
             row = torch.arange(len(rows))[:, None]
+            require_width(value, site, model.card)
             taken = value.float().cpu()[row, index[rows].clamp(max=value.shape[1] - 1)]
             states[site][rows] = taken.where(mask[rows][..., None], 0)
             require_moderate_states(states[site][rows], site, rows + first, positions[rows])
@@ -256,6 +259,7 @@ def capture(
     `watch` receives the number of tokens of each finished batch.
     """
     adapted = language_model(model)
+    model_check(adapted).require_passed(adapted.card)
     documents = texts
     if not isinstance(documents, Documents):
         if isinstance(documents, str):

@@ -67,6 +67,15 @@ def require_recorded(documents: Documents, skip_first: int) -> None:
         )
 
 
+def require_width(states: Tensor, site: Site, card: ModelCard) -> None:
+    """Raise `UsageError` unless a site gives one state per token, of the width of the blocks."""
+    if states.ndim != 3 or states.shape[-1] != card.width:
+        raise UsageError(
+            f"{site} of {card.name} must give states [batch, time, {card.width}], got "
+            f"{list(states.shape)}: choose other layers"
+        )
+
+
 def moderate(states: Float[Tensor, "*batch dim"]) -> Bool[Tensor, "*batch"]:
     """Whether states are finite, and small enough for sums of squares."""
     return states.abs().amax(-1) <= LARGEST  # NaN is not

@@ -1,10 +1,12 @@
 """TransformerLens models, loaded by sdelens or given by the user."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -13,15 +15,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from sdelens.errors import UsageError
-from sdelens.model_protocols import ForwardRecord, ModelPreview
+from sdelens.model_protocols import ForwardRecord, Inspection, ModelPreview, OpenModel
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, LanguageModel, Pass, Site
 from sdelens.seeds import own_random_state
 from sdelens_plugins.models.adapter import Adapter
-from sdelens_plugins.models.cards import card_of
-from sdelens_plugins.models.catalogue import locate
+from sdelens_plugins.models.cards import card_of, contexts_in, rounded_card
+from sdelens_plugins.models.catalogue import locate, open_models
 from sdelens_plugins.models.checkpoints import one_sentence, read_checkpoint
 from sdelens_plugins.models.hooked import HookedModel, processed
+from sdelens_plugins.models.inspection import calls_in
+from sdelens_plugins.models.loading import rounded, spread, with_adapter
 from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
 from sdelens_plugins.models.preview import card_of_config
@@ -32,12 +36,6 @@ from sdelens_plugins.models.words import Words
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +52,8 @@ class BridgeModel(Adapter):
     words: Words
     card: ModelCard
     plain: PlainModel | None = None
+    initial: tuple[str, ...] = ()
+    """Hooks of some architectures that the bridge sets itself, which are not the user's."""
 
     @classmethod
     def load(
@@ -64,15 +64,48 @@ class BridgeModel(Adapter):
         dtype: str = "float32",
         device: str = "auto",
         offline: bool = False,
-    ) -> "BridgeModel":
-        """Load an embedded model, a folder or a model of the hub, and build a bridge around it."""
-        if dtype not in DTYPES:
-            raise UsageError(f"dtype must be {', '.join(DTYPES)}; got {dtype!r}")
+        quantise: str | None = None,
+        adapter: str | None = None,
+        device_map: str | None = None,
+    ) -> LanguageModel:
+        """Load an embedded model, a folder or a model of the hub, and build a bridge around it.
+
+        Rounded weights, and those spread over devices, are used without a bridge.
+        """
         place = resolve_device(device)
         located = locate(name, revision=revision, offline=offline)
         with own_random_state(place), one_sentence(located.name):
-            inner, tokenizer = read_checkpoint(located, DTYPES[dtype])
-            return cls._around(inner.to(place), tokenizer, located.name, located.revision)
+            inner, tokenizer, loading = read_checkpoint(located, dtype)
+            made = located.revision
+            if adapter is not None:
+                inner, added = with_adapter(inner, adapter)
+                made = f"{made}, {added}"
+            inner = inner.eval().requires_grad_(False)
+            if quantise is None and device_map is None:
+                bridged = cls._around(inner.to(place), tokenizer, located.name, made)
+                return bridged._with(located.quantisation, loading)
+            card = card_of(inner, Words(tokenizer), located.name, made)
+            card = replace(card, quantisation=located.quantisation)
+            inner = spread(inner) if device_map else inner.to(place)
+            if quantise is not None:
+                inner, card = rounded(inner, quantise), rounded_card(card, quantise)
+            return PlainModel(inner, Words(tokenizer), card, sites_in(inner), loading)
+
+    def _with(self, quantisation: str, loading: str) -> "BridgeModel":
+        """The model with what is known of its file."""
+        card = replace(self.card, quantisation=quantisation)
+        plain = self.plain and replace(self.plain, card=card, loading=loading)
+        return replace(self, card=card, plain=plain)
+
+    @classmethod
+    def catalogue(cls) -> list[OpenModel]:
+        """The open models that are known by name."""
+        return [*open_models()]
+
+    @classmethod
+    def fetch(cls, name: str, *, revision: str | None = None, offline: bool = False) -> Path:
+        """The folder of a model, downloaded and converted if necessary."""
+        return locate(name, revision=revision, offline=offline).folder
 
     @classmethod
     def preview(
@@ -83,10 +116,15 @@ class BridgeModel(Adapter):
         dtype: str = "float32",
         device: str = "auto",
         offline: bool = False,
+        quantise: str | None = None,
+        **_: Any,
     ) -> ModelPreview:
         """Sizes and device of a model, from its config.json."""
         located = locate(name, revision=revision, offline=offline, weights=False)
-        return ModelPreview(card_of_config(located, dtype), resolve_device(device))
+        card = card_of_config(located, dtype)
+        if quantise is not None:
+            card = rounded_card(card, quantise)
+        return ModelPreview(card, resolve_device(device))
 
     @classmethod
     def _around(
@@ -110,7 +148,8 @@ class BridgeModel(Adapter):
         # where the embedding is scaled after its module, the bridge's point has the scaled one
         if getattr(bridge.embed, "_output_contribution_scale", 1.0) != 1.0:
             sites.pop(Site("embed"), None)
-        return cls(bridge, words, card, PlainModel(own, words, card, sites))
+        made = cls(bridge, words, card, PlainModel(own, words, card, sites))
+        return replace(made, initial=tuple(hooks_at(("", point) for point in made._points)))
 
     @classmethod
     def adapt(cls, model: Any, *, tokenizer: Any = None) -> LanguageModel:
@@ -173,10 +212,20 @@ class BridgeModel(Adapter):
         ear = self.ear(reader, self.modules, sites, heard, left_out)
         return listening(self.bridge.original_model, ear)
 
+    def inspect(self, tokens: Int[Tensor, "batch time"]) -> Inspection:
+        if self.plain is not None:
+            return self.plain.inspect(tokens)
+        inner, there = self.bridge.original_model, tokens.to(self.device)
+        return Inspection(tokens, calls_in(inner, there, self.modules), None, "")
+
+    def contexts(self) -> Mapping[str, int]:
+        return contexts_in(self.bridge.original_model.config.get_text_config())
+
     def hooks(self) -> tuple[str, ...]:
         points = [("", point) for point in self._points]
         if self.plain is not None:  # only hook points are there for a user to reach
-            return (*hooks_everywhere(), *hooks_at(points))
+            added = Counter(hooks_at(points)) - Counter(self.initial)
+            return (*hooks_everywhere(), *added.elements())
         inner = [*self.bridge.original_model.named_modules()]
         known = {id(module) for _, module in inner}
         rest = [each for each in points if id(each[1]) not in known]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,16 @@ from sdelens_plugins.models.words import Words
 
 TOLD = {"transformers_version", "dtype", "torch_dtype", "attn_implementation"}
 """Config entries that do not affect the computation."""
+CONTEXTS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "max_seq_length",
+    "n_ctx",
+    "seq_length",
+)
+"""Config entries with a maximum length of a text; the tokenizer's is the last resort."""
 SIDE = 1024
 """Columns of the table of weights whose rows and columns are summed."""
 
@@ -34,11 +45,29 @@ def card_of(
         dtype=dtype_of(model),
         blocks=int(config.num_hidden_layers),
         width=int(config.hidden_size),
-        context=int(getattr(config, "max_position_embeddings", None) or words.longest),
+        context=context_of(config) or words.longest,
         vocabulary=int(config.vocab_size),
         bos=words.special("bos"),
         eos=words.special("eos"),
     )
+
+
+def rounded_card(card: ModelCard, kind: str) -> ModelCard:
+    """The card of a model whose weights are rounded, with a fingerprint of its own."""
+    stored = f"{card.quantisation} rounded to {kind}" if card.quantisation else kind
+    known = card.fingerprint and sha256(f"{card.fingerprint} {kind}".encode()).hexdigest()
+    return replace(card, fingerprint=known, quantisation=stored)
+
+
+def contexts_in(config: Any) -> dict[str, int]:
+    """The maximum lengths of a text in a config, by name."""
+    found = {name: getattr(config, name, None) for name in CONTEXTS}
+    return {k: n for k, n in found.items() if isinstance(n, int) and n > 0}
+
+
+def context_of(config: Any) -> int | None:
+    """The smallest maximum length of a text in a config; None if it has none."""
+    return min(contexts_in(config).values(), default=None)
 
 
 def architecture(config: Mapping[str, Any]) -> dict[str, Any]:

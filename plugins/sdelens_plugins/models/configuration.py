@@ -25,8 +25,9 @@ LARGEST = torch.finfo(torch.float32).max
 
 def read_config(located: Located) -> PretrainedConfig:
     """The config of a model; raises `UsageError` for sizes and numbers out of range."""
+    own = {"gguf_file": located.gguf} if located.gguf else {}
     config: PretrainedConfig = AutoConfig.from_pretrained(
-        str(located.folder), attn_implementation=None, **SAFE
+        str(located.folder), attn_implementation=None, **own, **SAFE
     )
     known = config.get_text_config()
     for name, most in SIZES.items():

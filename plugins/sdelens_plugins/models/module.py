@@ -16,7 +16,7 @@ from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Pass, Site
 from sdelens.seeds import drawing, own_random_state
 from sdelens_plugins.models.adapter import Adapter
-from sdelens_plugins.models.cards import architecture, fingerprint_of
+from sdelens_plugins.models.cards import architecture, context_of, fingerprint_of
 from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.taps import Stop, Taps, evaluating
 from sdelens_plugins.models.user_hooks import hooks_in
@@ -132,7 +132,7 @@ def module_card(
         dtype=str(next(kinds, torch.float32)).removeprefix("torch."),
         blocks=1,
         width=width_of(model, hook),
-        context=int(getattr(config, "max_position_embeddings", None) or words.longest),
+        context=context_of(config) or words.longest,
         vocabulary=next(tables, 0),
         bos=words.special("bos"),
         eos=words.special("eos"),

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sdelens.errors import UsageError
-from sdelens.model_protocols import ForwardRecord
+from sdelens.model_protocols import ForwardRecord, Inspection
 from sdelens.origin import ModelCard
 from sdelens.protocols import Edit, Pass, Site
 from sdelens.seeds import drawing
 from sdelens_plugins.models.adapter import Adapter
-from sdelens_plugins.models.cards import card_of, name_of, revision_of
+from sdelens_plugins.models.cards import card_of, contexts_in, name_of, revision_of
+from sdelens_plugins.models.inspection import calls_in, hidden_states
 from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.sharing import tried
 from sdelens_plugins.models.taps import Stop, Taps, evaluating
@@ -35,6 +36,8 @@ class PlainModel(Adapter):
     card: ModelCard
     modules: Mapping[Site, nn.Module]
     """The modules whose outputs are the sites."""
+    loading: str = ""
+    """How the weights were read, if they were read by sdelens."""
 
     @classmethod
     def adapt(cls, model: Any, *, tokenizer: Any = None) -> "PlainModel":
@@ -109,6 +112,14 @@ class PlainModel(Adapter):
         owner: nn.Module = self.model.get_submodule(name.rpartition(".")[0].rpartition(".")[0])
         return owner
 
+    def inspect(self, tokens: Int[Tensor, "batch time"]) -> Inspection:
+        there = tokens.to(self.device)
+        hidden = None if offloaded(self.model) else hidden_states(self.model, there)
+        return Inspection(tokens, calls_in(self.model, there, self.modules), hidden, self.loading)
+
+    def contexts(self) -> Mapping[str, int]:
+        return contexts_in(self.model.config.get_text_config())
+
     def hooks(self) -> tuple[str, ...]:
         return hooks_in(self.model)
 
@@ -136,7 +147,13 @@ def passed(model: Any, taps: Taps, tokens: Tensor, past: Any, *, keep: bool, log
         )
     except Stop:
         return Pass(taps.reads)
-    return Pass(taps.reads, out.logits if logits else None, out.past_key_values if keep else None)
+    kept = getattr(out, "past_key_values", None) if keep else None
+    if keep and kept is None:
+        raise UsageError(
+            f"a {type(model).__name__} keeps no key-value cache, as state-space models do: its "
+            "states can be captured along --texts or --dataset, but no text can be sampled"
+        )
+    return Pass(taps.reads, out.logits if logits else None, kept)
 
 
 def sites_in(model: Any) -> dict[Site, nn.Module]:

@@ -1,9 +1,11 @@
 """What config.json says about a model, before its weights are read."""
 
 from sdelens.origin import ModelCard
+from sdelens_plugins.models.cards import context_of
 from sdelens_plugins.models.catalogue import Located
-from sdelens_plugins.models.checkpoints import one_sentence, quiet
+from sdelens_plugins.models.checkpoints import one_sentence
 from sdelens_plugins.models.configuration import read_config
+from sdelens_plugins.models.library_output import quiet
 from sdelens_plugins.models.words import MANY
 
 
@@ -13,17 +15,19 @@ def card_of_config(located: Located, dtype: str) -> ModelCard:
     Raises `UsageError` for an unknown architecture, and for missing or absurd sizes.
     """
     with one_sentence(located.name), quiet():
-        config = read_config(located).get_text_config()
+        found = read_config(located)
+        config = found.get_text_config()
         return ModelCard(
             name=located.name,
             revision=located.revision,
             fingerprint="",
             weights="raw",
-            dtype=dtype,
+            dtype=str(found.dtype or dtype).removeprefix("torch.") if dtype == "auto" else dtype,
             blocks=int(config.num_hidden_layers),
             width=int(config.hidden_size),
-            context=int(getattr(config, "max_position_embeddings", None) or MANY),
+            context=context_of(config) or MANY,
             vocabulary=int(config.vocab_size),
             bos=None,
             eos=None,
+            quantisation=located.quantisation,
         )

@@ -1,10 +1,14 @@
 """Tokenizer wrapper: ids without special tokens, and the text of each token."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sdelens.errors import UsageError
+
+UNDECODED = "\ufffd"
+"""What decoders write for bytes that are no text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +31,21 @@ class Words:
         """The text of each token; its id if there is no tokenizer."""
         if self.tokenizer is None:
             return [f"#{number}" for number in ids]
-        # decoding a single sentencepiece token would drop the mark of a word's beginning
-        marked = (str(self.tokenizer.convert_ids_to_tokens(i)).startswith("▁") for i in ids)
-        words = (str(self.tokenizer.decode([i])) for i in ids)
-        return [
-            f" {word.lstrip()}" if begins else word
-            for begins, word in zip(marked, words, strict=True)
-        ]
+        return [self._text(number) for number in ids]
+
+    def _text(self, number: int) -> str:
+        """The text of a token by itself: bytes that are no text as <0xC3>, unknown ids as #7."""
+        found = self.tokenizer.convert_ids_to_tokens(number)
+        if found is None:
+            return f"#{number}"
+        token = str(found)
+        # a clean-up would remove spaces
+        word = str(self.tokenizer.decode([number], clean_up_tokenization_spaces=False))
+        if UNDECODED in word and (data := bytes_in(token)) is not None:
+            return readable(data)
+        # decoding a single sentencepiece token may drop the marks of spaces before a word
+        marks = len(token) - len(token.lstrip(SPACE))
+        return " " * marks + word.lstrip(" ") if marks else word
 
     def special(self, kind: str) -> int | None:
         """The id of a special token according to the tokenizer's own files.
@@ -54,3 +66,38 @@ class Words:
 
 
 MANY = 10**9
+SPACE = "▁"
+"""How sentencepiece writes a space."""
+FALLBACK = re.compile("<0x([0-9A-F]{2})>")
+"""How sentencepiece writes a token of one byte."""
+VISIBLE = (*range(33, 127), *range(161, 173), *range(174, 256))
+"""The bytes that byte-level tokenizers write as the character of the same number."""
+HIDDEN = [byte for byte in range(256) if byte not in VISIBLE]
+"""The other bytes, which they write as characters from 256 on."""
+BYTES = {chr(byte): byte for byte in VISIBLE} | {chr(256 + k): b for k, b in enumerate(HIDDEN)}
+
+
+def bytes_in(token: str) -> bytes | None:
+    r"""The bytes of a token of a byte-level or sentencepiece tokenizer; None for other tokens.
+
+    >>> bytes_in("Ã"), bytes_in("<0xC3>"), bytes_in("▁a")
+    (b'\xc3', b'\xc3', None)
+    """
+    if found := FALLBACK.fullmatch(token):
+        return bytes.fromhex(found[1])
+    if all(sign in BYTES for sign in token):
+        return bytes(BYTES[sign] for sign in token)
+    return None
+
+
+def readable(data: bytes) -> str:
+    r"""Text in UTF-8, with each byte that is not as its number.
+
+    >>> readable(b" caf\xc3")
+    ' caf<0xC3>'
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        broken = "".join(f"<0x{byte:02X}>" for byte in data[error.start : error.end])
+        return data[: error.start].decode("utf-8") + broken + readable(data[error.end :])

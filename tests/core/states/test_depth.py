@@ -10,7 +10,7 @@ from sdelens.errors import UsageError
 from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import Paths
 from sdelens.protocols import Site
-from sdelens.runs.job import ELSEWHERE, Job
+from sdelens.runs.job import ELSEWHERE, RARE, Job
 from sdelens.states import depth as module
 from sdelens.states.capturing import record, sites_of
 from sdelens.states.recording import DEPTH, View
@@ -111,8 +111,8 @@ def test_the_view_of_the_depth_is_none_of_the_embedding():
 # --- jobs
 
 
-def test_the_hash_of_a_job_is_what_it_was_before_there_were_another_axis_and_target():
-    job, later = Job(layers="2", probe="linear"), ("axis", "target", "branches")
+def test_the_hash_of_a_job_is_what_it_was_before_there_were_other_settings():
+    job, later = Job(layers="2", probe="linear"), ("axis", "target", "branches", *RARE)
     before = {k: v for k, v in asdict(job).items() if k not in (*ELSEWHERE, *later)}
     assert job.hash8 == digest(before)[:8]
     assert Job.of({k: v for k, v in job.json().items() if k not in later}) == job

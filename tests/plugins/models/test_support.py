@@ -146,7 +146,8 @@ def test_an_adapter_of_peft_is_part_of_what_is_captured(folder, whole):
     inner = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = peft.LoraConfig(r=2, init_lora_weights=False, task_type="CAUSAL_LM")
+        settings = {"init_lora_weights": False, "fan_in_fan_out": True, "task_type": "CAUSAL_LM"}
+        config = peft.LoraConfig(r=2, **settings)
         model = peft.get_peft_model(inner, config).eval()
     lens, ids = sdelens.attach(model), torch.tensor([[3, 5, 7, 9]])
     found, exact = states(model), states(whole)

@@ -94,7 +94,7 @@ def test_what_are_no_token_ids_is_refused(plain, tokenizer):
         lens.capture([[5, 320, 6]])
     with pytest.raises(UsageError, match="remove padding"):
         lens.capture(torch.tensor([[-100, 5, 6]]))
-    with pytest.raises(UsageError, match="give its input_ids without padding"):
+    with pytest.raises(UsageError, match="give its input_ids, with attention_mask="):
         # past the check of types, which only tests have
         inspect.unwrap(documents_given)(lens.model, tokenizer(TEXTS[:3]))
 

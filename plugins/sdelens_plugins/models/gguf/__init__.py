@@ -1,0 +1,1 @@
+"""GGUF files, converted once to folders in Hugging Face format."""
