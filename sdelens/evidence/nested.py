@@ -9,6 +9,7 @@ Residuals are clamped: under the Markov property no function of them has memory,
 a clamped residual exist.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -189,8 +190,8 @@ def _ends(blocks: Sequence[Sequence[Tensor]]) -> list[int]:
 
 def _stages(
     ends: Sequence[int],
-    seen: Sequence[Float[Tensor, "row feature"]],
-    targets: Sequence[Float[Tensor, "row dim"]],
+    seen: Sequence[Float[Tensor, "_row feature"]],
+    targets: Sequence[Float[Tensor, "_row dim"]],
     fitted: Callable[[int, Tensor], Fit],
     penalties: Sequence[Sequence[float]],
 ) -> tuple[list[Fit], list[Float[Tensor, " row"]]]:
@@ -229,4 +230,5 @@ def simplest(densities: Sequence[Float[Tensor, " row"]]) -> int:
 
 def _not_worse(shortfall: Float[Tensor, " row"]) -> bool:
     """Whether the mean is at most one standard error above zero."""
-    return float(shortfall.mean()) <= float(shortfall.std()) / len(shortfall) ** 0.5
+    error = float(shortfall.std()) / math.sqrt(len(shortfall))
+    return float(shortfall.mean()) <= error
