@@ -5,7 +5,6 @@ The Fisher information of :math:`b_i` is :math:`\tfrac12\Phi^\top\Phi` for every
 regression models with multiplicative heteroscedasticity", 1976).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,16 +72,3 @@ class LogScale:
             if float((slope * step).sum()) < CONVERGED * len(features):
                 break
         return fitted
-
-
-def chosen(
-    train: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
-    penalties: Sequence[Float[Tensor, " feature"]],
-) -> tuple[LogScale, Float[Tensor, " feature"]]:
-    """The scale and penalty with the lowest validation loss, from pairs (features, residuals)."""
-    gram = products_of(train[0], train[1][:, :1]).xx
-    fits = [LogScale.of(*train, penalty, gram) for penalty in penalties]
-    losses = [-float(fit.log_density(*validation).mean()) for fit in fits]
-    best = losses.index(min(losses))
-    return fits[best], penalties[best]

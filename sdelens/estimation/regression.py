@@ -1,6 +1,5 @@
 r"""Multivariate ridge regression with Gaussian residuals; validation selects the penalty."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,13 +63,3 @@ class Regression:
         """Log density in nats."""
         left = target - features @ self.coefficients.to(features)
         return FullScale(self.root.to(left)).log_density(left)
-
-
-def chosen(
-    train: Products, validation: Products, penalties: Sequence[Float[Tensor, " feature"]]
-) -> tuple[Regression, Float[Tensor, " feature"]]:
-    """The regression and penalty with the lowest validation loss."""
-    fits = [Regression.of(train, penalty) for penalty in penalties]
-    losses = [fit.nll(validation) for fit in fits]
-    best = losses.index(min(losses))
-    return fits[best], penalties[best]

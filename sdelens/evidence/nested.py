@@ -9,6 +9,7 @@ Residuals are clamped: under the Markov property no function of them has memory,
 a clamped residual exist.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -18,7 +19,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.estimation import log_scale, regression
 from sdelens.estimation.log_scale import LogScale
 from sdelens.estimation.regression import Regression
 from sdelens.evidence.effects import Effect, paired_gain
@@ -152,11 +152,9 @@ def _loss_given_state(sides: Sides) -> float:
         for rows in (sides.train, sides.validation)
     ]
     train, validation = (products_of(*pair) for pair in pairs)
-    penalties = [
-        torch.full((len(train.xx),), level, dtype=torch.float64) for level in PENALTIES[0]
-    ]
-    fit, _ = regression.chosen(train, validation, penalties)
-    return fit.nll(validation) + float(predictors.noise.spread.log().sum())
+    levels = torch.ones(len(train.xx), 1, dtype=torch.float64) * torch.tensor(PENALTIES[0])
+    best = min(Regression.of(train, penalty).nll(validation) for penalty in levels.mT)
+    return best + float(predictors.noise.spread.log().sum())
 
 
 def _stages_of_mean(
@@ -164,12 +162,12 @@ def _stages_of_mean(
 ) -> tuple[list[Regression], list[Float[Tensor, " row"]]]:
     """The stages of the mean, whose products are summed once for all of them."""
     seen = [torch.cat(tuple(each), 1) for each in blocks]
-    train, validation = map(products_of, seen[:2], targets[:2])
+    train = products_of(seen[0], targets[0])
 
-    def chosen(end: int, penalties: Sequence[Tensor]) -> tuple[Regression, Tensor]:
-        return regression.chosen(train.first(end), validation.first(end), penalties)
+    def fit(end: int, penalty: Tensor) -> Regression:
+        return Regression.of(train.first(end), penalty)
 
-    return _stages(_ends(blocks), seen[2], targets[2], chosen, PENALTIES)
+    return _stages(_ends(blocks), seen[1:], targets[1:], fit, PENALTIES)
 
 
 def _stages_of_scale(
@@ -177,12 +175,12 @@ def _stages_of_scale(
 ) -> tuple[list[LogScale], list[Float[Tensor, " row"]]]:
     """The stages of the log variance."""
     seen = [torch.cat(tuple(each), 1) for each in blocks]
+    gram = products_of(seen[0], whites[0][:, :1]).xx
 
-    def chosen(end: int, penalties: Sequence[Tensor]) -> tuple[LogScale, Tensor]:
-        train, validation = ((seen[i][:, :end], whites[i]) for i in range(2))
-        return log_scale.chosen(train, validation, penalties)
+    def fit(end: int, penalty: Tensor) -> LogScale:
+        return LogScale.of(seen[0][:, :end], whites[0], penalty, gram[:end, :end])
 
-    return _stages(_ends(blocks), seen[2], whites[2], chosen, SCALE_PENALTIES)
+    return _stages(_ends(blocks), seen[1:], whites[1:], fit, SCALE_PENALTIES)
 
 
 def _ends(blocks: Sequence[Sequence[Tensor]]) -> list[int]:
@@ -192,22 +190,45 @@ def _ends(blocks: Sequence[Sequence[Tensor]]) -> list[int]:
 
 def _stages(
     ends: Sequence[int],
-    seen: Float[Tensor, "row feature"],
-    target: Float[Tensor, "row dim"],
-    chosen: Callable[[int, Sequence[Tensor]], tuple[Fit, Tensor]],
+    seen: Sequence[Float[Tensor, "_row feature"]],
+    targets: Sequence[Float[Tensor, "_row dim"]],
+    fitted: Callable[[int, Tensor], Fit],
     penalties: Sequence[Sequence[float]],
 ) -> tuple[list[Fit], list[Float[Tensor, " row"]]]:
-    """The fit of each stage, and the gain of each over the one before on the given test rows.
+    """The fit of each stage, and the gain of each over the one before on test rows.
 
-    `chosen` fits the features up to an end, and selects one of several penalties.
+    `fitted` fits the features up to an end with a penalty. Predictors and targets are those of
+    validation and of test rows; the penalty of each block is selected on validation.
     """
     penalty, choices = torch.full((1,), FREE, dtype=torch.float64), ((), *penalties)
     fits, densities = [], []
     for end, levels in zip(ends, choices, strict=True):
         wide = [penalty.new_full((end - len(penalty),), level) for level in levels]
         candidates = [torch.cat([penalty, more]) for more in wide] or [penalty]
-        fit, penalty = chosen(end, candidates)
-        fits.append(fit)
-        densities.append(fit.log_density(seen[:, :end], target))
-    gains = [(b - a) / target.shape[1] for a, b in pairwise(densities)]
+        tried = [fitted(end, each) for each in candidates]
+        validation, test = ((rows[:, :end], own) for rows, own in zip(seen, targets, strict=True))
+        number = simplest([fit.log_density(*validation) for fit in tried])
+        fits.append(tried[number])
+        penalty = candidates[number]
+        densities.append(tried[number].log_density(*test))
+    gains = [(b - a) / targets[1].shape[1] for a, b in pairwise(densities)]
     return fits, gains
+
+
+def simplest(densities: Sequence[Float[Tensor, " row"]]) -> int:
+    """The number of the last model, in order of simplicity, that these rows do not rule out.
+
+    One is ruled out if its mean log density is below the highest by more than one standard error
+    of their paired difference: few rows with large residuals decide which is highest, also where
+    no predictor matters (Breiman, Friedman, Olshen and Stone, *Classification and regression
+    trees*, 1984).
+    """
+    best = max(densities, key=lambda density: float(density.double().mean()))
+    numbers = range(len(densities))
+    return max(k for k in numbers if _not_worse(best.double() - densities[k].double()))
+
+
+def _not_worse(shortfall: Float[Tensor, " row"]) -> bool:
+    """Whether the mean is at most one standard error above zero."""
+    error = float(shortfall.std()) / math.sqrt(len(shortfall))
+    return float(shortfall.mean()) <= error

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
-from sdelens.estimation import regression
 from sdelens.estimation.log_scale import LogScale
 from sdelens.estimation.regression import Regression
 from sdelens.evidence.lagged import lagged
-from sdelens.evidence.nested import PAST, STATE, TIME, nested
+from sdelens.evidence.nested import PAST, STATE, TIME, nested, simplest
 from sdelens.evidence.process_class import MEMORY, SHOWN
 from sdelens.paths.products import products_of
 from sdelens.paths.trajectories import Trajectories
@@ -116,14 +115,16 @@ def test_regression_without_a_penalty_is_least_squares_with_its_likelihood():
     assert shift == pytest.approx(-math.log(2 * math.pi), abs=1e-9)
 
 
-def test_validation_prefers_a_penalty_where_features_are_noise():
+def test_of_models_that_validation_cannot_tell_apart_the_simplest_is_selected():
     random = generator(3)
-    train, validation = (
-        products_of(torch.randn(60, 40, generator=random), torch.randn(60, 1, generator=random))
-        for _ in range(2)
-    )
-    weak, strong = torch.full((40,), 1e-4).double(), torch.full((40,), 1e3).double()
-    assert regression.chosen(train, validation, [weak, strong])[1] is strong
+    same = torch.randn(400, generator=random)
+    noise = torch.randn(400, generator=random)
+    noise -= noise.mean()
+    error = float(noise.std()) / 20  # of the mean of 400 rows
+    assert simplest([same, same + noise - 0.9 * error]) == 1
+    assert simplest([same, same + noise - 1.1 * error]) == 0
+    assert simplest([same - 1, same, same]) == 2
+    assert simplest([same]) == 0
 
 
 def test_log_scale_recovers_its_coefficients_within_their_information():
