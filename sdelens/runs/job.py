@@ -19,6 +19,7 @@ CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "device": ("auto", "cpu", "cuda", "mps"),
     "target": ("plain", "branched"),
+    "bos": ("auto", "always", "never"),
 }
 
 
@@ -33,6 +34,9 @@ class Job(FitOptions):
     axis: str = option("token", "token: time along the text; layer: one path per token.")
     revision: str | None = option(None, "Branch, tag or commit on the hub.")
     dtype: str = option("float32", "float32, bfloat16 or float16.")
+    bos: str = option(
+        "auto", "BOS before texts: always, never, or auto, which follows the tokenizer."
+    )
     device: str = option("auto", "auto, cpu, cuda or mps.")
     offline: bool = option(False, "Use only cached files.")
     source: str = option("sampled", "Another source of texts: a plugin.")
@@ -97,6 +101,8 @@ class Job(FitOptions):
         settings = {k: v for k, v in asdict(self).items() if k not in ELSEWHERE}
         if self.axis == "token":  # as before there was another
             del settings["axis"]
+        if self.bos == "auto":  # likewise
+            del settings["bos"]
         if self.target == "plain":  # likewise
             del settings["target"], settings["branches"]
         inner = settings["source_settings"].items()

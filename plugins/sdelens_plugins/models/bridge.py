@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
 from sdelens.errors import UsageError
 from sdelens.model_protocols import ForwardRecord, ModelPreview
@@ -23,8 +22,8 @@ from sdelens_plugins.models.catalogue import locate
 from sdelens_plugins.models.checkpoints import one_sentence, read_checkpoint
 from sdelens_plugins.models.hooked import HookedModel, processed
 from sdelens_plugins.models.pass_hooks import listening
-from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
-from sdelens_plugins.models.preview import card_of_config
+from sdelens_plugins.models.plain import PlainModel, drawn_again, padded, passed, sites_in
+from sdelens_plugins.models.preview import card_of_config, has_template_file
 from sdelens_plugins.models.sharing import tried
 from sdelens_plugins.models.taps import Taps, evaluating, point
 from sdelens_plugins.models.user_hooks import hooks_at, hooks_everywhere
@@ -64,6 +63,7 @@ class BridgeModel(Adapter):
         dtype: str = "float32",
         device: str = "auto",
         offline: bool = False,
+        bos: str = "auto",
     ) -> "BridgeModel":
         """Load an embedded model, a folder or a model of the hub, and build a bridge around it."""
         if dtype not in DTYPES:
@@ -72,7 +72,8 @@ class BridgeModel(Adapter):
         located = locate(name, revision=revision, offline=offline)
         with own_random_state(place), one_sentence(located.name):
             inner, tokenizer = read_checkpoint(located, DTYPES[dtype])
-            return cls._around(inner.to(place), tokenizer, located.name, located.revision)
+            words = Words(tokenizer, bos)
+            return cls._around(inner.to(place), words, located.name, located.revision)
 
     @classmethod
     def preview(
@@ -83,26 +84,27 @@ class BridgeModel(Adapter):
         dtype: str = "float32",
         device: str = "auto",
         offline: bool = False,
+        bos: str = "auto",
     ) -> ModelPreview:
         """Sizes and device of a model, from its config.json."""
+        del bos  # a matter of the tokenizer, which is not read
         located = locate(name, revision=revision, offline=offline, weights=False)
-        return ModelPreview(card_of_config(located, dtype), resolve_device(device))
+        card, place = card_of_config(located, dtype), resolve_device(device)
+        return ModelPreview(card, place, has_template_file(located))
 
     @classmethod
-    def _around(
-        cls, inner: Any, tokenizer: PreTrainedTokenizerBase, name: str, revision: str
-    ) -> "BridgeModel":
+    def _around(cls, inner: Any, words: Words, name: str, revision: str) -> "BridgeModel":
         """A bridge around a model that sdelens owns; building a bridge rewrites the model."""
         from transformer_lens.model_bridge import TransformerBridge
 
-        inner, words = inner.eval().requires_grad_(False), Words(tokenizer)
+        inner = inner.eval().requires_grad_(False)
         card = card_of(inner, words, name, revision)
         weights = (*inner.parameters(), *inner.buffers())
         own = copy.deepcopy(inner, {id(tensor): tensor for tensor in weights})
         bridge = TransformerBridge.boot_transformers(
             name,
             hf_model=inner,
-            tokenizer=copy.deepcopy(tokenizer),
+            tokenizer=copy.deepcopy(words.tokenizer),
             device=own.device,
             dtype=own.dtype,
         )
@@ -158,6 +160,22 @@ class BridgeModel(Adapter):
         with evaluating(inner), taps.on_points(self.bridge):
             return tried(inner, taps, tokens.to(self.device), past, after.to(self.device))
 
+    def run_padded(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Int[Tensor, " batch"],
+        past: Any = None,
+    ) -> Pass:
+        if self.plain and not self.hooked():
+            return self.plain.run_padded(tokens, padding=padding, past=past)
+        place, inner = self.device, self.bridge.original_model
+        return padded(inner, tokens.to(place), padding.to(place), past, context=self.card.context)
+
+    def select_rows(self, past: Any, rows: Int[Tensor, " kept"]) -> Any:
+        past.batch_select_indices(rows.to(self.device))
+        return past
+
     def _plainly(self, taps: Taps) -> bool:
         """Whether the plain model is sufficient."""
         known = self.plain is not None and self.plain.modules.keys() >= set(taps.sites)
@@ -203,8 +221,7 @@ class BridgeModel(Adapter):
         inner = self.plain.model if self.plain else self.bridge.original_model
         fresh = drawn_again(inner, self.device, seed)
         with own_random_state(self.device):
-            tokenizer = self.words.tokenizer
-            return self._around(fresh, tokenizer, self.card.name, f"untrained {seed}")
+            return self._around(fresh, self.words, self.card.name, f"untrained {seed}")
 
 
 def resolve_device(device: str) -> torch.device:

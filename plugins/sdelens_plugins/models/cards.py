@@ -36,8 +36,9 @@ def card_of(
         width=int(config.hidden_size),
         context=int(getattr(config, "max_position_embeddings", None) or words.longest),
         vocabulary=int(config.vocab_size),
-        bos=words.special("bos"),
+        bos=words.first,
         eos=words.special("eos"),
+        turn_ends=words.turn_ends(getattr(model, "generation_config", None)),
     )
 
 

@@ -3,7 +3,7 @@
 from transformers import AutoConfig
 
 from sdelens.origin import ModelCard
-from sdelens_plugins.models.catalogue import Located
+from sdelens_plugins.models.catalogue import TEMPLATE, Located
 from sdelens_plugins.models.checkpoints import SAFE, one_sentence
 from sdelens_plugins.models.words import MANY
 
@@ -29,3 +29,10 @@ def card_of_config(located: Located, dtype: str) -> ModelCard:
             bos=None,
             eos=None,
         )
+
+
+def has_template_file(located: Located) -> bool:
+    """Whether the files of a tokenizer contain a chat template."""
+    config = located.folder / "tokenizer_config.json"
+    inside = config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")
+    return inside or (located.folder / TEMPLATE).is_file()

@@ -13,7 +13,8 @@ from sdelens.errors import UsageError
 from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.seeds import generator
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.generation import sample
+from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.decomposition.measurement import measure
 from sdelens_plugins.analyzers.decomposition.predictors import LargerProbe, Predictors
 from sdelens_plugins.analyzers.decomposition.shares import Decomposition
