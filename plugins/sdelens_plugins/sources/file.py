@@ -184,7 +184,7 @@ def _cells(text: str, separator: str) -> list[int]:
 
 
 def _parquet(path: Path) -> Rows:
-    from pyarrow import parquet  # type: ignore[import-untyped]
+    from pyarrow import parquet
 
     rows: Rows = parquet.read_table(path).to_pylist()
     return rows

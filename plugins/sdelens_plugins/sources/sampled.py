@@ -1,9 +1,9 @@
 """Texts sampled from the model itself: its answers to prompts, or texts from BOS on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sdelens.errors import UsageError
 from sdelens.language.chat import has_template, prompt_ids
@@ -111,7 +111,7 @@ class SampledSource:
             rows = [{"prompt": prompt} for prompt in self.prompts]
             return list(conversations(rows, "prompt", self.system))
         if Path(self.prompts).is_file():
-            read = read_rows(Path(self.prompts))
+            read: Sequence[Mapping[str, Any]] = read_rows(Path(self.prompts))
             names: Sequence[str] = list(dict.fromkeys(name for row in read for name in row))
         else:
             source = DatasetSource(

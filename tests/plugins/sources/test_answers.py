@@ -10,6 +10,7 @@ from sdelens.branching.sampler_check import SurprisalCheck
 from sdelens.branching.token_choice import TokenChoice
 from sdelens.errors import SdelensError
 from sdelens.interfaces import build_plugin
+from sdelens.language.chat import conversation, prompt_ids
 from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import Site
 from sdelens.seeds import derive
