@@ -112,7 +112,7 @@ def test_the_view_of_the_depth_is_none_of_the_embedding():
 
 
 def test_the_hash_of_a_job_is_what_it_was_before_there_were_another_axis_and_target():
-    job, later = Job(layers="2", probe="linear"), ("axis", "target", "branches")
+    job, later = Job(layers="2", probe="linear"), ("axis", "target", "branches", "bos")
     before = {k: v for k, v in asdict(job).items() if k not in (*ELSEWHERE, *later)}
     assert job.hash8 == digest(before)[:8]
     assert Job.of({k: v for k, v in job.json().items() if k not in later}) == job
