@@ -20,7 +20,8 @@ from sdelens.branching.token_choice import TokenChoice
 from sdelens.models import language_model
 from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import Site
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.generation import sample
+from sdelens.states.sampling import Sampler
 
 BRANCHES = 2
 

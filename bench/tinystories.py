@@ -15,8 +15,9 @@ from sdelens.paths.documents import Documents
 from sdelens.paths.split import first_new, split
 from sdelens.protocols import FitTask
 from sdelens.states.capturing import capture
+from sdelens.states.generation import sample
 from sdelens.states.recording import trimmed
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler
 
 MODEL = Path(__file__).parents[2] / "shared" / "models" / "TinyStories-656K"
 

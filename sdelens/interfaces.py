@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sdelens import model_protocols, protocols, report_protocols
+from sdelens import model_protocols, protocols, report_protocols, sampling_protocols
 from sdelens.declarations import has, members, problems
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.laws.noise_families.family import family_problems
@@ -22,7 +22,8 @@ OPTIONAL: Mapping[str, tuple[Any, ...]] = {
     "model": (model_protocols.ModelLoader, model_protocols.ModelPreviewer),
     "source": (
         *(protocols.SizedSource, protocols.TruncatedSource),
-        *(protocols.SamplingSource, protocols.CheckedSource),
+        protocols.CheckedSource,
+        *(sampling_protocols.SamplingSource, sampling_protocols.PromptingSource),
     ),
     "analyzer": (report_protocols.QuestionAnalyzer,),
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),

@@ -30,6 +30,8 @@ class ModelPreview:
     card: ModelCard
     """The card from the model's configuration, with an empty fingerprint."""
     device: torch.device
+    has_template: bool = False
+    """Whether the tokenizer has a chat template."""
 
 
 @runtime_checkable
@@ -132,6 +134,44 @@ class InspectableModel(LanguageModel, Protocol):
 
     def contexts(self) -> Mapping[str, int]:
         """The maximum lengths of a text in the model's configuration, by name."""
+
+
+@runtime_checkable
+class ChatModel(LanguageModel, Protocol):
+    """A model whose tokenizer may have a chat template."""
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the tokenizer has a chat template."""
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, answer: bool) -> list[int]:
+        """Token ids of a conversation in the chat template, with its special tokens.
+
+        A message has a ``role`` (``system``, ``user`` or ``assistant``) and a ``content``. With
+        `answer`, the beginning of the assistant's next message follows. Raises `UsageError` for a
+        conversation that the template does not accept.
+        """
+
+
+@runtime_checkable
+class PaddedModel(LanguageModel, Protocol):
+    """A model that continues texts of unequal length in one batch."""
+
+    def run_padded(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Int[Tensor, " batch"],
+        past: Any = None,
+    ) -> Pass:
+        """`run` with `keep` and `logits` for rows that begin with `padding` tokens of padding.
+
+        With `past`, its rows do. Padding is not attended, and positions count from the first token
+        after it.
+        """
+
+    def select_rows(self, past: Any, rows: Int[Tensor, " kept"]) -> Any:
+        """The key-value cache of some rows; `past` must not be used afterwards."""
 
 
 @runtime_checkable

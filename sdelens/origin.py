@@ -38,9 +38,12 @@ class ModelCard:
     """The user's hooks at capture, as ``function at module``."""
     reference: Sequence[Sequence[float]] = ()
     """The states on the reference text, by block; empty if unknown."""
+    turn_ends: Sequence[int] = ()
+    """Tokens besides EOS that end a text, such as the end of a turn in a chat template."""
 
     def __post_init__(self) -> None:
         # lists in JSON
+        object.__setattr__(self, "turn_ends", tuple(self.turn_ends))
         object.__setattr__(self, "hooks", tuple(self.hooks))
         object.__setattr__(self, "reference", tuple(map(tuple, self.reference)))
 
@@ -49,6 +52,12 @@ class ModelCard:
         """How the weights are stored and computed, for a message."""
         stored = f", {self.quantisation} weights" if self.quantisation else ""
         return f"{self.weights}, {self.dtype}{stored}"
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a text: EOS, if there is one, and ends of turns."""
+        eos = () if self.eos is None else (self.eos,)
+        return (*eos, *(token for token in self.turn_ends if token != self.eos))
 
     @property
     def hook_words(self) -> str:
@@ -72,7 +81,7 @@ class Origin:
     def identity(self) -> dict[str, Any]:
         """The fields that determine the states, without those that only describe the model."""
         known = asdict(self)
-        for described in ("hooks", "reference", "layout", "quantisation"):
+        for described in ("hooks", "reference", "layout", "quantisation", "turn_ends"):
             del known["model"][described]
         return known
 

@@ -5,8 +5,8 @@ group                required         optional
 ===================  ===============  ==================================================
 `sdelens.models`     `ModelAdapter`   see `sdelens.model_protocols`
 what adapters give   `LanguageModel`  see `sdelens.model_protocols`
-`sdelens.sources`    `Source`         `SizedSource`, `TruncatedSource`, `SamplingSource`,
-                                      `CheckedSource`
+`sdelens.sources`    `Source`         `SizedSource`, `TruncatedSource`, `CheckedSource`; see
+                                      `sdelens.sampling_protocols`
 `sdelens.probes`     `Probe`          `MatchedProbe`, `StackedProbe`
 `sdelens.analyzers`  `Analyzer`       see `sdelens.report_protocols`
 `sdelens.reporters`  `Reporter`       see `sdelens.report_protocols`
@@ -157,14 +157,6 @@ class CheckedSource(Source, Protocol):
 
     def check_input(self) -> None:
         """Raise `UsageError` if the input cannot be read."""
-
-
-@runtime_checkable
-class SamplingSource(Source, Protocol):
-    """A source that samples its documents from the model of the run."""
-
-    def sampling_settings(self) -> Any:
-        """The `sdelens.states.sampling.Sampler` that draws the tokens."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def fits(value: Any, hint: Any) -> bool:
         return value in get_args(hint)
     if origin in (Union, UnionType):
         return any(fits(value, option) for option in get_args(hint))
-    if origin in (tuple, frozenset):
+    if origin in (tuple, frozenset, list):
         return isinstance(value, origin) and all(fits(v, get_args(hint)[0]) for v in value)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return isinstance(value, Mapping)

@@ -16,8 +16,9 @@ from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.protocols import Pass, Site
 from sdelens.states.capturing import origin_of, record
+from sdelens.states.generation import sample
 from sdelens.states.recording import View
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler
 from tests.language import kernel
 
 SITE = Site("block", 0)

@@ -20,8 +20,9 @@ from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import Site
 from sdelens.seeds import generator
 from sdelens.states.capturing import record
+from sdelens.states.generation import sample
 from sdelens.states.recording import View
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler
 
 BLOCK = View(Site("block", 0))
 SITE = Site("block", 2)

@@ -20,8 +20,21 @@ def sentences(count):
     return [" ".join(random.Random(i).sample(words, 10)) for i in range(count)]
 
 
-def small_model(folder):
-    """A GPT-2 of three blocks with drawn weights and a tokenizer of its own."""
+TURNS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if m['role'] not in ('system', 'user', 'assistant') %}"
+    "{{ raise_exception('unknown role ' + m['role']) }}{% endif %}"
+    "{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def small_model(folder, template=None, positions=48):
+    """A GPT-2 of three blocks with drawn weights and a tokenizer of its own.
+
+    With a chat `template`, each message ends with ``<|end|>``.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -31,18 +44,18 @@ def small_model(folder):
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=320,
-        special_tokens=["<|endoftext|>"],
+        special_tokens=["<|endoftext|>", *(TURNS if template else ())],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(TEXT, trainer)
     end = "<|endoftext|>"
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=end, eos_token=end
+        tokenizer_object=tokenizer, bos_token=end, eos_token=end, chat_template=template
     ).save_pretrained(folder)
     config = GPT2Config(
         vocab_size=tokenizer.get_vocab_size(),
-        n_positions=48,
+        n_positions=positions,
         n_embd=16,
         n_layer=3,
         n_head=2,

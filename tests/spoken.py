@@ -15,8 +15,9 @@ from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.paths.moments import Moments, times_of
 from sdelens.states.capturing import record
+from sdelens.states.generation import sample
 from sdelens.states.recording import View
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler
 
 
 class Loud(Noise):

@@ -202,6 +202,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("layers", ", ".join(plan.layers)),
         *([("time", "depth, one path per token")] if plan.axis == "layer" else []),
         ("texts", plan.texts),
+        ("BOS", plan.bos),
         ("tokens", (UNKNOWN if plan.tokens is None else f"at most {plan.tokens:,}") + end),
         ("probe", f"{plan.probe}, basis {plan.basis}"),
         ("memory", f"about {size(plan.memory_bytes)}"),

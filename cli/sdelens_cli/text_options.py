@@ -8,6 +8,21 @@ import typer
 
 from sdelens.errors import UsageError
 
+SAMPLING = (
+    *("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "ignore_eos"),
+    *("system", "answers"),
+)
+"""Settings of sampled texts only."""
+
+
+ROWS = {
+    "split": "--split",
+    "config": "--dataset-config",
+    "revision": "--dataset-revision",
+    "stream": "--stream",
+}
+"""Settings of datasets, and their options."""
+
 
 @dataclass(frozen=True)
 class TextOptions:
@@ -16,13 +31,37 @@ class TextOptions:
     texts: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, help="A .txt, .jsonl, .json, .csv or .parquet file."
+            exists=True, dir_okay=False, help="A .txt, .jsonl, .json, .csv, .tsv or .parquet file."
         ),
+    ] = None
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            help="A file or a dataset of prompts, which the model answers. "
+            "[300 questions, if it has a chat template]"
+        ),
+    ] = None
+    system: Annotated[str | None, typer.Option(help="System prompt of the chat template.")] = None
+    no_template: Annotated[
+        bool, typer.Option("--no-template", help="Do not use the chat template of the model.")
+    ] = False
+    answers: Annotated[
+        int | None, typer.Option(min=1, help="How many answers to each prompt. [1]")
     ] = None
     dataset: Annotated[
         str | None, typer.Option(help="A dataset on the hub, or a local folder.")
     ] = None
     split: Annotated[str | None, typer.Option(help="Split of the dataset. [train]")] = None
+    dataset_config: Annotated[
+        str | None, typer.Option(help="Configuration of the dataset, if it has several.")
+    ] = None
+    dataset_revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the dataset.")
+    ] = None
+    stream: Annotated[
+        str | None,
+        typer.Option(help="first or shuffle: read the dataset without fetching all. [no]"),
+    ] = None
     column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None
     documents: Annotated[int | None, typer.Option(min=10, help="How many texts. [512]")] = None
     length: Annotated[
@@ -31,6 +70,16 @@ class TextOptions:
     ] = None
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [1.0]")] = None
     top_p: Annotated[float | None, typer.Option(help="Nucleus sampling probability. [1.0]")] = None
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample among the k most likely tokens. [0: all]")
+    ] = None
+    min_p: Annotated[
+        float | None,
+        typer.Option(help="Least probability, as a multiple of the largest. [0.0]"),
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Makes tokens that occurred less likely. [1.0]")
+    ] = None
     ignore_eos: Annotated[
         bool, typer.Option("--ignore-eos", help="Exclude the end-of-text token while sampling.")
     ] = False
@@ -42,18 +91,30 @@ class TextOptions:
         """
         settings = {
             "split": self.split,
+            "config": self.dataset_config,
+            "revision": self.dataset_revision,
+            "stream": self.stream,
             "column": self.column,
             "documents_wanted": self.documents,
             "length": self.length,
             "temperature": self.temperature,
             "top_p": self.top_p,
+            "top_k": self.top_k,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
             "ignore_eos": self.ignore_eos or None,
+            "prompts": self._prompts(),
+            "system": self.system,
+            "template": False if self.no_template else None,
+            "answers": self.answers,
             "offline": offline or None,
         }
         chosen = {key: value for key, value in settings.items() if value is not None}
         self._check(name, chosen)
         if self.dataset:
             return {"source": "dataset", "source_settings": {"name": self.dataset} | chosen}
+        if self.prompts:
+            return {"source": "sampled", "source_settings": chosen}
         chosen.pop("offline", None)
         if self.texts:
             path = str(self.texts.resolve())
@@ -62,25 +123,36 @@ class TextOptions:
             return {"source": name, "source_settings": chosen}
         return {"source_settings": chosen} if chosen else {}
 
+    def _prompts(self) -> str | None:
+        """The full path of a file of prompts, so that the job can be repeated from anywhere."""
+        if self.prompts and Path(self.prompts).is_file():
+            return str(Path(self.prompts).resolve())
+        return self.prompts
+
     def _check(self, name: str | None, chosen: dict[str, Any]) -> None:
         for option, value in (("dataset", self.dataset), ("source", name), *chosen.items()):
             if value == "":
                 raise UsageError(f"--{option} is empty: give a value, or leave it out")
         read = self.texts or self.dataset
-        if self.texts and self.dataset:
-            raise UsageError("--texts and --dataset cannot be combined: give one of them")
-        if name and read:
-            other = "--texts" if self.texts else "--dataset"
-            raise UsageError(f"--source and {other} cannot be combined: give one of them")
-        sampling = {"temperature", "top_p", "ignore_eos"} & set(chosen)
+        sources = {
+            "--source": name,
+            "--texts": self.texts,
+            "--dataset": self.dataset,
+            "--prompts": self.prompts,
+        }
+        given = [option for option, value in sources.items() if value]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} cannot be combined: give one of them")
+        sampling = {name for name in SAMPLING if name in chosen}
         if read and sampling:
             option = sorted(sampling)[0].replace("_", "-")
             raise UsageError(
                 f"--{option} applies to sampled texts only: remove it, or --texts and --dataset"
             )
-        if not (self.dataset or name) and "split" in chosen:
-            raise UsageError("--split applies to datasets only: give --dataset too")
-        if not (read or name) and "column" in chosen:
+        for setting, option in ROWS.items():
+            if not (self.dataset or self.prompts or name) and setting in chosen:
+                raise UsageError(f"{option} applies to datasets only: give --dataset too")
+        if not (read or self.prompts or name) and "column" in chosen:
             raise UsageError(
-                "--column applies to files and datasets only: give --texts or --dataset"
+                "--column applies to files and datasets only: give --texts, --dataset or --prompts"
             )

@@ -51,7 +51,7 @@ def next_token_law(
         few = slice(first, first + size)
         logits = model.run(tokens[few], logits=True).required_logits
         # on the CPU, where the texts were sampled
-        law = sampler.probabilities(logits[:, at], model.card.eos).double().cpu()
+        law = sampler.law(logits[:, at], tokens[few], at, model.card.ends).double().cpu()
         require_finite_law(law, model)
         parts.append(_of(law, tokens[few][:, at + 1], choice.of(law, uniform[few])))
     rest = (torch.cat([getattr(part, name) for part in parts]) for name in NUMBERS)

@@ -12,14 +12,12 @@ from torch import Tensor
 from sdelens.errors import UsageError, ran_out
 from sdelens.model_protocols import BranchingModel
 from sdelens.protocols import LanguageModel, Site
-from sdelens.states.passes import BATCH_TOKENS
+from sdelens.states.passes import BATCH_TOKENS, agree
 
 States = dict[Site, Float[Tensor, "document position branch dim"]]
 TOGETHER = 64
 """Next tokens of a text per forward pass: enough to fill it, few enough that the masked attention
 between them costs little."""
-TOLERANCE, COARSE = {"float32": 1e-4, "float64": 1e-4, "float16": 0.01}, 0.05
-"""Largest relative distance of cached from recomputed states; bfloat16 has eight bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +100,5 @@ class PrefixCache:
                 raise
             return False
         slow = self.recomputed(tokens, at)
-        limit = TOLERANCE.get(self.model.card.dtype, COARSE)
-        return all(
-            float((quick[site] - slow[site]).norm()) <= limit * float(slow[site].norm())
-            for site in self.sites
-        )
+        dtype = self.model.card.dtype
+        return all(agree(quick[site], slow[site], dtype) for site in self.sites)

@@ -81,7 +81,7 @@ class SamplerCheck:
 
 def at_the_edge(sampler: Sampler, dtype: str) -> float:
     """Share of tokens that rounding may move across the edge of a nucleus."""
-    return COARSE if sampler.top_p < 1 and dtype in HALF else RULED_OUT
+    return COARSE if sampler.truncates and dtype in HALF else RULED_OUT
 
 
 def agreeing(text: BranchedStates, prefixes: Prefixes) -> Float[Tensor, "3 unit"]:

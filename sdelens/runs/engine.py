@@ -131,9 +131,10 @@ def _write_documents(run: Run, task: Task, watcher: Observer) -> None:
     documents = read.documents
     for sentence in empty_words(read.empty):
         watcher.told(sentence)
-    if run.sampler is None:  # sampled texts are independent, equal ones too, and never empty
+    run.note(empty_texts=read.empty)
+    if run.sampler is None:  # sampled texts are independent given their prompts, equal ones too
         documents, repeats = grouped_near_duplicates(documents)
-        run.note(near_duplicates=repeats, empty_texts=read.empty)
+        run.note(near_duplicates=repeats)
     run.write_documents(documents, split(documents.group.tolist(), seed=derive(seed, "split")))
 
 

@@ -14,8 +14,8 @@ from sdelens.states.sites import parse_layers
 ELSEWHERE = ("device", "device_map", "cache", "offline")
 """Settings that do not affect results and are not part of the hash."""
 LOADING = ("revision", "dtype", "device", "offline")
-"""Settings of the model's loader; those of `RARE` are given only if they are set."""
-RARE = ("quantise", "adapter", "device_map")
+"""Settings of the loader; those of `RARE` count only if they differ from these defaults."""
+RARE = {"bos": "auto", "quantise": None, "adapter": None, "device_map": None}
 BRANCHES = 8
 CHOICES = {
     "axis": ("token", "layer"),
@@ -24,6 +24,7 @@ CHOICES = {
     "device_map": (None, "auto"),
     "device": ("auto", "cpu", "cuda", "mps"),
     "target": ("plain", "branched"),
+    "bos": ("auto", "always", "never"),
 }
 
 
@@ -40,6 +41,9 @@ class Job(FitOptions):
     dtype: str = option("float32", "float32, bfloat16, float16, or auto: as stored.")
     quantise: str | None = option(None, "int8 or int4: weights rounded by torchao.")
     adapter: str | None = option(None, "Folder of a PEFT adapter, merged into the weights.")
+    bos: str = option(
+        "auto", "BOS before texts: always, never, or auto, which follows the tokenizer."
+    )
     device: str = option("auto", "auto, cpu, cuda or mps.")
     device_map: str | None = option(None, "auto: spread the weights over all devices.")
     offline: bool = option(False, "Use only cached files.")
@@ -89,7 +93,7 @@ class Job(FitOptions):
     def model_settings(self) -> dict[str, str | bool | None]:
         """How the model is loaded."""
         given = {name: getattr(self, name) for name in (*LOADING, *RARE)}
-        return {k: v for k, v in given.items() if k in LOADING or v is not None}
+        return {k: v for k, v in given.items() if k in LOADING or v != RARE[k]}
 
     @property
     def recorded(self) -> str | None:
@@ -113,9 +117,7 @@ class Job(FitOptions):
             del settings["axis"]
         if self.target == "plain":  # likewise
             del settings["target"], settings["branches"]
-        for name in RARE:  # likewise
-            if settings.get(name, "") is None:
-                del settings[name]
+        settings = {k: v for k, v in settings.items() if k not in RARE or v != RARE[k]}
         inner = settings["source_settings"].items()
         return settings | {"source_settings": {k: v for k, v in inner if k not in ELSEWHERE}}
 

@@ -1,7 +1,7 @@
 """A lens on a model that the user already has in memory."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from sdelens.digest import digest
-from sdelens.errors import UsageError
+from sdelens.errors import UsageError, shortened
 from sdelens.fitting.options import FitKeywords, split_keywords, with_options
 from sdelens.model_protocols import Listener
 from sdelens.models import language_model
@@ -26,6 +26,7 @@ from sdelens.states.live_capture import LiveCapture, live_capture
 from sdelens.states.recording import Recording
 from sdelens.states.sites import Layers
 from sdelens.temporary import Temporary
+from sdelens.unicode_text import require_unicode
 
 
 class LensKeywords(FitKeywords, total=False):
@@ -96,36 +97,51 @@ class Lens:
         self,
         texts: Texts | LiveCapture | None = None,
         *,
+        prompts: Sequence[str] | PathLike[str] | str | None = None,
+        answers: int | None = None,
         documents: int | None = None,
         length: int | None = None,
         layers: Layers = None,
+        source_settings: Mapping[str, Any] | None = None,
         observer: Observer | None = None,
         **keywords: Unpack[LensKeywords],
     ) -> OpenStudy:
         """Fit each layer, with baselines and held-out scores: `lens.fit(texts, layers=6)`.
 
         `texts` are at least ten strings, token id sequences or a tensor of ids, or a live capture
-        with its states. Without texts, `documents` texts of at most `length` tokens are sampled
-        from the model. Options are those of `Job`, as in `sdelens fit`; other keywords are
-        settings of the probe. `observer` receives progress; notebooks have one by default. The run
-        is in a temporary folder until it is saved.
+        with its states. Without texts, the model answers `prompts`, a list or the name of a file
+        or a dataset, `answers` times each: at most `documents` answers of at most `length` tokens.
+        Without prompts, a model with a chat template answers questions that come with the package,
+        and the texts of other models begin after BOS. `source_settings` are other settings of the
+        source `sampled`, such as ``{"temperature": 0.7, "system": "Be brief."}``. Options are
+        those of `Job`, as in `sdelens fit`; other keywords are settings of the probe. `observer`
+        receives progress; notebooks have one by default. The run is in a temporary folder until it
+        is saved.
         """
         model = self.model
-        if texts is not None and documents is not None:
-            raise UsageError("documents= says how many texts are sampled: leave it out with texts")
+        sampled = _given(
+            {
+                "prompts": _listed_prompts(prompts),
+                "answers": answers,
+                "documents_wanted": documents,
+                "length": length,
+            }
+        ) | dict(source_settings or {})
+        if texts is not None and (extra := [name for name in sampled if name != "length"]):
+            name = extra[0].removesuffix("_wanted")
+            raise UsageError(f"{name}= is about sampled texts: leave it out with texts")
         given = Given(model)
         if isinstance(texts, LiveCapture):
             given = Given(model, texts.documents, texts.recording)
             layers = texts.layers
         elif texts is not None:
             given = Given(model, documents_given(model, texts, length=length))
-        sampled = {"documents_wanted": documents, "length": length}
         options = split_keywords(Lens.fit, keywords.get("probe", Job.probe), keywords)
         settings = options | {
             "model": model.card.name,
             "dtype": model.card.dtype if model.card.dtype in CHOICES["dtype"] else "float32",
             "source": Job.source if texts is None else GIVEN,
-            "source_settings": described(given.documents) or _given(sampled),
+            "source_settings": described(given.documents) or sampled,
             "cache": False,
         }
         if layers is not None and options.get("axis") != "layer":
@@ -155,6 +171,19 @@ def _run_name(job: Job, given: Given) -> str:
     # hooks of the same name may do different things, as the states on the reference text show
     number = digest([job.hash8, card.hooks, card.reference, card.revision])[:8]
     return f"{name.removesuffix(f'-{job.hash8}')}-{words}-{number}"
+
+
+def _listed_prompts(prompts: Sequence[str] | PathLike[str] | str | None) -> Any:
+    """The prompts as a setting: a list of texts, or the name of a file or a dataset."""
+    if prompts is None or isinstance(prompts, str | PathLike):
+        return prompts if prompts is None else fspath(prompts)
+    listed = list(prompts)
+    if not listed or not all(isinstance(prompt, str) for prompt in listed):
+        raise UsageError(
+            "prompts must be a list of strings, or the name of a file or a dataset, got "
+            f"{shortened(prompts)}: put each prompt into a string"
+        )
+    return [require_unicode(prompt, f"prompt {k}") for k, prompt in enumerate(listed)]
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

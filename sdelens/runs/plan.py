@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdelens.language.chat import has_template
 from sdelens.model_protocols import ModelPreview
 from sdelens.origin import ModelCard
-from sdelens.protocols import LanguageModel, SizedSource, Source, TruncatedSource
+from sdelens.protocols import (
+    LanguageModel,
+    SizedSource,
+    Source,
+    TruncatedSource,
+)
 from sdelens.runs.in_memory import GIVEN
 from sdelens.runs.job import Job
+from sdelens.sampling_protocols import PromptingSource
 from sdelens.states.sampling import sampler_of
 from sdelens.states.sites import resolve_layers
 
@@ -34,6 +41,8 @@ class Plan:
     axis: str = "token"
     capped: bool = False
     """Whether texts end at the context of the model, before the length asked for."""
+    bos: str = "auto"
+    """What is in front of texts that are not in a chat template."""
 
 
 def plan_of(
@@ -53,7 +62,7 @@ def plan_of(
         model=card,
         device=str(model.device),
         layers=tuple(map(str, layers)),
-        texts=described_texts(job, source, documents),
+        texts=described_texts(job, source, documents, template=has_template(model)),
         tokens=tokens,
         memory_bytes=600 * 2**20 + 4 * (weights + (3 + len(layers)) * pool),
         disk_bytes=None if tokens is None else tokens * each,
@@ -63,7 +72,17 @@ def plan_of(
         basis=job.basis if job.center == "all" else f"{job.basis}, centred per position",
         axis=job.axis,
         capped=isinstance(source, TruncatedSource) and length < asked,
+        bos=described_bos(job, model),
     )
+
+
+def described_bos(job: Job, model: LanguageModel | ModelPreview) -> str:
+    """What is in front of texts that are not in a chat template; the setting until it is known."""
+    if isinstance(model, ModelPreview):
+        return job.bos
+    bos = model.card.bos
+    word = "no BOS" if bos is None else f"{model.decode([bos])[0]!r} in front"
+    return f"{word} ({job.bos})"
 
 
 def described_probe(job: Job) -> str:
@@ -73,12 +92,18 @@ def described_probe(job: Job) -> str:
     return f"{job.probe}{ensemble}{branches}"
 
 
-def described_texts(job: Job, source: Source, documents: int | None) -> str:
-    """Description of the texts."""
+def described_texts(
+    job: Job, source: Source, documents: int | None, *, template: bool = False
+) -> str:
+    """Description of the texts; `template` says whether the model has a chat template."""
     settings: dict[str, Any] = dict(job.source_settings)
     if sampler := sampler_of(source):
         number = "" if documents is None else f"{documents} "
-        return f"{number}sampled from the model at temperature {sampler.temperature}"
+        if isinstance(source, PromptingSource):
+            prompts = source.described_prompts(template=template)
+            if prompts is not None:
+                return f"up to {number}answers of the model {prompts}, sampled at {sampler}"
+        return f"{number}sampled from the model at {sampler}"
     if job.source == GIVEN:
         return f"{documents} given in Python"
     whence = settings.get("path") or settings.get("name") or job.source

@@ -4,12 +4,13 @@ from sdelens.containment.contained import contained
 from sdelens.errors import OutOfMemory, UsageError
 from sdelens.model_protocols import ModelPreview
 from sdelens.models import language_model, model_preview
-from sdelens.protocols import CheckedSource, LanguageModel, SamplingSource, SizedSource
+from sdelens.protocols import CheckedSource, LanguageModel, SizedSource
 from sdelens.runs.disk import states_folder
 from sdelens.runs.job import Job
 from sdelens.runs.plan import Plan, plan_of
 from sdelens.runs.run import Run
 from sdelens.runs.task import Task
+from sdelens.sampling_protocols import SamplingSource
 
 
 def check_input(task: Task, run: Run, *, overwrite: bool) -> None:

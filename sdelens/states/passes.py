@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.errors import OutOfMemory, ran_out
@@ -11,6 +11,9 @@ from sdelens.protocols import LanguageModel, Site
 
 BATCH_TOKENS = 2048
 """Tokens per forward pass on the CPU, padding included."""
+TOLERANCE, COARSE = {"float32": 1e-4, "float64": 1e-4, "float16": 0.01}, 0.05
+"""Largest relative distance between two computations of the same values; bfloat16 has eight
+bits."""
 
 
 def passes(
@@ -37,6 +40,15 @@ def passes(
             continue
         yield rows, reads
         done += len(rows)
+
+
+def agree(
+    found: Float[Tensor, "*batch dim"], expected: Float[Tensor, "*batch dim"], dtype: str
+) -> bool:
+    """Whether two computations of the same values in one dtype differ by rounding only."""
+    distance = (found.float() - expected.float()).norm()
+    limit = TOLERANCE.get(dtype, COARSE)
+    return bool(distance <= limit * expected.float().norm())
 
 
 def smaller(error: Exception, rows: int, longest: int) -> int:

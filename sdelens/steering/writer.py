@@ -12,7 +12,8 @@ from sdelens.errors import BadNumbers
 from sdelens.laws.law import Law
 from sdelens.paths.basis import Basis
 from sdelens.protocols import Edit, LanguageModel, Site
-from sdelens.states.sampling import BATCH, inverse_cdf
+from sdelens.states.generation import BATCH
+from sdelens.states.sampling import inverse_cdf
 from sdelens.steering.doses import How
 from sdelens.steering.steered_path import SteeredPath, length, rescaled
 
@@ -33,7 +34,7 @@ class Here:
     """The state of the last token before it is displaced. Steering acts on later layers, and on
     this site only through the generated tokens."""
     law: Float[Tensor, "row vocabulary"]
-    """Log probabilities of the next token, without the end-of-text token."""
+    """Log probabilities of the next token, without the tokens that end a text."""
     past: Any
     """Key-value cache of at least these tokens."""
     previous: "Here | None" = None
@@ -105,8 +106,8 @@ class Writer:
     ) -> SteeredTokens:
         """Generate one token per uniform number, by inverting the steered law's distribution.
 
-        Prompts need a state after the first `skip_first` positions. The end-of-text token is never
-        drawn, so all texts have the same length. Each row depends only on its own inputs.
+        Prompts need a state after the first `skip_first` positions. The tokens that end a text are
+        never drawn, so all texts have the same length. Each row depends only on its own inputs.
         """
         number = torch.arange(len(ids)) if number is None else number
         parts = torch.split(torch.arange(len(ids)), BATCH)
@@ -201,7 +202,7 @@ class Writer:
     def _law(
         self, logits: Float[Tensor, "row time vocabulary"]
     ) -> Float[Tensor, "row vocabulary"]:
-        return log_probabilities(logits, self.model.card.eos)
+        return log_probabilities(logits, self.model.card.ends)
 
     def _draw(self, law: Tensor, share: Float[Tensor, " row"]) -> Int[Tensor, " row"]:
         if self.temperature == 0:
@@ -218,12 +219,12 @@ class Doses:
 
 
 def log_probabilities(
-    logits: Float[Tensor, "row time vocabulary"], eos: int | None
+    logits: Float[Tensor, "row time vocabulary"], ends: Sequence[int]
 ) -> Float[Tensor, "row vocabulary"]:
-    """Log probabilities of the next token, conditional on it not being the end of text."""
+    """Log probabilities of the next token, conditional on it not ending the text."""
     last = logits[:, -1].double().cpu()
-    if eos is not None:
-        last = last.index_fill(-1, torch.tensor(eos), -torch.inf)
+    if ends:
+        last = last.index_fill(-1, torch.tensor(ends), -torch.inf)
     law = last.log_softmax(-1)
     if not law.isfinite().any(-1).all() or law.isnan().any():
         raise BadNumbers("logits must be finite: use --dtype float32, or a smaller dose")

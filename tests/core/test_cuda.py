@@ -10,7 +10,8 @@ from sdelens.models import language_model
 from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import Site, ignore_epoch
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.generation import sample
+from sdelens.states.sampling import Sampler
 from sdelens_plugins.probes.linear import LinearProbe
 from sdelens_plugins.probes.neural.probe import NeuralProbe
 

@@ -24,6 +24,15 @@ class Adapter(ABC):
         """The text of each token by itself."""
         return self.words.decode(ids)
 
+    @property
+    def has_template(self) -> bool:
+        """Whether the tokenizer has a chat template."""
+        return self.words.has_template
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, answer: bool) -> list[int]:
+        """Token ids of a conversation in the chat template of the tokenizer."""
+        return self.words.encode_chat(messages, answer=answer)
+
     @abstractmethod
     def hooks(self) -> tuple[str, ...]:
         """The user's hooks that may change the computation, as ``function at module``."""

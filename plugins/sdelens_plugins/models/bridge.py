@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
 from sdelens.errors import UsageError
 from sdelens.model_protocols import ForwardRecord, Inspection, ModelPreview, OpenModel
@@ -27,8 +26,8 @@ from sdelens_plugins.models.hooked import HookedModel, processed
 from sdelens_plugins.models.inspection import calls_in
 from sdelens_plugins.models.loading import rounded, spread, with_adapter
 from sdelens_plugins.models.pass_hooks import listening
-from sdelens_plugins.models.plain import PlainModel, drawn_again, passed, sites_in
-from sdelens_plugins.models.preview import card_of_config
+from sdelens_plugins.models.plain import PlainModel, drawn_again, padded, passed, sites_in
+from sdelens_plugins.models.preview import card_of_config, has_template_file
 from sdelens_plugins.models.sharing import tried
 from sdelens_plugins.models.taps import Taps, evaluating, point
 from sdelens_plugins.models.user_hooks import hooks_at, hooks_everywhere
@@ -67,6 +66,7 @@ class BridgeModel(Adapter):
         quantise: str | None = None,
         adapter: str | None = None,
         device_map: str | None = None,
+        bos: str = "auto",
     ) -> LanguageModel:
         """Load an embedded model, a folder or a model of the hub, and build a bridge around it.
 
@@ -81,15 +81,16 @@ class BridgeModel(Adapter):
                 inner, added = with_adapter(inner, adapter)
                 made = f"{made}, {added}"
             inner = inner.eval().requires_grad_(False)
+            words = Words(tokenizer, bos)
             if quantise is None and device_map is None:
-                bridged = cls._around(inner.to(place), tokenizer, located.name, made)
+                bridged = cls._around(inner.to(place), words, located.name, made)
                 return bridged._with(located.quantisation, loading)
-            card = card_of(inner, Words(tokenizer), located.name, made)
+            card = card_of(inner, words, located.name, made)
             card = replace(card, quantisation=located.quantisation)
             inner = spread(inner) if device_map else inner.to(place)
             if quantise is not None:
                 inner, card = rounded(inner, quantise), rounded_card(card, quantise)
-            return PlainModel(inner, Words(tokenizer), card, sites_in(inner), loading)
+            return PlainModel(inner, words, card, sites_in(inner), loading)
 
     def _with(self, quantisation: str, loading: str) -> "BridgeModel":
         """The model with what is known of its file."""
@@ -117,30 +118,30 @@ class BridgeModel(Adapter):
         device: str = "auto",
         offline: bool = False,
         quantise: str | None = None,
+        bos: str = "auto",
         **_: Any,
     ) -> ModelPreview:
         """Sizes and device of a model, from its config.json."""
+        del bos  # a matter of the tokenizer, which is not read
         located = locate(name, revision=revision, offline=offline, weights=False)
         card = card_of_config(located, dtype)
         if quantise is not None:
             card = rounded_card(card, quantise)
-        return ModelPreview(card, resolve_device(device))
+        return ModelPreview(card, resolve_device(device), has_template_file(located))
 
     @classmethod
-    def _around(
-        cls, inner: Any, tokenizer: PreTrainedTokenizerBase, name: str, revision: str
-    ) -> "BridgeModel":
+    def _around(cls, inner: Any, words: Words, name: str, revision: str) -> "BridgeModel":
         """A bridge around a model that sdelens owns; building a bridge rewrites the model."""
         from transformer_lens.model_bridge import TransformerBridge
 
-        inner, words = inner.eval().requires_grad_(False), Words(tokenizer)
+        inner = inner.eval().requires_grad_(False)
         card = card_of(inner, words, name, revision)
         weights = (*inner.parameters(), *inner.buffers())
         own = copy.deepcopy(inner, {id(tensor): tensor for tensor in weights})
         bridge = TransformerBridge.boot_transformers(
             name,
             hf_model=inner,
-            tokenizer=copy.deepcopy(tokenizer),
+            tokenizer=copy.deepcopy(words.tokenizer),
             device=own.device,
             dtype=own.dtype,
         )
@@ -197,6 +198,22 @@ class BridgeModel(Adapter):
         with evaluating(inner), taps.on_points(self.bridge):
             return tried(inner, taps, tokens.to(self.device), past, after.to(self.device))
 
+    def run_padded(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Int[Tensor, " batch"],
+        past: Any = None,
+    ) -> Pass:
+        if self.plain and not self.hooked():
+            return self.plain.run_padded(tokens, padding=padding, past=past)
+        place, inner = self.device, self.bridge.original_model
+        return padded(inner, tokens.to(place), padding.to(place), past, context=self.card.context)
+
+    def select_rows(self, past: Any, rows: Int[Tensor, " kept"]) -> Any:
+        past.batch_select_indices(rows.to(self.device))
+        return past
+
     def _plainly(self, taps: Taps) -> bool:
         """Whether the plain model is sufficient."""
         known = self.plain is not None and self.plain.modules.keys() >= set(taps.sites)
@@ -252,8 +269,7 @@ class BridgeModel(Adapter):
         inner = self.plain.model if self.plain else self.bridge.original_model
         fresh = drawn_again(inner, self.device, seed)
         with own_random_state(self.device):
-            tokenizer = self.words.tokenizer
-            return self._around(fresh, tokenizer, self.card.name, f"untrained {seed}")
+            return self._around(fresh, self.words, self.card.name, f"untrained {seed}")
 
 
 def resolve_device(device: str) -> torch.device:

@@ -47,8 +47,9 @@ def card_of(
         width=int(config.hidden_size),
         context=context_of(config) or words.longest,
         vocabulary=int(config.vocab_size),
-        bos=words.special("bos"),
+        bos=words.first,
         eos=words.special("eos"),
+        turn_ends=words.turn_ends(getattr(model, "generation_config", None)),
     )
 
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 EMBEDDED = Path(__file__).parents[1] / "assets"
-FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """Files fetched from the hub. Pickles are excluded, so that loading a model runs no code."""
-CONFIG = ("config.json",)
+TEMPLATE = "chat_template.jinja"
+CONFIG = ("config.json", "tokenizer_config.json", TEMPLATE)
 LEFT_OUT = ("*/*", "consolidated*")
 """Other formats of the same weights, which are not fetched."""
 

@@ -121,8 +121,9 @@ def hooked_card(model: Any, words: Words, revision: str = "in memory") -> ModelC
         width=int(cfg.d_model),
         context=int(cfg.n_ctx),
         vocabulary=int(cfg.d_vocab),
-        bos=words.special("bos"),
+        bos=words.first,
         eos=words.special("eos"),
+        turn_ends=words.turn_ends(),
         layout="HookedTransformer",
     )
 

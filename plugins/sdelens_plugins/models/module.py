@@ -134,8 +134,9 @@ def module_card(
         width=width_of(model, hook),
         context=context_of(config) or words.longest,
         vocabulary=next(tables, 0),
-        bos=words.special("bos"),
+        bos=words.first,
         eos=words.special("eos"),
+        turn_ends=words.turn_ends(),
         hook=hook,
     )
 

@@ -1,9 +1,10 @@
 """Causal language models of Hugging Face, through plain forward hooks."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any, ClassVar
 
 import torch
@@ -90,6 +91,22 @@ class PlainModel(Adapter):
         with evaluating(self.model), taps.on_modules(self.modules):
             return tried(self.model, taps, tokens.to(self.device), past, after.to(self.device))
 
+    def run_padded(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Int[Tensor, " batch"],
+        past: Any = None,
+    ) -> Pass:
+        place = self.device
+        return padded(
+            self.model, tokens.to(place), padding.to(place), past, context=self.card.context
+        )
+
+    def select_rows(self, past: Any, rows: Int[Tensor, " kept"]) -> Any:
+        past.batch_select_indices(rows.to(self.device))
+        return past
+
     @property
     def device(self) -> torch.device:
         """The device of the weights; that of the embedding if they are distributed."""
@@ -127,6 +144,30 @@ class PlainModel(Adapter):
         fresh = drawn_again(self.model, self.device, seed)
         card = card_of(fresh, self.words, self.card.name, f"untrained {seed}")
         return replace(self, model=fresh, card=card, modules=sites_in(fresh))
+
+
+def padded(model: Any, tokens: Tensor, padding: Tensor, past: Any, *, context: int) -> Pass:
+    """Run one forward pass over rows that begin, or began, with padding."""
+    before = 0 if past is None else int(past.get_seq_length())
+    place = torch.arange(before + tokens.shape[1], device=tokens.device)
+    # a row that has reached the end of the context may be fed on, and is ignored
+    positions = (place[before:] - padding[:, None]).clamp(min=0, max=context - 1)
+    told = {"position_ids": positions} if "position_ids" in forward_names(model) else {}
+    with evaluating(model):
+        out = model(
+            input_ids=tokens,
+            attention_mask=(place >= padding[:, None]).long(),
+            past_key_values=past,
+            use_cache=True,
+            logits_to_keep=1,
+            **told,
+        )
+    return Pass({}, out.logits, out.past_key_values)
+
+
+def forward_names(model: Any) -> Set[str]:
+    """The names of what the forward pass takes."""
+    return signature(model.forward).parameters.keys()
 
 
 def causal(model: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from sdelens.origin import ModelCard
 from sdelens_plugins.models.cards import context_of
-from sdelens_plugins.models.catalogue import Located
+from sdelens_plugins.models.catalogue import TEMPLATE, Located
 from sdelens_plugins.models.checkpoints import one_sentence
 from sdelens_plugins.models.configuration import read_config
 from sdelens_plugins.models.library_output import quiet
@@ -31,3 +31,10 @@ def card_of_config(located: Located, dtype: str) -> ModelCard:
             eos=None,
             quantisation=located.quantisation,
         )
+
+
+def has_template_file(located: Located) -> bool:
+    """Whether the files of a tokenizer contain a chat template."""
+    config = located.folder / "tokenizer_config.json"
+    inside = config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")
+    return inside or (located.folder / TEMPLATE).is_file()

@@ -1,9 +1,11 @@
 """Tokenizer wrapper: ids without special tokens, and the text of each token."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from jinja2.exceptions import TemplateError
 
 from sdelens.errors import UsageError
 
@@ -16,6 +18,8 @@ class Words:
     """A Hugging Face tokenizer, or None for models that are used with token ids only."""
 
     tokenizer: Any = None
+    bos: str = "auto"
+    """Whether texts begin with BOS: auto, always or never."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""
@@ -58,6 +62,75 @@ class Words:
             return None
         found: int | None = getattr(self.tokenizer, f"{kind}_token_id", None)
         return found
+
+    @property
+    def first(self) -> int | None:
+        """The BOS with which texts begin, if any.
+
+        ``auto`` follows the training of the model as far as its tokenizer tells: BOS is prepended
+        if the tokenizer does so, or if BOS is also EOS, which separates the texts of training.
+        """
+        found = self.special("bos")
+        if self.bos == "never" or (found is None and self.bos == "auto"):
+            return None
+        if found is None:
+            raise UsageError("--bos always needs a BOS token, but this tokenizer has none")
+        if self.bos == "always" or found == self.special("eos"):
+            return found
+        return found if self.tokenizer("a", verbose=False)["input_ids"][:1] == [found] else None
+
+    @property
+    def has_template(self) -> bool:
+        """Whether there is a chat template."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, answer: bool) -> list[int]:
+        """Token ids of a conversation in the chat template.
+
+        With `answer`, the beginning of the assistant's next message follows.
+        """
+        if not self.has_template:
+            raise UsageError("this tokenizer has no chat template: give plain texts instead")
+        try:
+            ids: list[int] = self.tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                add_generation_prompt=answer,
+                tokenize=True,
+                return_dict=False,
+            )
+        except (TemplateError, TypeError, ValueError, LookupError) as error:
+            roles = ", ".join(str(message.get("role")) for message in messages)
+            said = " ".join(str(error).split())
+            raise UsageError(
+                f"the chat template does not accept a conversation of {roles} ({said}): remove "
+                "--system, or use --no-template"
+            ) from error
+        return list(ids)
+
+    def turn_ends(self, generation: Any = None) -> tuple[int, ...]:
+        """Special tokens besides EOS that end a text.
+
+        They are those of the generation config, and the first special token that the template puts
+        after an answer.
+        """
+        listed = getattr(generation, "eos_token_id", None)
+        found = [listed] if isinstance(listed, int) else list(listed or ())
+        if self.has_template:
+            asked = [{"role": "user", "content": "a"}]
+            answered = [*asked, {"role": "assistant", "content": "b"}]
+            try:
+                opened = self.encode_chat(asked, answer=True)
+                after = self.encode_chat(answered, answer=False)[len(opened) :]
+            except UsageError:  # a template for other kinds of conversations
+                after = []
+            found += [token for token in after if token in self._special][:1]
+        known = self._special - {self.special("eos")}
+        return tuple(dict.fromkeys(token for token in found if token in known))
+
+    @property
+    def _special(self) -> set[int]:
+        added = getattr(self.tokenizer, "added_tokens_decoder", None) or {}
+        return {number for number, token in added.items() if token.special}
 
     @property
     def longest(self) -> int:

@@ -1,11 +1,13 @@
-"""Texts from a file: .txt, .jsonl, .json, .csv or .parquet."""
+"""Texts from a file: .txt, .jsonl, .json, .csv, .tsv or .parquet; texts may be .gz or .zst."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from sdelens.protocols import LanguageModel
 from sdelens_plugins.sources.rows import Columns, columns_of, documents_of_rows
 
 Rows = list[dict[str, Any]]
+COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+"""Compressions of text files by suffix, as pyarrow names them."""
+SEPARATORS, SNIFFED = (",", ";", "\t", "|"), 100
+"""Separators of a table, and the lines that are compared to find it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class FileSource:
     column: str | None = None
     documents_wanted: int = 512
     length: int = 200
+    template: bool = True
 
     def check_input(self) -> None:
         """Raise `UsageError` if the file has no such column, or cannot be read."""
@@ -42,6 +49,7 @@ class FileSource:
             documents=self.documents_wanted,
             length=self.length,
             seed=seed,
+            template=self.template,
         )
 
     @cached_property
@@ -56,7 +64,7 @@ class FileSource:
 
 def read_rows(path: Path) -> Rows:
     """Rows of a file by column; raises `UsageError` if it cannot be read."""
-    kind, known = path.suffix.lower(), ", ".join(READERS)
+    kind, known = kind_of(path), ", ".join(READERS)
     if not path.is_file():
         raise UsageError(f"{path} is not a file: --texts expects one of {known}")
     if kind not in READERS:
@@ -75,10 +83,24 @@ def read_rows(path: Path) -> Rows:
     return rows
 
 
+def kind_of(path: Path) -> str:
+    """The suffix that says how a file is read, before that of its compression.
+
+    >>> kind_of(Path("a/texts.v2.JSONL.gz")), kind_of(Path("texts.csv")), kind_of(Path("x.gz"))
+    ('.jsonl', '.csv', '.gz')
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return next((kind for kind in reversed(suffixes) if kind not in COMPRESSED), path.suffix)
+
+
 def _decoded(path: Path) -> str:
-    """The text of a file; an error names the line that is not UTF-8."""
+    """The text of a file, decompressed; an error names the line that is not UTF-8."""
+    import pyarrow  # type: ignore[import-untyped]
+
+    with pyarrow.input_stream(str(path), compression=COMPRESSED.get(path.suffix.lower())) as file:
+        content: bytes = file.read()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = 1 + error.object[: error.start].count(b"\n")
         raise ValueError(
@@ -132,13 +154,37 @@ def _row(value: Any, where: str) -> dict[str, Any]:
 def _csv(path: Path) -> Rows:
     import pandas  # heavy
 
+    text = _decoded(path)
     # "NA" is a word here, and an empty cell is an empty text
-    table = pandas.read_csv(StringIO(_decoded(path)), keep_default_na=False)
+    table = pandas.read_csv(StringIO(text), sep=separator_of(text), keep_default_na=False)
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
+def separator_of(text: str) -> str:
+    r"""The separator of a table: the one that splits its first lines into equally many cells.
+
+    A comma, semicolon, tab or bar that is alone in the header is the separator.
+
+    >>> separator_of("a;b\n1;x, y\n"), separator_of("text\nx; y\n")
+    (';', ',')
+    """
+    rows = {separator: _cells(text, separator) for separator in SEPARATORS}
+    inside = [separator for separator, counts in rows.items() if counts and counts[0] > 1]
+    even = [separator for separator in inside if len({*rows[separator]}) == 1]
+    return [*even, *inside, ","][0] if len(inside) != 1 else inside[0]
+
+
+def _cells(text: str, separator: str) -> list[int]:
+    """The number of cells in each of the first lines."""
+    try:
+        read = csv.reader(StringIO(text, newline=""), delimiter=separator)
+        return [len(row) for row in islice(read, SNIFFED) if row]
+    except csv.Error:
+        return []
+
+
 def _parquet(path: Path) -> Rows:
-    from pyarrow import parquet  # type: ignore[import-untyped]
+    from pyarrow import parquet
 
     rows: Rows = parquet.read_table(path).to_pylist()
     return rows
@@ -149,5 +195,6 @@ READERS: dict[str, Callable[[Path], Rows]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".csv": _csv,
+    ".tsv": _csv,
     ".parquet": _parquet,
 }

@@ -1,4 +1,4 @@
-"""Documents from rows with named columns: plain texts, or responses with their prompts.
+"""Documents from rows with named columns: texts, conversations, or answers with their prompts.
 
 The numbers of a row, including those of nested objects such as ``labels``, are its annotations. If
 a row has a list of texts, other lists of the same length have one entry per text. A row without a
@@ -7,44 +7,47 @@ text is an empty document, which a run leaves out and counts.
 
 import math
 import random
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sdelens.errors import UsageError
+from sdelens.language.chat import Message, answer_document, conversation
 from sdelens.paths.documents import Document
 from sdelens.protocols import LanguageModel
 from sdelens.states.capturing import encode_document
+from sdelens.states.requirements import is_empty
 from sdelens.unicode_text import with_replacements
+from sdelens_plugins.sources.prompts import messages_of
 
-RESPONSES = ("response", "responses")
-SEPARATOR = "\n\n"
-"""Separator between a prompt and its response."""
+PAIRS = (("prompt", "response"), ("prompt", "responses"), ("question", "answer"))
+"""Columns of a prompt and its answer(s), which are used together."""
+MESSAGES = "messages"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns with the texts: one of plain texts, or a prompt and its response(s)."""
+    """The columns with the texts: one of texts or conversations, or a prompt and its answer(s)."""
 
     text: str
     prompt: str | None = None
 
 
 def columns_of(names: Iterable[str], wanted: str | None, where: str) -> Columns:
-    """The wanted column, or else ``prompt`` with ``response(s)``, ``text``, or the only one."""
+    """The wanted column, or else a pair of `PAIRS`, ``messages``, ``text``, or the only one."""
     known = list(names)
-    if wanted is not None:
-        if wanted not in known:
-            listed = ", ".join(known)
-            raise UsageError(f"{where} has no column {wanted!r}: its columns are {listed}")
-        prompt = "prompt" if wanted in RESPONSES and "prompt" in known else None
-        return Columns(wanted, prompt)
-    response = next((name for name in RESPONSES if name in known), None)
-    if response and "prompt" in known:
-        return Columns(response, "prompt")
-    if "text" in known or len(known) == 1:
-        return Columns("text" if "text" in known else known[0])
     listed = ", ".join(known)
+    if wanted is not None and wanted not in known:
+        raise UsageError(f"{where} has no column {wanted!r}: its columns are {listed}")
+    for prompt, answer in PAIRS:
+        if prompt in known and answer in known and wanted in (None, answer):
+            return Columns(answer, prompt)
+    if wanted is not None:
+        return Columns(wanted)
+    if usual := [name for name in (MESSAGES, "text") if name in known]:
+        return Columns(usual[0])
+    if len(known) == 1:
+        return Columns(known[0])
     raise UsageError(f"which column of {where} holds the texts? Give --column; there are {listed}")
 
 
@@ -55,44 +58,84 @@ def documents_of_rows(
     *,
     documents: int,
     length: int,
-    seed: int,
+    seed: int | None,
+    template: bool = True,
 ) -> Iterator[Document]:
-    """At most `documents` documents with a text, from rows in a random order given by the seed."""
-    listed = list(enumerate(rows, start=1))
-    random.Random(seed).shuffle(listed)
-    for text, document in _made(listed, columns, model, length):
+    """At most `documents` documents with a text, from rows in a random order given by the seed.
+
+    Without a seed, rows are read in their order, and only as many as are needed. With `template`,
+    conversations are in the chat template of the model if it has one.
+    """
+    numbered: Iterable[tuple[int, Mapping[str, Any]]] = enumerate(rows, start=1)
+    if seed is not None:
+        numbered = list(numbered)
+        random.Random(seed).shuffle(numbered)
+    made = Rows(columns, model, length, template)
+    for document in made.documents(numbered):
         yield document
-        documents -= bool(text)
+        documents -= not is_empty(model.card, document)
         if documents <= 0:
             return
 
 
-def _made(
-    rows: Iterable[tuple[int, Mapping[str, Any]]],
-    columns: Columns,
-    model: LanguageModel,
-    length: int,
-) -> Iterator[tuple[str, Document]]:
-    """Each text with its document; the row of an error is numbered from 1."""
-    groups: dict[str, int] = {}
-    given = {columns.text, columns.prompt}
-    for number, row in rows:
-        for own in _each(row, columns.text):
-            text, notes = _text(own, columns.text, number), annotations(own, given)
-            if columns.prompt is None or not text:
-                ids = encode_document(model, text, length=length)
-                yield text, Document(tuple(ids), annotations=notes)
-            else:
-                prompt = _text(own, columns.prompt, number)
-                group = groups.setdefault(prompt, len(groups))
-                made = answered(model, prompt, text, length=length, group=group)
-                yield text, replace(made, annotations=notes)
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Makes documents of rows."""
+
+    columns: Columns
+    model: LanguageModel
+    length: int
+    template: bool
+    groups: dict[str, int] = field(default_factory=dict)
+    """Number of the group of each prompt."""
+
+    def documents(self, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[Document]:
+        """The documents of each row; the row of an error is numbered from 1."""
+        given = {self.columns.text, self.columns.prompt}
+        for number, row in rows:
+            for own in _each(row, self.columns.text):
+                notes = annotations(own, given)
+                for document in self._of(own, number):
+                    yield replace(document, annotations=notes)
+
+    def _of(self, row: Mapping[str, Any], number: int) -> Iterator[Document]:
+        value = row.get(self.columns.text)
+        if isinstance(value, list):
+            yield from self._turns(messages_of(value, self.columns.text, number))
+            return
+        text = _text(row, self.columns.text, number)
+        if self.columns.prompt is None or not text:
+            yield Document(tuple(encode_document(self.model, text, length=self.length)))
+        else:
+            yield self._answer(conversation(_text(row, self.columns.prompt, number)), text)
+
+    def _turns(self, messages: Sequence[Message]) -> Iterator[Document]:
+        """One document per message of the assistant, after the messages before it."""
+        places = [k for k, message in enumerate(messages) if message["role"] == "assistant" and k]
+        if not places:
+            yield Document(())
+        for place in places:
+            yield self._answer(messages[:place], messages[place]["content"])
+
+    def _answer(self, messages: Sequence[Message], answer: str) -> Document:
+        """An answer, in one group with all answers in conversations that begin alike."""
+        asked = next((m["content"] for m in messages if m["role"] == "user"), "")
+        group = self.groups.setdefault(asked, len(self.groups))
+        return answer_document(
+            self.model,
+            messages,
+            answer,
+            length=self.length,
+            group=group,
+            template=self.template,
+        )
 
 
 def _each(row: Mapping[str, Any], column: str) -> Iterator[Mapping[str, Any]]:
     """The row itself, or one row per entry if the column contains a list."""
     texts = row.get(column)
-    if not isinstance(texts, list):
+    turns = isinstance(texts, list) and all(isinstance(text, Mapping) for text in texts)
+    if turns or not isinstance(texts, list):
         yield row
         return
     lists = {k: v for k, v in row.items() if isinstance(v, list) and len(v) == len(texts)}
@@ -144,12 +187,3 @@ def _text(row: Mapping[str, Any], column: str, number: int) -> str:
             "choose another --column or leave that row out"
         )
     return with_replacements(value)
-
-
-def answered(
-    model: LanguageModel, prompt: str, response: str, *, length: int, group: int
-) -> Document:
-    """A response with its prompt, recorded along the response and truncated to the context."""
-    asked = encode_document(model, prompt + SEPARATOR)
-    ids = [*asked, *model.encode(response)[:length]][: model.card.context]
-    return Document(tuple(ids), start=min(len(asked), len(ids)), group=group)

@@ -17,7 +17,8 @@ from sdelens.model_protocols import BranchingModel
 from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import Pass, Site
 from sdelens.seeds import generator
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.generation import sample
+from sdelens.states.sampling import Sampler
 from tests.chain import SITE, Chain
 from tests.spoken import Closed, small_bridge
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from sdelens.errors import OutOfMemory, UsageError
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.generation import sample
+from sdelens.states.sampling import Sampler
 
 
 def drawn(model, sampler=None, *, documents=128, length=12, seed=0):
@@ -17,7 +18,7 @@ def drawn(model, sampler=None, *, documents=128, length=12, seed=0):
 def law(model, tokens, sampler):
     """Law of the next token after these, from one pass without a cache."""
     logits = model.run(torch.tensor([tokens]), logits=True).logits[0, -1]
-    return sampler.probabilities(logits, model.card.eos)
+    return sampler.probabilities(logits, model.card.ends)
 
 
 def test_logits_through_the_cache_equal_those_without_it(shared_model):
@@ -57,7 +58,7 @@ def test_later_tokens_follow_the_law_given_the_earlier_ones(char_gpt2):
     for row in drawn(char_gpt2, sampler, documents=60, length=20, seed=4):
         tokens = torch.tensor([row])
         logits = char_gpt2.run(tokens, logits=True).logits[0, :-1]
-        logs = sampler.probabilities(logits, char_gpt2.card.eos).log()
+        logs = sampler.probabilities(logits, char_gpt2.card.ends).log()
         probabilities = logs.exp()
         mean = (probabilities * logs).nan_to_num().sum(-1)
         spread = (probabilities * logs.square()).nan_to_num().sum(-1) - mean.square()
@@ -80,10 +81,10 @@ def test_the_nucleus_is_the_smallest_set_that_holds_top_p():
         (1e-300, 1),
         (1.0, 5),
     ):
-        found = Sampler(top_p=top_p).probabilities(logits, None)
+        found = Sampler(top_p=top_p).probabilities(logits, ())
         assert int((found > 0).sum()) == kept
         assert float(found.sum()) == pytest.approx(1)
-    ties = Sampler(top_p=0.5).probabilities(torch.zeros(4), None)
+    ties = Sampler(top_p=0.5).probabilities(torch.zeros(4), ())
     assert int((ties > 0).sum()) == 2
 
 
@@ -145,5 +146,5 @@ def test_memory_that_runs_out_while_sampling_is_a_clear_error(char_gpt2, monkeyp
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(type(char_gpt2), "run", run)
-    with pytest.raises(OutOfMemory, match="tokens of 3 texts together"):
+    with pytest.raises(OutOfMemory, match="one text was sampled after 1 tokens"):
         drawn(char_gpt2, documents=3)

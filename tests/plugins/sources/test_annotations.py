@@ -33,7 +33,7 @@ def test_responses_follow_their_prompt_and_share_its_group(shared, stories):
         asked = encode_document(stories, row["prompt"] + "\n\n")
         for response in row["responses"]:
             ids = (*asked, *stories.encode(response)[:40])
-            assert by_tokens[ids].start == len(asked), "recorded along the response"
+            assert by_tokens[ids].start == len(asked) - 1, "recorded from its last token"
     documents = Documents.of(found)
     assert int(documents.lengths.max()) <= stories.card.context
     assert (documents.start <= documents.lengths).all()
@@ -57,7 +57,7 @@ def test_lists_of_responses_and_one_row_for_each_are_the_same(tmp_path, stories,
     one, two = ({(d.tokens, d.start) for d in documents} for documents in found)
     assert one == two
     for documents in found:
-        prompt = {d.tokens[: d.start]: d.group for d in documents}
+        prompt = {d.tokens[: d.start + 1]: d.group for d in documents}
         assert len(set(prompt.values())) == len(prompt) == 2
 
 

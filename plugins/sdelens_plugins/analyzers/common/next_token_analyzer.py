@@ -66,10 +66,5 @@ def sampler_note(sampler: Sampler | None, agreement: SamplerCheck) -> str:
     """How the texts were sampled, and whether this was checked."""
     if sampler is None:
         return "The texts are not the model's own; next tokens are sampled at temperature 1."
-    nucleus = "" if sampler.top_p == 1 else f", top-p {sampler.top_p:g}"
-    banned = ", end of text banned" if sampler.ignore_eos else ""
     unchecked = "" if agreement.checked else UNCHECKED
-    return (
-        f"Next tokens are sampled as the texts were: temperature {sampler.temperature:g}"
-        f"{nucleus}{banned}.{unchecked}"
-    )
+    return f"Next tokens are sampled as the texts were: {sampler}.{unchecked}"

@@ -122,11 +122,12 @@ class PrefixSampling:
         """The laws of the next token by temperature, and sums for the check of the sampler."""
         logits = model.run(tokens[None], logits=True).required_logits
         require_finite_law(logits, model)
-        eos, first = model.card.eos, int(prefixes.recorded[row])
-        own = self.sampler.probabilities(logits[0, first:-1], eos).double().cpu()
+        ends, first = model.card.ends, int(prefixes.recorded[row])
+        before = torch.arange(first, len(tokens) - 1)
+        own = self.sampler.law(logits[0, before], tokens, before, ends).double().cpu()
         surprisal = -own.gather(-1, tokens[first + 1 :, None].cpu())[:, 0].log()
         unit = prefixes.unit[row].expand(len(own))
         excess = excesses(surprisal, torch.special.entr(own).sum(-1), unit, prefixes.units)
         samplers = [replace(self.sampler, temperature=t) for t in self.temperatures]
-        laws = torch.stack([s.probabilities(logits[0, at], eos).cpu() for s in samplers])
+        laws = torch.stack([s.law(logits[0, at], tokens, at, ends).cpu() for s in samplers])
         return laws, excess

@@ -64,7 +64,7 @@ def comparison_texts(
         raise ValueError("the tokens of the held-out documents are needed")
     documents, first = held_out.documents, held_out.first.long()
     begins = torch.tensor([b for d in documents for b in begins_word(model.decode(d.tokens))])
-    special = [token for token in (model.card.bos, model.card.eos) if token is not None]
+    special = [token for token in (model.card.bos, *model.card.ends) if token is not None]
     # tokens before the first recorded state stay unchanged
     keep = documents.start.clamp(min=_skipped(study))
     corruptions = {

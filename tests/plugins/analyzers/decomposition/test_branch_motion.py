@@ -16,8 +16,9 @@ from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.documents import Documents
 from sdelens.protocols import Site
 from sdelens.states.capturing import record
+from sdelens.states.generation import sample
 from sdelens.states.recording import View
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.decomposition.measurement import measure
 from sdelens_plugins.analyzers.decomposition.predictors import LargerProbe, Predictors
 from sdelens_plugins.analyzers.decomposition.shares import Decomposition

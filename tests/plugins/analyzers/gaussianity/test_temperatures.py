@@ -8,7 +8,8 @@ from sdelens.branching.token_choice import TokenChoice
 from sdelens.paths.documents import Documents
 from sdelens.protocols import Site
 from sdelens.seeds import generator
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.generation import sample
+from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.gaussianity.prefix_sample import PrefixSampling, token_choice
 from sdelens_plugins.analyzers.gaussianity.spectrum import Spectrum
 from sdelens_plugins.analyzers.gaussianity.temperatures import at_temperature
@@ -17,7 +18,7 @@ from tests.spoken import small_bridge
 
 
 def laws_of(logits, *temperatures, **settings):
-    return torch.stack([Sampler(t, **settings).probabilities(logits, None) for t in temperatures])
+    return torch.stack([Sampler(t, **settings).probabilities(logits, ()) for t in temperatures])
 
 
 def uniform(prefixes, draws, seed=0):

@@ -10,7 +10,8 @@ from sdelens.paths.documents import Documents
 from sdelens.protocols import Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.states.capturing import record, sites_of
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.generation import sample
+from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.goodness_of_fit.analyzer import GoodnessOfFitAnalyzer
 from tests.asked import value
 from tests.plugins.analyzers.goodness_of_fit.known import QUICK, around, kernel

@@ -19,8 +19,9 @@ from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.capturing import record, sites_of
+from sdelens.states.generation import sample
 from sdelens.states.recording import DEPTH, View
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.common.observed_path import first_paths, observed_path, words_of
 from sdelens_plugins.analyzers.goodness_of_fit.null_data import NullData
 from sdelens_plugins.analyzers.layers.analyzer import LayersAnalyzer

@@ -18,8 +18,9 @@ from sdelens.protocols import Analyzer, Site
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import generator
 from sdelens.states.capturing import record, sites_of
+from sdelens.states.generation import sample
 from sdelens.states.recording import View
-from sdelens.states.sampling import Sampler, sample
+from sdelens.states.sampling import Sampler
 from sdelens_plugins.analyzers.losses import LossesAnalyzer
 from sdelens_plugins.analyzers.trajectory.analyzer import TrajectoryAnalyzer
 from tests.asked import value
