@@ -14,6 +14,7 @@ from sdelens.errors import UsageError
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
 from sdelens.report import Estimate, Finding, Report, Table, counted
+from sdelens.runs.comparison_screen import Gains, comparison_screen
 from sdelens.runs.folder import within
 from sdelens.runs.interventions import change_finding
 from sdelens.runs.pairing import Pairing
@@ -52,7 +53,10 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
             f"a comparison needs at least two runs in folders of different names, got {names}"
         )
     pairings = {(run, view): Pairing(runs[0], run, view) for run in runs[1:] for view in run.views}
-    rows = tuple(_row(run, view, pairings.get((run, view))) for run in runs for view in run.views)
+    gains = {pairing: _paired(pairing) for pairing in pairings.values() if pairing.same_states}
+    rows = tuple(
+        _row(run, view, pairings.get((run, view)), gains) for run in runs for view in run.views
+    )
     changes = _changes(pairings.values(), folder)
     labels = {
         place: f"{name} against {names[0]}, {f.view}" for (place, name), f in changes.items()
@@ -87,6 +91,7 @@ def comparison(runs: Sequence[Run], folder: Path) -> Report:
             )
             for run in runs
         },
+        first_screen=comparison_screen([*pairings.values()], gains, [*changes.values()]),
     )
 
 
@@ -106,11 +111,11 @@ def _changes(pairings: Iterable[Pairing], folder: Path) -> dict[tuple[str, str],
     return found
 
 
-def _row(run: Run, view: View, pairing: Pairing | None) -> tuple[str, ...]:
+def _row(run: Run, view: View, pairing: Pairing | None, gains: Gains) -> tuple[str, ...]:
     """The cells of one view of one run."""
     scores = run.metrics(view)
     key = "_state_dependent" if scores["noise_column"] == "state-dependent" else ""
-    gains = (
+    over = (
         "the fit itself"
         if name in scores.get("same_law", [])
         else pm(scores["baselines"][name], f"gain_of_fit{key}", sign="+")
@@ -124,9 +129,9 @@ def _row(run: Run, view: View, pairing: Pairing | None) -> tuple[str, ...]:
             {"nll": scores["held_out_nll_per_dim"], "nll_stderr": scores["held_out_nll_stderr"]},
             "nll",
         ),
-        *gains,
+        *over,
         pm(scores, "increment_r2"),
-        *(("", "") if pairing is None else (_paired(pairing), pairing.words)),
+        *(("", "") if pairing is None else (_gain_words(pairing, gains), pairing.words)),
         classes.get(str(view), f"unknown: run `sdelens analyze {quote(run.folder.name)} verdict`"),
     )
 
@@ -153,13 +158,17 @@ def _equal_weights(runs: Sequence[Run]) -> Iterator[str]:
             yield f"{first} and {name} have equal weights: they are one model under two names."
 
 
-def _paired(pairing: Pairing) -> str:
+def _gain_words(pairing: Pairing, gains: Gains) -> str:
     """The gain over the first run, if both have the same states."""
-    if not pairing.same_states:
-        return "states not available" if pairing.unread else "other states"
+    if pairing in gains:
+        return gains[pairing].number
+    return "states not available" if pairing.unread else "other states"
+
+
+def _paired(pairing: Pairing) -> Estimate:
+    """The gain over the first run."""
     one, other = pairing.viewed
-    gain = paired_gain(other, one, pairing.second.documents.group)
-    return Estimate("gain", gain.value, gain.stderr).number
+    return paired_gain(other, one, pairing.second.documents.group)
 
 
 @torch.no_grad()

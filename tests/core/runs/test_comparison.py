@@ -43,6 +43,16 @@ def test_runs_on_the_same_states_are_paired_and_others_are_not(runs, tmp_path):
     assert paired[2] == "other states"
 
 
+def test_the_first_screen_says_which_run_is_better_and_which_cannot_be_paired(runs, tmp_path):
+    screen = comparison(list(runs.values()), tmp_path).first_screen
+    [check] = screen.checks
+    assert check.claim == "constant beats linear"
+    assert screen.gains.panels[0].layers[0].words == ("constant L01",)
+    assert "other and linear cannot be paired: other texts" in screen.sentence
+    reverse = comparison([runs["constant"], runs["linear"]], tmp_path).first_screen
+    assert {check.outcome, reverse.checks[0].outcome} in ({"yes", "no"}, {"unclear"})
+
+
 def test_a_missing_class_names_the_command_that_assigns_it(runs, tmp_path):
     [table] = comparison(list(runs.values()), tmp_path).tables
     folder = runs["linear"].folder.name
