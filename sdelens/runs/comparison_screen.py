@@ -8,9 +8,9 @@ from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.student import student
 from sdelens.evidence.verdict import Gain
 from sdelens.report import Estimate, Figure, Finding, FirstScreen, Layer, Panel, counted
-from sdelens.runs.first_screen import merged
+from sdelens.runs.first_screen import gain_check, merged
 from sdelens.runs.pairing import Pairing
-from sdelens.summary import Check, Outcome
+from sdelens.summary import Check
 
 Gains = Mapping[Pairing, Estimate]
 """Gains over the first run, of the views with the same held-out states."""
@@ -55,10 +55,8 @@ def _said(pairing: Pairing, gain: Gain) -> str:
 
 def _checks(gains: Gains) -> Iterator[Check]:
     for pairing, gain in gains.items():
-        found = _interval(pairing, gain)
-        outcome: Outcome = "yes" if found.shown else "no" if found.refuted else "unclear"
         claim = f"{pairing.second.folder.name} beats {pairing.first.folder.name}"
-        yield Check(claim, outcome, f"{found.value:+.3f}")
+        yield gain_check(claim, _interval(pairing, gain))
 
 
 def _interval(pairing: Pairing, gain: Estimate) -> Gain:

@@ -7,7 +7,7 @@ import torch
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.verdict import LABELS, Gain, few_documents, gains_of
-from sdelens.report import Figure, Finding, FirstScreen, Layer, Panel, Strip, counted
+from sdelens.report import Figure, Finding, FirstScreen, Layer, Panel, Strip, aligned, counted
 from sdelens.states.recording import View
 from sdelens.summary import DRIFT, QUESTIONS, Check, Outcome
 
@@ -78,12 +78,20 @@ def _beaten(scores: Mapping[str, Any]) -> list[Check]:
     others = [name for name in found if name not in OWN_CHECK]
     hardest = [min(others, key=lambda name: found[name].value)] if others else []
     names = hardest + [name for name in OWN_CHECK if name in found]
-    return [_check(LABELS[name], found[name]) for name in names]
+    return [gain_check(f"beats {LABELS[name]}", found[name]) for name in names]
 
 
-def _check(baseline: str, gain: Gain) -> Check:
+def gain_check(claim: str, gain: Gain) -> Check:
+    """Whether the gain is above zero, with its value.
+
+    >>> gain_check("beats linear", Gain(0.0442, 0.03, 0.05))
+    Check(claim='beats linear', outcome='yes', value='+0.044')
+    >>> gain_check("beats token", Gain(-0.0005, -0.0009, -0.0001)).value
+    '-0.00050'
+    """
     outcome: Outcome = "yes" if gain.shown else "no" if gain.refuted else "unclear"
-    return Check(f"beats {baseline}", outcome, f"{gain.value:+.3f}")
+    (value,) = aligned(gain.value)
+    return Check(claim, outcome, value if gain.value < 0 else f"+{value}")
 
 
 def merged(checks: Iterable[Check]) -> list[Check]:
