@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from operator import is_
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sdelens.containment.exits import ENDS
@@ -52,7 +53,8 @@ def _functions() -> dict[Any, Attributes]:
 def _owners() -> Iterator[Any]:
     modules = sys.modules
     ours = [name for name in [*modules] if name.startswith(OURS)]
-    yield from (modules[name] for name in (*LIBRARIES, *ours) if name in modules)
+    known = (modules.get(name) for name in (*LIBRARIES, *ours))
+    yield from (module for module in known if isinstance(module, ModuleType))
     yield from (getattr(modules[name], cls) for name, cls in CLASSES if name in modules)
 
 

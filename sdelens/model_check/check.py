@@ -12,7 +12,15 @@ import torch
 from sdelens.digest import digest
 from sdelens.errors import SdelensError, UsageError, scarcity, words_of
 from sdelens.model_check.row import CheckRow
-from sdelens.model_check.states import batching, cache, causal, embedding, of_library, shape
+from sdelens.model_check.states import (
+    batching,
+    cache,
+    causal,
+    embedding,
+    finite,
+    of_library,
+    shape,
+)
 from sdelens.model_check.texts import context, tokenizer
 from sdelens.origin import ModelCard
 from sdelens.protocols import LanguageModel
@@ -22,6 +30,7 @@ from sdelens.store import cache_folder, read_json, write_json
 VERSION = 1
 """Part of the key: increase it when a row changes."""
 HOOKED = "not checked, because hooks of the user are active"
+NOT_FINITE = "not checked further, because its states are not finite"
 CHECKS: Mapping[str, Callable[[LanguageModel], CheckRow | Iterable[CheckRow]]] = {
     "shape": shape,
     "embedding": embedding,
@@ -72,8 +81,9 @@ def model_check(model: LanguageModel) -> ModelCheck:
     if kept is None or name not in kept.names:
         rows = _rows(model) if kept is None else kept.rows
         kept = ModelCheck(rows, (*(kept.names if kept else ()), name))
-        with suppress(OSError, SdelensError):  # a cache that is only read
-            write_json(file, {"rows": kept.json(), "names": kept.names})
+        if not kept.failed:  # a model that fails is checked again, perhaps by a corrected row
+            with suppress(OSError, SdelensError):  # a cache that is only read
+                write_json(file, {"rows": kept.json(), "names": kept.names})
     return ModelCheck((*kept.rows, _duplicates(kept.names, name)), kept.names)
 
 
@@ -102,6 +112,9 @@ def _rows(model: LanguageModel) -> tuple[CheckRow, ...]:
         for name, check in CHECKS.items():
             rows += _rows_of(name, check, model)
             if not rows[0].passed:
+                break
+            if name == "shape" and not finite(model):
+                rows.append(CheckRow("all", None, NOT_FINITE))
                 break
     return tuple(rows)
 

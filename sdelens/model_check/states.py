@@ -34,6 +34,11 @@ def shape(model: LanguageModel) -> CheckRow:
     return CheckRow("shape", True, f"[batch, time, {width}] after each of {len(reads)} blocks")
 
 
+def finite(model: LanguageModel) -> bool:
+    """Whether all states can be squared; others are reported where they are recorded."""
+    return bool(states(model, tokens_of(model)).square().isfinite().all())
+
+
 def embedding(model: LanguageModel) -> CheckRow:
     """Whether the embedding is a state of the width of the blocks."""
     site, tokens = Site("embed"), tokens_of(model)

@@ -96,7 +96,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
         damaged(file, "schema", "must be the version of the format")
     if found["schema"] > VERSION:
         raise UsageError(f"{file.parent} was written by a newer sdelens: upgrade this one")
-    whole: dict[str, Any] = checked(Manifest, found, file).model_dump()
+    whole: dict[str, Any] = checked(Manifest, found, file).model_dump(mode="json")
     return whole
 
 

@@ -75,6 +75,6 @@ def test_wrong_input_is_one_sentence_before_a_model_is_loaded(
 def test_a_plan_reads_no_weights(sdelens, unloaded, job, tmp_path):
     shown = sdelens(*job, "--out", tmp_path / "never", "--dry-run", "--seed", HUGE)
     assert shown.returncode == 0, shown.stderr
-    assert "not read, float32" in shown.stderr
+    assert "not read yet (raw, float32)" in shown.stderr
     card = json.loads(sdelens(*job, "--dry-run", "--json").stdout)["plan"]["model"]
     assert (card["blocks"], card["width"], card["context"], card["fingerprint"]) == (3, 16, 48, "")

@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -267,9 +268,13 @@ def test_a_saved_run_is_rebuilt_by_a_registered_probe_only(tmp_path):
     from sdelens.protocols import Site
     from sdelens.states.recording import View
     from sdelens.store import write_json, write_tensors
+    from sdelens.testing.small_model import small_model
 
     folder = tmp_path / "fits" / "L00"
-    write_json(tmp_path / "manifest.json", {"schema": 1, "plugins": []})
+    manifest = {"schema": 1, "state": "done", "seed": 0, "device": "cpu", "threads": 1}
+    manifest |= dict.fromkeys(("python", "platform"), "") | {"argv": [], "plugins": []}
+    manifest |= {name: {} for name in ("settings", "versions", "timings")}
+    write_json(tmp_path / "manifest.json", manifest | {"model": asdict(small_model().card)})
     write_json(folder / "config.json", {"probe": "nowhere", "settings": {}})
     write_tensors(folder / "sde.safetensors", {"law.a": torch.zeros(1)})
     with pytest.raises(UnknownName, match="nowhere"):

@@ -142,12 +142,12 @@ def test_the_temperature_of_the_texts_is_always_reported(study):
 
 
 def test_a_temperature_at_which_all_tokens_are_certain_has_no_shape(study):
-    finding = replace(SHORT, temperatures=1e-4).analyze(study, seed=0)
-    alone = value(finding, "temperature 0.0001: prefixes with a single next token")
+    finding = replace(SHORT, temperatures=1e-6).analyze(study, seed=0)
+    alone = value(finding, "temperature 1e-06: prefixes with a single next token")
     assert alone.value == 40
     told = {one.name for one in finding.estimates}
     assert "temperature 1: excess kurtosis, median" in told
-    assert "temperature 0.0001: excess kurtosis, median" not in told
+    assert "temperature 1e-06: excess kurtosis, median" not in told
     assert "40 of 40 prefixes have a single next token" in finding.reading
     for figure in finding.figures:
         assert figure.svg().lstrip().startswith("<")
@@ -172,7 +172,7 @@ def test_a_part_that_is_drawn_is_said_to_be(study):
     assert "samples represent the rest" in mixed.reading
     for name in ("trace of S*", "share of S* in its first 1", "effective branches, exp"):
         one, other = (value(found, f"temperature 1: {name}") for found in (exact, mixed))
-        assert abs(one.value - other.value) < max(one.stderr, 1e-9)
+        assert abs(one.value - other.value) < max(2 * one.stderr, 1e-9)
     assert value(mixed, "next tokens tried").value < value(exact, "next tokens tried").value
 
 
