@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from sdelens.containment.contained import contained
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.interfaces import load
 from sdelens.protocols import LanguageModel
-from sdelens.report import Figure, Finding, Report
+from sdelens.report import Estimate, Figure, Finding, Report
 from sdelens.runs.analyses import Analyses
 from sdelens.runs.copying import copied, copied_in_place
 from sdelens.runs.folder import holds_run
@@ -22,10 +22,15 @@ from sdelens.runs.observer import ContainedObserver, at_hand
 from sdelens.runs.reporting import analyze
 from sdelens.runs.run import Run
 from sdelens.runs.run_report import report_of
+from sdelens.runs.saved_findings import findings_of
+from sdelens.runs.scores import Scores
 from sdelens.runs.writer import sole_writer
 from sdelens.seeds import own_random_state
 from sdelens.steering.steer import steer
 from sdelens.steering.steered_text import SteeredText
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class AnalysesOfStudy:
@@ -127,6 +132,27 @@ class OpenStudy(Study):
         self.run.require_same(model, hooks=True)
         with contained(f"the model {model.card.name}"):
             return steer(fitted, model, prompt, **settings)
+
+    @property
+    def scores(self) -> Scores:
+        """The held-out scores of all fits and baselines, with the method `to_pandas`."""
+        return Scores({view: viewed.fitted for view, viewed in self.views.items()})
+
+    def to_pandas(self) -> "DataFrame":
+        """A data frame with a row for each estimate of each finding so far.
+
+        The columns are `analyzer`, `view` and `prompt`, and then those of `Finding.to_pandas`.
+        """
+        from pandas import DataFrame
+
+        own = [
+            {"analyzer": found.analyzer, "view": found.view, "prompt": found.prompt}
+            | asdict(estimate)
+            for found in findings_of(self.run)
+            for estimate in found.estimates
+        ]
+        estimate_columns = [each.name for each in fields(Estimate)]
+        return DataFrame(own, columns=["analyzer", "view", "prompt", *estimate_columns])
 
     def report(self) -> Report:
         """The report with scores, verdict and all findings so far, displayed in notebooks."""
