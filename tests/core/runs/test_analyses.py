@@ -1,6 +1,7 @@
 """`study.analyze`: the list of analyzers, their names and settings, all of them at once."""
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
 from typing import ClassVar
@@ -14,8 +15,9 @@ from sdelens.interfaces import load
 from sdelens.protocols import COSTS
 from sdelens.registry import forget, plugins, registered
 from sdelens.report import Finding
-from sdelens.runs import reporting
+from sdelens.runs import open_study, reporting
 from sdelens.runs.analyzer_list import OTHER, AnalyzerList
+from sdelens.runs.observer import NullObserver
 from sdelens.runs.saved_findings import findings_of
 from sdelens.summary import QUESTIONS
 
@@ -182,3 +184,26 @@ def test_an_interrupt_keeps_finished_findings_and_resume_does_not_repeat_them(st
     assert [finding.analyzer for finding in found] == ["first", "interrupted"]
     assert len(runs) == 1
     assert list(study.report().failures) == ["of_members L00+L01"]
+
+
+def test_a_notebook_shows_progress_and_what_was_left_out(study, monkeypatch):
+    class Counting(NullObserver):
+        """Counts."""
+
+        stages, messages = {}, []
+
+        @contextmanager
+        def stage(self, name, total, unit):
+            yield lambda steps, remark="", total=None: self.stages.setdefault(name, []).append(
+                remark
+            )
+
+        def told(self, sentence):
+            self.messages.append(sentence)
+
+    monkeypatch.setattr(open_study, "at_hand", Counting)
+    names = ("counted", "of_members")
+    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(names))
+    study.analyze_all()
+    assert Counting.stages == {"analyze": ["counted L00+L01"]}
+    assert Counting.messages[0].startswith("left out: of_members L00+L01: ")
