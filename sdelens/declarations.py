@@ -12,6 +12,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "needs": protocols.NEEDS,
     "wants": protocols.NEEDS,
     "scope": protocols.SCOPES,
+    "cost": protocols.COSTS,
 }
 """Members with a fixed set of values."""
 

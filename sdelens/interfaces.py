@@ -25,7 +25,7 @@ OPTIONAL: Mapping[str, tuple[Any, ...]] = {
         protocols.CheckedSource,
         *(sampling_protocols.SamplingSource, sampling_protocols.PromptingSource),
     ),
-    "analyzer": (report_protocols.QuestionAnalyzer,),
+    "analyzer": (protocols.CostedAnalyzer, report_protocols.QuestionAnalyzer),
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),
     "reporter": (report_protocols.FigureReporter, report_protocols.PageReporter),
 }

@@ -8,7 +8,7 @@ what adapters give   `LanguageModel`  see `sdelens.model_protocols`
 `sdelens.sources`    `Source`         `SizedSource`, `TruncatedSource`, `CheckedSource`; see
                                       `sdelens.sampling_protocols`
 `sdelens.probes`     `Probe`          `MatchedProbe`, `StackedProbe`
-`sdelens.analyzers`  `Analyzer`       see `sdelens.report_protocols`
+`sdelens.analyzers`  `Analyzer`       `CostedAnalyzer`; see `sdelens.report_protocols`
 `sdelens.reporters`  `Reporter`       see `sdelens.report_protocols`
 ===================  ===============  ==================================================
 
@@ -249,6 +249,10 @@ NEEDS = ("sde", "ensemble", "prompt", "model", "attention")
 """What an analyzer may need; `sdelens.runs.needs` states how to satisfy each."""
 SCOPES = ("view", "run")
 """Whether an analyzer runs once per view, or once for all views of a run."""
+USES_MODEL = frozenset({"model", "attention", "prompt"})
+"""Needs that require loading the model."""
+COSTS = ("seconds", "a minute", "minutes")
+"""Costs of analyzers on the embedded model: up to 20 seconds, up to 90, or more."""
 AnyStudy = TypeVar("AnyStudy", contravariant=True)  # a `sdelens.fitting.study.Study`
 
 
@@ -265,6 +269,14 @@ class Analyzer(Protocol[AnyStudy]):
 
     def analyze(self, study: AnyStudy, *, seed: int) -> Finding:
         """The finding, with standard errors, figures and their data."""
+
+
+@runtime_checkable
+class CostedAnalyzer(Analyzer[AnyStudy], Protocol[AnyStudy]):
+    """An analyzer with a rough cost, which the list of analyzers shows."""
+
+    cost: ClassVar[str] = "seconds"
+    """One of `COSTS`: with default settings, 512 texts of 200 tokens and one layer."""
 
 
 @runtime_checkable

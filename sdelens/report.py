@@ -89,6 +89,9 @@ class Figure:
     panels: tuple[Panel, ...]
     caption: str
 
+    def __repr__(self) -> str:
+        return f"<figure {self.name}, {counted(len(self.panels), 'panel')}: {self.caption}>"
+
     def _repr_html_(self) -> str:
         """Notebooks display the figure with its caption."""
         drawn = b64encode(self.svg().encode()).decode()
@@ -161,12 +164,10 @@ class Finding:
     def to_pandas(self, what: Literal["estimates", "tokens"] = "estimates") -> "DataFrame":
         """The estimates, or the values of each token, as a data frame.
 
-        Raises `UsageError` if pandas is not installed or there are no values by token.
+        Raises `UsageError` if there are no values by token.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError as error:
-            raise UsageError("a data frame needs pandas: pip install pandas") from error
+        from pandas import DataFrame
+
         if what == "estimates":
             columns = [each.name for each in fields(Estimate)]
             return DataFrame([asdict(each) for each in self.estimates], columns=columns)
@@ -220,6 +221,9 @@ class Report:
     provenance: Mapping[str, str] = field(default_factory=dict)
     subtitle: str = ""
     first_screen: FirstScreen | None = None
+
+    def __repr__(self) -> str:
+        return f"<report on {self.title}, {counted(len(self.findings), 'finding')}>"
 
     @property
     def sections(self) -> dict[str, list[int]]:

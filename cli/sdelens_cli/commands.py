@@ -3,13 +3,16 @@
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from sdelens_cli.analyze import analyze
 from sdelens_cli.branch import branch
 from sdelens_cli.cache import cache
 from sdelens_cli.compare import compare
-from sdelens_cli.fit import fit
+from sdelens_cli.examples import EXAMPLES
+from sdelens_cli.fit import FitHelp, fit
 from sdelens_cli.generate import generate
+from sdelens_cli.help_page import HelpCommand
 from sdelens_cli.models import models
 from sdelens_cli.plugins import plugins
 from sdelens_cli.report import report
@@ -29,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(fit)
+app.command(cls=FitHelp)(fit)
 app.command()(analyze)
 app.command()(report)
 app.command()(compare)
@@ -38,9 +41,23 @@ app.command()(generate)
 app.command()(reproduce)
 app.command()(branch)
 app.command()(validate)
-app.add_typer(cache, name="cache")
-app.add_typer(models, name="models")
-app.add_typer(plugins, name="plugins")
+GROUPS = {"cache": cache, "models": models, "plugins": plugins}
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
+
+
+def add_help(prefix: str, commands: typer.Typer) -> None:
+    """Give each command its examples, and a help page that shows them."""
+    for info in commands.registered_commands:
+        own = info.name or getattr(info.callback, "__name__", "")
+        info.epilog = "\n".join(EXAMPLES[f"{prefix} {own}".strip()])
+        if info.cls in (None, TyperCommand):
+            info.cls = HelpCommand
+
+
+add_help("", app)
+for name, group in GROUPS.items():
+    add_help(name, group)
 
 
 @app.callback(invoke_without_command=True)

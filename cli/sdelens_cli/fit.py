@@ -1,9 +1,10 @@
 """`sdelens fit`: capture the states of a model and fit a law to them."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -13,6 +14,7 @@ from sdelens.registry import plugin
 from sdelens.regular_file import text_of
 from sdelens.runs.job import Job
 from sdelens.settings import parse_assignments
+from sdelens_cli.help_page import HelpCommand
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.option_groups import grouped
 from sdelens_cli.plugin_files import PluginFiles, use
@@ -37,6 +39,26 @@ class RunOptions:
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show epochs, and tracebacks of errors.")
     ] = False
+
+
+class FitHelp(HelpCommand):
+    """The options of `sdelens fit` by what they are about."""
+
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {
+        "Model": (
+            *("model", "layers", "axis", "revision", "dtype", "quantise", "adapter", "bos"),
+            *("device", "device_map", "offline"),
+        ),
+        "Texts": (
+            *(each.name for each in fields(TextOptions)),
+            *("source", "skip_first", "no_cache"),
+        ),
+        "Fit": (
+            *("probe", "density", "basis", "center", "ensemble", "seed", "target", "branches"),
+            *("set_", "files", "config"),
+        ),
+        "Output": tuple(each.name for each in fields(RunOptions)),
+    }
 
 
 @grouped

@@ -144,15 +144,16 @@ class Screen:
             yield lambda text: status.update(Text(f"{name} {text}"))
 
     def scores(self, run: Run, files: Iterable[Path] | None = None) -> None:
-        """Show tables, verdicts and paths."""
+        """Show verdicts, tables and paths."""
         if self.quiet:
             print(inline(run.folder))
             return
         for view in run.views:
             record = run.fitted(view).record
-            draw(self.console, score_table(record.scores, view, record.probe, short=True))
             said = verdict(record.scores, record.probe, record.density, clock=view.clock)
+            self.console.print(Text(f"\n{view}", style="bold"))
             self.console.print(bullets(said))
+            draw(self.console, score_table(record.scores, view, record.probe, short=True))
         self.console.print("\nwritten")
         for path in (run.folder, *(run.fit_folder(view) for view in run.views)):
             self.console.print(Text(f"  {inline(path)}"), soft_wrap=True)

@@ -70,7 +70,14 @@ class Fitted:
     def __repr__(self) -> str:
         made = self.record
         size = counted(len(self.basis.encoder), "coordinate")
-        return f"<{made.probe} fit ({made.density}) of {size}>"
+        where = f" at {self.view}" if self.view else ""
+        parts = [f"{made.probe} fit ({made.density}) of {size}{where}"]
+        if made.scores:
+            parts.append(f"{made.scores['held_out_nll_per_dim']:.3f} nats per dimension held out")
+        if "gain_over_iid_position" in made.scores:
+            gain = made.scores["gain_over_iid_position"]
+            parts.append(f"{gain:+.3f} over i.i.d. per position")
+        return f"<{', '.join(parts)}>"
 
     @property
     def sde(self) -> SDE:

@@ -22,6 +22,9 @@ class Viewed:
     validation: Paths
     test: Paths
 
+    def __repr__(self) -> str:
+        return f"<{repr(self.fitted).strip('<>')}, with its paths>"
+
     @classmethod
     def of(cls, fitted: Fitted, paths: Paths, sides: Split) -> "Viewed":
         """The fit with the paths of each side of the split."""

@@ -67,6 +67,9 @@ class Documents:
         notes = {k.removeprefix(NOTE): tensors[k] for k in sorted({*tensors} - {*own})}
         return cls(**own, annotations=notes)
 
+    def __repr__(self) -> str:
+        return f"<{len(self):,} documents, {len(self.tokens):,} tokens>"
+
     def __len__(self) -> int:
         return len(self.start)
 

@@ -50,6 +50,10 @@ class Trajectories:
             document=torch.arange(paths, device=device),
         )
 
+    def __repr__(self) -> str:
+        paths, times, dim = self.states.shape
+        return f"<block of {paths:,} paths, {times:,} times, {dim:,} coordinates>"
+
     def __iter__(self) -> Iterator["Trajectories"]:
         yield self
 

@@ -1,9 +1,9 @@
 """Observers receive progress updates."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from sdelens.containment.contained import contained
@@ -62,9 +62,14 @@ class NullObserver:
 
 @dataclass(frozen=True)
 class ContainedObserver:
-    """An observer whose errors are named after it, except `KeyboardInterrupt`, which stops."""
+    """An observer that receives each message once, for example not again for every layer.
+
+    Its errors are named after it, except `KeyboardInterrupt`, which stops.
+    """
 
     observer: Observer
+    received: set[str] = field(default_factory=set)
+    """The messages so far."""
 
     @contextmanager
     def stage(self, name: str, total: int | None, unit: str) -> Iterator[Progress]:
@@ -84,13 +89,17 @@ class ContainedObserver:
             self.observer.planned(plan)
 
     def told(self, sentence: str) -> None:
-        with self._called():
-            self.observer.told(sentence)
+        self._pass_on(sentence, self.observer.told)
 
     def warned(self, sentence: str) -> None:
         own = self.observer
-        with self._called():
-            (own.warned if isinstance(own, WarnedObserver) else own.told)(sentence)
+        self._pass_on(sentence, own.warned if isinstance(own, WarnedObserver) else own.told)
+
+    def _pass_on(self, sentence: str, receive: Callable[[str], None]) -> None:
+        if sentence not in self.received:
+            self.received.add(sentence)
+            with self._called():
+                receive(sentence)
 
     @contextmanager
     def _called(self) -> Iterator[None]:

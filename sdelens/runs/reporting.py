@@ -12,7 +12,7 @@ from sdelens.estimation.ratio import FEWEST
 from sdelens.file_names import file_name_problem
 from sdelens.fitting.study import Study
 from sdelens.interfaces import build_plugin, load
-from sdelens.protocols import NEEDS, Analyzer, Reporter
+from sdelens.protocols import NEEDS, USES_MODEL, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report, counted
 from sdelens.report_protocols import QuestionAnalyzer
@@ -33,8 +33,6 @@ from sdelens.store import replaced_folder, write_json
 from sdelens.unicode_text import require_prompt
 
 Watch = Callable[[str, str], None]
-USES_MODEL = {"model", "attention", "prompt"}
-"""Needs that require loading the model."""
 
 
 def analyze(

@@ -14,7 +14,7 @@ from sdelens.errors import UsageError
 from sdelens.origin import ModelCard, Origin
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, Transitions, shuffled
 from sdelens.protocols import Site
-from sdelens.report import Figure
+from sdelens.report import Figure, counted
 from sdelens.seeds import generator
 from sdelens.states.depth import DepthPaths
 from sdelens.states.plot import plot
@@ -88,6 +88,10 @@ class Recording:
     """One for each shard."""
     kept: Any = None
     """Keeps the folder: a temporary one, or an entry of the cache in use."""
+
+    def __repr__(self) -> str:
+        model, views = self.origin.model, ", ".join(map(str, self.views))
+        return f"<recording of {Path(model.name).name}, {views}, {model.width:,} coordinates>"
 
     @classmethod
     def load(cls, folder: Path) -> "Recording | None":
@@ -190,6 +194,10 @@ class ShardPaths:
     documents: frozenset[int] | None = None
     kept: Any = None
     """Keeps the folder of the files."""
+
+    def __repr__(self) -> str:
+        some = "" if self.documents is None else f" of {counted(len(self.documents), 'document')}"
+        return f"<paths{some} at {self.site}, in {counted(len(self.files), 'shard')}>"
 
     def __iter__(self) -> Iterator[Trajectories]:
         return self._read(self.files)

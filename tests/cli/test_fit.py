@@ -58,11 +58,14 @@ def test_no_path_of_the_folder_enters_its_results(finished):
         assert str(finished) not in (finished / name).read_text()
 
 
-def test_a_finished_folder_prints_its_table_and_does_no_work(sdelens, job, finished):
+def test_a_finished_folder_prints_its_verdict_then_its_table_and_does_no_work(
+    sdelens, job, finished
+):
     before = {f: f.stat().st_mtime_ns for f in finished.rglob("*") if f.is_file()}
     again = sdelens(*job, "--out", finished)
     assert again.returncode == 0
-    assert "Held-out scores, L00" in again.stderr
+    verdict, table = again.stderr.index("• "), again.stderr.index("Held-out scores, L00")
+    assert verdict < table < again.stderr.index("neural (the fit)")
     assert "plan" not in again.stderr
     assert {f: f.stat().st_mtime_ns for f in finished.rglob("*") if f.is_file()} == before
 

@@ -51,6 +51,7 @@ class DriftShareAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = DRIFT
+    cost: ClassVar[str] = "seconds"
     documents: int = 256
 
     def __post_init__(self) -> None:

@@ -48,6 +48,7 @@ class LossesAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = REAL
+    cost: ClassVar[str] = "seconds"
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         del seed  # nothing is drawn

@@ -77,6 +77,7 @@ class VerdictAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = KIND
+    cost: ClassVar[str] = "a minute"
 
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single

@@ -46,6 +46,7 @@ class WellPosednessAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = KIND
+    cost: ClassVar[str] = "seconds"
 
     states: int = 1024
 

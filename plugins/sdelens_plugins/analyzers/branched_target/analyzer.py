@@ -49,6 +49,7 @@ class BranchedTargetAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = REAL
+    cost: ClassVar[str] = "minutes"
 
     probe: str = "linear"
     branches: int = 8

@@ -29,6 +29,7 @@ class ComplexityAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = UNSURE
+    cost: ClassVar[str] = "seconds"
     documents: int = 512
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
     """
 
     answers: ClassVar[str] = DRIFT
+    cost: ClassVar[str] = "seconds"
 
     fits: str = "own"
     centres: int = 512

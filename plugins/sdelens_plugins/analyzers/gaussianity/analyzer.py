@@ -33,6 +33,7 @@ class GaussianityAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = KIND
+    cost: ClassVar[str] = "minutes"
 
     documents: int = 64
     prefixes: int = 96

@@ -31,6 +31,7 @@ class GenerateAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = WORDS
+    cost: ClassVar[str] = "seconds"
 
     tokens: int = 20
     start: str = "last"

@@ -49,6 +49,7 @@ class GoodnessOfFitAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = CALIBRATED
+    cost: ClassVar[str] = "a minute"
     draws: int = 16
     paths: int = 64
     starts: int = 512

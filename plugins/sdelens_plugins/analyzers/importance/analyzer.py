@@ -38,6 +38,7 @@ class ImportanceAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset({"attention"})
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = PUSH
+    cost: ClassVar[str] = "seconds"
 
     tokens: int = 24
     documents: int = 16

@@ -31,6 +31,7 @@ class LayersAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "run"
     answers: ClassVar[str] = DRIFT
+    cost: ClassVar[str] = "seconds"
 
     tokens: int = 20
     ridge: float = 1e-4

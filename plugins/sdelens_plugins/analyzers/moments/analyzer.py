@@ -31,6 +31,7 @@ class MomentsAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = CALIBRATED
+    cost: ClassVar[str] = "seconds"
 
     components: int = 3
     steps: int = 40

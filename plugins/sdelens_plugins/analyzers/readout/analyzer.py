@@ -39,6 +39,7 @@ class ReadoutAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = WORDS
+    cost: ClassVar[str] = "a minute"
 
     tokens: int = 24
     words: int = 5

@@ -36,6 +36,7 @@ class StabilityAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = STABLE
+    cost: ClassVar[str] = "seconds"
 
     states: int = 2048
     exponents: int = 4

@@ -55,6 +55,7 @@ class SteeringAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = PUSH
+    cost: ClassVar[str] = "a minute"
 
     documents: int = 32
     prefix: int = 16

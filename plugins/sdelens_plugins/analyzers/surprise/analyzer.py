@@ -33,6 +33,7 @@ class SurpriseAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset()
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = UNSURE
+    cost: ClassVar[str] = "seconds"
     tokens: int = 200
     documents: int = 64
     span: int = 8

@@ -31,6 +31,7 @@ class TrajectoryAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = STABLE
+    cost: ClassVar[str] = "seconds"
 
     tokens: int = 40
     paths: int = 64

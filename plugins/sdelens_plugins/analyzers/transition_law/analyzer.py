@@ -26,6 +26,7 @@ class TransitionLawAnalyzer(NextTokenAnalyzer):
     """
 
     answers: ClassVar[str] = KIND
+    cost: ClassVar[str] = "seconds"
 
     kept: int = 256
 

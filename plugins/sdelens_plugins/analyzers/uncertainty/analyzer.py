@@ -30,6 +30,7 @@ class UncertaintyAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = UNSURE
+    cost: ClassVar[str] = "seconds"
     tokens: int = 200
     shown: int = 24
     components: int = 16

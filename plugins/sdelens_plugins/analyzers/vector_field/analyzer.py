@@ -40,6 +40,7 @@ class VectorFieldAnalyzer:
     wants: ClassVar[frozenset[str]] = frozenset({"model"})
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = STABLE
+    cost: ClassVar[str] = "seconds"
 
     components: str = "1,2"
     field: Literal["slice", "expectation"] = "slice"

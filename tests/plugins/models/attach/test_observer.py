@@ -7,7 +7,7 @@ from rich.console import Console
 
 import sdelens
 from sdelens.registry import Plugin
-from sdelens.runs.observer import NullObserver, Observer, at_hand
+from sdelens.runs.observer import ContainedObserver, NullObserver, Observer, at_hand
 from sdelens.states.capturing import encode_document
 from sdelens_cli.screen import Screen
 from tests.plugins.models.attach.held import TEXTS
@@ -80,3 +80,16 @@ def test_an_observer_that_fails_is_left_out_and_ours_goes_first(monkeypatch, cap
     known["screen"] = Plugin("observer", "screen", "sdelens", "1", "", lambda: Counting)
     assert isinstance(at_hand(), Counting)
     assert not capsys.readouterr().err
+
+
+def test_a_message_is_shown_once_in_a_run_and_again_in_another():
+    received = []
+    observer = NullObserver()
+    observer.told = received.append
+    for _ in range(2):
+        run = ContainedObserver(observer)
+        for layer in range(3):
+            run.told("the data are few")
+            run.warned("the data are few")
+            run.told(f"layer {layer}")
+    assert received == 2 * ["the data are few", "layer 0", "layer 1", "layer 2"]
