@@ -125,7 +125,8 @@ def bytes_of(file):
     manifest = json.loads(file.read_text())
     # a fit that was killed before it had a manifest is begun by the command that continues it
     argv = [word for word in manifest["argv"] if word != "--resume"]
-    return json.dumps(manifest | {"argv": argv, "timings": [*manifest["timings"]]})
+    # what was finished just before a kill has no duration
+    return json.dumps({k: v for k, v in manifest.items() if k != "timings"} | {"argv": argv})
 
 
 def orphans(place):
