@@ -52,4 +52,6 @@ def figure_style() -> Iterator[None]:
         # words may be in any script: a glyph that the font lacks is drawn as a box
         warnings.filterwarnings("ignore", message="Glyph")
         warnings.filterwarnings("ignore", message=".*constrained_layout not applied")
+        # a logarithmic axis of nothing positive is empty
+        warnings.filterwarnings("ignore", message="Data has no positive values")
         yield

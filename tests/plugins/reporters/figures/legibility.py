@@ -5,8 +5,9 @@ from itertools import combinations
 from matplotlib.text import Annotation, Text
 
 from sdelens_plugins.reporters.figures.categories import labelled_bars, runs_across
-from sdelens_plugins.reporters.figures.drawing import draw
+from sdelens_plugins.reporters.figures.drawing import drawing_of
 from sdelens_plugins.reporters.figures.layout import width_of
+from sdelens_plugins.reporters.figures.style import figure_style
 
 SMALLEST = 9
 """Pixels that text has at least."""
@@ -18,11 +19,13 @@ TOLERANCE = 1.0
 
 def faults(figure):
     """Each text that is cut off, small or overlaps another, and panels of different limits."""
-    return faults_of(draw(figure))
+    return [f"{figure.name}: {fault}" for fault in faults_of(drawing_of(figure))]
 
 
 def faults_of(drawing):
     """The faults of a drawing."""
+    with figure_style():  # positions are those of the last drawing, perhaps at another resolution
+        drawing.canvas.draw_without_rendering()
     found = []
     for subfigure, panel in zip(drawing.subfigures, drawing.figure.panels, strict=True):
         boxes = _boxes(drawing, subfigure)
@@ -38,7 +41,7 @@ def faults_of(drawing):
             for (one, box), (other, another) in combinations(fixed, 2)
             if _overlap(box, another, drawing.canvas.dpi)
         ]
-    return [f"{drawing.figure.name}: {fault}" for fault in found + _unequal(drawing)]
+    return found + _unequal(drawing)
 
 
 def _boxes(drawing, subfigure):

@@ -46,10 +46,14 @@ def test_drawing_leaves_matplotlib_as_it_was():
 
 def test_a_figure_of_one_point_or_of_nothing_finite_is_drawn():
     one = torch.tensor([1.0])
-    for values in ({"x": one, "y": one}, {"x": one, "y": one * torch.nan}):
+    for y in (1.0, 0.0, -1.0, torch.nan, torch.inf):
+        values = {"x": one, "y": one * y}
         layer = Layer("line", values, "alone")
         panel = Panel("t", "x", (layer, replace(layer, mark="scatter")), share="s")
-        assert draw(Figure("f", (panel,), "c")).png(dpi=50).startswith(b"\x89PNG")
+        for scale in ("linear", "log", "symlog"):
+            scaled = replace(panel, x_scale=scale, y_scale=scale)
+            for drawn in (scaled, replace(scaled, share="")):
+                assert draw(Figure("f", (drawn,), "c")).png(dpi=50).startswith(b"\x89PNG")
 
 
 def test_bars_stand_on_their_base():

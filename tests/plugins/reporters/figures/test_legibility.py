@@ -84,8 +84,8 @@ def test_faults_are_found():
     axes.set_ylabel(LONG, fontsize=6)
     axes.set_xticks([1.0, 1.1], ["first", "second"])
     found = faults_of(drawing)
-    assert {f"f: {LONG!r} is cut off", f"f: {LONG!r} is small"} <= set(found)
-    assert "f: 'first' overlaps 'second'" in found
+    assert {f"{LONG!r} is cut off", f"{LONG!r} is small"} <= set(found)
+    assert "'first' overlaps 'second'" in found
 
 
 def test_labels_of_bars_are_never_oblique():
