@@ -65,6 +65,12 @@ class Layer:
     """The number of its colour in the palette, counted from 0."""
     dashed: bool = False
     words: tuple[str, ...] = ()
+    signed: bool = False
+    """Whether the values of a heat map have a sign, so that its colours diverge from zero."""
+
+
+Scale = Literal["linear", "log", "symlog"]
+"""The scale of an axis; ``symlog`` is linear between -1 and 1 and logarithmic beyond."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +84,9 @@ class Panel:
     equal: bool = False
     """Whether a unit has the same length on both axes."""
     share: str = ""
-    """Panels that share a name have the same limits."""
+    """Panels that share a name have the same limits, except along categories of bars."""
+    x_scale: Scale = "linear"
+    y_scale: Scale = "linear"
 
 
 @dataclass(frozen=True, eq=False)

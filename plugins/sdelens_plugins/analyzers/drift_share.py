@@ -157,7 +157,7 @@ def figures(
     groups = {f"By {ENDS[end]}": shares for end, shares in parts.items()} or {"": whole}
     drift, gap = (
         tuple(
-            Panel("", label, layers(shares, bool(parts)), title)
+            Panel("", label, layers(shares, bool(parts)), title, share=label)
             for title, shares in groups.items()
         )
         for label, layers in (

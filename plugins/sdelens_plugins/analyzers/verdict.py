@@ -175,6 +175,7 @@ def figure(evidence: Evidence) -> Figure:
         "shown if its interval lies above the dashed line. Lack of fit of the mean; change "
         "along the path and memory, of mean and scale; lasting differences between paths; "
         "jumps, where they can be tested; tails; gain of a mixture; reversed orientation; and "
-        "the lagged moment that may deviate most."
+        "the lagged moment that may deviate most. The scale is logarithmic beyond the threshold."
     )
-    return Figure("effects", (Panel("", "multiples of the threshold", layers),), caption)
+    panel = Panel("", "multiples of the threshold", layers, y_scale="symlog")
+    return Figure("effects", (panel,), caption)

@@ -8,6 +8,7 @@ from sdelens.seeds import generator
 from sdelens.testing import ornstein_uhlenbeck
 from sdelens_plugins.reporters.figures.drawing import drawing_of
 from tests.plugins.analyzers.dimensions import study_of
+from tests.plugins.reporters.figures.legibility import faults
 
 SETTINGS = {
     "drift_share": {},
@@ -40,6 +41,7 @@ def test_an_analyzer_of_one_fit_runs_and_draws(study, name):
         assert estimate.value == estimate.value, estimate.name
     for figure in finding.figures:
         assert drawing_of(figure).svg.startswith("<?xml")
+        assert faults(figure) == []
 
 
 def test_every_analyzer_that_needs_no_model_is_tried():

@@ -10,6 +10,7 @@ from sdelens.report import Report
 from sdelens.runs.engine import execute
 from sdelens.runs.job import Job
 from tests.conftest import SHARED_MODELS
+from tests.plugins.reporters.figures.legibility import faults
 from tests.quick import quick
 from tests.small import of_tokens
 
@@ -43,13 +44,14 @@ def findings_of(run, prompt, names):
 
 
 def require_answers(findings):
-    """Each has a headline, figures and numbers, and the page of all of them is small."""
+    """Each has a headline, legible figures and numbers; the page of all of them is small."""
     for name, finding in findings.items():
         assert finding.headline, name
         constant = "the same at every state" in finding.headline
         assert finding.figures or constant, name
         numbers = [estimate.value for estimate in finding.estimates]
         assert any(math.isfinite(value) for value in numbers), name
+        assert [fault for figure in finding.figures for fault in faults(figure)] == [], name
     page = load("reporter", "html")().page(Report("", (), findings=tuple(findings.values())))
     assert len(page.encode()) < 5e6
 

@@ -24,6 +24,7 @@ from sdelens.seeds import generator
 from sdelens.states.recording import View
 from sdelens_plugins.analyzers.verdict import VerdictAnalyzer
 from sdelens_plugins.probes.constant import ConstantProbe
+from sdelens_plugins.reporters.figures.drawing import draw
 from sdelens_plugins.reporters.figures.reporter import FiguresReporter
 from tests.plugins.analyzers.verdict_exam import (
     DISCRETE,
@@ -202,6 +203,17 @@ def test_the_finding_can_be_saved_and_drawn(finding, tmp_path):
     report = Report(title="t", verdict=(), findings=(finding,))
     FiguresReporter().render(report, tmp_path)
     assert list(tmp_path.rglob("*.png"))
+
+
+def test_effects_are_drawn_at_their_size_with_their_intervals(finding):
+    (figure,) = finding.figures
+    bars = figure.panels[0].layers[0].values
+    limits = draw(figure).subfigures[0].axes[0].get_xlim()
+    above = finding.arrays["threshold"] > 0
+    for role, name in (("y", "value"), ("low", "low"), ("high", "high")):
+        multiples = (finding.arrays[name] / finding.arrays["threshold"])[above]
+        assert torch.allclose(bars[role].double(), multiples.double(), rtol=1e-4, atol=1e-6)
+        assert limits[0] <= multiples.min() <= multiples.max() <= limits[1]
 
 
 def test_jumps_are_asked_for_in_continuous_time_only():

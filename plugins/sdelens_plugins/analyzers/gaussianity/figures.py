@@ -20,8 +20,6 @@ REACH = 4.0
 """The standard deviations that the histogram spans on either side."""
 LABELLED = 8
 """The number of tokens of the example with a label."""
-CEILING = 3.0
-"""Larger kurtosis is drawn at this value; it is unbounded at low temperatures."""
 TEMPERATURE, PROJECTION = "temperature", "first direction, standard deviations"
 
 
@@ -33,8 +31,13 @@ def figures(results: GaussianityResults) -> tuple[Figure, ...]:
 
 def _temperatures(statistics: PrefixStatistics) -> Figure:
     panels = (
-        Panel(TEMPERATURE, "log₂ of effective branches", _branches(statistics), "Points"),
-        Panel(TEMPERATURE, "excess kurtosis", _kurtosis(statistics), "First direction"),
+        Panel(
+            *(TEMPERATURE, "effective branches", _branches(statistics), "Points"), y_scale="log"
+        ),
+        Panel(
+            *(TEMPERATURE, "excess kurtosis", _kurtosis(statistics), "First direction"),
+            y_scale="symlog",
+        ),
         Panel(TEMPERATURE, "share of the trace of S*", _shares(statistics), "Directions"),
     )
     documents = counted(statistics.bootstrap.documents, "document")
@@ -42,7 +45,7 @@ def _temperatures(statistics: PrefixStatistics) -> Figure:
     caption = (
         "The law of the next state by the sampling temperature of its token: the effective number "
         "of points, the excess kurtosis along the first direction (0 for a Gaussian, -2 for two "
-        "equal points; values above 3 are drawn at 3), and the share of variance in the first "
+        "equal points; the scale is logarithmic beyond 1), and the share of variance in the first "
         "directions. Dashed: the same states with the weights of their tokens permuted; only the "
         "difference depends on which states have which probabilities. Means and medians over "
         f"{len(statistics.states.unit):,} prefixes, {drawn}; quartiles and dashed lines have no "
@@ -63,19 +66,14 @@ def _branches(statistics: PrefixStatistics) -> tuple[Layer, ...]:
     labels = {"exponential": "exp of the entropy", "collision": "1 / Σp²"}
     layers: tuple[Layer, ...] = ()
     for series, (name, label) in enumerate(labels.items()):
-        layers += _solid(statistics, statistics.means[name].increasing(torch.log2), label, series)
+        layers += _solid(statistics, statistics.means[name], label, series)
     return layers
 
 
 def _kurtosis(statistics: PrefixStatistics) -> tuple[Layer, ...]:
     x = statistics.temperatures
-    low, median, high, permuted = (
-        interval.increasing(lambda end: end.clamp(max=CEILING))
-        for interval in (
-            *(statistics.kurtosis[q] for q in (0.25, 0.5, 0.75)),
-            statistics.permuted["kurtosis"],
-        )
-    )
+    low, median, high = (statistics.kurtosis[q] for q in (0.25, 0.5, 0.75))
+    permuted = statistics.permuted["kurtosis"]
     quartiles = [Layer("line", {"x": x, "y": q.value}, "quartiles", 5) for q in (low, high)]
     dashed = {"x": x, "y": permuted.value}
     return (

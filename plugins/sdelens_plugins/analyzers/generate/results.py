@@ -170,7 +170,8 @@ class GenerateResults:
         return tuple(
             Strip(
                 name,
-                tuple(self.decode(self.first.words[name][0].tolist())),
+                # a line break is a word here, not the end of a line
+                tuple(map(visible, self.decode(self.first.words[name][0].tolist()))),
                 tuple(self.first.nats[name][0].tolist()),
                 "nats",
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
+from scipy.stats import chi2
 from torch import Tensor
 
 from sdelens.evidence.bootstrap import by_unit
@@ -35,6 +36,9 @@ class Calibration:
     """By region and level."""
     radius: Interval
     """The mean of |r|² per dimension."""
+    log_squares: NormalScores
+    """The logarithm of |r|² per dimension."""
+    dim: int
 
     @classmethod
     def of(
@@ -59,12 +63,16 @@ class Calibration:
                 totals.add(block)
         ratios = Interval.ratio(totals.sums, totals.count)
         coverage = ratios[:-1].map(lambda end: end.clamp(0, 1))
-        return cls(*totals.series, coverage, ratios[-1])
+        return cls(*totals.series, coverage, ratios[-1], totals.log_squares, dim)
 
     @property
     def series(self) -> tuple[NormalScores, ...]:
         """The scores of coordinates, projections and length."""
         return self.coordinates, self.projections, self.length
+
+    def square_quantiles(self, shares: Float[Tensor, " share"]) -> Float[Tensor, " share"]:
+        """Quantiles of |r|² per dimension under the law, a chi-square divided by d."""
+        return torch.from_numpy(chi2.ppf(shares.numpy(), self.dim)) / self.dim
 
     @property
     def normal_quantiles(self) -> Float[Tensor, " quantile"]:
@@ -83,6 +91,7 @@ class _Totals:
         self.law, self.groups, self.dim = law, groups, dim
         self.directions = directions(dim, projections, seed)
         self.series = NormalScores(dim), NormalScores(projections), NormalScores(1)
+        self.log_squares = NormalScores(1)
         self.units = int(groups.max()) + 1
         self.count = torch.zeros(self.units, dtype=torch.float64)
         self.sums = torch.zeros(2 * len(LEVELS) + 1, self.units, dtype=torch.float64)
@@ -97,6 +106,7 @@ class _Totals:
         projected = r @ self.directions.to(r.device)
         for scores, values in zip(self.series, (r, projected, length[:, None]), strict=True):
             scores.add(values)
+        self.log_squares.add((squares / self.dim).log()[:, None])
         unit = self.groups.to(block.document.device)[block.document][:, None]
         unit = unit.expand(steps.shape)[steps]
         central = [marginal.abs() <= _normal_quantile((1 + q) / 2) for q in LEVELS]

@@ -16,7 +16,7 @@ from sdelens_plugins.analyzers.goodness_of_fit.gains import Gains
 from sdelens_plugins.analyzers.goodness_of_fit.horizons import SCHEMES, ForecastScores
 from sdelens_plugins.analyzers.goodness_of_fit.null_data import NullData
 
-TITLES = ("Coordinates of r", "Random projections", "|r|² (normal score)")
+TITLES = ("Coordinates of r", "Random projections")
 
 
 def gain_figures(gains: Gains) -> tuple[Figure, ...]:
@@ -28,7 +28,7 @@ def _nats(gains: Gains) -> Figure:
     intervals = {"Constant noise": gains.nats, "State-dependent noise": gains.state_dependent}
     labels = [LABELS[name] for name in gains.names]
     panels = tuple(
-        Panel("", f"gain, {NATS}", (bars(interval, labels),), title)
+        Panel("", f"gain, {NATS}", (bars(interval, labels),), title, share="gain")
         for title, interval in intervals.items()
         if interval
     )
@@ -43,9 +43,13 @@ def _nats(gains: Gains) -> Figure:
 
 def _proper_scores(gains: Gains) -> Figure:
     labels = [LABELS[name] for name in gains.names]
-    panels = tuple(
-        Panel("", "lower by, percent", (bars(percent(gains.relative(score)), labels),), title)
+    bars_by_score = {
+        title: bars(percent(gains.relative(score)), labels)
         for score, title in (("crps", "CRPS"), ("energy", "Energy score"))
+    }
+    panels = tuple(
+        Panel("", "lower by, percent", (layer,), title, share="scores")
+        for title, layer in bars_by_score.items()
     )
     return Figure(
         "scores",
@@ -79,23 +83,38 @@ def calibration_figures(calibration: Calibration) -> tuple[Figure, ...]:
 def _quantiles(calibration: Calibration) -> Figure:
     z = calibration.normal_quantiles
     panels = []
-    for title, scores in zip(TITLES, calibration.series, strict=True):
+    for title, scores in zip(TITLES, calibration.series[:2], strict=True):
         values = scores.quantiles(torch.special.ndtr(z))
         layers = [Layer("line", {"x": z, "y": z}, "standard normal", 1, dashed=True)]
-        if len(values) > 1:
-            low, high = (values.quantile(q, dim=0) for q in (0.05, 0.95))
-            layers.append(Layer("band", {"x": z, "low": low, "high": high}, "90% of them"))
+        low, high = (values.quantile(q, dim=0) for q in (0.05, 0.95))
+        layers.append(Layer("band", {"x": z, "low": low, "high": high}, "90% of them"))
         median = values.median(0).values
         layers.append(Layer("line", {"x": z, "y": median}, "observed (median)"))
-        panels.append(Panel("normal quantile", "observed quantile", tuple(layers), title))
+        panels.append(
+            Panel("normal quantile", "observed quantile", tuple(layers), title, share="quantiles")
+        )
     return Figure(
         "residuals",
-        tuple(panels),
+        (*panels, _lengths(calibration)),
         "Quantiles of the standardised residuals r of test transitions against those of the "
-        f"standard normal law: {calibration.coordinates.series} coordinates, "
-        f"{calibration.projections.series} random projections, and the length. A line steeper "
-        "than the diagonal means residuals that are wider than the law predicts.",
+        f"standard normal law: {calibration.coordinates.series} coordinates and "
+        f"{calibration.projections.series} random projections; and of the mean square of r over "
+        "dimensions against those of its chi-square law. A line steeper than the diagonal means "
+        "residuals that are wider than the law predicts.",
     )
+
+
+def _lengths(calibration: Calibration) -> Panel:
+    """The quantiles of |r|²/d against those of its law."""
+    shares = torch.special.ndtr(calibration.normal_quantiles)
+    expected = calibration.square_quantiles(shares)
+    observed = calibration.log_squares.quantiles(shares)[0].exp()
+    diagonal = {"x": expected, "y": expected}
+    layers = (
+        Layer("line", diagonal, "as predicted", 1, dashed=True),
+        Layer("line", {"x": expected, "y": observed}, "observed"),
+    )
+    return Panel("chi-square quantile / d", "observed |r|² / d", layers, "Length of r")
 
 
 def _coverage(calibration: Calibration) -> Figure:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from sdelens.report import Figure, Layer, Panel, visible
@@ -16,7 +15,7 @@ from sdelens_plugins.analyzers.importance.results import ImportanceResults
 
 LATENT = "latent units per step"
 MAX_WORDS = 12
-"""The number of words that are legible below a narrow panel."""
+"""The number of the last words whose contributions are drawn."""
 
 
 def figures(results: ImportanceResults) -> tuple[Figure, ...]:
@@ -34,11 +33,16 @@ def figures(results: ImportanceResults) -> tuple[Figure, ...]:
 
 
 def _by_word(
-    label: str, words: tuple[str, ...], first: int, values: Tensor, title: str = ""
+    label: str,
+    words: tuple[str, ...],
+    first: int,
+    values: Tensor,
+    title: str = "",
+    share: str = "",
 ) -> Panel:
     x = torch.arange(first, len(words)).double()
     bars = Layer("bars", {"x": x, "y": values[first:]}, words=words[first:])
-    return Panel("token", label, (bars,), title)
+    return Panel("token", label, (bars,), title, share=share)
 
 
 def _norms(results: ImportanceResults, words: tuple[str, ...]) -> Figure:
@@ -53,27 +57,28 @@ def _norms(results: ImportanceResults, words: tuple[str, ...]) -> Figure:
 
 def _attention(name: str, words: tuple[str, ...], weights: Tensor) -> Figure:
     """The attention without the first position, whose share would dominate the colour scale."""
-    layers, heads, _, length = weights.shape
+    layers, _, _, length = weights.shape
     x = torch.arange(length).double()
     labels = ("sink", *words[1:])
-    by_layer = received(weights.mean(1))
-    by_head = rearrange(weights[:, :, -1], "layer head time -> (layer head) time").clone()
-    by_layer[:, 0] = by_head[:, 0] = torch.nan
-    rows = torch.arange(layers * heads).double() / heads
+    averaged = weights.mean(1)
+    all_tokens, last = received(averaged), averaged[:, -1].clone()
+    all_tokens[:, 0] = last[:, 0] = torch.nan
+    rows = torch.arange(layers).double()
     maps = (
-        (torch.arange(layers).double(), by_layer, "of an even share", "Received"),
-        (rows, by_head, "weight", "Of the last token"),
+        (all_tokens, "of an even share", "Received"),
+        (last, "weight", "Of the last token"),
     )
     panels = tuple(
-        Panel("", "layer", (Layer("heat", {"x": x, "y": y, "z": z}, label, words=labels),), title)
-        for y, z, label, title in maps
+        Panel(
+            "", "layer", (Layer("heat", {"x": x, "y": rows, "z": z}, label, words=labels),), title
+        )
+        for z, label, title in maps
     )
     return Figure(
         "attention",
         panels,
-        f"Attention in {name}, without the first position. Left: the attention that each token "
-        f"receives in each layer, averaged over heads. Right: the attention of the last token; "
-        f"the {heads} heads of a layer are rows above each other.",
+        f"Attention in {name} by layer, averaged over heads and without the first position: what "
+        "each token receives from all later ones, and from the last token.",
     )
 
 
@@ -93,7 +98,7 @@ def _last_state(results: ImportanceResults, words: tuple[str, ...]) -> Figure:
     first, values = max(results.first, len(words) - MAX_WORDS), results.text_measures.values
     names = [name for name in LABELS if name.startswith("drift.") and name in values]
     panels = tuple(
-        _by_word(LATENT, words, first, values[name][-1], LABELS[name].partition(",")[0])
+        _by_word(LATENT, words, first, values[name][-1], LABELS[name].partition(",")[0], LATENT)
         for name in names
     )
     return Figure(
@@ -117,7 +122,7 @@ def _by_state(results: ImportanceResults, words: tuple[str, ...]) -> Figure:
             continue
         compared = values.masked_fill(~measures.compared, torch.nan)[:, first:]
         grid = {"x": x, "y": measures.at.double(), "z": compared}
-        heat = Layer("heat", grid, LATENT, words=words[first:])
+        heat = Layer("heat", grid, LATENT, words=words[first:], signed=True)
         panels.append(Panel("token", "position of the state", (heat,), title))
     label = LABELS[f"drift.{method}"].removesuffix(", drift")
     return Figure(

@@ -88,19 +88,18 @@ def depth_figures(lines: LinesOfThought) -> tuple[Figure, ...]:
 
 def _maps(lines: LinesOfThought) -> Figure:
     tails = torch.tensor([0.1, 0.9], dtype=torch.float64)
-    low, high = lines.maps.factors.quantile(tails, dim=-1).log2()
+    low, high = lines.maps.factors.quantile(tails, dim=-1)
     factors = Layer("band", {"x": lines.x, "low": low, "high": high}, "80% of factors", 4)
     stretch, rotation = (
         line_with_band(lines.x, interval, "map of each step", 0)
-        for interval in (lines.stretch.increasing(torch.log2), lines.rotation)
+        for interval in (lines.stretch, lines.rotation)
     )
     null_stretch, null_rotation = (
         Layer("line", {"x": lines.x, "y": y}, "increments exchanged", 1, dashed=True)
-        for y in (lines.null.stretch.log2(), lines.null.rotation)
+        for y in (lines.null.stretch, lines.null.rotation)
     )
-    doublings = "doublings (log₂ of the factor)"
     panels = (
-        Panel(DEPTH, doublings, (factors, *stretch, null_stretch), "Stretch"),
+        Panel(DEPTH, "factor", (factors, *stretch, null_stretch), "Stretch", y_scale="log"),
         Panel(DEPTH, "degrees", (*rotation, null_rotation), "Rotation"),
     )
     return Figure(
@@ -114,26 +113,26 @@ def _maps(lines: LinesOfThought) -> Figure:
 
 
 def _noise(lines: LinesOfThought) -> Figure:
-    logs = {name: lines.laws.log_variance[row] for row, name in enumerate(LAWS)}
-    values = {"x": lines.x, "y": lines.variance.value.log()}
-    ends = {"x": lines.x, "low": lines.variance.low.log(), "high": lines.variance.high.log()}
+    logs = {name: lines.laws.log_variance[row].exp() for row, name in enumerate(LAWS)}
+    values = {"x": lines.x, "y": lines.variance.value}
+    ends = {"x": lines.x, "low": lines.variance.low, "high": lines.variance.high}
     fits = [
         Layer("line", {"x": lines.x, "y": logs[name]}, f"{name} law", series, dashed=series > 1)
         for series, name in enumerate(("exponential", "power"), start=1)
     ]
     if lines.later:
-        later = {"x": lines.x[1:], "y": lines.later.log_variance[0]}
+        later = {"x": lines.x[1:], "y": lines.later.log_variance[0].exp()}
         fits.append(Layer("line", later, "exponential, after the first", 3, dashed=True))
     points = (Layer("band", ends), Layer("scatter", values, "held-out residuals"), *fits)
     share = Layer("line", {"x": lines.x, "y": lines.noise_share}, "")
     panels = (
-        Panel(DEPTH, "log variance per coordinate", points, "Noise"),
+        Panel(DEPTH, "variance per coordinate", points, "Noise", y_scale="log"),
         Panel(DEPTH, "share of the states' variance", (share,), "Relative noise"),
     )
     return Figure(
         "noise",
         panels,
-        "Left: natural logarithm of the noise variance by depth, "
+        "Left: the noise variance by depth, on a logarithmic axis, "
         f"{intervals_over('held-out documents', lines.variance.low)}, and the laws fitted to "
         "training documents. An exponential law is a straight line. Right: the same variance "
         "relative to that of the states there.",

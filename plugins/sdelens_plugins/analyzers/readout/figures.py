@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.language.texts import Text
-from sdelens.report import Figure, Layer, Panel, Strip
+from sdelens.report import Figure, Layer, Panel, Strip, visible
 from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.readout.logit_change import UNITS, LogitChange
@@ -99,7 +99,8 @@ def _ranks(result: ReadoutResults, documents: int) -> Figure:
         span = torch.tensor([-0.5, len(means) - 0.5])
         chance = Layer("line", {"x": span, "y": torch.full((2,), 0.5)}, "chance", 1, dashed=True)
         bars = mean_bars(means, tuple(RANK_LABELS.values()), "mean rank")
-        panels.append(Panel("", "share with a smaller divergence", (bars, chance), title))
+        label = "share with a smaller divergence"
+        panels.append(Panel("", label, (bars, chance), title, share="ranks"))
     over = f"{documents} test documents" if documents else "the one text"
     return Figure(
         "ranks",
@@ -118,8 +119,8 @@ def strips(
     text_words = tuple(decode(text.tokens.tolist()))
     rows = [Strip("change of the next-token distribution by the drift", text_words, kl, "nats")]
     labels = {"network": "network", "lens": "unembedding"}
-    strip = partial(_strip, decode, UNITS[by])
     for route, change in result.changes.items():
+        strip = partial(_strip, decode, UNITS[by], _common_scale(change))
         for rank in range(min(words, 3)):
             place = f"no. {rank + 1}, {labels[route]}"
             rows += [
@@ -130,13 +131,28 @@ def strips(
         for side, sign in enumerate(("one sign", "the other sign")):
             name = f"noise direction {number + 1} raises, {sign}"
             push = NOISE + 2 * number + side
+            strip = partial(_strip, decode, UNITS[by], _common_scale(network))
             rows.append(strip(name, network.raised, network.raised_by, push, 0))
     return tuple(rows)
 
 
+def _common_scale(change: LogitChange) -> tuple[float, float]:
+    """The ends of a colour scale for all words that are raised or lowered along one route."""
+    end = max(float(change.raised_by.abs().max()), float(change.lowered_by.abs().max()))
+    return -end, end
+
+
 def _strip(
-    decode: Decode, unit: str, name: str, ids: Tensor, changes: Tensor, push: int, rank: int
+    decode: Decode,
+    unit: str,
+    scale: tuple[float, float],
+    name: str,
+    ids: Tensor,
+    changes: Tensor,
+    push: int,
+    rank: int,
 ) -> Strip:
     size = changes[:, push, rank]
     words = changed_words(decode, ids[:, push, rank], size)
-    return Strip(name, words, tuple(size.tolist()), unit)
+    # a line break is a word here, not the end of a line
+    return Strip(name, tuple(map(visible, words)), tuple(size.tolist()), unit, scale)

@@ -36,7 +36,7 @@ def _drift_condition(condition: DriftConditionCheck) -> Figure:
     x = torch.logspace(low, high, 100, dtype=torch.float64)
     bound = (1 - condition.rule.rate) * x + condition.rule.offset
     shells, held_out = (
-        {"x": v.log10(), "y": kv.log10()}
+        {"x": v, "y": kv}
         for v, kv in (
             (condition.shell_v.ravel()[::3], condition.shell_kv.ravel()[::3]),
             (condition.v, condition.kv),
@@ -45,8 +45,8 @@ def _drift_condition(condition: DriftConditionCheck) -> Figure:
     layers = (
         Layer("scatter", shells, "on shells", series=4),
         Layer("scatter", held_out, "held-out", 0),
-        Layer("line", {"x": x.log10(), "y": bound.log10()}, "condition", series=1),
-        Layer("line", {"x": x.log10(), "y": x.log10()}, "no change", series=2, dashed=True),
+        Layer("line", {"x": x, "y": bound}, "condition", series=1),
+        Layer("line", {"x": x, "y": x}, "no change", series=2, dashed=True),
     )
     radii = torch.tensor(SHELLS)
     with_data = torch.cat([torch.ones(1), radii])
@@ -57,7 +57,11 @@ def _drift_condition(condition: DriftConditionCheck) -> Figure:
     return Figure(
         "drift_condition",
         (
-            Panel("log10 V(x)", "log10 KV(x)", layers, "One step's expectation"),
+            Panel(
+                *("V(x)", "KV(x)", layers, "One step's expectation"),
+                x_scale="log",
+                y_scale="log",
+            ),
             Panel("radii of the data (1: held-out states)", "percent", shares, "Shares"),
         ),
         "The Lyapunov function before a step and its expectation after, at held-out states and on "
@@ -91,13 +95,13 @@ def _long_run(run: LongRun) -> Figure:
     blocks = torch.nan_to_num(blocks, nan=FAR)
     low, middle, high = blocks.quantile(torch.tensor([0.05, 0.5, 0.95]).to(blocks), dim=1)
     layers = (
-        Layer("band", {"x": x, "low": low.log10(), "high": high.log10()}, "5 to 95%", 0),
-        Layer("line", {"x": x, "y": middle.log10()}, "median path", 0),
-        Layer("line", {"x": x[[0, -1]], "y": x.new_zeros(2)}, "99% of the data", 1, dashed=True),
+        Layer("band", {"x": x, "low": low, "high": high}, "5 to 95%", 0),
+        Layer("line", {"x": x, "y": middle}, "median path", 0),
+        Layer("line", {"x": x[[0, -1]], "y": x.new_ones(2)}, "99% of the data", 1, dashed=True),
     )
     return Figure(
         "long_run",
-        (Panel("step", "log10 distance, radii of the data", layers),),
+        (Panel("step", "distance, radii of the data", layers, y_scale="log"),),
         f"Distance from the data's mean over {run.steps:,} steps of the fit, with time fixed at "
         "the last fitted value. One radius holds 99% of the data; paths beyond "
         f"{FAR:g} radii are drawn there.",

@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel, Scale, counted
 from sdelens.steering.doses import Steering
 from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.intervals import intervals_over
@@ -21,12 +21,12 @@ from sdelens_plugins.analyzers.steering.dose_response import (
 RESPONSES = {
     "next_word": (
         "first kl",
-        "log10 of the KL of the next token, nats",
+        "KL of the next token, nats",
         "The effect of one steered state on the next-token distribution (zero if unsteered)",
     ),
     "along": (
         "kl",
-        "log10 of the KL along the text, nats",
+        "KL along the text, nats",
         "The effect of steering at every generated position on the next-token distribution, "
         "compared with the model's own after the same tokens",
     ),
@@ -53,6 +53,8 @@ RESPONSES = {
     ),
 }
 """By figure: the metric, its axis label and the start of the caption."""
+CONTROL_PAIRS = (CONTROLS[:2], CONTROLS[2:])
+"""The controls of each panel: random directions, and those to a mean."""
 SHIFT = 0.012
 """Between the error bars of neighbouring series, as a share of the range of doses."""
 
@@ -68,14 +70,15 @@ def _doses(result: DoseResponse, name: str) -> Figure:
     drifts = [s for s in pushes if s.diffusion == 1]
     noises = [s for s in pushes if s.diffusion != 1]
     panels = [
-        _panel(result, metric, label, axis, steerings, doses, unsteered)
+        _panel(result, metric, label, axis, steerings, doses, unsteered, controls)
         for axis, steerings, doses, unsteered in (
             ("dose a of the drift", drifts, [s.dose for s in drifts], 0.0),
             ("dose s of the diffusion", noises, [s.diffusion for s in noises], 1.0),
         )
         if steerings
+        for controls in CONTROL_PAIRS
     ]
-    cut = " (drawn down to the smallest plotted value if it reaches 0)" if _is_log(label) else ""
+    cut = " (drawn down to the smallest plotted value if it reaches 0)" if _is_log(metric) else ""
     return Figure(
         name,
         tuple(panels),
@@ -85,8 +88,8 @@ def _doses(result: DoseResponse, name: str) -> Figure:
     )
 
 
-def _is_log(label: str) -> bool:
-    return label.startswith("log10")
+def _is_log(metric: str) -> bool:
+    return metric.endswith("kl")
 
 
 def _panel(
@@ -97,23 +100,26 @@ def _panel(
     steerings: Sequence[Steering],
     doses: Sequence[float],
     unsteered: float,
+    controls: Sequence[str],
 ) -> Panel:
-    """A line with error bars for each direction, through the unsteered value."""
+    """A line with error bars for the fit and two controls, through the unsteered value."""
     x = torch.tensor([*doses, unsteered], dtype=torch.float64)
     order = x.argsort()
     shift = SHIFT * float(x.max() - x.min())
     layers: list[Layer] = []
     means, ends = _means(result, metric, steerings)
-    if _is_log(label):
-        means, ends = logged(means, ends)
-    for series, name in enumerate((FIT, *CONTROLS)):
-        at = x + shift * (series - len(CONTROLS) / 2)
+    if _is_log(metric):
+        means, ends = positive(means, ends)
+    for place, name in enumerate((FIT, *controls)):
+        series = (FIT, *CONTROLS).index(name)
+        at = x + shift * (place - len(controls) / 2)
         line = {"x": at[order], "y": means[series][order]}
         layers.append(Layer("line", line, name, series, dashed=series > 0))
         last = len(at) if series == 0 else -1  # unsteered, all are the same
         bars = _error_bars(at[:last], ends[series][:last])
         layers.append(Layer("line", bars, series=series))
-    return Panel(axis, label, tuple(layers))
+    scale: Scale = "log" if _is_log(metric) else "linear"
+    return Panel(axis, label, tuple(layers), share=axis, y_scale=scale)
 
 
 def _means(
@@ -130,17 +136,17 @@ def _means(
     return means, ends.clamp(0, 1) if metric.startswith("distinct") else ends
 
 
-def logged(
+def positive(
     y: Float[Tensor, "series dose"], ends: Float[Tensor, "series dose 2"]
 ) -> tuple[Float[Tensor, "series dose"], Float[Tensor, "series dose 2"]]:
-    """Logarithms; an interval that reaches zero ends at the smallest positive value.
+    """What a logarithmic axis can show: intervals end at the smallest positive value.
 
     The line is broken where the value itself is zero.
     """
     values = torch.cat([y[..., None], ends], dim=-1)
     smallest = values.where(values > 0, torch.inf).min()
     ends = ends.where((ends > 0) | ends.isnan(), smallest).where(y[..., None] > 0, torch.nan)
-    return y.where(y > 0, torch.nan).log10(), ends.log10()
+    return y.where(y > 0, torch.nan), ends
 
 
 def _error_bars(
@@ -162,7 +168,8 @@ def _without_drift(result: DoseResponse) -> Figure:
     for steering, title in without.items():
         means = [text_mean(result[name, steering, "first kl"]) for name in directions]
         bars = mean_bars(means, directions)
-        panels.append(Panel("", "KL of the next token, nats", (bars,), title))
+        label = "KL of the next token, nats"
+        panels.append(Panel("", label, (bars,), title, share="without"))
     return Figure(
         "without",
         tuple(panels),

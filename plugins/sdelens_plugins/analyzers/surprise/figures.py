@@ -41,7 +41,13 @@ def _areas(detection: Detection) -> Figure:
     ends = torch.tensor([-0.5, len(words) - 0.5]).double()
     chance = Layer("line", {"x": ends, "y": torch.full((2,), 0.5)}, "chance", 1, dashed=True)
     panels = tuple(
-        Panel("", "AUROC", (bars(Interval.stack(areas.values()), words), chance), title)
+        Panel(
+            "",
+            "AUROC",
+            (bars(Interval.stack(areas.values()), words), chance),
+            title,
+            share="auroc",
+        )
         for areas, title in (
             (detection.fit, "Fit"),
             (detection.model, "Perplexity of the model"),
@@ -74,6 +80,7 @@ def _documents(detection: Detection) -> Figure:
                 if name in names
             ),
             title,
+            share="documents",
         )
         for title, names in (("Corrupted test documents", corrupted), ("Other texts", others))
         if len(names) > 1

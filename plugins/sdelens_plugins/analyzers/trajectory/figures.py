@@ -19,6 +19,10 @@ PREDICTIONS = {
 }
 
 
+OVERLAID = 12
+"""States whose words, paths and predictions can be told apart in one panel."""
+
+
 def figures(result: TrajectoryResults) -> tuple[Figure, ...]:
     """The path side by side, overlaid with words and free-running; then errors by horizon."""
     path = result.path
@@ -42,20 +46,31 @@ def _side_by_side(path: PathPrediction) -> Figure:
 
 def _overlay(path: PathPrediction) -> Figure:
     x, y = path.labels
-    actual, predicted = path.drawn(path.actual), path.drawn(path.predicted)
+    actual, predicted = path.drawn(path.actual)[:OVERLAID], path.drawn(path.predicted)
+    predicted = predicted[: len(actual) - 1]
     layers = (
         *_trail(actual, "actual", 0),
         Layer("scatter", _columns(actual[:1]), "start"),
-        *_trail(predicted, "predicted one step ahead", 1, dashed=True),
+        Layer("line", _columns(_joined(predicted, actual[1:])), "error", 1, dashed=True),
+        Layer("scatter", _columns(predicted), "predicted one step ahead", 1),
     )
     words = "Each word is at the actual state after the word has been read."
     if any(path.words):
-        layers = (*layers, Layer("words", _columns(actual), words=path.words))
+        layers = (*layers, Layer("words", _columns(actual), words=path.words[:OVERLAID]))
     return Figure(
         "overlay",
         (Panel(x, y, layers),),
-        f"{path.path.span}: both paths in one panel. {words if any(path.words) else ''}".rstrip(),
+        f"{path.path.first(OVERLAID).span}: the path, and each state as predicted from the actual "
+        f"state before it. {words if any(path.words) else ''}".rstrip(),
     )
+
+
+def _joined(
+    first: Float[Tensor, "time 2"], second: Float[Tensor, "time 2"]
+) -> Float[Tensor, "point 2"]:
+    """A line from each point to another, broken between the pairs."""
+    gap = torch.full_like(first, torch.nan)
+    return torch.stack([first, second, gap], dim=1).flatten(0, 1)
 
 
 def _space(path: PathPrediction) -> str:

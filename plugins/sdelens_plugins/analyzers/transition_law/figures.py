@@ -27,6 +27,7 @@ def _branches(averages: LawAverages) -> Figure:
             "effective branches",
             (bars(averages.words[1][group], [names[k] for k in group]),),
             title,
+            share="branches",
         )
         for group, title in zip(groups, titles, strict=True)
         if group

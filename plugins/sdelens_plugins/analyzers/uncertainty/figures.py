@@ -43,16 +43,16 @@ def strips(path: PathNoise) -> tuple[Strip, ...]:
 
 
 def _part(path: PathNoise, name: str) -> Figure:
-    """One part on a log scale, with the words beside their points."""
-    points = {"x": path.path.times.double(), "y": path.parts[name].clamp(min=1e-12).log10()}
+    """One part with the words beside their points."""
+    points = {"x": path.path.times.double(), "y": path.parts[name]}
     layers = [Layer("line", points), Layer("scatter", points)]
     if path.has_words:
         layers.append(Layer("words", points, words=path.words))
     return Figure(
         name,
-        (Panel("position", f"log10 of the {name} magnitude", tuple(layers)),),
+        (Panel("position", f"{name} magnitude", tuple(layers)),),
         f"{path.path.span}: {PART_CAPTIONS[name]}, root mean square over standardised "
-        "coordinates, on a logarithmic scale.",
+        "coordinates.",
     )
 
 
@@ -85,8 +85,8 @@ def _correlations(association: Association) -> Figure:
     null = torch.stack([torch.stack(list(association.null[name].aminmax())) for name in names])
     layers = (
         Layer("bars", bars, "observed", words=tuple(names)),
-        Layer("scatter", {"x": x + 0.25, "y": null[:, 0]}, "null, minimum and maximum", series=1),
-        Layer("scatter", {"x": x + 0.25, "y": null[:, 1]}, series=1),
+        Layer("scatter", {"x": x, "y": null[:, 0]}, "null, minimum and maximum", series=1),
+        Layer("scatter", {"x": x, "y": null[:, 1]}, series=1),
     )
     permutations = len(next(iter(association.null.values())))
     return Figure(

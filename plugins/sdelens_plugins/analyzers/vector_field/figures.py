@@ -11,8 +11,10 @@ from sdelens_plugins.analyzers.vector_field.fixed_point_results import POINTS, U
 from sdelens_plugins.analyzers.vector_field.fixed_points import FixedPointSearch
 from sdelens_plugins.analyzers.vector_field.plane import MIN_STATES, PlaneDrift
 
-PANELS = 3
-"""Panels in one row of further planes."""
+PANELS = 4
+"""Panels in one figure of further planes."""
+DRAWN_STEPS = 12
+"""Steps of the observed path that leave the arrows visible."""
 
 
 def figures(
@@ -31,7 +33,8 @@ def figures(
 
 
 def _field(plane: PlaneDrift, search: FixedPointSearch, path: ObservedPath) -> Figure:
-    arrows = (_density(plane), *_arrows(plane, path, series=5), *_fixed_points(plane, search))
+    arrows = (*_arrows(plane, path), *_fixed_points(plane, search))
+    states = _map(plane, plane.grid.count.ravel(), "training states", "Density")
     length = _map(plane, plane.field.magnitude, f"length {UNIT}", "Length of the drift")
     if plane.kind == "slice":
         kind = f"other components at their mean, t = {plane.t:g}"
@@ -39,10 +42,10 @@ def _field(plane: PlaneDrift, search: FixedPointSearch, path: ObservedPath) -> F
         kind = f"mean over nearby held-out states, {plane.documents} documents"
     return Figure(
         "field",
-        (_panel(plane, arrows, "Drift"), length),
-        f"The drift in two principal components ({kind}) over the density of training states, "
-        f"with {path.name}. Arrows are drawn where there are {MIN_STATES} states or more; their "
-        "length is on the right.",
+        (_panel(plane, arrows, "Drift"), length, states),
+        f"The drift in two principal components ({kind}), its length, and the number of training "
+        f"states, with the beginning of {path.name}. Arrows are drawn where there are "
+        f"{MIN_STATES} states or more.",
     )
 
 
@@ -50,8 +53,8 @@ def _derivatives(plane: PlaneDrift) -> Figure:
     return Figure(
         "derivatives",
         (
-            _map(plane, plane.field.divergence, UNIT, "Divergence"),
-            _map(plane, plane.field.curl, UNIT, "Curl"),
+            _map(plane, plane.field.divergence, UNIT, "Divergence", signed=True),
+            _map(plane, plane.field.curl, UNIT, "Curl", signed=True),
         ),
         f"Divergence and curl of that field. States in random order have {-2 / plane.dt:g} and 0 "
         "everywhere.",
@@ -78,8 +81,8 @@ def _further(planes: Sequence[PlaneDrift], path: ObservedPath) -> list[Figure]:
         Figure(
             f"planes{number}" if len(rows) > 1 else "planes",
             tuple(_small_panel(plane, path) for plane in row),
-            f"The drift ({row[0].kind}) in further planes of principal components, and "
-            f"{path.name}.",
+            f"The drift ({row[0].kind}) in further planes of principal components, and the "
+            f"beginning of {path.name}.",
         )
         for number, row in enumerate(rows, start=1)
     ]
@@ -87,19 +90,21 @@ def _further(planes: Sequence[PlaneDrift], path: ObservedPath) -> list[Figure]:
 
 def _small_panel(plane: PlaneDrift, path: ObservedPath) -> Panel:
     across, up = plane.axes.names
-    return Panel(across, up, _arrows(plane, path, series=0))
+    return Panel(across, up, _arrows(plane, path))
 
 
-def _arrows(plane: PlaneDrift, path: ObservedPath, *, series: int) -> tuple[Layer, ...]:
-    """The path with its start, and the arrows."""
+def _arrows(plane: PlaneDrift, path: ObservedPath) -> tuple[Layer, ...]:
+    """The arrows, and the beginning of the path with its start."""
     keep, field = plane.populated, plane.field
     arrows = torch.cat([field.nodes, field.value], dim=-1)[keep].unbind(-1)
-    trail = dict(zip("xy", plane.axes.project(path.states).unbind(-1), strict=True))
+    trail = dict(
+        zip("xy", plane.axes.project(path.states[: DRAWN_STEPS + 1]).unbind(-1), strict=True)
+    )
     start = {name: column[:1] for name, column in trail.items()}
     return (
+        Layer("arrows", dict(zip("xyuv", arrows, strict=True)), series=0),
         Layer("line", trail, path.name, series=1),
         Layer("scatter", start, "its start", series=1),
-        Layer("arrows", dict(zip("xyuv", arrows, strict=True)), series=series),
     )
 
 
@@ -111,20 +116,15 @@ def _fixed_points(plane: PlaneDrift, search: FixedPointSearch) -> list[Layer]:
     ]
 
 
-def _density(plane: PlaneDrift) -> Layer:
-    return _heat(plane, plane.grid.count.ravel().log10(), "log10 training states")
-
-
-def _heat(plane: PlaneDrift, values: Tensor, label: str) -> Layer:
+def _map(
+    plane: PlaneDrift, values: Tensor, label: str, title: str, *, signed: bool = False
+) -> Panel:
     grid = plane.grid
     z = grid.shaped(values, plane.populated)
-    return Layer("heat", {"x": grid.across, "y": grid.up, "z": z}, label)
-
-
-def _map(plane: PlaneDrift, values: Tensor, label: str, title: str) -> Panel:
-    return _panel(plane, (_heat(plane, values, label),), title)
+    cells = {"x": grid.across, "y": grid.up, "z": z}
+    return _panel(plane, (Layer("heat", cells, label, signed=signed),), title)
 
 
 def _panel(plane: PlaneDrift, layers: tuple[Layer, ...], title: str) -> Panel:
     across, up = plane.axes.labels
-    return Panel(across, up, layers, title)
+    return Panel(across, up, layers, title, share="plane")

@@ -17,8 +17,8 @@ from sdelens.report import Figure, Layer, Panel
 ROLES = ("x", "y", "base", "low", "high", "u", "v", "z")
 """The roles of a layer's values, each of which has a column."""
 COLUMNS = (
-    *("panel", "title", "x label", "y label", "equal", "share"),
-    *("layer", "mark", "label", "series", "dashed"),
+    *("panel", "title", "x label", "y label", "equal", "share", "x scale", "y scale"),
+    *("layer", "mark", "label", "series", "dashed", "signed"),
     *("row", "point", "word"),
     *ROLES,
 )
@@ -41,10 +41,12 @@ def to_csv(figure: Figure) -> str:
     writer.writerow(COLUMNS)
     for number, panel in enumerate(figure.panels):
         axes = [number, panel.title, panel.x, panel.y, int(panel.equal), panel.share]
+        axes += [panel.x_scale, panel.y_scale]
         if not panel.layers:
             writer.writerow(map(_quoted, axes))
         for place, layer in enumerate(panel.layers):
-            settings = [place, layer.mark, layer.label, layer.series, int(layer.dashed)]
+            settings = [place, layer.mark, layer.label, layer.series]
+            settings += [int(layer.dashed), int(layer.signed)]
             points = list(_points(layer)) or [[]]
             writer.writerows(map(_quoted, [*axes, *settings, *point]) for point in points)
     return sink.getvalue()
@@ -95,6 +97,8 @@ def _panel(rows: Sequence[Row]) -> Panel:
         title=first["title"],
         equal=first["equal"] == "1",
         share=first["share"],
+        x_scale=first["x scale"],  # type: ignore[arg-type]
+        y_scale=first["y scale"],  # type: ignore[arg-type]
     )
 
 
@@ -114,6 +118,7 @@ def _layer(rows: Sequence[Row]) -> Layer:
         series=int(first["series"]),
         dashed=first["dashed"] == "1",
         words=words if any(words) else (),
+        signed=first["signed"] == "1",
     )
 
 

@@ -9,11 +9,14 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
 
 from sdelens.report import Figure
+from sdelens_plugins.reporters.figures.axis_labels import label_axes
 from sdelens_plugins.reporters.figures.csv_file import from_csv, to_csv
-from sdelens_plugins.reporters.figures.layout import add_legend, grid_of, shared_limits
-from sdelens_plugins.reporters.figures.marks import label_words
+from sdelens_plugins.reporters.figures.heights import height_of
+from sdelens_plugins.reporters.figures.layout import align_rows, grid_of, shared_limits
+from sdelens_plugins.reporters.figures.legend import add_legend, panels_with_legend
 from sdelens_plugins.reporters.figures.panel import draw_panel
 from sdelens_plugins.reporters.figures.style import INK, figure_style
+from sdelens_plugins.reporters.figures.words import label_words
 
 RECENT = 100
 """Drawings kept in memory, so that a report embeds what was saved with its findings."""
@@ -61,15 +64,21 @@ def _drawing_of_csv(text: str) -> Drawing:
 
 def draw(figure: Figure) -> Drawing:
     """Draw all panels and fix their layout."""
+    panels = figure.panels
     with figure_style():
-        canvas, subfigures = grid_of(figure.panels)
+        legends = panels_with_legend(panels)
+        heights = [height_of(p, legend=legend) for p, legend in zip(panels, legends, strict=True)]
+        canvas, subfigures = grid_of(panels, heights)
         limits = shared_limits(figure)
-        for subfigure, panel in zip(subfigures, figure.panels, strict=True):
+        for subfigure, panel, legend in zip(subfigures, panels, legends, strict=True):
             draw_panel(subfigure.subplots(), panel, limits)
-            add_legend(subfigure, panel)
+            label_axes(subfigure, panel)
+            if legend:
+                add_legend(subfigure, panel)
         FigureCanvasAgg(canvas)
         canvas.draw_without_rendering()  # words can be measured once the layout is fixed
         canvas.set_layout_engine("none")
-        for subfigure, panel in zip(subfigures, figure.panels, strict=True):
+        align_rows(panels, subfigures)
+        for subfigure, panel in zip(subfigures, panels, strict=True):
             label_words(subfigure.axes[0], panel)
     return Drawing(figure, canvas, subfigures)

@@ -1,28 +1,39 @@
-"""The layout of a figure: where panels and legends are placed, and which limits panels share."""
+"""The layout of a figure: where panels are placed, and which limits they share."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
 from matplotlib.transforms import BboxBase
 
-from sdelens.report import Figure, Panel
+from sdelens.report import Figure, Layer, Panel, Scale
 from sdelens_plugins.reporters.figures.marks import column
 
-PAGE_WIDTH, COLUMN_WIDTH = 7.0, 3.45
+PAGE_WIDTH, COLUMN_WIDTH = 7.0, 3.5
 """Inches: the text width of a page, and of one of two columns."""
-WORDS_HEIGHT, HEIGHT = 5.2, 2.7
+NARROW_WORDS, NARROW_COLUMNS = 10, 14
+"""Words beside points and below a heat map that half the width of a page has room for."""
 Limits = Mapping[str, tuple[tuple[float, float], tuple[float, float]]]
 """The ranges of x and y, by the name under which panels share them."""
 
 
 def is_wide(panel: Panel) -> bool:
-    """Whether a panel has words beside its points, which need the width of a page."""
-    return any(layer.mark == "words" for layer in panel.layers)
+    """Whether a panel has more words than fit into half the width of a page."""
+    return has_many_words(panel) or any(
+        layer.mark == "heat" and len(layer.words) > NARROW_COLUMNS for layer in panel.layers
+    )
+
+
+def has_many_words(panel: Panel) -> bool:
+    """Whether a panel has many words beside its points."""
+    words = (len(layer.words) for layer in panel.layers if layer.mark == "words")
+    return sum(words) > NARROW_WORDS
+
+
+def width_of(panel: Panel) -> float:
+    """The width of a panel in inches."""
+    return PAGE_WIDTH if is_wide(panel) else COLUMN_WIDTH
 
 
 def rows_of(panels: Sequence[Panel]) -> list[list[int]]:
@@ -37,13 +48,15 @@ def rows_of(panels: Sequence[Panel]) -> list[list[int]]:
     return rows
 
 
-def grid_of(panels: Sequence[Panel]) -> tuple[Canvas, tuple[SubFigure, ...]]:
-    """An empty canvas with a subfigure for each panel."""
+def grid_of(
+    panels: Sequence[Panel], heights: Sequence[float]
+) -> tuple[Canvas, tuple[SubFigure, ...]]:
+    """An empty canvas with a subfigure for each panel; a row is as high as its highest panel."""
     rows = rows_of(panels)
-    heights = [WORDS_HEIGHT if is_wide(panels[row[0]]) else HEIGHT for row in rows]
+    heights = [max(heights[number] for number in row) for row in rows]
     width = PAGE_WIDTH if len(panels) > 1 or any(map(is_wide, panels)) else COLUMN_WIDTH
     canvas = Canvas(figsize=(width, sum(heights)), layout="constrained")
-    columns = max(map(len, rows))
+    columns = round(width / COLUMN_WIDTH)
     grid = canvas.add_gridspec(len(rows), columns, height_ratios=heights)
     subfigures = (
         canvas.add_subfigure(grid[row, :] if is_wide(panels[number]) else grid[row, place])
@@ -53,6 +66,17 @@ def grid_of(panels: Sequence[Panel]) -> tuple[Canvas, tuple[SubFigure, ...]]:
     return canvas, tuple(subfigures)
 
 
+def align_rows(panels: Sequence[Panel], subfigures: Sequence[SubFigure]) -> None:
+    """Give the axes of a row the same height, whatever is above and below them."""
+    for numbers in rows_of(panels):
+        row = [axes for number in numbers for axes in subfigures[number].axes]
+        low = max(axes.get_position().y0 for axes in row)
+        high = min(axes.get_position().y1 for axes in row)
+        for axes in row:
+            box = axes.get_position()
+            axes.set_position((box.x0, low, box.width, high - low))
+
+
 def svg_box(box: BboxBase, canvas: Canvas) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of a box in points, counted from the upper left corner."""
     unit, height = 72 / canvas.dpi, 72 * canvas.get_figheight()
@@ -60,50 +84,34 @@ def svg_box(box: BboxBase, canvas: Canvas) -> tuple[float, float, float, float]:
 
 
 def shared_limits(figure: Figure) -> Limits:
-    """Ranges that contain all points of the panels that share them, with a margin."""
+    """Ranges that contain all marks of the panels that share them, with a margin."""
     names = {panel.share for panel in figure.panels if panel.share}
     return {name: _limits([p for p in figure.panels if p.share == name]) for name in names}
 
 
 def _limits(panels: Sequence[Panel]) -> tuple[tuple[float, float], tuple[float, float]]:
     layers = [layer for panel in panels for layer in panel.layers]
-    found = []
-    for roles in (("x",), ("y", "low", "high")):
-        values = np.concatenate([column(layer, r).ravel() for layer in layers for r in roles])
-        values = values[np.isfinite(values)]
-        low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
-        margin = 0.06 * (high - low) or 0.5
-        found.append((float(low - margin), float(high + margin)))
-    return found[0], found[1]
+    x = [column(layer, "x") for layer in layers]
+    y = [values.ravel() for layer in layers for values in _heights(layer)]
+    return _range(x, panels[0].x_scale), _range(y, panels[0].y_scale)
 
 
-def add_legend(subfigure: SubFigure, panel: Panel) -> None:
-    """A legend above the panel, each label once, if there is more than one label."""
-    named: dict[str, Artist] = {}
-    for handle, label in zip(*subfigure.axes[0].get_legend_handles_labels(), strict=True):
-        named.setdefault(label, handle)
-    if len(named) < 2:
-        return
-    columns = legend_columns(list(named), PAGE_WIDTH if is_wide(panel) else COLUMN_WIDTH)
-    # a narrow screen shows the left end of a wide panel first
-    place: Literal["outside upper left", "outside upper center"] = (
-        "outside upper left" if is_wide(panel) else "outside upper center"
-    )
-    subfigure.legend(list(named.values()), list(named), loc=place, ncols=columns)
+def _heights(layer: Layer) -> list[np.ndarray]:
+    """All y of a layer; bars extend from their base."""
+    found = [column(layer, role) for role in ("y", "low", "high")]
+    if layer.mark == "bars":
+        base = column(layer, "base") if "base" in layer.values else np.zeros(1)
+        found = [base, *(base + values for values in found if len(values))]
+    return found
 
 
-def legend_columns(labels: Sequence[str], width: float) -> int:
-    """The largest number of legend columns that fit into a width in inches.
-
-    Matplotlib fills a legend column by column, and each column is as wide as its longest label.
-
-    >>> legend_columns(["drift", "lack of fit", "memory", "unexplained", "sampling noise"], 3.45)
-    2
-    """
-    for columns in range(len(labels), 1, -1):
-        rows = math.ceil(len(labels) / columns)
-        longest = [max(map(len, labels[k : k + rows])) for k in range(0, len(labels), rows)]
-        # in points: a letter takes about 4.3, the handle and the gaps about 38
-        if sum(4.3 * letters + 38 for letters in longest) <= 72 * width:
-            return len(longest)
-    return 1
+def _range(columns: Sequence[np.ndarray], scale: Scale) -> tuple[float, float]:
+    """The range of the values with a margin, which is a factor on a logarithmic scale."""
+    values = np.concatenate([np.empty(0), *columns])
+    if scale == "log":
+        values = np.log10(values[values > 0])
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    margin = 0.06 * (high - low) or 0.5
+    ends = float(low - margin), float(high + margin)
+    return (10 ** ends[0], 10 ** ends[1]) if scale == "log" else ends

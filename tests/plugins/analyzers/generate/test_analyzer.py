@@ -122,6 +122,7 @@ def test_any_layer_and_basis_goes_on_from_a_short_prompt(model, site, basis):
     assert ("leaves 12 directions out" in finding.reading) == (basis == "pca:4")
     assert len(finding.strips) == 8
     assert {len(strip.tokens) for strip in finding.strips} == {6}
+    assert not any("\n" in token for strip in finding.strips for token in strip.tokens)
 
 
 def test_without_a_prompt_it_continues_the_papers_question(study):

@@ -62,6 +62,22 @@ def test_residuals_of_the_true_law_are_standard_normal(true):
     assert abs(value(true, "excess kurtosis, median coordinate").value) < 4 * error
 
 
+def _lengths(finding):
+    """Expected and observed quantiles of |r|²/d."""
+    figure = next(figure for figure in finding.figures if figure.name == "residuals")
+    observed = next(layer for layer in figure.panels[-1].layers if layer.label == "observed")
+    return observed.values["x"], observed.values["y"]
+
+
+def test_lengths_of_residuals_are_drawn_without_a_limit(true, sides):
+    expected, observed = _lengths(true)
+    assert torch.allclose(observed, expected, rtol=0.15)
+    # so narrow that a normal score would exceed 8
+    expected, observed = _lengths(QUICK.analyze(around(kernel(std=0.1), sides), seed=0))
+    assert torch.allclose(observed, 100 * expected, rtol=0.15)
+    assert (observed.diff() > 0).all()
+
+
 def test_scores_of_the_true_law_are_the_known_ones(true):
     # the mean CRPS of N(0, 1) under itself is 1/sqrt(pi)
     assert close(value(true, "CRPS of the fit"), torch.pi**-0.5)

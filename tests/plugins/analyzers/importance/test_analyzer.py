@@ -90,7 +90,12 @@ def test_a_short_prompt_is_weighed(model, basis):
     study = spoken_study(model, Site("block", 0), basis=basis, prompt="the cat sat")
     finding = QUICK.analyze(study, seed=0)
     assert finding.prompt == "the cat sat"
-    heat = next(f for f in finding.figures if f.name == "attention").panels[0].layers[0]
+    figure = next(f for f in finding.figures if f.name == "attention")
+    heat, of_the_last = (panel.layers[0] for panel in figure.panels)
+    layers = len(finding.arrays["attention"])
+    assert of_the_last.values["y"].tolist() == list(range(layers))
+    averaged = finding.arrays["attention"].mean(1)[:, -1, 1:]
+    assert torch.allclose(of_the_last.values["z"][:, 1:], averaged)
     assert heat.words[0] == "sink"
     assert heat.values["z"][:, 0].isnan().all()
     assert heat.values["z"][:, 1:].isfinite().all()

@@ -11,6 +11,7 @@ from sdelens.language.patching import next_token_log_probabilities
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.sde import KernelSDE, LinearSDE
 from sdelens.protocols import Analyzer, Site
+from sdelens.report import visible
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.analyzers.readout.analyzer import ReadoutAnalyzer
 from tests.asked import value
@@ -48,6 +49,17 @@ def test_a_drift_of_zero_raises_no_word(study):
     assert set(words.tokens) == {"∅"}
 
 
+def test_raised_and_lowered_words_have_one_scale_for_their_colours_and_no_line_breaks(study):
+    strips = [s for s in QUICK.analyze(study, seed=0).strips if s.name.startswith("drift ")]
+    for route in ("network", "unembedding"):
+        sides = [strip for strip in strips if strip.name.endswith(route)]
+        ((low, high),) = {strip.scale for strip in sides}
+        assert low == -high < 0
+        assert max(abs(value) for strip in sides for value in strip.values) <= high
+        assert all(max(s.values) <= 0 for s in sides if "lowers" in s.name)
+    assert not any("\n" in token for strip in strips for token in strip.tokens)
+
+
 def test_a_drift_to_the_image_of_a_word_raises_that_word(model):
     study = spoken_study(model, Site("block", 2))
     view, viewed = study.single
@@ -63,7 +75,7 @@ def test_a_drift_to_the_image_of_a_word_raises_that_word(model):
     law = KernelSDE(mean, ConstantNoise.independent(torch.full((16,), 0.1)))
     finding = replace(QUICK, by="probability").analyze(with_law(study, law), seed=0)
     (words,) = [s for s in finding.strips if s.name == "drift raises, no. 1, unembedding"]
-    assert set(words.tokens) == set(model.decode([word]))
+    assert set(words.tokens) == set(map(visible, model.decode([word])))
     rank = value(finding, "rank of drift among random directions, through the network")
     assert 0.5 + 3 * rank.stderr < rank.value <= 1
 

@@ -1,6 +1,5 @@
 """Dose responses and the sentences about them."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -18,7 +17,7 @@ from sdelens_plugins.analyzers.steering.dose_response import (
     DoseResponse,
     parse_doses,
 )
-from sdelens_plugins.analyzers.steering.figures import logged
+from sdelens_plugins.analyzers.steering.figures import positive
 from sdelens_plugins.analyzers.steering.results import comparison, headline
 from tests.asked import value
 from tests.small import of_tokens
@@ -135,9 +134,9 @@ def test_any_layer_and_basis_can_be_steered(model, site, basis):
 def test_error_bars_that_reach_zero_end_at_the_smallest_plotted_value():
     y = torch.tensor([[1.0, 0.1, 0.0]], dtype=torch.float64)
     ends = torch.tensor([[[0.5, 1.5], [-0.2, 0.4], [0.0, 0.0]]], dtype=torch.float64)
-    values, bars = logged(y, ends)
-    assert values[0, :2].tolist() == pytest.approx([0.0, -1.0])
-    assert bars[0, 1].tolist() == pytest.approx([-1.0, math.log10(0.4)])
+    values, bars = positive(y, ends)
+    assert values[0, :2].tolist() == pytest.approx([1.0, 0.1])
+    assert bars[0, 1].tolist() == pytest.approx([0.1, 0.4])
     assert values[0, 2].isnan()
     assert bars[0, 2].isnan().all()
 

@@ -15,6 +15,7 @@ from tests.plugins.reporters.reports import HOSTILE, every_mark
 
 NUMBERS = st.floats(width=32)
 TEXTS = st.text()
+SCALES = st.sampled_from(("linear", "log", "symlog"))
 
 
 @st.composite
@@ -44,6 +45,7 @@ def layers(choose):
         series=choose(st.integers(0, 9)),
         dashed=choose(st.booleans()),
         words=tuple(words) if any(words) else (),
+        signed=choose(st.booleans()),
     )
 
 
@@ -55,6 +57,8 @@ PANELS = st.builds(
     title=TEXTS,
     equal=st.booleans(),
     share=TEXTS,
+    x_scale=SCALES,
+    y_scale=SCALES,
 )
 
 
@@ -65,11 +69,11 @@ def test_a_figure_read_back_from_its_csv_is_the_same(panels):
     read = from_csv(to_csv(Figure("f", panels, "c")), name="f", caption="c")
     assert len(read.panels) == len(panels)
     for one, other in zip(read.panels, panels, strict=True):
-        for name in ("x", "y", "title", "equal", "share"):
+        for name in ("x", "y", "title", "equal", "share", "x_scale", "y_scale"):
             assert getattr(one, name) == getattr(other, name)
         assert len(one.layers) == len(other.layers)
         for mine, theirs in zip(one.layers, other.layers, strict=True):
-            for name in ("mark", "label", "series", "dashed", "words"):
+            for name in ("mark", "label", "series", "dashed", "words", "signed"):
                 assert getattr(mine, name) == getattr(theirs, name)
             filled = {role: v for role, v in theirs.values.items() if len(v)}
             assert mine.values.keys() == filled.keys()
