@@ -27,7 +27,11 @@ OPTIONAL: Mapping[str, tuple[Any, ...]] = {
     ),
     "analyzer": (protocols.CostedAnalyzer, report_protocols.QuestionAnalyzer),
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),
-    "reporter": (report_protocols.FigureReporter, report_protocols.PageReporter),
+    "reporter": (
+        report_protocols.FigureReporter,
+        report_protocols.MatplotlibReporter,
+        report_protocols.PageReporter,
+    ),
 }
 """Optional protocols of each kind."""
 

@@ -113,11 +113,20 @@ class Figure:
 
     def svg(self) -> str:
         """The figure as SVG, drawn by the first reporter that can."""
+        return str(self._drawn("svg"))
+
+    def to_matplotlib(self) -> list[Any]:
+        """The axes of a new matplotlib drawing, one for each panel, to be changed and saved.
+
+        ``axes[0].figure.figure.savefig("mine.pdf")`` saves the whole figure.
+        """
+        return list(self._drawn("axes"))
+
+    def _drawn(self, method: str) -> Any:
         from sdelens.registry import plugin_with
 
         with contained("the reporter of figures"):
-            drawn: str = plugin_with("reporter", "svg").load()().svg(self)
-        return drawn
+            return getattr(plugin_with("reporter", method).load()(), method)(self)
 
 
 @dataclass(frozen=True)
@@ -236,10 +245,11 @@ class Report:
     @property
     def sections(self) -> dict[str, list[int]]:
         """The numbers of the findings by the question that they answer, in reading order."""
+        place = {
+            question: number for number, question in enumerate((*QUESTIONS, "of its own", ""))
+        }
         own = dict.fromkeys(finding.question for finding in self.findings)
-        order = [question for question in QUESTIONS if question in own]
-        order += [question for question in own if question and question not in QUESTIONS]
-        order += [""] if "" in own else []
+        order = sorted(own, key=lambda question: place.get(question, len(QUESTIONS)))
         return {
             question: [k for k, found in enumerate(self.findings) if found.question == question]
             for question in order

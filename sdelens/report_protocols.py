@@ -1,6 +1,6 @@
 """Optional protocols of analyzers and reporters, which a report uses if they are implemented."""
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from sdelens.protocols import Analyzer, AnyStudy, Reporter
 from sdelens.report import Figure, Report
@@ -20,6 +20,14 @@ class FigureReporter(Reporter, Protocol):
 
     def svg(self, figure: Figure) -> str:
         """The figure as an SVG document."""
+
+
+@runtime_checkable
+class MatplotlibReporter(Reporter, Protocol):
+    """Draws a figure with matplotlib, so that a user can change it."""
+
+    def axes(self, figure: Figure) -> list[Any]:
+        """The axes of a new drawing, one for each panel."""
 
 
 @runtime_checkable

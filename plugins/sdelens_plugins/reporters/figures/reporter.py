@@ -4,11 +4,12 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from sdelens.report import Figure, Finding, Report
 from sdelens.store import replaced
 from sdelens_plugins.reporters.figures.csv_file import to_csv
-from sdelens_plugins.reporters.figures.drawing import drawing_of
+from sdelens_plugins.reporters.figures.drawing import draw, drawing_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class FiguresReporter:
     def svg(self, figure: Figure) -> str:
         """One figure as SVG."""
         return drawing_of(figure).svg
+
+    def axes(self, figure: Figure) -> list[Any]:
+        """The matplotlib axes of a new drawing of one figure, one for each panel."""
+        return [subfigure.axes[0] for subfigure in draw(figure).subfigures]
 
     def _write(self, figure: Figure, stem: Path) -> None:
         drawing = drawing_of(figure)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from PIL import Image
 
 from sdelens.report import Finding, Report
-from sdelens.report_protocols import FigureReporter, PageReporter
+from sdelens.report_protocols import FigureReporter, MatplotlibReporter, PageReporter
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens_plugins.reporters.figures import drawing
 from sdelens_plugins.reporters.figures.csv_file import from_csv
@@ -17,7 +17,20 @@ from tests.plugins.reporters.reports import HOSTILE, every_mark, shared_axes
 
 def test_both_fulfil_the_narrower_reporter_protocols():
     assert isinstance(FiguresReporter(), FigureReporter)
+    assert isinstance(FiguresReporter(), MatplotlibReporter)
     assert isinstance(HtmlReporter(), PageReporter)
+
+
+def test_a_user_changes_a_drawing_and_not_the_report(tmp_path):
+    figure = shared_axes()
+    before = figure.svg()
+    axes = figure.to_matplotlib()
+    assert [each.get_ylabel() for each in axes] == [panel.y for panel in figure.panels]
+    axes[0].set_ylabel("mine")
+    axes[0].figure.figure.savefig(tmp_path / "mine.png")
+    with Image.open(tmp_path / "mine.png") as image:
+        assert image.size[0] > 100
+    assert figure.svg() == before
 
 
 def test_every_figure_is_written_three_times(tmp_path):
