@@ -87,6 +87,6 @@ def one_line(text: str) -> str:
     >>> one_line("a cat\nsat")
     'a cat⏎sat'
     """
-    from sdelens.report import visible
+    from sdelens.wording import visible
 
     return visible(text).replace("·", " ")

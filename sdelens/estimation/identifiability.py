@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.paths.moments import Moments
-from sdelens.report import counted
+from sdelens.wording import counted
 
 TOO_MUCH = 0.5
 """Relative error above which advice is given."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdelens.estimation.ratio import FEWEST, Ratio, summed
 from sdelens.evidence.student import student
-from sdelens.report import aligned
+from sdelens.wording import aligned
 
 SIZE = 0.01
 """Family-wise error rate over all properties."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.student import student
-from sdelens.report import aligned
+from sdelens.wording import aligned
 
 LABELS = {
     "random_walk": "random walk",

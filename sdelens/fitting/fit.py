@@ -18,8 +18,8 @@ from sdelens.paths.from_arrays import GivenPaths, States, document_groups
 from sdelens.paths.split import Split, split_by_group
 from sdelens.paths.trajectories import Paths, dt_of, require_transitions
 from sdelens.protocols import FitTask, Probe
-from sdelens.report import counted
 from sdelens.settings import build, described
+from sdelens.wording import counted
 
 DEFAULT = FitOptions()
 

@@ -22,8 +22,8 @@ from sdelens.paths.split import split_by_group
 from sdelens.paths.standard_metric import standard_weights
 from sdelens.paths.trajectories import Paths, Trajectories
 from sdelens.protocols import Epoch
-from sdelens.report import counted
 from sdelens.states.recording import View
+from sdelens.wording import counted
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from sdelens.paths.basis_spec import BasisSpec as BasisSpec
 from sdelens.paths.moments import nearest
 from sdelens.paths.state_sums import StateSums
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, require_finite
-from sdelens.report import counted
+from sdelens.wording import counted
 
 FLOOR = 1e-6
 """Variance relative to the largest below which a principal direction is dropped as rounding."""

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sdelens.errors import BadNumbers, UsageError
 from sdelens.paths.trajectories import Paths, Trajectories
-from sdelens.report import counted
+from sdelens.wording import counted
 
 States = Tensor | ndarray | Sequence[Any]
 """States [path, time, dim], or one array [time, dim] for each path."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.evidence.interval import Interval
 from sdelens.fitting.study import Viewed
-from sdelens.report import Estimate, Finding, Report, Table, counted
+from sdelens.report import Estimate, Finding, Report, Table
 from sdelens.runs.comparison_screen import Gains, comparison_screen
 from sdelens.runs.folder import within
 from sdelens.runs.interventions import change_finding
@@ -24,6 +24,7 @@ from sdelens.runs.run import Run
 from sdelens.runs.saved_findings import finding_folder, findings_of
 from sdelens.runs.score_table import few_words, pm
 from sdelens.states.recording import View
+from sdelens.wording import counted
 
 COLUMNS = (
     "run",

@@ -7,10 +7,11 @@ import torch
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.student import student
 from sdelens.evidence.verdict import Gain
-from sdelens.report import Estimate, Figure, Finding, FirstScreen, Layer, Panel, counted
+from sdelens.report import Estimate, Figure, Finding, FirstScreen, Layer, Panel
 from sdelens.runs.first_screen import gain_check, merged
 from sdelens.runs.pairing import Pairing
 from sdelens.summary import Check
+from sdelens.wording import counted
 
 Gains = Mapping[Pairing, Estimate]
 """Gains over the first run, of the views with the same held-out states."""

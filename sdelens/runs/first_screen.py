@@ -7,9 +7,10 @@ import torch
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.verdict import LABELS, Gain, few_documents, gains_of
-from sdelens.report import Figure, Finding, FirstScreen, Layer, Panel, Strip, aligned, counted
+from sdelens.report import Figure, Finding, FirstScreen, Layer, Panel, Strip
 from sdelens.states.recording import View
 from sdelens.summary import DRIFT, QUESTIONS, Check, Outcome
+from sdelens.wording import aligned, counted
 
 OWN_CHECK = ("linear", "linear_token")
 """Baselines with a check of their own; of the others, the best one has a check."""

@@ -10,12 +10,13 @@ from sdelens.errors import UsageError
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.interval import Interval
 from sdelens.laws.law import prefixed
-from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
+from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 from sdelens.runs.folder import require_run
 from sdelens.runs.open_study import OpenStudy
 from sdelens.runs.paired_change import PairedChange
 from sdelens.runs.pairing import Pairing
 from sdelens.runs.run import Run
+from sdelens.wording import counted
 
 NAME = "compare"
 SIZES = ("drift", "noise")

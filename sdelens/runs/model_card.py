@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import version
 
-from sdelens.report import Report, Table, counted
+from sdelens.report import Report, Table
 from sdelens.runs.run import Run
 from sdelens.runs.run_report import report_of
+from sdelens.wording import counted
 
 COMMIT = re.compile("[0-9a-f]{40}")
 TAGS = ("sdelens", "interpretability", "stochastic-differential-equations")

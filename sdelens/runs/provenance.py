@@ -7,10 +7,10 @@ from typing import Any
 from sdelens.fitting.fitted import Fitted
 from sdelens.laws.sde import SDE
 from sdelens.registry import OURS
-from sdelens.report import counted
 from sdelens.runs.lifecycle import state_of
 from sdelens.runs.run import Run
 from sdelens.states.recording import View
+from sdelens.wording import counted
 
 
 def provenance(run: Run) -> dict[str, str]:

@@ -14,10 +14,10 @@ from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.origin import ModelCard
 from sdelens.paths.documents import Document, Documents
 from sdelens.protocols import LanguageModel, SizedSource, Source
-from sdelens.report import counted
 from sdelens.runs.in_memory import GivenSource
 from sdelens.states.requirements import is_empty, require_tokens
 from sdelens.unicode_text import with_replacements
+from sdelens.wording import counted
 
 MOST_EMPTY = 100
 """Documents that are read at most for each wanted one, most of them empty."""

@@ -14,7 +14,7 @@ from sdelens.fitting.study import Study
 from sdelens.interfaces import build_plugin, load
 from sdelens.protocols import NEEDS, USES_MODEL, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
-from sdelens.report import Finding, Report, counted
+from sdelens.report import Finding, Report
 from sdelens.report_protocols import QuestionAnalyzer
 from sdelens.runs.findings import require_readable, save_finding
 from sdelens.runs.folder import within
@@ -31,6 +31,7 @@ from sdelens.settings import described
 from sdelens.states.recording import View
 from sdelens.store import replaced_folder, write_json
 from sdelens.unicode_text import require_prompt
+from sdelens.wording import counted
 
 Watch = Callable[[str, str], None]
 

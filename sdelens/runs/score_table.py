@@ -5,8 +5,9 @@ from typing import Any
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.verdict import LABELS, NOISES
-from sdelens.report import Table, counted
+from sdelens.report import Table
 from sdelens.states.recording import View
+from sdelens.wording import counted
 
 
 def score_table(

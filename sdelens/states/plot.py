@@ -5,7 +5,8 @@ from itertools import islice
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
 from sdelens.paths.trajectories import Paths
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 
 UNIT = "standard deviations"
 CAPTION = (

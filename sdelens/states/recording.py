@@ -14,12 +14,13 @@ from sdelens.errors import UsageError
 from sdelens.origin import ModelCard, Origin
 from sdelens.paths.trajectories import MappedPaths, Paths, Trajectories, Transitions, shuffled
 from sdelens.protocols import Site
-from sdelens.report import Figure, counted
+from sdelens.report import Figure
 from sdelens.seeds import generator
 from sdelens.states.depth import DepthPaths
 from sdelens.states.plot import plot
 from sdelens.states.shard_file import open_shard, read_rows, require_unchanged, shard_file
 from sdelens.store import checksum, read_json, write_json, write_tensors
+from sdelens.wording import counted
 
 INDEX = "index.json"
 VERSION = 2

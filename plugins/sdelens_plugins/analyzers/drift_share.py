@@ -12,9 +12,10 @@ from sdelens.fitting.study import Study
 from sdelens.language.increment_shares import IncrementShares, SquaredIncrements
 from sdelens.language.token_class import TokenClass, classify
 from sdelens.laws.law import prefixed
-from sdelens.report import Estimate, Figure, Finding, Layer, Panel, counted
+from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 from sdelens.settings import require_at_least
 from sdelens.summary import DRIFT
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.common.intervals import (
     estimate,

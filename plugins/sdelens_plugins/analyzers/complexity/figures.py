@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import torch
 
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.complexity.correlations import Correlations
 from sdelens_plugins.analyzers.complexity.document_table import ERRORS, GROWTH, measure_label
 

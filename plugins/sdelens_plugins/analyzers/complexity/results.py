@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from sdelens.evidence.effects import POWER
-from sdelens.report import Estimate, counted
+from sdelens.report import Estimate
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.complexity.correlations import (
     LEVEL,
     Correlations,

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.evidence.interval import Interval
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.intervals import intervals_over, line_with_band
 from sdelens_plugins.analyzers.decomposition.results import (
     BY_LAYER,

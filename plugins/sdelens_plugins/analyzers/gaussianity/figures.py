@@ -7,7 +7,8 @@ from einops import rearrange
 
 from sdelens.evidence.bootstrap import by_unit
 from sdelens.evidence.interval import Interval
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.intervals import bars, intervals_over, line_with_band
 from sdelens_plugins.analyzers.common.units import NATS
 from sdelens_plugins.analyzers.gaussianity.mixture_gain import MixtureGain

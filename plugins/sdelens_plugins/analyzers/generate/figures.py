@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.fitting.study import Viewed
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.common.principal_components import PrincipalComponents

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sdelens.fitting.study import Study
 from sdelens.language.texts import Text, required_model
-from sdelens.report import Estimate, Strip, counted, visible
+from sdelens.report import Estimate, Strip
+from sdelens.wording import counted, visible
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
 from sdelens_plugins.analyzers.generate.continuations import (
     DECODERS,

@@ -3,7 +3,8 @@
 import torch
 
 from sdelens.evidence.verdict import LABELS
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.intervals import (
     bars,
     intervals_over,

@@ -9,8 +9,9 @@ from sdelens.evidence.normality import expected_distance
 from sdelens.evidence.verdict import LABELS
 from sdelens.fitting.baselines import NAMES
 from sdelens.laws.law import prefixed
-from sdelens.report import Estimate, counted
+from sdelens.report import Estimate
 from sdelens.summary import Check, Outcome
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.intervals import estimate, with_interval
 from sdelens_plugins.analyzers.common.section import Section
 from sdelens_plugins.analyzers.common.units import NATS

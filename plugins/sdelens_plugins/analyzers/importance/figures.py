@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sdelens.report import Figure, Layer, Panel, visible
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import visible
 from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.importance.agreement import Agreement

@@ -3,7 +3,8 @@
 import torch
 
 from sdelens.dynamics.moments import ORDERS
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.moments.comparison import MomentComparison
 
 

@@ -4,7 +4,8 @@ from torch import Tensor
 
 from sdelens.dynamics.moments import ORDERS
 from sdelens.estimation.ratio import FEWEST
-from sdelens.report import Estimate, counted
+from sdelens.report import Estimate
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.word_list import word_list
 from sdelens_plugins.analyzers.moments.comparison import MomentComparison
 

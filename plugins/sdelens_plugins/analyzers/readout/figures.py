@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.language.texts import Text
-from sdelens.report import Figure, Layer, Panel, Strip, visible
+from sdelens.report import Figure, Layer, Panel, Strip
+from sdelens.wording import visible
 from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.readout.logit_change import UNITS, LogitChange

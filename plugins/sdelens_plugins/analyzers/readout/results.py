@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.language.texts import Places, Text
-from sdelens.report import Estimate, visible
+from sdelens.report import Estimate
+from sdelens.wording import visible
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
 from sdelens_plugins.analyzers.common.word_list import word_list
 from sdelens_plugins.analyzers.readout.logit_change import LogitChange

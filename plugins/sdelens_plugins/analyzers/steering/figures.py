@@ -7,8 +7,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.report import Figure, Layer, Panel, Scale, counted
+from sdelens.report import Figure, Layer, Panel, Scale
 from sdelens.steering.doses import Steering
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.intervals import intervals_over
 from sdelens_plugins.analyzers.steering.dose_response import (

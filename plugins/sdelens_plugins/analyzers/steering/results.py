@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sdelens.estimation.ratio import FEWEST
-from sdelens.report import Estimate, counted
+from sdelens.report import Estimate
 from sdelens.steering.doses import Steering
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.word_list import word_list
 from sdelens_plugins.analyzers.steering.dose_response import (
     CONTROLS,

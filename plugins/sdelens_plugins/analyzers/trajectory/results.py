@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sdelens.fitting.fitted import Fitted
-from sdelens.report import Estimate, counted
+from sdelens.report import Estimate
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.trajectory.free_run import LEVEL, Horizons
 from sdelens_plugins.analyzers.trajectory.path_prediction import PathPrediction
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.intervals import bars, intervals_over, line_with_band
 from sdelens_plugins.analyzers.common.layer_axis import layer_number
 from sdelens_plugins.analyzers.common.units import NATS

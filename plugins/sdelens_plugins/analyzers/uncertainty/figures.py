@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.report import Figure, Layer, Panel, Strip, counted
+from sdelens.report import Figure, Layer, Panel, Strip
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.intervals import intervals_over, line_with_band
 from sdelens_plugins.analyzers.uncertainty.association import Association
 from sdelens_plugins.analyzers.uncertainty.path_noise import PathNoise

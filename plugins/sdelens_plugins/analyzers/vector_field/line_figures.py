@@ -4,7 +4,8 @@ import torch
 
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.student import student
-from sdelens.report import Figure, Layer, Panel, counted
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import counted
 from sdelens_plugins.analyzers.vector_field.fixed_point_results import POINTS, UNIT
 from sdelens_plugins.analyzers.vector_field.fixed_points import FixedPointSearch
 from sdelens_plugins.analyzers.vector_field.line import LineDrift

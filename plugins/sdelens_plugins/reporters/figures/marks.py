@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from sdelens.report import Layer, visible
+from sdelens.report import Layer
+from sdelens.wording import visible
 from sdelens_plugins.reporters.figures.categories import category_labels
 from sdelens_plugins.reporters.figures.style import INK, PALETTE
 

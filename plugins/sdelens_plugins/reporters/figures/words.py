@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from numpy.typing import NDArray
 
-from sdelens.report import Panel, visible
+from sdelens.report import Panel
+from sdelens.wording import visible
 from sdelens_plugins.reporters.figures.labels import place_labels
 from sdelens_plugins.reporters.figures.marks import column
 from sdelens_plugins.reporters.figures.measure import LINE, text_width

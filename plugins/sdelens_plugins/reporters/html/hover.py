@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from sdelens.report import Layer, Panel, visible
+from sdelens.report import Layer, Panel
+from sdelens.wording import visible
 from sdelens_plugins.reporters.figures.layout import svg_box
 from sdelens_plugins.reporters.figures.marks import column
 

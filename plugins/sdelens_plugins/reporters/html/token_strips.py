@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sdelens.report import Strip, visible
+from sdelens.report import Strip
+from sdelens.wording import visible
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from sdelens.language.patching import next_token_log_probabilities
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.sde import KernelSDE, LinearSDE
 from sdelens.protocols import Analyzer, Site
-from sdelens.report import visible
 from sdelens.runs.findings import load_finding, save_finding
+from sdelens.wording import visible
 from sdelens_plugins.analyzers.readout.analyzer import ReadoutAnalyzer
 from tests.asked import value
 from tests.plugins.analyzers.studied import numbers_in

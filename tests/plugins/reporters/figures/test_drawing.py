@@ -9,7 +9,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure as Canvas
 
-from sdelens.report import Figure, Layer, Panel, visible
+from sdelens.report import Figure, Layer, Panel
+from sdelens.wording import visible
 from sdelens_plugins.reporters.figures.drawing import draw
 from sdelens_plugins.reporters.figures.layout import rows_of
 from sdelens_plugins.reporters.figures.marks import MARKS

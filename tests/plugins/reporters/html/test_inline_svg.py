@@ -2,7 +2,7 @@
 
 import re
 
-from sdelens.report import visible
+from sdelens.wording import visible
 from sdelens_plugins.reporters.figures.layout import shared_limits
 from sdelens_plugins.reporters.html.inline_svg import inline_panels
 from tests.plugins.reporters.reports import Reader, every_mark, shared_axes

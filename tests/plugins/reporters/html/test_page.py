@@ -5,7 +5,8 @@ import re
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sdelens.report import Estimate, Finding, Report, Table, visible
+from sdelens.report import Estimate, Finding, Report, Table
+from sdelens.wording import visible
 from sdelens_plugins.reporters.html.page import page
 from sdelens_plugins.reporters.html.reporter import HtmlReporter
 from tests.plugins.reporters.reports import HOSTILE, Reader, every_mark, report, shared_axes
