@@ -37,10 +37,15 @@ class Regression:
 
     @classmethod
     def of(cls, train: Products, penalty: Float[Tensor, " feature"]) -> "Regression":
-        """Fit by ridge regression; a millionth of the mean variance is added to Cov e."""
+        """Fit by ridge regression; a millionth of the mean variance is added to Cov e.
+
+        So is a small part of the variance of y: with more features than rows, nothing but
+        rounding is left unexplained.
+        """
         coefficients = ridge(train, penalty)
         left = unexplained(train, coefficients)
-        lift = 1e-6 * left.diagonal().mean()
+        total = train.yy.diagonal().mean() / train.count
+        lift = 1e-6 * left.diagonal().mean() + 1e-10 * total
         return cls(coefficients, cholesky(left + lift * torch.eye(len(left)).to(left)))
 
     def nll(self, products: Products) -> float:

@@ -129,7 +129,11 @@ def gains_figure(scores: Scores) -> Figure | None:
     if len(found) == 1:
         (gains,) = found.values()
         panel = Panel("", unit, (_bars([LABELS[n] for n in names], [gains[n] for n in names]),))
-        caption = "Gain of the fit over each baseline on held-out documents, with 95% intervals."
+        (noise,) = {own["noise_column"] for own in scores.values()}
+        caption = (
+            f"Gain of the fit over each baseline with {noise} noise on held-out documents, with "
+            "95% intervals."
+        )
     else:
         lines = (layer for k, name in enumerate(names) for layer in _lines(found, name, k))
         panel = Panel("layer", unit, tuple(lines))

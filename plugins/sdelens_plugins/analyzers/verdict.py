@@ -11,13 +11,19 @@ from sdelens.evidence.evidence import BEYOND, Sample
 from sdelens.evidence.process_class import (
     CANNOT_TELL,
     COMPATIBLE,
+    DISCRETE_GAUSSIAN,
     EMBEDDABLE,
     FRACTION,
+    HETEROGENEOUS,
+    JUMP,
     MEMORY,
     MISSED,
     MIXTURE,
+    NO_BETTER,
+    NON_MARKOV,
     PART,
     SHOWN,
+    TIME_DEPENDENT,
     Evidence,
 )
 from sdelens.evidence.statements import Verdict
@@ -67,6 +73,15 @@ LABELS = {
 """Axis labels of the effects; others are lagged moments."""
 
 DIFFUSION = "a diffusion"
+PLAIN = {
+    NO_BETTER: "no better than a law that ignores the state",
+    NON_MARKOV: "earlier states matter too",
+    HETEROGENEOUS: "paths follow different laws",
+    TIME_DEPENDENT: "the law changes along the path",
+    JUMP: "it jumps",
+    DISCRETE_GAUSSIAN: "its steps are of a kind that no diffusion makes",
+}
+"""The classes in words for the first screen."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +131,8 @@ def summary(process_class: str) -> Summary:
             Check(DIFFUSION, "unclear", "cannot tell"),
         )
     else:
-        sentence, check = (
-            f"Not a diffusion: {process_class}.",
-            Check(DIFFUSION, "no", process_class),
-        )
+        sentence = f"Not a diffusion: {PLAIN.get(process_class, process_class)}."
+        check = Check(DIFFUSION, "no", process_class)
     return Summary(sentence, (check,))
 
 

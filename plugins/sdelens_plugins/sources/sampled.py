@@ -22,6 +22,9 @@ from sdelens_plugins.sources.prompts import (
     shipped_questions,
 )
 
+PROMPT_FILES = (".txt", ".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz", ".zst")
+"""Endings of files; names of datasets have none of them."""
+
 
 @dataclass(frozen=True)
 class SampledSource:
@@ -114,6 +117,8 @@ class SampledSource:
             read: Sequence[Mapping[str, Any]] = read_rows(Path(self.prompts))
             names: Sequence[str] = list(dict.fromkeys(name for row in read for name in row))
         else:
+            if Path(self.prompts).suffix in PROMPT_FILES:
+                raise UsageError(f"the file of prompts {self.prompts} does not exist")
             source = DatasetSource(
                 self.prompts,
                 split=self.split,

@@ -127,6 +127,19 @@ def test_of_models_that_validation_cannot_tell_apart_the_simplest_is_selected():
     assert simplest([same]) == 0
 
 
+def test_with_more_features_than_rows_the_residuals_still_have_a_law():
+    random = generator(5)
+    f = torch.randn(40, 90, generator=random, dtype=torch.float64)
+    y = torch.randn(40, 30, generator=random, dtype=torch.float64)
+    fitted = Regression.of(products_of(f, y), torch.full((90,), 1e-8, dtype=torch.float64))
+    assert fitted.root.isfinite().all()
+    fresh = (
+        torch.randn(50, 90, generator=random, dtype=torch.float64),
+        torch.randn(50, 30).double(),
+    )
+    assert fitted.nll(products_of(*fresh)) > 1e3  # so that validation prefers a penalty
+
+
 def test_log_scale_recovers_its_coefficients_within_their_information():
     random = generator(4)
     phi = torch.cat([torch.ones(20_000, 1), torch.randn(20_000, 2, generator=random)], dim=1)

@@ -71,6 +71,7 @@ class DecompositionAnalyzer(NextTokenAnalyzer):
             held=held,
             measurement=measurement,
             main=views.index(last),
+            linear=self.fits == LINEAR,
         )
         return Finding(
             view=view_range(views),

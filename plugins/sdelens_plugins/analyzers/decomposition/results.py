@@ -79,6 +79,8 @@ class DecompositionResults:
     measurement: Measurement
     main: int = -1
     """The number of the layer in the headline: the last one of the run."""
+    linear: bool = False
+    """Whether the fits are linear ones made for this analysis."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,8 +102,9 @@ class DecompositionResults:
             if most
             else f"the return to the mean alone would predict {alone}"
         )
+        law = "a linear drift" if self.linear else "drift"
         return (
-            f"Given the fits, drift predicts {percent_with_interval(drift)} of the motion at "
+            f"Given the fits, {law} predicts {percent_with_interval(drift)} of the motion at "
             f"{self.views[self.main]}; {comparison}."
         )
 
@@ -114,7 +117,8 @@ class DecompositionResults:
         """The share of drift in a few words, and the figure of all layers."""
         drift, mean = (float(part.value) for part in self._drift_and_mean)
         beyond = f"the return to the mean alone predicts {mean:.0%}"
-        sentence = f"Drift predicts {drift:.0%} of the next step; {beyond}."
+        law = "A linear drift" if self.linear else "Drift"
+        sentence = f"{law} predicts {drift:.0%} of the next step; {beyond}."
         return Summary(sentence, figure=BY_LAYER)
 
     def estimates(self) -> tuple[Estimate, ...]:

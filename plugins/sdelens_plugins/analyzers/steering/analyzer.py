@@ -121,9 +121,11 @@ class SteeringAnalyzer:
         texts = held_out_texts(study, documents=len(study.documents), states=1)
         prefixes = [text.ids[: self.prefix + 1] for text in texts if self.prefix in text.at]
         if not prefixes:
+            first = min((int(text.at.min()) for text in texts), default=0)
+            last = max((int(text.at.max()) for text in texts), default=0)
             raise UsageError(
-                f"no held-out document has a state at position {self.prefix} (prefix): give a "
-                "smaller prefix, or fit to longer texts"
+                f"no held-out document has a state at position {self.prefix} (prefix); a prompt "
+                f"counts: give a prefix from {first} to {last}, or fit to longer texts"
             )
         return torch.stack(prefixes[: self.documents])
 

@@ -54,6 +54,7 @@ def _row_titles(
         f'<path d="M{x:.1f} 0h{width:.1f}v{height:.2f}h{-width:.1f}z">'
         f"<title>{escape(f'{name}: {value:.4g}')}</title></path>"
         for x, width, name, value in cells
+        if np.isfinite(value)
     )
     return f'<g transform="translate(0 {start:.2f})">{boxes}</g>'
 
