@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdelens.containment.contained import contained
 from sdelens.errors import UsageError
-from sdelens.summary import QUESTIONS, Check, Summary
+from sdelens.summary import Check, Summary, in_order
 from sdelens.wording import counted
 
 if TYPE_CHECKING:
@@ -246,14 +246,9 @@ class Report:
     @property
     def sections(self) -> dict[str, list[int]]:
         """The numbers of the findings by the question that they answer, in reading order."""
-        place = {
-            question: number for number, question in enumerate((*QUESTIONS, "of its own", ""))
-        }
-        own = dict.fromkeys(finding.question for finding in self.findings)
-        order = sorted(own, key=lambda question: place.get(question, len(QUESTIONS)))
         return {
             question: [k for k, found in enumerate(self.findings) if found.question == question]
-            for question in order
+            for question in in_order(finding.question for finding in self.findings)
         }
 
     def _repr_html_(self) -> str:

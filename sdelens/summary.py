@@ -1,5 +1,6 @@
 """The sections of a report, and what an analyzer contributes to its first screen."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,18 @@ STABLE = "Is it stable?"
 PUSH = "What happens when I push?"
 QUESTIONS = (REAL, CALIBRATED, KIND, DRIFT, WORDS, UNSURE, STABLE, PUSH)
 """The sections of a report, in this order; analyzers with a question of their own follow."""
+
+
+def in_order(questions: Iterable[str]) -> list[str]:
+    """Each question once: those of `QUESTIONS`, others as they come, then the empty one.
+
+    >>> in_order(["", "Do paths turn?", DRIFT, REAL, DRIFT])
+    ['Is it real?', 'How much is drift?', 'Do paths turn?', '']
+    """
+    place = {question: number for number, question in enumerate(QUESTIONS)} | {
+        "": len(QUESTIONS) + 1
+    }
+    return sorted(dict.fromkeys(questions), key=lambda each: place.get(each, len(QUESTIONS)))
 
 
 Outcome = Literal["yes", "no", "unclear"]

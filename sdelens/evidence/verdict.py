@@ -46,8 +46,14 @@ class Gain:
     @classmethod
     def of(cls, row: Mapping[str, Any], key: str, groups: int) -> "Gain":
         """Read a gain from the scores; those without an interval get Student's."""
-        margin = student(0.975, groups) * row[f"{key}_stderr"]
-        return cls(row[key], *row.get(f"{key}_interval", (row[key] - margin, row[key] + margin)))
+        around = cls.around(row[key], row[f"{key}_stderr"], groups)
+        return cls(row[key], *row.get(f"{key}_interval", (around.low, around.high)))
+
+    @classmethod
+    def around(cls, value: float, stderr: float, groups: int) -> "Gain":
+        """A gain with Student's interval over so many groups of documents."""
+        margin = student(0.975, groups) * stderr
+        return cls(value, value - margin, value + margin)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sdelens.protocols import USES_MODEL, CostedAnalyzer
 from sdelens.registry import plugins
 from sdelens.report_protocols import QuestionAnalyzer
 from sdelens.runs.needs import LACKS
-from sdelens.summary import QUESTIONS
+from sdelens.summary import in_order
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -95,10 +95,10 @@ class AnalyzerList:
     @property
     def sections(self) -> dict[str, list[ListedAnalyzer]]:
         """The analyzers by question, in the order of a report."""
-        own = dict.fromkeys(row.question for row in self.analyzers if row.question)
-        order = [*QUESTIONS, *(question for question in own if question not in QUESTIONS), ""]
-        grouped = {q: [row for row in self.analyzers if row.question == q] for q in order}
-        return {question or OTHER: rows for question, rows in grouped.items() if rows}
+        return {
+            question or OTHER: [row for row in self.analyzers if row.question == question]
+            for question in in_order(row.question for row in self.analyzers)
+        }
 
     def to_pandas(self) -> "DataFrame":
         """A data frame with a row for each analyzer."""

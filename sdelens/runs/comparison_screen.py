@@ -1,14 +1,12 @@
 """The first screen of a comparison: how each run differs from the first, paired by document."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import torch
-
 from sdelens.estimation.ratio import FEWEST
-from sdelens.evidence.student import student
 from sdelens.evidence.verdict import Gain
-from sdelens.report import Estimate, Figure, Finding, FirstScreen, Layer, Panel
-from sdelens.runs.first_screen import gain_check, merged
+from sdelens.report import Estimate, Figure, Finding, FirstScreen, Panel
+from sdelens.runs.first_screen import gain_bars, gain_check, merged
 from sdelens.runs.pairing import Pairing
 from sdelens.summary import Check
 from sdelens.wording import counted
@@ -63,8 +61,9 @@ def _checks(gains: Gains) -> Iterator[Check]:
 def _interval(pairing: Pairing, gain: Estimate) -> Gain:
     """The gain with its 95% interval over documents, which few documents make infinite."""
     groups = _documents(pairing)
-    margin = student(0.975, groups) * (gain.stderr or 0.0) if groups >= FEWEST else torch.inf
-    return Gain(gain.value, gain.value - margin, gain.value + margin)
+    if groups < FEWEST:
+        return Gain(gain.value, -math.inf, math.inf)
+    return Gain.around(gain.value, gain.stderr or 0.0, groups)
 
 
 def _documents(pairing: Pairing) -> int:
@@ -81,13 +80,7 @@ def _figure(gains: Gains) -> Figure | None:
     """The paired gains as bars, with their intervals."""
     if not gains:
         return None
-    found = [_interval(*item) for item in gains.items()]
-    columns = {
-        role: torch.tensor([getattr(gain, own) for gain in found], dtype=torch.float64)
-        for role, own in (("y", "value"), ("low", "low"), ("high", "high"))
-    }
-    words = tuple(f"{pairing.second.folder.name} {pairing.view}" for pairing in gains)
-    x = torch.arange(len(found), dtype=torch.float64)
-    bars = Layer("bars", {"x": x} | columns, "gain", words=words)
+    words = [f"{pairing.second.folder.name} {pairing.view}" for pairing in gains]
+    bars = gain_bars(words, [_interval(*item) for item in gains.items()])
     caption = "Gain over the first run on the same held-out documents, with 95% intervals."
     return Figure("gains", (Panel("", "paired gain, nats per dimension", (bars,)),), caption)

@@ -128,7 +128,9 @@ def gains_figure(scores: Scores) -> Figure | None:
     unit = "gain, nats per dimension"
     if len(found) == 1:
         (gains,) = found.values()
-        panel = Panel("", unit, (_bars([LABELS[n] for n in names], [gains[n] for n in names]),))
+        panel = Panel(
+            "", unit, (gain_bars([LABELS[n] for n in names], [gains[n] for n in names]),)
+        )
         (noise,) = {own["noise_column"] for own in scores.values()}
         caption = (
             f"Gain of the fit over each baseline with {noise} noise on held-out documents, with "
@@ -148,7 +150,8 @@ def _columns(gains: Sequence[Gain]) -> dict[str, torch.Tensor]:
     }
 
 
-def _bars(words: Sequence[str], gains: Sequence[Gain]) -> Layer:
+def gain_bars(words: Sequence[str], gains: Sequence[Gain]) -> Layer:
+    """Gains as bars with their intervals."""
     x = torch.arange(len(gains), dtype=torch.float64)
     return Layer("bars", {"x": x} | _columns(gains), "gain", words=tuple(words))
 

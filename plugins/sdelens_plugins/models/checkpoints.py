@@ -4,8 +4,8 @@ transformers would draw missing tensors at random, skip unexpected ones, and rea
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sdelens.errors import SdelensError, UsageError, disk_is_full, ran_out
+from sdelens.errors import UsageError
 from sdelens_plugins.models.catalogue import Located
 from sdelens_plugins.models.configuration import SAFE, read_config
+from sdelens_plugins.models.library_errors import as_usage_error
 from sdelens_plugins.models.library_output import quiet
 from sdelens_plugins.models.loading import resolved_dtype
 
@@ -29,8 +30,8 @@ LARGER = 10
 """Largest ratio of a model to its checkpoint that is built, and its missing tensors named."""
 BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|causal_mask$|inv_freq$|position_ids$")
 """Tensors of old checkpoints that are computed today; transformers leaves out most of them."""
-NAMED, SAID = 3, 200
-"""Maximum number of tensors of each kind, and of a library's characters, in an error."""
+NAMED = 3
+"""Maximum number of tensors of each kind in an error."""
 
 
 def read_checkpoint(
@@ -67,21 +68,14 @@ def _tensors(files: Iterable[Path]) -> dict[str, Tensor]:
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
 
 
-@contextmanager
-def one_sentence(name: str) -> Iterator[None]:
+def one_sentence(name: str) -> AbstractContextManager[None]:
     """Whatever the libraries raise for a damaged folder, as a `UsageError`."""
-    try:
-        yield
-    except SdelensError:
-        raise
-    except Exception as error:
-        if ran_out(error) or disk_is_full(error):
-            raise
-        said = " ".join(str(error).split())[:SAID]
-        raise UsageError(
-            f"{name} does not load as a causal language model ({said}): expected config.json, a "
-            "tokenizer and whole *.safetensors of an architecture that transformers knows"
-        ) from error
+    return as_usage_error(
+        f"{name} does not load as a causal language model",
+        ": expected config.json, a tokenizer and whole *.safetensors of an architecture that "
+        "transformers knows",
+        typed=False,
+    )
 
 
 def _frame(config: PretrainedConfig, tensors: Mapping[str, Tensor], name: str) -> Any:

@@ -1,7 +1,5 @@
 """What may be done to a model between its checkpoint and its use: adapter, rounding, devices."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdelens.errors import SdelensError, UsageError, disk_is_full, ran_out, words_of
+from sdelens.errors import UsageError
 from sdelens.store import checksum
+from sdelens_plugins.models.library_errors import as_usage_error
 
 EXTRAS = {"peft": "adapters", "torchao": "quantised", "accelerate": "device-map"}
 """The extra of sdelens with each library."""
@@ -34,7 +33,7 @@ def with_adapter(model: Any, folder: str) -> tuple[Any, str]:
     _require("peft")
     from peft import PeftModel
 
-    with _one_sentence(f"the adapter {place.name} does not fit {type(model).__name__}"):
+    with as_usage_error(f"the adapter {place.name} does not fit {type(model).__name__}"):
         merged = PeftModel.from_pretrained(model, str(place), local_files_only=True)
         whole = merged.merge_and_unload()
     return whole, f"adapter {place.resolve().name} {checksum(place / WEIGHTS)[:8]}"
@@ -58,7 +57,7 @@ def rounded(model: nn.Module, kind: str) -> nn.Module:
         config = IntxWeightOnlyConfig(
             weight_dtype=vars(torch)["int4"], granularity=PerGroup(GROUP)
         )
-    with _one_sentence(f"torchao does not round these weights to {kind} on this device"):
+    with as_usage_error(f"torchao does not round these weights to {kind} on this device"):
         quantize_(model, config)
     return model
 
@@ -79,19 +78,6 @@ def _require(library: str) -> None:
     """Raise `UsageError` if a library is not installed."""
     if find_spec(library) is None:
         raise UsageError(f"this needs {library}: pip install 'sdelens[{EXTRAS[library]}]'")
-
-
-@contextmanager
-def _one_sentence(what: str) -> Iterator[None]:
-    """Whatever a library raises, as a `UsageError`."""
-    try:
-        yield
-    except SdelensError:
-        raise
-    except Exception as error:
-        if ran_out(error) or disk_is_full(error):
-            raise
-        raise UsageError(f"{what} ({' '.join(words_of(error).split())[:200]})") from error
 
 
 def resolved_dtype(dtype: str, stored: torch.dtype | None) -> torch.dtype:

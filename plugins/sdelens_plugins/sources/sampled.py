@@ -13,7 +13,7 @@ from sdelens.settings import require_at_least
 from sdelens.states.generation import continue_texts, sample
 from sdelens.states.sampling import Sampler
 from sdelens_plugins.sources.dataset import DatasetSource
-from sdelens_plugins.sources.file import read_rows
+from sdelens_plugins.sources.file import COMPRESSED, READERS, kind_of, read_rows
 from sdelens_plugins.sources.prompts import (
     Conversation,
     chosen,
@@ -21,9 +21,6 @@ from sdelens_plugins.sources.prompts import (
     prompt_column,
     shipped_questions,
 )
-
-PROMPT_FILES = (".txt", ".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz", ".zst")
-"""Endings of files; names of datasets have none of them."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ class SampledSource:
             read: Sequence[Mapping[str, Any]] = read_rows(Path(self.prompts))
             names: Sequence[str] = list(dict.fromkeys(name for row in read for name in row))
         else:
-            if Path(self.prompts).suffix in PROMPT_FILES:
+            if kind_of(Path(self.prompts)) in (*READERS, *COMPRESSED):
                 raise UsageError(f"the file of prompts {self.prompts} does not exist")
             source = DatasetSource(
                 self.prompts,

@@ -2,17 +2,17 @@
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import AbstractContextManager, redirect_stderr
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from uuid import uuid4
 
-from sdelens.errors import OutOfMemory, SdelensError, UsageError, disk_is_full, ran_out
+from sdelens.errors import OutOfMemory, UsageError
 from sdelens.store import cache_folder, checksum, read_json, write_json, writing
 from sdelens.temporary import Temporary, sweep
+from sdelens_plugins.models.library_errors import as_usage_error
 
 VERSION = 1
 """Part of the cache key: increase it when the same file would give another folder."""
@@ -20,8 +20,6 @@ ABOUT = "gguf.json"
 """What is known of the file, in its folder; written last."""
 LEFTOVER = re.compile(r"\.gguf-[0-9a-f-]+\.tmp")
 """Folders of conversions, which a later one removes if their process was killed."""
-SAID = 200
-"""Maximum number of a library's characters in an error."""
 
 
 @dataclass(frozen=True)
@@ -123,18 +121,9 @@ def quantisation_of(file: Path) -> str:
     return found.removeprefix("MOSTLY_").removeprefix("ALL_")
 
 
-@contextmanager
-def one_sentence(file: Path) -> Iterator[None]:
+def one_sentence(file: Path) -> AbstractContextManager[None]:
     """Whatever the libraries raise for a file that they cannot convert, as a `UsageError`."""
-    try:
-        yield
-    except SdelensError:
-        raise
-    except Exception as error:
-        if ran_out(error) or disk_is_full(error):
-            raise
-        said = " ".join(str(error).split())[:SAID]
-        raise UsageError(
-            f"{file.name} does not load as a causal language model ({type(error).__name__}: "
-            f"{said}): expected a whole GGUF file of an architecture that transformers knows"
-        ) from error
+    return as_usage_error(
+        f"{file.name} does not load as a causal language model",
+        ": expected a whole GGUF file of an architecture that transformers knows",
+    )
