@@ -173,7 +173,7 @@ def test_an_interrupted_analysis_continues_when_its_line_is_pasted(
     quick = run / "analysis/quick/all"
     code, said = interrupted(
         *("analyze", "my run", "quick", "slow", "--plugin", "my plugin.py"),
-        ready=lambda _: (quick / "DONE").exists(),
+        ready=lambda _: (quick / "finding.json").exists(),
     )
     assert code == 130
     line = line_of(said)
