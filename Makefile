@@ -1,7 +1,7 @@
 # make demo    a report about the dynamics of the embedded language model, in a few minutes
 # make test    the whole check: ruff, mypy, import-linter, docs, pytest (with shape checks and doctests)
 # make docs    the documentation site, its notebooks executed offline: docs/_build/html
-# make test-full, campaign, validate, evidence, gallery, bench, peers, screenshots, model: see CONTRIBUTING.md
+# make test-full, campaign, exam, validate, evidence, gallery, bench, peers, screenshots, model: see CONTRIBUTING.md
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +10,7 @@ export PYTHONWARNINGS ?= ignore
 # some of the analyzers: `sdelens analyze runs/demo` asks all of them, in a few minutes more
 DEMO := verdict goodness_of_fit losses trajectory vector_field surprise decomposition
 
-.PHONY: demo test lint checks docs test-full campaign validate evidence gallery bench peers screenshots model clean
+.PHONY: demo test lint checks docs test-full campaign exam validate evidence gallery bench peers screenshots model clean
 
 demo: .venv/installed
 	$(BIN)/sdelens fit --layer 6 --out runs/demo --resume
@@ -39,6 +39,10 @@ test-full: .venv/installed-dev lint docs
 # in parts: make campaign ARGS="signals --trials 60"; the page is written after each campaign
 campaign: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns --write $(ARGS)
+
+# answers are kept in runs/exam.jsonl, so that an interrupted exam goes on
+exam: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.plugins.analyzers.exam_results
 
 validate: .venv/installed-dev
 	$(BIN)/python tools/validate.py

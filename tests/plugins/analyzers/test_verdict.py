@@ -1,5 +1,6 @@
 """The verdict's final exam, and what is written of it."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -7,7 +8,6 @@ from functools import cache
 import pytest
 import torch
 
-import sdelens
 from sdelens.errors import UsageError
 from sdelens.evidence.evidence import Sample, gain_over_best, gather
 from sdelens.evidence.process_class import CANNOT_TELL, classify
@@ -33,6 +33,7 @@ from tests.plugins.analyzers.verdict_exam import (
     answers,
     autoregression,
     populations,
+    verdict_on,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sdelens.laws.resolution.StepTooLong")
@@ -100,8 +101,7 @@ def judged(system, seed=0, paths=None):
         case = replace(EXAM["two levels"], paths=300, dt=2.0, simulate=drawn)
     else:
         case = replace(EXAM[system], paths=paths or EXAM[system].paths)
-    states = Trajectories.from_states(case.simulate(case.paths, 101, seed), case.dt)
-    return sdelens.fit(states, probe=case.probe, seed=seed).verdict(states)
+    return verdict_on(case, seed)
 
 
 def printed(system):
@@ -153,6 +153,13 @@ def test_a_known_system_has_its_class_in_36_of_40_samples(system):
     assert sum(given[answer] for answer in answers(case)) >= 36, given
     # a verdict that never tells anything would pass the above
     assert given[case.expected] >= 20, given
+
+
+def test_the_page_of_the_exam_has_36_right_of_40_samples_of_every_system(root):
+    page = (root / "docs" / "exam.md").read_text()
+    rows = re.findall(r"^\| (.+?) \|.* (\d+) of 40", page, flags=re.MULTILINE)
+    assert [system for system, _ in rows] == list(EXAM)
+    assert [system for system, right in rows if int(right) < 36] == []
 
 
 @pytest.fixture(scope="module")

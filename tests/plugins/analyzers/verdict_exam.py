@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+import sdelens
 from sdelens.evidence.process_class import (
     CANNOT_TELL,
     COMPATIBLE,
@@ -17,6 +18,7 @@ from sdelens.evidence.process_class import (
     NON_MARKOV,
     TIME_DEPENDENT,
 )
+from sdelens.paths.trajectories import Trajectories
 from sdelens.seeds import generator
 from sdelens.testing import (
     coloured_noise,
@@ -245,6 +247,12 @@ EXAM = {
     # the flexible mean misses part of a hyperplane in eight dimensions
     "piecewise linear": Case(1000, thresholds(8), 1.0, DISCRETE, CANNOT_TELL),
 }
+
+
+def verdict_on(case, seed):
+    """The verdict on a fit to one sample of a case."""
+    states = Trajectories.from_states(case.simulate(case.paths, 101, seed), case.dt)
+    return sdelens.fit(states, probe=case.probe, seed=seed).verdict(states)
 
 
 def answers(case):
