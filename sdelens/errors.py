@@ -41,11 +41,9 @@ class UnknownName(SdelensError, LookupError):
     def among(cls, kind: str, name: str, known: Iterable[str], more: str = "") -> "UnknownName":
         """An error that suggests the nearest known names."""
         names = sorted(known)
-        near = get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         listed = ", ".join(names) or "none"
         known_names = f"Known: {listed}.{' ' if more else ''}{more}"
-        return cls(f"No {kind} named {shortened(name)}.{hint} {known_names}")
+        return cls(f"No {kind} named {shortened(name)}.{nearest(name, names)} {known_names}")
 
 
 class Unreachable(SdelensError, ConnectionError):
@@ -148,6 +146,12 @@ def scarcity(error: BaseException) -> str | None:
             return "too many files are open: raise the limit, as in ulimit -n 1024"
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A question after an unknown name, with up to three known ones; empty if none is near."""
+    near = get_close_matches(name, sorted(names), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def shortened(value: Any) -> str:

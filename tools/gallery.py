@@ -17,8 +17,8 @@ from pathlib import Path
 from PIL import Image
 
 from sdelens.report import Figure, Finding
-from sdelens.runs.reporting import findings_of
 from sdelens.runs.run import Run
+from sdelens.runs.saved_findings import findings_of
 from sdelens_plugins.reporters.figures.drawing import drawing_of
 from sdelens_plugins.reporters.figures.reporter import file_stem
 

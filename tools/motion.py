@@ -15,7 +15,7 @@ from pathlib import Path
 from sdelens.runs.engine import execute
 from sdelens.runs.findings import load_finding
 from sdelens.runs.job import Job
-from sdelens.runs.reporting import analyze
+from sdelens.runs.run_analyzers import analyze
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "motion.md"

@@ -45,8 +45,8 @@ def analyze(
     if chosen and (idle := settings.keys() - set(chosen)):
         raise UsageError(f"--set {min(idle)}.* names an analyzer that was not requested")
 
-    from sdelens.runs.reporting import run_analyzers
     from sdelens.runs.run import Run
+    from sdelens.runs.run_analyzers import run_analyzers
     from sdelens.runs.saved_findings import finding_folder
     from sdelens_cli.screen import Screen, finding_json
 

@@ -27,8 +27,8 @@ def branch(
     """Sample next tokens after held-out prefixes: the model's own law of the next state."""
     require_run(run)
 
-    from sdelens.runs.reporting import analyze as ask
     from sdelens.runs.run import Run
+    from sdelens.runs.run_analyzers import analyze as ask
     from sdelens.runs.saved_findings import finding_folder
     from sdelens_cli.screen import Screen, finding_json
 

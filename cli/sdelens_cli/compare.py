@@ -24,8 +24,8 @@ def compare(
     plugin("reporter", reporter)
 
     from sdelens.runs.comparison import comparison
-    from sdelens.runs.reporting import render
     from sdelens.runs.run import Run
+    from sdelens.runs.run_analyzers import render
 
     found = comparison([Run(run) for run in runs], out)
     out.mkdir(parents=True, exist_ok=True)

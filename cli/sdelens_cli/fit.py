@@ -42,7 +42,7 @@ class RunOptions:
 
 
 class FitHelp(HelpCommand):
-    """The options of `sdelens fit` by what they are about."""
+    """The options of `sdelens fit`, grouped by topic."""
 
     groups: ClassVar[Mapping[str, Sequence[str]]] = {
         "Model": (

@@ -32,7 +32,7 @@ def generate(
     layer: Annotated[
         str | None, typer.Option(help="Layer of the fit, if there are several.")
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="How many words to write.")] = 40,
+    tokens: Annotated[int, typer.Option(min=1, help="Number of tokens to generate.")] = 40,
     temperature: Annotated[
         float, typer.Option(min=0.0, help="Sampling temperature; 0 takes the most likely tokens.")
     ] = 1.0,

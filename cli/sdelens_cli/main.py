@@ -11,7 +11,7 @@ from sdelens_cli.interrupts import INTERRUPTED, interrupts
 
 OURS = (
     r"importlib|contextlib|sdelens.(containment.contained|registry|registering|interfaces|settings"
-    r"|runs.(reporting|left_out|engine|run)|fitting.(fit|comparison)|estimation.ensemble"
+    r"|runs.(run_analyzers|left_out|engine|run)|fitting.(fit|comparison)|estimation.ensemble"
     r"|testing.(validation|recovery))\.py$"
 )
 """Files whose traceback lines are hidden from authors of plugins."""

@@ -26,8 +26,8 @@ def report(
     plugin("reporter", reporter)
 
     from sdelens.runs.left_out import LeftOut
-    from sdelens.runs.reporting import run_analyzers, write_report
     from sdelens.runs.run import Run
+    from sdelens.runs.run_analyzers import run_analyzers, write_report
     from sdelens.runs.saved_findings import findings_of
     from sdelens.runs.writer import sole_writer
     from sdelens_cli.screen import Screen

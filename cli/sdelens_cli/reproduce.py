@@ -56,8 +56,8 @@ def reproduce(
     job = Job.of({"model": absolute(model), "layers": layer, "seed": seed} | chosen.source())
 
     from sdelens.runs.engine import execute
-    from sdelens.runs.reporting import page_plugin, render
     from sdelens.runs.reproduction import reproduce as remake
+    from sdelens.runs.run_analyzers import page_plugin, render
     from sdelens.runs.writer import sole_writer
     from sdelens_cli.screen import Screen
 

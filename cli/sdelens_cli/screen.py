@@ -24,12 +24,12 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from sdelens.evidence.verdict import verdict
 from sdelens.report import Estimate, Finding, Report
 from sdelens.report import Table as ScoreTable
 from sdelens.runs.observer import Progress as Advance
 from sdelens.runs.plan import Plan
 from sdelens.runs.run import Run
+from sdelens.runs.run_report import said_of
 from sdelens.runs.score_table import score_table
 from sdelens_cli.console import console, spinner
 from sdelens_cli.streams import inline
@@ -149,11 +149,11 @@ class Screen:
             print(inline(run.folder))
             return
         for view in run.views:
-            record = run.fitted(view).record
-            said = verdict(record.scores, record.probe, record.density, clock=view.clock)
+            fitted = run.fitted(view)
             self.console.print(Text(f"\n{view}", style="bold"))
-            self.console.print(bullets(said))
-            draw(self.console, score_table(record.scores, view, record.probe, short=True))
+            self.console.print(bullets(said_of(fitted, view)))
+            scores, probe = fitted.record.scores, fitted.record.probe
+            draw(self.console, score_table(scores, view, probe, short=True))
         self.console.print("\nwritten")
         for path in (run.folder, *(run.fit_folder(view) for view in run.views)):
             self.console.print(Text(f"  {inline(path)}"), soft_wrap=True)

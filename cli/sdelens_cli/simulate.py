@@ -38,8 +38,8 @@ def simulate(
     if start not in ("last", "mean"):
         raise UsageError(f"--start must be last or mean, got {start!r}")
 
-    from sdelens.runs.reporting import analyze as ask
     from sdelens.runs.run import Run
+    from sdelens.runs.run_analyzers import analyze as ask
     from sdelens_cli.screen import Screen, finding_json
 
     settings = {"generate": {"tokens": tokens, "start": start}}

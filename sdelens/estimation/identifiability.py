@@ -20,6 +20,8 @@ from sdelens.wording import counted
 
 TOO_MUCH = 0.5
 """Relative error above which advice is given."""
+FEW = 3
+"""Fewest directions that a fit is advised to keep."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,11 @@ class Identifiability:
         return f"{said}: {self._advice()}." if self.poor else f"{said}."
 
     def _advice(self) -> str:
-        fewer = max(1, int(self.dim * (TOO_MUCH / self.error) ** 2)) if self.needed else 1
-        more = f", or use about {self.needed:,} transitions" if self.needed else ""
-        return (
-            "rely on the ridge penalty chosen on validation, fit fewer directions "
-            f"(--basis pca:{fewer}){more}"
+        fewer = int(self.dim * (TOO_MUCH / self.error) ** 2) if self.needed else 0
+        advice = ["rely on the ridge penalty chosen on validation"]
+        if fewer >= FEW:
+            advice.append(f"fit fewer directions (--basis pca:{fewer})")
+        advice.append(
+            f"use about {self.needed:,} transitions" if self.needed else "use more texts"
         )
+        return f"{', '.join(advice[:-1])}, or {advice[-1]}"

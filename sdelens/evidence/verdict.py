@@ -80,21 +80,27 @@ class Judgement:
 
 
 def verdict(
-    scores: Mapping[str, Any], probe: str, density: str, *, clock: str = "Tokens"
+    scores: Mapping[str, Any],
+    probe: str,
+    density: str,
+    *,
+    clock: str = "Tokens",
+    is_sde: bool = True,
 ) -> tuple[str, ...]:
     """The verdict in a few sentences, the main one first.
 
     Laws are compared with the same kind of noise as the fit. `clock` is the unit of time, such as
-    "Tokens" or "Blocks".
+    "Tokens" or "Blocks". A law that is not an SDE is called one of the next state only.
     """
+    what = _what_it_is(density, clock) if is_sde else LAW_ONLY
     suffix, groups = NOISES[scores["noise_column"]], scores["held_out_documents"]
     if groups < FEWEST:
-        return (few_documents(groups), _what_it_is(density, clock))
+        return (few_documents(groups), what)
     gains = gains_of(scores)
     richer = _richer(gains, density)
     rivals = {name: gain for name, gain in gains.items() if name not in richer}
     if not rivals:
-        return (f"Every baseline is the same law as the {probe} fit.", _what_it_is(density, clock))
+        return (f"Every baseline is the same law as the {probe} fit.", what)
     judgement = Judgement.of(rivals)
     sentences = [_headline(judgement, rivals, richer, probe, scores)]
     sentences += [_same_law(name) for name in scores.get("same_law", []) if name != probe]
@@ -107,7 +113,7 @@ def verdict(
     if "linear_token" in gains:
         sentences.append(_token_claim(gains["linear_token"]))
     sentences += _new_prefixes(scores, rivals, judgement)
-    return (*sentences, *scores.get("notes", ()), _what_it_is(density, clock))
+    return (*sentences, *scores.get("notes", ()), what)
 
 
 def gains_of(scores: Mapping[str, Any]) -> dict[str, Gain]:
@@ -222,6 +228,10 @@ ALONE = {
     "shown": "there the fit beats every baseline that it is compared with above",
 }
 """What is said of new prefixes alone if the conclusion differs."""
+LAW_ONLY = (
+    "The fit is a law of the next state that is not an SDE: it has no drift and diffusion, and "
+    "analyzers that need them do not apply."
+)
 
 
 def _new_prefixes(

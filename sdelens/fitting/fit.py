@@ -61,7 +61,8 @@ def fit(
         built: Probe = build_plugin("probe", probe, {"density": density} | options.probe_settings)
     elif options.probe_settings:
         raise UsageError(
-            f"settings belong to a probe by name, got {options.probe_settings} beside {probe!r}"
+            "settings can be given only with the name of a probe, got "
+            f"{options.probe_settings} with {probe!r}"
         )
     else:
         kind, built = type(probe).__name__, probe

@@ -29,7 +29,7 @@ from sdelens.store import cache_folder, read_json, write_json
 
 VERSION = 1
 """Part of the key: increase it when a row changes."""
-HOOKED = "not checked, because hooks of the user are active"
+HOOKED = "not checked, because your hooks are active"
 NOT_FINITE = "not checked further, because its states are not finite"
 CHECKS: Mapping[str, Callable[[LanguageModel], CheckRow | Iterable[CheckRow]]] = {
     "shape": shape,

@@ -59,7 +59,7 @@ class Analyses:
             return self._run(name, **given)
         if given:
             raise UsageError(
-                f"analyze({', '.join(f'{key}=…' for key in given)}) has no name of an analyzer: "
+                f"analyze({', '.join(f'{key}=…' for key in given)}) does not name an analyzer: "
                 'give one, as in study.analyze("uncertainty"), or call study.analyze_all'
             )
         return AnalyzerList.of(self._study)

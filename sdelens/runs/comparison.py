@@ -19,8 +19,8 @@ from sdelens.runs.folder import within
 from sdelens.runs.interventions import change_finding
 from sdelens.runs.pairing import Pairing
 from sdelens.runs.redaction import local_names, without_folders
-from sdelens.runs.reporting import save_with_figures
 from sdelens.runs.run import Run
+from sdelens.runs.run_analyzers import save_with_figures
 from sdelens.runs.saved_findings import finding_folder, findings_of
 from sdelens.runs.score_table import few_words, pm
 from sdelens.states.recording import View

@@ -60,7 +60,16 @@ class LeftOut:
             if named or ended:
                 self.failures[label] = failure
             if not named:
-                self.reasons[label] = str(failure).removeprefix(f"the analyzer {label} failed: ")
+                self.reasons[label] = _reason(label, failure)
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Why named analyzers failed that were asked for what they should be able to answer."""
+        return {
+            label: _reason(label, error)
+            for label, error in self.failures.items()
+            if isinstance(error, BrokenPlugin)
+        }
 
     def raise_failures(self) -> None:
         """Raise an error of a named analyzer, with the messages of all.
@@ -77,3 +86,7 @@ class LeftOut:
         # a plugin's own kind of error may take other arguments
         kind = next(k for k in type(first).__mro__ if k.__module__ == SdelensError.__module__)
         raise kind("; ".join(messages)) from first.__cause__
+
+
+def _reason(label: str, failure: SdelensError) -> str:
+    return str(failure).removeprefix(f"the analyzer {label} failed: ")

@@ -129,7 +129,7 @@ class Lens:
         ) | dict(source_settings or {})
         if texts is not None and (extra := [name for name in sampled if name != "length"]):
             name = extra[0].removesuffix("_wanted")
-            raise UsageError(f"{name}= is about sampled texts: leave it out with texts")
+            raise UsageError(f"{name}= applies only to sampled texts: omit it when you pass texts")
         given = Given(model)
         if isinstance(texts, LiveCapture):
             given = Given(model, texts.documents, texts.recording)

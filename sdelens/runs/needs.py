@@ -30,8 +30,8 @@ def _sde(study: Study) -> str | None:
         if not isinstance(viewed.fitted.law, SDE):
             probe = viewed.fitted.record.probe
             return (
-                f"needs an SDE, but the fit of {view} by {probe!r} is no SDE: fit with --probe "
-                "neural, linear or constant"
+                f"needs an SDE, but the fit of {view} by {probe!r} is not an SDE: fit with "
+                "--probe neural, linear or constant"
             )
     return None
 

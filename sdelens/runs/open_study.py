@@ -19,8 +19,8 @@ from sdelens.runs.copying import copied, copied_in_place
 from sdelens.runs.folder import holds_run
 from sdelens.runs.hub import pushed
 from sdelens.runs.observer import ContainedObserver, at_hand
-from sdelens.runs.reporting import analyze
 from sdelens.runs.run import Run
+from sdelens.runs.run_analyzers import analyze
 from sdelens.runs.run_report import report_of
 from sdelens.runs.saved_findings import findings_of
 from sdelens.runs.scores import Scores

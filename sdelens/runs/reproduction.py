@@ -11,8 +11,8 @@ from sdelens.interfaces import load
 from sdelens.language.prompt import QUESTION
 from sdelens.report import Finding, Report
 from sdelens.runs.findings import load_finding
-from sdelens.runs.reporting import analyze, figure_plugin, render
 from sdelens.runs.run import Run
+from sdelens.runs.run_analyzers import analyze, figure_plugin, render
 from sdelens.runs.run_report import report_of
 from sdelens.runs.saved_findings import finding_folder, finding_folders
 from sdelens.settings import build, described
@@ -53,13 +53,13 @@ EXHIBITS = (
     ),
     Exhibit(
         "Figure 2",
-        "The paper sets the actual beside the predicted path in two principal components.",
+        "The paper plots the actual and predicted paths side by side in two principal components.",
         "trajectory",
         ("path",),
     ),
     Exhibit(
         "Figure 3",
-        "The paper lays the actual and the predicted path over each other.",
+        "The paper overlays the actual and predicted paths.",
         "trajectory",
         ("overlay", "free", "horizon"),
         numbers=False,
@@ -94,7 +94,7 @@ EXHIBITS = (
     ),
     Exhibit(
         "Figure 6",
-        "The paper takes attention weights and norms of embeddings for the importance of words.",
+        "The paper uses attention weights and norms of embeddings as measures of word importance.",
         "importance",
         ("*",),
         prompted=True,

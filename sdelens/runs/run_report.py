@@ -5,6 +5,8 @@ from dataclasses import replace
 from itertools import chain
 
 from sdelens.evidence.verdict import verdict
+from sdelens.fitting.fitted import Fitted
+from sdelens.laws.sde import SDE
 from sdelens.report import Report, Table
 from sdelens.runs.first_screen import first_screen
 from sdelens.runs.provenance import law_words, layer_words, provenance
@@ -21,12 +23,7 @@ def report_of(run: Run) -> Report:
     fits = {view: run.fitted(view) for view in views}
     laws = sorted({law_words(fitted) for fitted in fits.values()})
     findings = findings_of(run)
-    sentences = {
-        view: verdict(
-            fitted.record.scores, fitted.record.probe, fitted.record.density, clock=view.clock
-        )
-        for view, fitted in fits.items()
-    }
+    sentences = {view: said_of(fitted, view) for view, fitted in fits.items()}
     under = f", under the hooks {run.card.hook_words}" if run.card.hooks else ""
     names = local_names(run.manifest, run.folder)
     title = f"{run.card.name}, {layer_words(views)}: {', '.join(laws)}{under}"
@@ -41,6 +38,12 @@ def report_of(run: Run) -> Report:
         provenance={key: without_folders(text, names) for key, text in provenance(run).items()},
         first_screen=first_screen({v: fit.record.scores for v, fit in fits.items()}, findings),
     )
+
+
+def said_of(fitted: Fitted, view: View) -> tuple[str, ...]:
+    """The verdict on the fit of a view, in sentences."""
+    made, is_sde = fitted.record, isinstance(fitted.law, SDE)
+    return verdict(made.scores, made.probe, made.density, clock=view.clock, is_sde=is_sde)
 
 
 def _scores(run: Run, view: View) -> Table:

@@ -16,7 +16,7 @@ from sdelens.protocols import Analyzer
 from sdelens.registry import plugin_with
 from sdelens.report import Estimate, Finding, Report
 from sdelens.runs.findings import load_finding, packed, save_finding
-from sdelens.runs.reporting import finding_of
+from sdelens.runs.run_analyzers import finding_of
 from sdelens.testing.promises import Untouched, digest_of, require_settings, state_of_study
 from sdelens.testing.small_study import (
     PROMPT,

@@ -124,7 +124,9 @@ def _built(probe: str | type[Any] | Probe, system: System, settings: Mapping[str
     """The probe with its preferred density for the system's kind of time."""
     if not isinstance(probe, str | type):
         if settings:
-            raise UsageError(f"settings belong to a probe by name, got {settings} beside {probe}")
+            raise UsageError(
+                f"settings can be given only with the name of a probe, got {settings} with {probe}"
+            )
         return probe
     kind: Any = load("probe", probe) if isinstance(probe, str) else probe
     density = kind.densities[-1 if system.continuous else 0]

@@ -40,7 +40,7 @@ def finished_run(folder):
     """A run with every artefact: an ensemble, a complement, annotations, findings, reasons."""
     from sdelens.runs.engine import execute
     from sdelens.runs.job import Job
-    from sdelens.runs.reporting import analyze
+    from sdelens.runs.run_analyzers import analyze
     from sdelens.runs.saved_findings import FAILURES
     from sdelens.store import write_json
 

@@ -129,6 +129,6 @@ def only(monkeypatch):
 
     def install(*names):
         found = {name: plugins("analyzer")[name] for name in names}
-        monkeypatch.setattr("sdelens.runs.reporting.plugins", lambda kind: found)
+        monkeypatch.setattr("sdelens.runs.run_analyzers.plugins", lambda kind: found)
 
     return install

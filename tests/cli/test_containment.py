@@ -115,7 +115,7 @@ def test_who_ends_the_process_without_being_named_is_a_failure_too(
 ):
     known = registry.plugins
     monkeypatch.setattr(
-        "sdelens.runs.reporting.plugins",
+        "sdelens.runs.run_analyzers.plugins",
         lambda kind: {name: known(kind)[name] for name in ("odd", "calm")},
     )
     shutil.rmtree(run / "analysis", ignore_errors=True)

@@ -48,8 +48,8 @@ def test_all_held_out_tokens_are_scored_and_those_after_new_prefixes_apart(deep)
 
 
 def test_the_run_can_be_asked_and_reported(deep):
-    from sdelens.runs.reporting import analyze
     from sdelens.runs.run import Run
+    from sdelens.runs.run_analyzers import analyze
     from sdelens.runs.run_report import report_of
 
     run = Run(deep[0])

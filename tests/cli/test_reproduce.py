@@ -9,9 +9,9 @@ import pytest
 
 from sdelens.interfaces import load
 from sdelens.runs import reproduction
-from sdelens.runs.reporting import analyze
 from sdelens.runs.reproduction import EXHIBITS, QUESTION, reproduce
 from sdelens.runs.run import Run
+from sdelens.runs.run_analyzers import analyze
 
 QUICK = {
     "uncertainty": {"documents": 4},

@@ -20,11 +20,11 @@ from sdelens.protocols import Edit, LanguageModel, Pass, Site
 from sdelens.seeds import own_random_state
 from sdelens_plugins.models.adapter import Adapter
 from sdelens_plugins.models.cards import card_of, contexts_in, rounded_card
-from sdelens_plugins.models.catalogue import locate, open_models
 from sdelens_plugins.models.checkpoints import one_sentence, read_checkpoint
 from sdelens_plugins.models.hooked import HookedModel, processed
 from sdelens_plugins.models.inspection import calls_in
 from sdelens_plugins.models.loading import rounded, spread, with_adapter
+from sdelens_plugins.models.location import locate, open_models
 from sdelens_plugins.models.pass_hooks import listening
 from sdelens_plugins.models.plain import PlainModel, drawn_again, padded, passed, sites_in
 from sdelens_plugins.models.preview import card_of_config, has_template_file

@@ -20,11 +20,11 @@ from transformers import (
 )
 
 from sdelens.errors import UsageError
-from sdelens_plugins.models.catalogue import Located
 from sdelens_plugins.models.configuration import SAFE, read_config
 from sdelens_plugins.models.library_errors import as_usage_error
 from sdelens_plugins.models.library_output import quiet
 from sdelens_plugins.models.loading import resolved_dtype
+from sdelens_plugins.models.location import Located
 
 LARGER = 10
 """Largest ratio of a model to its checkpoint that is built, and its missing tensors named."""

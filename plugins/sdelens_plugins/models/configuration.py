@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, PretrainedConfig
 
 from sdelens.errors import UsageError, shortened
-from sdelens_plugins.models.catalogue import Located
+from sdelens_plugins.models.location import Located
 from sdelens_plugins.models.words import MANY
 
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}

@@ -2,10 +2,10 @@
 
 from sdelens.origin import ModelCard
 from sdelens_plugins.models.cards import context_of
-from sdelens_plugins.models.catalogue import TEMPLATE, Located
 from sdelens_plugins.models.checkpoints import one_sentence
 from sdelens_plugins.models.configuration import read_config
 from sdelens_plugins.models.library_output import quiet
+from sdelens_plugins.models.location import TEMPLATE, Located
 from sdelens_plugins.models.words import MANY
 
 

@@ -10,7 +10,7 @@ from jinja2.exceptions import TemplateError
 from sdelens.errors import UsageError
 
 UNDECODED = "\ufffd"
-"""What decoders write for bytes that are no text."""
+"""What decoders write for bytes that are not valid text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Words:
         return [self._text(number) for number in ids]
 
     def _text(self, number: int) -> str:
-        """The text of a token by itself: bytes that are no text as <0xC3>, unknown ids as #7."""
+        """The text of a token by itself: invalid bytes as <0xC3>, unknown ids as #7."""
         found = self.tokenizer.convert_ids_to_tokens(number)
         if found is None:
             return f"#{number}"

@@ -55,7 +55,7 @@ class LinearProbe:
                 f"{self.noise!r}: use noise={spec.name} or density=discrete"
             )
         if self.density == "exact":
-            object.__setattr__(self, "noise", "full")  # as it is fitted, so as it is recorded
+            object.__setattr__(self, "noise", "full")  # record the noise that is fitted
 
     def effort(self, dim: int) -> Effort:
         """Baselines get noise of the same structure."""

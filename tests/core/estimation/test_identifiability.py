@@ -62,7 +62,7 @@ def test_more_directions_than_transitions_have_no_drift_at_all():
     assert found.error == math.inf
     assert found.needed is None
     assert "25 transitions" in str(found)
-    assert "pca:1" in str(found)
+    assert "pca:" not in str(found)
 
 
 def test_a_random_walk_has_no_drift_to_be_known():

@@ -72,6 +72,7 @@ def test_a_token_kernel_claims_no_diffusion_and_a_continuous_density_says_which(
     scores = sdelens.fit(states, dt=0.1, probe="linear", density="discrete").record.scores
     assert "No continuous-time diffusion is claimed" in verdict(scores, "linear", "discrete")[-1]
     assert "euler" in verdict(scores, "neural", "euler")[-1]
+    assert "not an SDE" in verdict(scores, "token", "discrete", is_sde=False)[-1]
 
 
 def scored(gains, *, groups=20, new=None, **more):

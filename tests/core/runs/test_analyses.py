@@ -15,7 +15,7 @@ from sdelens.interfaces import load
 from sdelens.protocols import COSTS
 from sdelens.registry import forget, plugins, registered
 from sdelens.report import Finding
-from sdelens.runs import open_study, reporting
+from sdelens.runs import open_study, run_analyzers
 from sdelens.runs.analyzer_list import OTHER, AnalyzerList
 from sdelens.runs.observer import NullObserver
 from sdelens.runs.saved_findings import findings_of
@@ -111,7 +111,7 @@ def test_every_built_in_analyzer_has_a_question_and_a_cost():
 
 
 def test_a_call_without_a_name_has_no_arguments(study):
-    with pytest.raises(UsageError, match=r"analyze\(prompt=…\) has no name of an analyzer"):
+    with pytest.raises(UsageError, match=r"analyze\(prompt=…\) does not name an analyzer"):
         study.analyze(prompt="the sea")
 
 
@@ -176,7 +176,7 @@ def test_an_interrupt_keeps_finished_findings_and_resume_does_not_repeat_them(st
     sdelens.analyzer("first")(First)
     sdelens.analyzer("interrupted")(Cut)
     names = ("first", "interrupted", "of_members")
-    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(names))
+    monkeypatch.setattr(run_analyzers, "plugins", lambda _: dict.fromkeys(names))
     with pytest.raises(KeyboardInterrupt):
         study.analyze_all()
     assert "first" in {finding.analyzer for finding in study.report().findings}
@@ -203,7 +203,7 @@ def test_a_notebook_shows_progress_and_what_was_left_out(study, monkeypatch):
 
     monkeypatch.setattr(open_study, "at_hand", Counting)
     names = ("counted", "of_members")
-    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(names))
+    monkeypatch.setattr(run_analyzers, "plugins", lambda _: dict.fromkeys(names))
     study.analyze_all()
     assert Counting.stages == {"analyze": ["counted L00+L01"]}
     assert Counting.messages[0].startswith("left out: of_members L00+L01: ")

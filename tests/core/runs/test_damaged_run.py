@@ -17,8 +17,8 @@ from sdelens.runs.engine import execute
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.runs.folder import clear, sweep, within
 from sdelens.runs.pairing import Pairing
-from sdelens.runs.reporting import finding_of, write_finding
 from sdelens.runs.run import Run
+from sdelens.runs.run_analyzers import finding_of, write_finding
 from sdelens.runs.run_report import report_of
 from sdelens.runs.saved_findings import findings_of
 from sdelens.store import file_digest, read_json, write_json

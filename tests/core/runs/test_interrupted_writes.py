@@ -13,8 +13,8 @@ import sdelens
 from sdelens.errors import UsageError
 from sdelens.report import Figure, Finding, Layer, Panel
 from sdelens.runs.folder import holds_run
-from sdelens.runs.reporting import write_finding
 from sdelens.runs.run import Run
+from sdelens.runs.run_analyzers import write_finding
 from sdelens.runs.saved_findings import findings_of
 from sdelens.runs.writer import sole_writer
 from sdelens.states.recording import INDEX, Recording

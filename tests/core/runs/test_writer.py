@@ -15,7 +15,7 @@ import sdelens
 from sdelens.errors import OutOfMemory, UsageError
 from sdelens.runs.engine import execute
 from sdelens.runs.folder import LOCK, WRITER
-from sdelens.runs.reporting import analyze, write_report
+from sdelens.runs.run_analyzers import analyze, write_report
 from sdelens.runs.writer import sole_writer
 
 HOLDER = """

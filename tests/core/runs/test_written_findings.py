@@ -13,8 +13,8 @@ from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.registering import analyzer as register
 from sdelens.registry import forget, registered
 from sdelens.report import Finding
-from sdelens.runs import reporting
-from sdelens.runs.reporting import analyze
+from sdelens.runs import run_analyzers
+from sdelens.runs.run_analyzers import analyze
 from sdelens.runs.saved_findings import findings_of
 from sdelens.store import write_json
 from tests.checks import paused
@@ -88,7 +88,7 @@ def test_settings_may_be_any_json_value_and_what_json_lacks_is_named(run, instal
 
 def test_findings_of_equal_inputs_are_kept_and_others_made_again(run, installed):
     (first,), _ = analyze(run, ["counting"], resume=True)
-    file = reporting.finding_folder(run, first) / "finding.json"
+    file = run_analyzers.finding_folder(run, first) / "finding.json"
     made = file.stat().st_mtime_ns
     analyze(run, ["counting"], resume=True)
     assert file.stat().st_mtime_ns == made

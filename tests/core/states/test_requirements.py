@@ -13,7 +13,7 @@ from sdelens.protocols import Site
 from sdelens.runs.in_memory import documents_given
 from sdelens.states.requirements import LARGEST, require_moderate_states
 from sdelens.testing.small_model import small_model
-from sdelens_plugins.models.catalogue import embedded
+from sdelens_plugins.models.location import embedded
 from tests.small import sentences
 
 

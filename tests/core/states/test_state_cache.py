@@ -113,7 +113,10 @@ FAULTS = {
     "a deep index": (lambda f: (f / INDEX).write_text("[" * 10**5), "index.json"),
     "an index of an earlier version": (earlier, "made by an earlier version of sdelens"),
     "a pipe for an index": (pipe, "is not a file"),
-    "bytes that are no text": (lambda f: (f / INDEX).write_bytes(b"\xff" * 9), "is not text"),
+    "bytes that are not valid text": (
+        lambda f: (f / INDEX).write_bytes(b"\xff" * 9),
+        "is not text",
+    ),
     "other texts": (foreign_origin, "another model or of other texts"),
 }
 

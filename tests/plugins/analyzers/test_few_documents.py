@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sdelens.paths.documents import Document, Documents
-from sdelens.runs.reporting import finding_of
+from sdelens.runs.run_analyzers import finding_of
 from sdelens_plugins.analyzers.drift_share import DriftShareAnalyzer
 from sdelens_plugins.analyzers.goodness_of_fit.analyzer import GoodnessOfFitAnalyzer
 from sdelens_plugins.analyzers.moments.analyzer import MomentsAnalyzer

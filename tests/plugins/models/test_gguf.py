@@ -9,7 +9,7 @@ import torch
 import sdelens
 from sdelens.errors import UsageError
 from sdelens_plugins.models.bridge import BridgeModel
-from sdelens_plugins.models.catalogue import locate
+from sdelens_plugins.models.location import locate
 from sdelens_plugins.models.open_models import SMOLLM2
 from sdelens_plugins.models.package_index import place_of
 from tests.small import sentences, small_model

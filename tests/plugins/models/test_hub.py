@@ -15,7 +15,7 @@ CLOSED = "http://127.0.0.1:9"
 SCRIPT = """
 import json, sys, time
 from sdelens.errors import SdelensError
-from sdelens_plugins.models.catalogue import locate
+from sdelens_plugins.models.location import locate
 asked = json.loads(sys.argv[1])
 start = time.monotonic()
 try:

@@ -13,7 +13,7 @@ from sdelens.errors import UsageError
 from sdelens.models import language_model
 from sdelens.states.identity import hooks_of, identified, other_hooks, other_weights
 from sdelens.states.reference import reference_states
-from sdelens_plugins.models.catalogue import embedded
+from sdelens_plugins.models.location import embedded
 from tests.plugins.models.test_support import ARCHITECTURES, drawn
 
 TINY = embedded()["tiny"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sdelens.errors import Unreachable, UsageError
-from sdelens_plugins.models.catalogue import known_names, open_models
+from sdelens_plugins.models.location import known_names, open_models
 from sdelens_plugins.models.open_models import LISTED, SMOLLM2
 from sdelens_plugins.models.package_index import packaged_file
 

@@ -1,4 +1,4 @@
-"""Tokens as text: bytes that are no text, and ids that the tokenizer does not have."""
+"""Tokens as text: bytes that are not valid text, and ids that the tokenizer does not have."""
 
 import pytest
 

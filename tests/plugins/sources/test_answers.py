@@ -82,7 +82,7 @@ def test_another_law_than_that_of_the_texts_is_noticed(chat):
     [
         ({"prompts": [" "]}, "all are empty"),
         ({"prompts": []}, "list of strings, or the name of a file"),
-        ({"texts": ["a"] * 12, "prompts": ["b"]}, "prompts= is about sampled texts"),
+        ({"texts": ["a"] * 12, "prompts": ["b"]}, "prompts= applies only to sampled texts"),
         ({"prompts": "nowhere/data"}, "no dataset named|not in the local cache"),
     ],
 )

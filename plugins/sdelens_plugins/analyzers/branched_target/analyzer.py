@@ -138,7 +138,7 @@ class BranchedTargetAnalyzer:
         view, viewed = study.single
         origin = viewed.fitted.origin
         if origin is None:
-            raise UsageError("branches need the language model of the run, which is not here")
+            raise UsageError("branches need the language model of the run, which is not loaded")
         return branched_transitions(
             model,
             study.documents,

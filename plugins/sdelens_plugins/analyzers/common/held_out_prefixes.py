@@ -38,7 +38,7 @@ class HeldOutPrefixes:
         Raises `UsageError` without the language model, without texts, or along the depth.
         """
         if study.model is None:
-            raise UsageError("next tokens need the language model of the run, which is not here")
+            raise UsageError("next tokens need the language model of the run, which is not loaded")
         view = views_by_depth(study)[0]
         if view.axis == "layer":
             raise UsageError(

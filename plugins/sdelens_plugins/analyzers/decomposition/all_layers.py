@@ -35,7 +35,7 @@ def linear_fits(study: Study, *, seed: int) -> Study:
         raise UsageError("linear fits at every layer need the language model of the run")
     if not origin.repeatable:
         raise UsageError(
-            "hooks of the user changed the states of this run while they were captured, so those "
+            "your hooks changed the states of this run while they were captured, so those "
             "of other layers cannot be captured in the same way: capture all layers at once"
         )
     sites = sites_of("all", study.model)

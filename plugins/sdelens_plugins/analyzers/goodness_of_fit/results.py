@@ -44,7 +44,7 @@ READING = (
 )
 NO_MODEL = (
     "The untrained model and the permuted tokens are left out: they need the model of the "
-    "run, which is not here."
+    "run, which is not loaded."
 )
 
 

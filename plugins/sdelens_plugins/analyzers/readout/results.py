@@ -39,8 +39,8 @@ READING = (
     "direction is arbitrary, so both signs are reported. Whether the drift points to the coming "
     "words is measured by the gains in log probability, compared with those of training "
     "increments and of a push all the way to the mean state; the drift does not know which token "
-    "comes next, so it raises what follows on average. Pushed states may lie where the model "
-    "never is; nothing here shows that the model itself computes with the drift."
+    "comes next, so it raises what follows on average. Pushed states may be states that the "
+    "model never visits; nothing here shows that the model itself computes with the drift."
 )
 
 

@@ -30,13 +30,13 @@ READING = (
     "them, and far from the data the fit is extrapolation. V is a quadratic form whose mean falls "
     "under the averaged linear part of a step. The drift condition is fitted on validation states "
     "and checked at held-out states where V is above its level, and on shells around the data, "
-    "where no state was observed. Continuous time's criterion LV <= 0 is the wrong one for a "
+    "where no state was observed. The continuous-time criterion LV <= 0 is wrong for a "
     "kernel: x' = -1.1 x + noise satisfies it and diverges, and every process with additive noise "
     "violates it near its mean, however stable. Negative exponents mean that two paths under the "
     "same noise converge, not that a path comes to rest; they depend on the root of the noise "
     "named above. States in random order would have a contraction factor of 0 and exponents of "
     "minus infinity, a random walk a factor of 1 and exponents of 0. The long run keeps time at "
-    "the last fitted value, which no text does."
+    "the last fitted value, which never happens in a text."
 )
 
 

@@ -66,7 +66,7 @@ class LowRankProbe:
         if self.rank is not None and self.rank < 0:
             raise UsageError(f"rank must be 0 or more, got {self.rank}")
         if self.density == "exact":
-            object.__setattr__(self, "noise", "full")  # as it is fitted, so as it is recorded
+            object.__setattr__(self, "noise", "full")  # record the noise that is fitted
 
     def effort(self, dim: int) -> Effort:
         """Baselines get noise of the same structure."""

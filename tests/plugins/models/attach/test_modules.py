@@ -112,5 +112,5 @@ def test_what_belongs_to_a_model_in_memory_or_to_sampled_texts_is_refused_elsewh
 ):
     with pytest.raises(UsageError, match="tokenizer belong to a model in memory"):
         sdelens.attach("tiny", tokenizer=tokenizer)
-    with pytest.raises(UsageError, match="documents= is about sampled texts"):
+    with pytest.raises(UsageError, match="documents= applies only to sampled texts"):
         sdelens.attach(plain, tokenizer=tokenizer).fit(["a cat"] * 12, documents=5)

@@ -10,13 +10,10 @@ from sdelens.registering import analyzer as register
 from sdelens.registering import reporter as register_reporter
 from sdelens.registry import forget, registered
 from sdelens.report import Estimate, Finding
-from sdelens.runs import reporting
-from sdelens.runs.reporting import (
-    analyze,
-    report_of,
-    run_analyzers,
-)
+from sdelens.runs import run_analyzers as module
 from sdelens.runs.run import Run
+from sdelens.runs.run_analyzers import analyze, run_analyzers
+from sdelens.runs.run_report import report_of
 from sdelens.runs.saved_findings import failures_of, findings_of
 
 
@@ -60,7 +57,7 @@ def installed(monkeypatch):
     before = registered()
     for name, kind in kinds.items():
         register(name)(kind)
-    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(kinds))
+    monkeypatch.setattr(module, "plugins", lambda _: dict.fromkeys(kinds))
     yield
     forget(before)
 
@@ -117,12 +114,32 @@ def test_an_analyzer_that_cannot_be_asked_stops_only_who_names_it(
     run, installed, monkeypatch, kind, said
 ):
     register("odd")(kind)
-    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(("odd", "counting")))
+    monkeypatch.setattr(module, "plugins", lambda _: dict.fromkeys(("odd", "counting")))
     findings, left_out = analyze(run)
     assert [finding.headline for finding in findings] == ["2 views"]
     assert list(left_out) == ["odd"]
     with pytest.raises(BrokenPlugin, match=f"the analyzer 'odd' of .* {said}"):
         analyze(run, ["odd"])
+
+
+def test_the_report_says_why_a_named_analyzer_failed_until_it_is_asked_again(run, installed):
+    @register("moody")
+    @dataclass(frozen=True)
+    class Moody(Counting):
+        calm: bool = False
+
+        def analyze(self, study, *, seed):
+            if not self.calm:
+                raise ZeroDivisionError("no reason")
+            return super().analyze(study, seed=seed)
+
+    with pytest.raises(BrokenPlugin):
+        analyze(run, ["moody"])
+    analyze(run, ["counting"])
+    [(label, reason)] = [one for one in report_of(run).failures.items() if "moody" in one[0]]
+    assert reason.startswith("ZeroDivisionError: no reason")
+    analyze(run, ["moody"], settings={"moody": {"calm": True}})
+    assert label not in report_of(run).failures
 
 
 @dataclass(frozen=True)
@@ -145,7 +162,7 @@ def test_a_finding_has_the_name_under_which_its_analyzer_was_asked(run, installe
     register("mine")(Renamed)
     (finding,), _ = analyze(run, ["mine"])
     assert finding.analyzer == "mine"
-    assert reporting.finding_folder(run, finding).parent.name == "mine"
+    assert module.finding_folder(run, finding).parent.name == "mine"
 
 
 def test_what_is_no_finding_is_refused(run, installed):
@@ -252,7 +269,7 @@ class Full(Counting):
 @pytest.mark.parametrize("names", [(), ("full",)])
 def test_a_full_disk_is_no_fault_of_the_analyzer(run, installed, monkeypatch, names):
     register("full")(Full)
-    monkeypatch.setattr(reporting, "plugins", lambda _: dict.fromkeys(("full",)))
+    monkeypatch.setattr(module, "plugins", lambda _: dict.fromkeys(("full",)))
     with pytest.raises(OSError, match="No space left"):
         analyze(run, names)
 
@@ -264,11 +281,11 @@ def test_a_reporter_that_fails_is_blamed(run, installed):
 
     register_reporter("torn")(Torn)
     with pytest.raises(BrokenPlugin, match="the reporter torn failed: ValueError: torn"):
-        reporting.write_report(run, "torn")
+        module.write_report(run, "torn")
 
 
 def test_a_finding_of_a_prompt_lies_beside_others(run, installed):
     (finding,), _ = analyze(run, ["counting"])
-    assert reporting.finding_folder(run, finding).name == "all"
+    assert module.finding_folder(run, finding).name == "all"
     asked = Finding("all", "", "", prompt="a cat", analyzer="counting")
-    assert reporting.finding_folder(run, asked).name.startswith("all-")
+    assert module.finding_folder(run, asked).name.startswith("all-")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdelens.errors import UnknownName, UsageError
+from sdelens.errors import UnknownName, UsageError, nearest
 from sdelens.hub import hub_errors
 from sdelens_plugins.models.open_models import LISTED, PACKAGE
 
@@ -157,7 +157,8 @@ def _unreachable(name: str, *, offline: bool) -> str:
     cached = ", ".join(cached_names()) or "none"
     how = "--offline was given" if offline else "the hub cannot be reached"
     return (
-        f"{name} is not in the local cache and {how}. Cached: {cached}. Go on with --model tiny "
+        f"{name} is not in the local cache and {how}.{nearest(name, known_names())} "
+        f"Cached: {cached}. Go on with --model tiny "
         "(needs no network), a local folder, or a connection"
     )
 

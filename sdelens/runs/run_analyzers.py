@@ -1,4 +1,4 @@
-"""Runs the analyzers of a run, and builds its report."""
+"""Runs the analyzers of a run, saves their findings, and writes its report."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from sdelens.runs.manifest import note_plugins
 from sdelens.runs.needs import MODEL, require_needs
 from sdelens.runs.run import Run
 from sdelens.runs.run_report import report_of
-from sdelens.runs.saved_findings import FAILURES, finding_folder
+from sdelens.runs.saved_findings import FAILURES, failures_of, finding_folder
 from sdelens.runs.writer import written_alone
 from sdelens.schema import Damaged
 from sdelens.settings import described
@@ -99,11 +99,18 @@ def run_analyzers(
             write_finding(run, finding, inputs)
             trace.unlink(missing_ok=True)
             findings.append(finding)
-    if not names:
-        write_json(run.folder / FAILURES, left_out.reasons)
+    _note_failures(run, left_out, names)
     if used := dict.fromkeys(("analyzer", finding.analyzer) for finding in findings):
         note_plugins(run, [*used, ("reporter", figure_plugin().name)])
     return tuple(findings), left_out
+
+
+def _note_failures(run: Run, left_out: LeftOut, names: Collection[str]) -> None:
+    """Save why analyzers could not run, for the report, and keep what is known of the others."""
+    known = failures_of(run) if names else {}
+    kept = {label: why for label, why in known.items() if label.split()[0] not in names}
+    if kept | left_out.broken != known or not names:
+        write_json(run.folder / FAILURES, kept | left_out.broken | left_out.reasons)
 
 
 def _ready(
