@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.verdict import Gain
 from sdelens.report import Estimate, Figure, Finding, FirstScreen, Panel
-from sdelens.runs.first_screen import gain_bars, gain_check, merged
+from sdelens.runs.first_screen import gain_bars, gain_check, interval_words, merged
 from sdelens.runs.pairing import Pairing
 from sdelens.summary import Check
 from sdelens.wording import counted
@@ -82,5 +82,6 @@ def _figure(gains: Gains) -> Figure | None:
         return None
     words = [f"{pairing.second.folder.name} {pairing.view}" for pairing in gains]
     bars = gain_bars(words, [_interval(*item) for item in gains.items()])
-    caption = "Gain over the first run on the same held-out documents, with 95% intervals."
+    intervals = interval_words(min(map(_documents, gains)))
+    caption = f"Gain over the first run on the same held-out documents, {intervals}."
     return Figure("gains", (Panel("", "paired gain, nats per dimension", (bars,)),), caption)

@@ -126,6 +126,7 @@ def gains_figure(scores: Scores) -> Figure | None:
     if not names:
         return None
     unit = "gain, nats per dimension"
+    intervals = interval_words(min(own["held_out_documents"] for own in scores.values()))
     if len(found) == 1:
         (gains,) = found.values()
         panel = Panel(
@@ -133,14 +134,25 @@ def gains_figure(scores: Scores) -> Figure | None:
         )
         (noise,) = {own["noise_column"] for own in scores.values()}
         caption = (
-            f"Gain of the fit over each baseline with {noise} noise on held-out documents, with "
-            "95% intervals."
+            f"Gain of the fit over each baseline with {noise} noise on held-out documents, "
+            f"{intervals}."
         )
     else:
         lines = (layer for k, name in enumerate(names) for layer in _lines(found, name, k))
         panel = Panel("layer", unit, tuple(lines))
-        caption = "Gain of the fits over each baseline by layer, with 95% intervals."
+        caption = f"Gain of the fits over each baseline by layer, {intervals}."
     return Figure("gains", (panel,), caption)
+
+
+def interval_words(documents: int) -> str:
+    """What is said of the intervals of gains over so many held-out documents.
+
+    >>> interval_words(4)
+    'without intervals, which need 10 documents'
+    """
+    if documents < FEWEST:
+        return f"without intervals, which need {FEWEST} documents"
+    return "with 95% intervals"
 
 
 def _columns(gains: Sequence[Gain]) -> dict[str, torch.Tensor]:

@@ -53,11 +53,12 @@ def _headings(noises: Iterable[str], own: Iterable[str], *, short: bool) -> Iter
 
 
 def pm(row: Mapping[str, Any], key: str, *, sign: str = "-", short: bool = False) -> str:
-    """A score with its error, or a dash."""
+    """A score with its error, or a dash; one document has no error."""
     if key not in row:
         return "-"
     value = f"{row[key]:{sign}.3f}"
-    return value if short else f"{value} ± {row[f'{key}_stderr']:.3f}"
+    error = row[f"{key}_stderr"]
+    return value if short or not error else f"{value} ± {error:.3f}"
 
 
 def _note(scores: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from tests.small import COMMAND
 
 LAYERS = ("L00", "L01", "L02")
@@ -32,6 +34,7 @@ def stopped(arguments, environment, ready, how):
     return started.returncode, said
 
 
+@pytest.mark.slow  # the campaign of kills has random moments
 def test_a_run_stopped_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one(
     process, sdelens, model, environment, tmp_path
 ):

@@ -44,14 +44,13 @@ def findings_of(run, prompt, names):
 
 
 def require_answers(findings):
-    """Each has a headline, legible figures and numbers; the page of all of them is small."""
+    """Each has a headline, figures and numbers; the page of all of them is small."""
     for name, finding in findings.items():
         assert finding.headline, name
         constant = "the same at every state" in finding.headline
         assert finding.figures or constant, name
         numbers = [estimate.value for estimate in finding.estimates]
         assert any(math.isfinite(value) for value in numbers), name
-        assert [fault for figure in finding.figures for fault in faults(figure)] == [], name
     page = load("reporter", "html")().page(Report("", (), findings=tuple(findings.values())))
     assert len(page.encode()) < 5e6
 
@@ -63,8 +62,11 @@ def short(run):
     return findings_of(run, of_tokens(run.model, bos + 5), plugins("analyzer"))
 
 
-def test_every_analyzer_answers_about_five_tokens(short):
+def test_every_analyzer_answers_about_five_tokens(run, short):
     require_answers(short)
+    if run.card.name == "tiny":  # figures are drawn twice: on the page, and to be measured
+        figures = [(name, f) for name, finding in short.items() for f in finding.figures]
+        assert [(name, fault) for name, f in figures for fault in faults(f)] == []
 
 
 def test_every_analyzer_of_a_prompt_answers_about_a_full_context(run, short):
