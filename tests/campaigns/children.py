@@ -145,6 +145,8 @@ def in_child(work, place, pipe, fault, *, cold):
     """Do the work and leave, without ever returning."""
     try:
         forget_exits()
+        for number in STOPS:  # a background job of a shell ignores some
+            signal.signal(number, signal.SIG_DFL)
         for number, name in ((1, "out"), (2, "err")):
             said = place.with_name(f"{place.name}.{os.getpid()}.{name}")
             os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), number)

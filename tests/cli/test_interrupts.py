@@ -41,6 +41,12 @@ class Slow(Base):
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
+def heed_signals():
+    """Let signals end this process, even if they were ignored by the one that started it."""
+    for number in (INT, TERM, HUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def interrupted(environment, tmp_path):
     """Start the command, wait until something is so, send signals: the code and stderr."""
@@ -53,8 +59,8 @@ def interrupted(environment, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # a shell's background job ignores SIGINT, and so would its children
-            preexec_fn=lambda: signal.signal(INT, signal.SIG_DFL),
+            # a shell's background job ignores SIGINT, one of nohup SIGHUP: so would its children
+            preexec_fn=heed_signals,
         )
         deadline = time.monotonic() + 120
         while not ready(started.pid) and started.poll() is None and time.monotonic() < deadline:
@@ -62,7 +68,7 @@ def interrupted(environment, tmp_path):
         for number in signals:
             started.send_signal(number)
             time.sleep(0.01)
-        _, said = started.communicate(timeout=60)
+        _, said = started.communicate(timeout=300)
         return started.returncode, said
 
     return run

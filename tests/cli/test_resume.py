@@ -30,7 +30,7 @@ def stopped(arguments, environment, ready, how):
     while not ready() and started.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     started.send_signal(how)
-    _, said = started.communicate(timeout=60)
+    _, said = started.communicate(timeout=300)
     return started.returncode, said
 
 
