@@ -30,10 +30,10 @@ COLOURS = 64
 TOP = """\
 # Gallery
 
-Every figure of every built-in [analyzer](plugins.md#analyzers), from fits of the embedded model
-to texts sampled from it: the result, what each figure shows, how to read it, and what it does not
-show. `make gallery` generates this page. A run stores each figure as PNG and SVG, and its numbers
-as CSV.
+This page has every figure of every built-in [analyzer](plugins.md#analyzers), from fits to states
+of the embedded model along texts sampled from it. Each section has the result, what each figure
+shows, how to read it, and what it does not show. `make gallery` generates this page. A run stores
+each figure as PNG and SVG, and its numbers as CSV.
 """
 
 

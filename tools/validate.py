@@ -44,14 +44,14 @@ percentile*: with the tail probabilities at which a normal interval is as long a
 *skewness-corrected t*: Student's t on influence values after the transformation of Hall (1992)
 that removes the skewness of the statistic, with the term for ratios (`sdelens.estimation.ratio`).
 
-The last two rows are over the whole table. Under skewed effects every method covers too little,
-symmetric ones most. The corrected t has the smallest worst shortfall and the smallest root mean
-square of the error: sdelens uses it for every mean and ratio of sums over documents, at every
-level, without random numbers. Quantiles and functions of sums, such as a correlation, have the
-expanded percentile interval, and jackknifed statistics Student's. Where no third moment exists the
-correction costs two to three points, since the sample's skewness is then noise. Below ten
-documents no interval is reported: at three, the expanded percentile covers 75% for normal and 66%
-for lognormal effects.
+The last two rows are over the whole table. Under skewed effects every method undercovers, and
+symmetric methods do so most. The corrected t has the smallest worst shortfall and the smallest
+root mean square of the error: sdelens uses it for every mean and ratio of sums over documents, at
+every level, without random numbers. Quantiles and functions of sums, such as a correlation, have
+the expanded percentile interval, and jackknifed statistics Student's. Where no third moment exists
+the correction costs two to three points, since the sample's skewness is then noise. Below ten
+documents no interval is reported: with three, the expanded percentile covers 75% for normal and
+66% for lognormal effects.
 
 """
 COVERAGE = """The share of nominal 90% intervals, in percent, that contain the truth. Documents
@@ -60,17 +60,17 @@ penalty, `neural` (a small network) to the double well.
 
 **Coefficients and lagged moments**, by number of training documents. Coefficients have intervals
 from an ensemble of five, at one state per fit. Lagged moments are those of a quarter as many
-held-out documents less those of simulations, and the truth is 0. `python tools/validate.py
+held-out documents minus those of simulations, and the truth is 0. `python tools/validate.py
 networks` adds ensembles of networks, in about half an hour more.
 
 """
 EXPLAINED = """
-Values outside 90 ± 3% are those of lagged moments. They are below it with the error of the fit
-left out, which is why it is included, as the error that the same moments of the training documents
-have. With it the moments of x are inside (89%), and those of x² slightly below (85 to 87%): they
-depend on the size of the fitted noise, which comes from the validation documents, a quarter as
-many. The verdict's lagged moments use the validation documents as data too, where that error
-partly cancels. Intervals of one fit share its error, so 3,200 of them weigh as about 100.
+Values outside 90 ± 3% are those of lagged moments. They are below this range if the error of the
+fit is left out. It is therefore included, as the error that the same moments of the training
+documents have. With it, the moments of x are inside (89%), and those of x² slightly below (85 to
+87%): they depend on the size of the fitted noise, which comes from the validation documents, a
+quarter as many. The verdict's lagged moments use the validation documents as data too, where that
+error partly cancels. Intervals of one fit share its error, so 3,200 of them weigh as about 100.
 
 """
 INTERVALS = """The share of nominal 90% intervals, from an ensemble of five, that contain the true
