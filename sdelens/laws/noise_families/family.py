@@ -15,6 +15,7 @@ from sdelens.laws.scale import Scale
 class NoiseFamily(ABC):
     """A family of covariances, selected by ``noise=NAME`` or ``noise=NAME:K``.
 
+    The noise is Gaussian: another distribution needs a law of its own, such as `Mixture`.
     A family is a frozen dataclass; its fields are parsed from the text after the colon. In one
     dimension the diagonal family is used instead of any other.
     """
