@@ -10,6 +10,9 @@ from sdelens.estimation.ratio import FEWEST
 from sdelens.evidence.interval import Interval
 from sdelens.report import Estimate, Layer
 
+MORE = 2
+"""Greatest number of decimals that an interval may need beyond the usual number."""
+
 
 def estimate(name: str, interval: Interval, unit: str) -> Estimate:
     """A value with its standard error and its 95% interval over documents, as far as known."""
@@ -29,6 +32,7 @@ def with_interval(interval: Interval, digits: int = 3) -> str:
     >>> with_interval(Interval(*torch.tensor([0.5, 0.1, torch.nan, torch.nan])), 1)
     '0.5 ± 0.1'
     """
+    digits = _digits(interval, digits)
     # adding zero turns a rounded -0.0 into 0.0
     value, stderr, low, high = (round(n, digits) + 0.0 for n in _numbers(interval))
     if math.isnan(stderr):
@@ -39,13 +43,25 @@ def with_interval(interval: Interval, digits: int = 3) -> str:
 
 
 def percent_with_interval(interval: Interval) -> str:
-    """A share in percent with its interval in brackets; of few documents, with its error."""
+    """A share in percent with its interval in brackets; of few documents, with its error.
+
+    >>> percent_with_interval(Interval(*torch.tensor([0.5, 0.001, 0.498, 0.502])))
+    '50.0% [49.8, 50.2]'
+    """
+    digits = _digits(percent(interval), 0)
     value, stderr, low, high = (100 * n for n in _numbers(interval))
     if math.isnan(stderr):
-        return f"{value:.0f}%"
+        return f"{value:.{digits}f}%"
     if math.isnan(low):
-        return f"{value:.0f}% ± {stderr:.0f}%"
-    return f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+        return f"{value:.{digits}f}% ± {stderr:.{digits}f}%"
+    return f"{value:.{digits}f}% [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _digits(interval: Interval, least: int) -> int:
+    """Decimals at which the ends of an interval differ; at most `MORE` than the least number."""
+    _, _, low, high = _numbers(interval)
+    every = range(least, least + MORE + 1)
+    return next((n for n in every if round(low, n) < round(high, n)), least)
 
 
 def _numbers(interval: Interval) -> tuple[float, ...]:

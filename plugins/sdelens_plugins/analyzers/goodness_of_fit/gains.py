@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sdelens.evidence.interval import Interval
 from sdelens.evidence.scorecard import Scorecard, scorecard
+from sdelens.evidence.verdict import Gain
 from sdelens.fitting.baselines import NAMES
 from sdelens.fitting.fitted import Record
 from sdelens.fitting.scores import SAME
@@ -69,11 +70,13 @@ class Gains:
         rows = [self.record.scores.get("baselines", {}).get(name, {}) for name in self.names]
         if not all(key in row for row in rows):
             return None
-        value, stderr = (
-            torch.tensor([row[f"{key}{end}"] for row in rows]) for end in ("", "_stderr")
-        )
         held = int(self.record.scores["held_out_documents"])
-        return Interval.student(value, stderr, held).over(held)
+        gains = [Gain.of(row, key, held) for row in rows]
+        ends = [
+            (g.value, row[f"{key}_stderr"], g.low, g.high)
+            for g, row in zip(gains, rows, strict=True)
+        ]
+        return Interval(*torch.tensor(ends).mT).over(held)
 
     def relative(self, score: str) -> Interval:
         """The share by which the fit's score is lower than each baseline's."""

@@ -53,7 +53,7 @@ def gain_results(gains: Gains) -> Section:
     nats = gains.nats
     best = min(gains.names, key=lambda name: float(nats.value[gains.names.index(name)]))
     sentence = (
-        f"The mean of the {gains.record.probe} fit gains "
+        f"With constant noise, the mean of the {gains.record.probe} fit gains "
         f"{with_interval(nats[gains.names.index(best)])} {NATS} over the best baseline "
         f"({LABELS[best]}) on {gains.documents:,} held-out documents."
     )
