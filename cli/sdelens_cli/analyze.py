@@ -19,9 +19,11 @@ def analyze(
     names: Annotated[
         list[str] | None, typer.Argument(help="Analyzers to run. [all that apply]")
     ] = None,
-    analyzer: Annotated[list[str] | None, typer.Option(help="The same, repeatable.")] = None,
+    analyzer: Annotated[
+        list[str] | None, typer.Option(help="Analyzer to run; repeatable.")
+    ] = None,
     prompt: Annotated[
-        str | None, typer.Option(callback=checked_prompt, help="A text to look at.")
+        str | None, typer.Option(callback=checked_prompt, help="Prompt to analyze.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: trajectory.tokens=30.")
@@ -30,7 +32,7 @@ def analyze(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Keep findings that are finished, as of an interrupted analysis."
+            "--resume", help="Keep finished findings, for example of an interrupted analysis."
         ),
     ] = False,
     as_json: AsJson = False,

@@ -75,7 +75,7 @@ def prune(
 ) -> None:
     """Remove leftovers of killed processes, and the least recently used states above a limit.
 
-    States that a process uses are kept.
+    States that a process is using are kept.
     """
     from sdelens.states.state_cache import StateCache, parse_size
     from sdelens_cli.screen import size

@@ -17,7 +17,7 @@ def compare(
     reporter: ReporterName = PAGE,
     files: PluginFiles = None,
 ) -> None:
-    """Write a report on several runs: scores, what differs, paired changes, findings."""
+    """Write a report on several runs: scores, differences, paired changes, findings."""
     for run in runs:
         require_run(run)
     use(files)

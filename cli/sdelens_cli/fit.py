@@ -31,7 +31,7 @@ class RunOptions:
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start again in a folder that contains a run.")
     ] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the plan.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False
     as_json: AsJson = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run's path only.")] = (
         False

@@ -23,7 +23,7 @@ def generate(
     run: Annotated[Path, typer.Argument(help="Folder written by sdelens fit.")],
     steer: Annotated[
         str,
-        typer.Option(help="The doses: drift=0.5,diffusion=0.8; or drift=remove, drift=project."),
+        typer.Option(help="Doses: drift=0.5,diffusion=0.8; or drift=remove, drift=project."),
     ],
     prompt: Annotated[
         str | None,

@@ -61,7 +61,7 @@ def check(
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that the states of a model can be used; exit code 2 if a row fails.
+    """Check that the states of a model can be used; exits with code 2 if a check fails.
 
     Every fit and capture does this at the first use of a model.
     """

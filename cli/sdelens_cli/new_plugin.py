@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
 def new(
     name: Annotated[str, typer.Argument(help="Name in lower case, as in mean_speed.")],
-    kind: Annotated[Kind, typer.Option(help="What it is.")] = Kind.analyzer,
+    kind: Annotated[Kind, typer.Option(help="Kind of plugin.")] = Kind.analyzer,
     single_file: Annotated[
         bool,
         typer.Option(

@@ -11,7 +11,7 @@ PluginFiles = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="Python file that registers plugins. Repeatable."),
 ]
-ReporterName = Annotated[str, typer.Option(help="How it is written.")]
+ReporterName = Annotated[str, typer.Option(help="Reporter that writes the page.")]
 PAGE = "html"
 """The default reporter of commands that write a page."""
 

@@ -28,8 +28,8 @@ def reproduce(
             exists=True, dir_okay=False, help="File with texts. [sampled from the model]"
         ),
     ] = None,
-    column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None,
-    documents: Annotated[int | None, typer.Option(min=10, help="How many texts. [512]")] = None,
+    column: Annotated[str | None, typer.Option(help="Column that contains the texts.")] = None,
+    documents: Annotated[int | None, typer.Option(min=10, help="Number of texts. [512]")] = None,
     length: Annotated[int | None, typer.Option(min=2, help="Tokens of each. [200]")] = None,
     layer: Annotated[
         str, typer.Option(help="Layers; the state in the paper is the embedding.")

@@ -46,7 +46,7 @@ class TextOptions:
         bool, typer.Option("--no-template", help="Do not use the chat template of the model.")
     ] = False
     answers: Annotated[
-        int | None, typer.Option(min=1, help="How many answers to each prompt. [1]")
+        int | None, typer.Option(min=1, help="Number of answers to each prompt. [1]")
     ] = None
     dataset: Annotated[
         str | None, typer.Option(help="A dataset on the hub, or a local folder.")
@@ -60,10 +60,12 @@ class TextOptions:
     ] = None
     stream: Annotated[
         str | None,
-        typer.Option(help="first or shuffle: read the dataset without fetching all. [no]"),
+        typer.Option(
+            help="first or shuffle: stream rows without downloading the whole dataset. [no]"
+        ),
     ] = None
-    column: Annotated[str | None, typer.Option(help="The column of the texts.")] = None
-    documents: Annotated[int | None, typer.Option(min=10, help="How many texts. [512]")] = None
+    column: Annotated[str | None, typer.Option(help="Column that contains the texts.")] = None
+    documents: Annotated[int | None, typer.Option(min=10, help="Number of texts. [512]")] = None
     length: Annotated[
         int | None,
         typer.Option(min=2, help="Tokens per document, after BOS. [200, or the context]"),
@@ -75,13 +77,13 @@ class TextOptions:
     ] = None
     min_p: Annotated[
         float | None,
-        typer.Option(help="Least probability, as a multiple of the largest. [0.0]"),
+        typer.Option(help="Minimum probability, relative to the most likely token. [0.0]"),
     ] = None
     repetition_penalty: Annotated[
-        float | None, typer.Option(help="Makes tokens that occurred less likely. [1.0]")
+        float | None, typer.Option(help="Penalty on tokens that have already occurred. [1.0]")
     ] = None
     ignore_eos: Annotated[
-        bool, typer.Option("--ignore-eos", help="Exclude the end-of-text token while sampling.")
+        bool, typer.Option("--ignore-eos", help="Never sample the end-of-text token.")
     ] = False
 
     def source(self, name: str | None = None, *, offline: bool = False) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from sdelens_cli.json_output import AsJson, print_json
 if TYPE_CHECKING:
     from sdelens.testing.validation import ValidationRow, Value
 
-Seeds = Annotated[int | None, typer.Option(help="How many fits of each. [3]", min=1, max=1000)]
+Seeds = Annotated[
+    int | None, typer.Option(help="Number of seeds per system. [3]", min=1, max=1000)
+]
 Transitions = Annotated[
     int | None, typer.Option(help="Number of training transitions. [20000]", min=200, max=10**9)
 ]
@@ -73,7 +75,7 @@ def validate(
         raise UsageError("--ensemble must be 0 or at least 2")
     if plugin is None:
         if probe is None:
-            raise UsageError("give --probe NAME, or --plugin FILE with a probe of your own")
+            raise UsageError("give --probe NAME, or --plugin FILE with your own probe")
         require_probe("probe", probe)
     chosen: Any = probe if plugin is None else from_file(plugin, probe)
 

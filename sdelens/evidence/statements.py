@@ -26,7 +26,7 @@ RULED_OUT: Mapping[str, Condition] = {
 """Properties of the process, and when the evidence excludes them."""
 REMARKS: Mapping[str, Condition] = {
     "The fit misses part of the mean: {misfit}.": lambda e: e.misfit.shown,
-    "Simulated paths depart from the data over many steps: {worst_lag[0]}.": lambda e: any(
+    "Simulated paths differ from the data over many steps: {worst_lag[0]}.": lambda e: any(
         effect.shown for effect in e.worst_lag
     ),
     "Memory may come from the differences between paths alone.": lambda e: (

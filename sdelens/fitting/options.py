@@ -21,7 +21,7 @@ class FitOptions:
     probe: str = option("neural", "neural, linear, token, constant, or a plugin.")
     probe_settings: Mapping[str, Any] = option({}, "Settings of the probe, by name.")
     basis: str = option("standard", "standard, raw, pca:K or whiten:K.")
-    center: str = option("all", "Subtract one mean (all) or one for each position.")
+    center: str = option("all", "Mean to subtract: all (one mean) or position (one per position).")
     ensemble: int = option(0, "Fits to resampled texts, for error bars of coefficients.")
     seed: int = option(0, "Seed of all random numbers.")
 

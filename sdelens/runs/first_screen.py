@@ -63,7 +63,7 @@ def _beats(scores: Scores) -> str:
     found = gains_of(last)
     lost = [LABELS[name] for name, gain in found.items() if not gain.shown]
     if not found:
-        return "The fit is one of its own baselines."
+        return "The fit is the same law as one of its baselines."
     if not lost:
         return "The fit predicts the next state better than every baseline."
     if len(lost) == len(found):

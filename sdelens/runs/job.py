@@ -34,9 +34,11 @@ class Job(FitOptions):
 
     model: str = option("tiny", "tiny (embedded), a folder, a GGUF file, or a name on the hub.")
     layers: str | None = option(
-        None, "6 | 0-7 | 2,5 | all | -1 | middle | embed: outputs of blocks. [middle]"
+        None, "6 | 0-7 | 2,5 | all | -1 | middle | embed: output of blocks. [middle]"
     )
-    axis: str = option("token", "token: time along the text; layer: one path per token.")
+    axis: str = option(
+        "token", "token: a path per text; layer: a path per token, through the blocks."
+    )
     revision: str | None = option(None, "Branch, tag or commit on the hub.")
     dtype: str = option("float32", "float32, bfloat16, float16, or auto: as stored.")
     quantise: str | None = option(None, "int8 or int4: weights rounded by torchao.")
@@ -47,7 +49,7 @@ class Job(FitOptions):
     device: str = option("auto", "auto, cpu, cuda or mps.")
     device_map: str | None = option(None, "auto: spread the weights over all devices.")
     offline: bool = option(False, "Use only cached files.")
-    source: str = option("sampled", "Another source of texts: a plugin.")
+    source: str = option("sampled", "Source of texts (a plugin).")
     source_settings: Mapping[str, Any] = option({}, "Settings of the source, by name.")
     target: str = option(
         "plain",

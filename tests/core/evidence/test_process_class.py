@@ -164,7 +164,7 @@ PRINTED = {
         evidence(memory=(1, 0), differences=(0.02, 0)),
     ),
     "Fourth moments of the noise may not exist": (evidence(tails=0.3), evidence()),
-    "Simulated paths depart from the data over many steps": (
+    "Simulated paths differ from the data over many steps": (
         evidence(lagged=(0, 0.3)),
         evidence(),
     ),

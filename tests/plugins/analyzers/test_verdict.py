@@ -71,7 +71,7 @@ SENTENCES = {
     "Not ruled out: memory of the mean up to": ("OU", "OU at dt = .5"),
     "This sample would have shown": ("independent", "few"),
     "The fit misses part of the mean": ("logistic map", "two peaks"),
-    "Simulated paths depart from the data": ("stable noise", "OU at dt = .5"),
+    "Simulated paths differ from the data": ("stable noise", "OU at dt = .5"),
     "Memory may come from the differences": ("forgetful levels", "two levels"),
     "Fourth moments of the noise may not exist": ("stable noise", "two peaks"),
     "The fit does not gain over the best baseline": ("independent", "two peaks"),
