@@ -87,7 +87,7 @@ def shares(runs: Path) -> str:
         for view in (view for view in views if "," not in view):
             parts = ("return to the mean alone", "gain of drift", *PARTS)
             cells = [cell(found[f"{view}: {part}"]) for part in parts]
-            excess = cell(found[f"{view}: motion by branches, less 1"], 4, "+")
+            excess = cell(found[f"{view}: motion by branches, minus 1"], 4, "+")
             rows.append([f"{name} {view}", *cells, excess])
     return table(HEAD, rows)
 
@@ -128,7 +128,7 @@ def fits(runs: Path) -> str:
             )
         ]
         rivals = [
-            found[f"{last}: cross-entropy under {rival}, less the fit's"] for rival in RIVALS
+            found[f"{last}: cross-entropy under {rival}, minus the fit's"] for rival in RIVALS
         ]
         rows.append(
             [

@@ -30,13 +30,13 @@ READING = (
     "Motion is the squared distance between a state and the next, in training standard deviations "
     "of each coordinate. Drift is the part of it that the mean of the fit predicts, 0 for the "
     "random walk. States drawn independently at each position have a share of one half: a state "
-    "far out is followed by one nearer to the mean. Hence the comparison with the mean training "
-    "state, which ignores the text: what the fit adds to it is due to the current state. Classes "
-    "by the token that is left are known before the step, so a calibrated fit has no gap in any "
-    "of them; classes by the token that is reached are not, and a gap there only shows which "
-    "tokens surprise. Shares depend on the fit: another probe may predict more. Classes follow a "
-    "simple rule on the tokens' text (English function words; pieces of words), which makes "
-    "errors. Shares do not show that the motion is a diffusion."
+    "far out is followed by one nearer to the mean. It is therefore compared with the mean "
+    "training state, which ignores the text: what the fit adds to it is due to the current state. "
+    "Classes by the token that is left are known before the step, so a calibrated fit has no gap "
+    "in any of them; classes by the token that is reached are not, and a gap there only shows "
+    "which tokens surprise. Shares depend on the fit: another probe may predict more. Classes "
+    "follow a simple rule on the tokens' text (English function words; pieces of words), which "
+    "makes errors. Shares do not show that the motion is a diffusion."
 )
 NO_MODEL = "Without a language model tokens have no text, so all transitions are one class."
 
@@ -135,7 +135,9 @@ def _estimates(shares: IncrementShares, index: int, name: str) -> list[Estimate]
         estimate(f"drift, {name}", shares.drift[index], f"of the motion ({steps})"),
         estimate(f"drift above the mean state's, {name}", shares.lead[index], "of the motion"),
         estimate(f"noise of the fit, {name}", shares.noise[index], "of the motion"),
-        estimate(f"noise over squared residual less 1, {name}", shares.gap[index], "(0 expected)"),
+        estimate(
+            f"noise over squared residual minus 1, {name}", shares.gap[index], "(0 expected)"
+        ),
         estimate(f"motion, {name}", shares.motion[index], "standardised variances per dimension"),
     ]
 
@@ -163,7 +165,7 @@ def figures(
         )
         for label, layers in (
             ("share of the motion", _drift_layers),
-            ("noise over squared residual, less 1", _gap_layers),
+            ("noise over squared residual, minus 1", _gap_layers),
         )
     )
     return (
@@ -176,7 +178,7 @@ def figures(
         Figure(
             "calibration",
             gap,
-            f"The noise of the fit relative to its squared residuals, less 1, {intervals}: 0 "
+            f"The noise of the fit relative to its squared residuals, minus 1, {intervals}: 0 "
             "where the noise has the right size.",
         ),
     )

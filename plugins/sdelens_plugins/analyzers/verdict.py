@@ -33,12 +33,12 @@ from sdelens.report import Estimate, Figure, Finding, Layer, Panel
 from sdelens.summary import KIND, Check, Summary
 
 READING = (
-    "The class is that of the first rule that applies. Non-Markov: earlier states add at "
+    "The first rule that applies gives the class. Non-Markov: earlier states add at "
     f"least {SHOWN:g} nats per dimension to the prediction of the noise scale, or to that of "
     f"the mean ({FRACTION:.0%} of what the drift gains over a random walk, if that is less), "
     f"more than {MISSED:.0%} of the lack of fit, "
     "and more than lasting differences between paths can explain. Heterogeneous paths: some "
-    "paths have another level, slope or noise. Changes along the path: the time adds as "
+    "paths have a different level, slope or noise. Changes along the path: the time adds as "
     "much as memory would. Jump, in continuous time only: the tails of the increments shrink "
     "with the sampling interval as those of jumps do. "
     "No better than baseline: the fit does not gain over the best of random "

@@ -29,8 +29,8 @@ READING = (
     "of the fit and depend on their scale. For a perceptron with a smooth activation both "
     "constants are finite after any training: this is a property of the architecture and not of "
     "the data. If drift and sigma are Lipschitz and grow at most linearly, the SDE has a unique "
-    "strong solution from every start (Picard and Lindelöf; Itô), which makes it neither stable "
-    "nor true. States in random order have a drift with constant 1/dt, a random walk one of 0. "
+    "strong solution from every start (Picard and Lindelöf; Itô), which does not make it stable "
+    "or correct. States in random order have a drift with constant 1/dt, a random walk one of 0. "
     "Slopes on shells beyond the data are extrapolation."
 )
 

@@ -44,9 +44,9 @@ READING = (
     f"{FARTHEST} times as many). A branched "
     "transition costs B tokens through the model in addition to those of its prefix. Branches pay "
     "only if prefixes are expensive (long prompts, a slow model) or few. Errors are over held-out "
-    "documents and over quarters of the training documents, whose sets of all sizes are drawn "
-    "together, because larger sets contain smaller ones. Four quarters give a rough error, and "
-    "the one set of all documents has none of its own. "
+    "documents and over quarters of the training documents, whose sets of all sizes are "
+    "resampled together, because larger sets contain smaller ones. Four quarters give a rough "
+    "error, and the single set of all documents adds none. "
 )
 OWN_READING = (
     "Losses are those of held-out prefixes under the model's own next states. By theory the "
@@ -139,7 +139,7 @@ class SavingResults:
         elif float(saving.low) > self.cost:
             verdict = f"and takes {tokens}: branches are cheaper"
         else:
-            verdict = f"and takes {tokens}: which of the two is cheaper remains open"
+            verdict = f"and takes {tokens}: it is undecided which of the two is cheaper"
         least = "at least " if float(saving.value) >= most else ""
         end = ", the most that can be read" if float(saving.high) >= most else ""
         return (

@@ -33,7 +33,7 @@ READING = (
     "whole response, of which the run may have read only the beginning. Growth is the mean "
     "logarithm of the factor by which a step of the fit stretches a small deviation in a random "
     "direction: less growth is more stability. A correlation with the model's surprisal means "
-    "that the fit errs where the model errs, which no property of the text need cause."
+    "that the fit errs where the model errs, which need not be caused by any property of the text."
 )
 
 
@@ -96,7 +96,7 @@ def estimates(correlations: Correlations) -> tuple[Estimate, ...]:
         unit = f"simultaneous [{low:.2f}, {high:.2f}], Holm's p = {each.p:.2g}"
         rows.append(Estimate(each.name, each.rho.value, stderr, unit))
     unit = f"with a probability of {POWER:.0%}, over {correlations.table.documents} documents"
-    smallest = "least correlation that would be significant"
+    smallest = "smallest correlation that would be significant"
     return (*rows, Estimate(smallest, correlations.detectable, None, unit))
 
 

@@ -33,19 +33,19 @@ GIVEN = "given the fits"
 """Beside every interval: over held-out documents, with the fitted predictors held fixed."""
 READING = (
     "The metric is the inverse of each coordinate's training variance. Motion is the mean squared "
-    "distance from a state to the next; by Pythagoras it is the sum of its parts. Drift is the "
-    "part that the fit predicts, scaled by its gain (1 is calibrated). Compare it with the return "
-    "to the mean alone, which predicts the training mean at the next position from every state: a "
-    "drift with no larger share is no more than that. Lack of fit is what a larger probe on the "
-    "same state adds, {larger}; memory is what {lags} earlier states add to that probe. Both are "
-    "lower bounds: another class of probes may predict more. The unexplained part is motion of "
-    "the model's own mean that none of them predicts; exact states identify their prefix, so it "
-    "is a property of this class of probes, not of the state. Sampling noise is added by the draw "
-    "of the next token, and no fit can predict it. "
+    "distance from a state to the next; by Pythagoras' theorem it is the sum of its parts. Drift "
+    "is the part that the fit predicts, scaled by its gain (1 is calibrated). Compare it with the "
+    "return to the mean alone, which predicts the training mean at the next position from every "
+    "state: a drift with no larger share is no more than that. Lack of fit is what a larger probe "
+    "on the same state adds, {larger}; memory is what {lags} earlier states add to that probe. "
+    "Both are lower bounds: another class of probes may predict more. The unexplained part is "
+    "motion of the model's own mean that none of them predicts; exact states identify their "
+    "prefix, so it is a property of this class of probes, not of the state. Sampling noise is "
+    "added by the draw of the next token, and no fit can predict it. "
 )
 FIXED = (
-    "Intervals are over held-out documents given the fits: those of another training sample "
-    "would predict other shares, and intervals do not include that. "
+    "Intervals are over held-out documents, with the fits held fixed: they do not include the "
+    "variation between training samples. "
 )
 CROSS_FITTED = (
     "Coefficients are cross-fitted by document and the parts are unbiased, so a part that is zero "
@@ -104,8 +104,8 @@ class DecompositionResults:
         )
         law = "a linear drift" if self.linear else "drift"
         return (
-            f"Given the fits, {law} predicts {percent_with_interval(drift)} of the motion at "
-            f"{self.views[self.main]}; {comparison}."
+            f"With the fits held fixed, {law} predicts {percent_with_interval(drift)} of the "
+            f"motion at {self.views[self.main]}; {comparison}."
         )
 
     @property
@@ -127,7 +127,7 @@ class DecompositionResults:
         rows = [
             Estimate("next tokens tried", float(self.measurement.tokens)),
             Estimate(
-                "surprisal less entropy of the texts",
+                "surprisal minus entropy of the texts",
                 agreement.excess,
                 agreement.stderr,
                 "nats per token (0 if the model wrote them with these settings)",
@@ -143,7 +143,7 @@ class DecompositionResults:
                     )
                 )
             unit = "over the motion that occurred"
-            rows.append(estimate(f"{view}: motion by branches, less 1", layer.discrepancy, unit))
+            rows.append(estimate(f"{view}: motion by branches, minus 1", layer.discrepancy, unit))
             name, deviation = f"{view}: median training deviation", float(spread.median())
             rows.append(Estimate(name, deviation, unit="(metric)"))
         main, view = self.layers[self.main], self.views[self.main]

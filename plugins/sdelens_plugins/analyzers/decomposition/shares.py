@@ -117,7 +117,7 @@ class Decomposition:
     motion: Interval
     """The motion of each group, per dimension, in training variances."""
     discrepancy: Interval
-    """The motion to the branches over the motion that occurred, less 1, of all prefixes."""
+    """The motion to the branches over the motion that occurred, minus 1, of all prefixes."""
     count: Float[Tensor, " group"]
     units: int
 

@@ -53,8 +53,8 @@ READING = (
 MIXTURE_READING = (
     "Mixture and Gaussian are fitted to the texts with the same network, with diagonal noise, in "
     "few steps; with more components and steps a mixture may gain more, and loses nothing. The "
-    "part of its gain that a Gaussian with correlations also has is no sign of a law that is not "
-    "Gaussian. Intervals are over documents, for one training run; they do not include the "
+    "part of its gain that a Gaussian with correlations also has is not evidence against a "
+    "Gaussian law. Intervals are over documents, for one training run; they do not include the "
     "variation between runs. "
 )
 
@@ -109,7 +109,7 @@ class GaussianityResults:
         return (
             Estimate("next tokens tried", float(states.fed)),
             Estimate(
-                "surprisal less entropy of the texts",
+                "surprisal minus entropy of the texts",
                 states.agreement.excess,
                 states.agreement.stderr,
                 "nats per token (0 if the model wrote them with these settings)",

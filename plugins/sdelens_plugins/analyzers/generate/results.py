@@ -38,14 +38,14 @@ READING = (
     "most likely next word at each. Nearest: the token of the nearest training state is taken. "
     "The same is done with a random walk and with independent states per position, with noise of "
     "the same structure; their scores need no knowledge of how states move. The rest of the "
-    "network is a language model too and makes likely words of nearly any state, so fluency alone "
-    "is not due to the fit. Nats are the surprisal of each word under the model (the exponential "
-    "of their mean is the perplexity). BLEU and ROUGE compare with the model's most likely "
-    "continuation. Many others are as good, so the model's own samples are scored too, for scale. "
-    "With start last, the first word is the model's own for all processes. A fit of one step "
-    "knows the future through its mean only, and its noise represents the choice between words, "
-    "so it cannot be expected to write like the model; this is no fault of its likelihood. Errors "
-    "are over documents; one prompt is an illustration."
+    "network is a language model too and produces likely words from nearly any state, so fluency "
+    "alone is not due to the fit. Nats are the surprisal of each word under the model (the "
+    "exponential of their mean is the perplexity). BLEU and ROUGE compare with the model's most "
+    "likely continuation. Many others are as good, so the model's own samples are scored too, for "
+    "scale. With start last, the first word is the model's own for all processes. A fit of one "
+    "step knows the future through its mean only, and its noise represents the choice between "
+    "words, so it cannot be expected to write like the model; this does not count against its "
+    "likelihood. Errors are over documents; one prompt is an illustration."
 )
 
 

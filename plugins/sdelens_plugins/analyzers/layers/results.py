@@ -56,8 +56,8 @@ def comparison_results(comparison: LayerComparison) -> Section:
     gain = comparison.measure("gain")
     most, least = int(gain.value.argmax()), int(gain.value.argmin())
     headline = (
-        f"Of all layers {comparison.names[most]} gains most over the best "
-        f"baseline ({with_interval(gain[most])} {NATS}) and {comparison.names[least]} least "
+        f"The gain over the best baseline is largest at {comparison.names[most]} "
+        f"({with_interval(gain[most])} {NATS}) and smallest at {comparison.names[least]} "
         f"({with_interval(gain[least])})."
     )
     rows = [Estimate("held-out documents", float(comparison.documents), unit="the sample size")]
@@ -79,8 +79,8 @@ def depth_results(lines: LinesOfThought) -> Section:
     )
     rotation, stretch = (float(i.value.median()) for i in (lines.rotation, lines.stretch))
     median = (
-        f"The median block turns states by {rotation:.0f} degrees and stretches them "
-        f"{stretch:.2f}-fold. "
+        f"The median block rotates states by {rotation:.0f} degrees and stretches them by a "
+        f"factor of {stretch:.2f}. "
     )
     if lines.later:
         median += f"After the first block the exponential law {judgement(lines.later)}. "

@@ -14,13 +14,13 @@ LEVEL = 0.05
 READING = (
     "A replicate is a simulated copy of the test documents: it starts from the same states and "
     "is as long. If the fit is right, the documents are like one more replicate, and their "
-    "moments lie inside the bands nine times in ten. The squared deviation from the replicates' "
-    "mean, in standard deviations of the replicates, is then 1 on average; its spread among "
-    "replicates is given beside it. P-values hold for all orders together: a correct fit fails "
-    "at any of them in 5% of cases. Replicates include an error of the fit's coefficients, as "
-    "large as that of the moments of its training documents; a fit that uses its documents less "
-    "well, as a network may, has a larger one and fails more often. With few documents the bands "
-    "are wide, above all for the third and fourth moment, so moments that do not differ "
+    "moments lie inside the bands nine times out of ten. The squared deviation from the "
+    "replicates' mean, in standard deviations of the replicates, is then 1 on average; its spread "
+    "among replicates is given beside it. P-values hold for all orders together: a correct fit "
+    "fails at any of them in 5% of cases. Replicates include an error of the fit's coefficients, "
+    "as large as that of the moments of its training documents; a fit that uses its documents "
+    "less well, as a network may, has a larger one and fails more often. With few documents the "
+    "bands are wide, above all for the third and fourth moment, so moments that do not differ "
     "significantly need not be equal. All documents start at the same time, a time by which nine "
     "of ten have begun. Moments to order four of a few components do not determine a law, and do "
     "not show how one time depends on another. Closed recursions are exact for a linear law; the "
@@ -36,7 +36,7 @@ def headline(result: MomentComparison) -> str:
     if result.documents < FEWEST:
         return (
             f"Whether the fit reproduces the moments of the first {components} is not judged from "
-            f"{documents}: {FEWEST} are needed."
+            f"{documents}: at least {FEWEST} are needed."
         )
     pairs = zip(ORDERS, result.p_values.tolist(), strict=False)
     failed = [order for order, p in pairs if p <= LEVEL]
@@ -64,12 +64,12 @@ def estimates(result: MomentComparison) -> tuple[Estimate, ...]:
 
 
 def _last_time(result: MomentComparison) -> list[Estimate]:
-    """Data less fit at the last time."""
+    """Data minus fit at the last time."""
     rows = result.replicates[:, -1]
     gap, error = result.data[-1] - rows.mean(0), rows.std(0)
     return [
         Estimate(
-            f"{ORDERS[k]} of {name} at t = {float(result.times[-1]):g}, data less fit",
+            f"{ORDERS[k]} of {name} at t = {float(result.times[-1]):g}, data minus fit",
             float(gap[c, k]),
             float(error[c, k]),
             f"(fit {float(rows[:, c, k].mean()):.3g})",

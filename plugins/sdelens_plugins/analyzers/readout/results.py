@@ -96,7 +96,7 @@ def headline(decode: Decode, text: Text, local: ReadoutResults, overall: Readout
         judgement = "not shown to be above chance"
     return (
         "The drift changes the next-token distribution more than "
-        f"{rank.percent} of equally long training increments do ({judgement}); along "
+        f"{rank.percent} of training increments of the same length do ({judgement}); along "
         f"{text.name} it {_raised(decode, text, local)}."
     )
 
@@ -112,7 +112,7 @@ def _raised(decode: Decode, text: Text, result: ReadoutResults) -> str:
         word_list([f"“{visible(word)}”" for word in decode(ids[place, DRIFT, :3].tolist())])
         for ids in (change.raised, change.lowered)
     )
-    return f"says most after “{after}”, where it raises {up} and lowers {down}"
+    return f"has its largest effect after “{after}”, where it raises {up} and lowers {down}"
 
 
 def estimates(result: ReadoutResults) -> tuple[Estimate, ...]:

@@ -70,8 +70,8 @@ class StabilityResults:
         left = "all" if escaped == len(self.run.escape) else "some"
         stays = f"{left} paths escaped" if escaped else "no path escaped"
         return (
-            f"The leading Lyapunov exponent is {leading} per unit of time, in the long run "
-            f"{stays}, and {self._condition()}."
+            f"The leading Lyapunov exponent is {leading} per unit of time; in the long run "
+            f"{stays}; {self._condition()}."
         )
 
     def _condition(self) -> str:

@@ -61,8 +61,8 @@ def headline(result: DoseResponse) -> str:
     texts = counted(len(result.unsteered), "test document")
     if len(result.unsteered) < FEWEST:
         return (
-            "Whether steering by the fit differs from an equally long push to the mean state is "
-            f"not judged from {texts}: {FEWEST} are needed."
+            "Whether steering by the fit differs from a push of the same length "
+            f"to the mean state is not judged from {texts}: at least {FEWEST} are needed."
         )
     doses: dict[str, list[str]] = {MORE: [], LESS: []}
     for steering in result.steerings:
@@ -72,10 +72,11 @@ def headline(result: DoseResponse) -> str:
     if not any(doses.values()):
         return (
             "At no dose does steering by the fit change the next-token distribution "
-            f"significantly differently from an equally long push to the mean state ({texts})."
+            f"significantly differently from a push of the same length to the mean state "
+            f"({texts})."
         )
     parts = " and ".join(
-        f"{side} an equally long push to the mean state at {word_list(names)}"
+        f"{side} a push of the same length to the mean state at {word_list(names)}"
         for side, names in doses.items()
         if names
     )

@@ -24,7 +24,7 @@ READING = (
     "same tokens: a fit that does no better adds nothing as a detector, since logits are "
     "available wherever states are. Corrupted texts are made from the test documents with the "
     "same number of tokens, and are resampled together with them; where all pairs are in order "
-    "the interval is that of the rule of three. Gibberish is far from any text, so detecting it "
+    "the interval follows the rule of three. Gibberish is far from any text, so detecting it "
     "says little about subtler changes. Norms of states and residuals relative to training show "
     "whether states leave the region that the fit has seen; they are for one step ahead and say "
     "nothing about free-running paths."

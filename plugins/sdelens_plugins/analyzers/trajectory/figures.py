@@ -132,7 +132,7 @@ def _horizons(horizons: Horizons) -> Figure:
         Layer("line", zero, series=2, dashed=True),
     )
     ahead, distance = "steps ahead", "distance from the actual state, latent units"
-    difference = "linear law's less the fit's, latent units"
+    difference = "linear law's minus the fit's, latent units"
     return Figure(
         "horizon",
         (
@@ -142,7 +142,7 @@ def _horizons(horizons: Horizons) -> Figure:
         "Mean distance from the actual state by the number of steps ahead, in the coordinates of "
         f"the fit, over {counted(len(horizons.free), 'test document')}, "
         f"{intervals_over('documents that are long enough', _mean(horizons.free).low)}; and the "
-        "linear law's distance less the fit's, paired by document. The mean state is that of "
+        "linear law's distance minus the fit's, paired by document. The mean state is that of "
         "training.",
     )
 

@@ -15,7 +15,7 @@ HORIZONS = (1, 5, 10, 20)
 DISTANCES = {
     "free": "distance of free runs' mean",
     "linear": "distance of the linear law's mean",
-    "lead": "linear law's distance less the fit's",
+    "lead": "linear law's distance minus the fit's",
     "centre": "distance of the mean state",
 }
 READING = (

@@ -62,7 +62,7 @@ class LawComparison:
 
     @cached_property
     def excess(self) -> Interval | None:
-        """The cross-entropy of each baseline less the fit's; None without baselines."""
+        """The cross-entropy of each baseline minus the fit's; None without baselines."""
         nats = self.law.nats
         if nats is None or len(nats.laws) < 2:
             return None

@@ -92,6 +92,6 @@ def _comparison(comparison: LawComparison) -> Figure:
     return Figure(
         "fit",
         (Panel("", f"{NATS} above the fit", (loss,)), angles),
-        f"{caption} Cross-entropies of the model's law less the fit's, for laws with the same "
+        f"{caption} Cross-entropies of the model's law minus the fit's, for laws with the same "
         f"noise structure, {intervals_over(documents, comparison.excess.low)}.",
     )

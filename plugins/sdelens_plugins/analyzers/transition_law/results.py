@@ -67,7 +67,7 @@ def estimates(averages: LawAverages) -> tuple[Estimate, ...]:
     rows = [
         Estimate("next tokens tried", float(averages.laws.tokens)),
         Estimate(
-            "surprisal less entropy of the texts",
+            "surprisal minus entropy of the texts",
             check.excess,
             check.stderr,
             "nats per token (0 if the model wrote them with these settings)",
@@ -150,7 +150,7 @@ def _cross_entropies(comparison: LawComparison, nats: CrossEntropy) -> list[Esti
     ]
     if (excess := comparison.excess) is not None:
         for k, name in enumerate(comparison.baselines):
-            label = f"{view}: cross-entropy under {name}, less the fit's"
+            label = f"{view}: cross-entropy under {name}, minus the fit's"
             rows.append(estimate(label, excess[k], NATS))
     return rows
 

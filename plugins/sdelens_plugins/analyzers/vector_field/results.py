@@ -22,10 +22,10 @@ READING = (
     "all other components at their mean, where few states are; the expectation averages over "
     "held-out states that are near in the plane, so its arrows need not be those of any state. "
     "Divergence and curl are those of the plotted field; the sign of the curl depends on the "
-    "signs of the components, which are a convention. Fixed points are searched from observed "
-    "states; there may be others, and with noise no path stays at one. Outside the region of the "
-    "data a fit is extrapolation, so fixed points there are only counted. Errors are over "
-    "held-out documents, for the fit as it is."
+    "signs of the components, which are a convention. The search for fixed points starts at "
+    "observed states; there may be others, and with noise no path stays at one. Outside the "
+    "region of the data a fit is extrapolation, so fixed points there are only counted. Errors "
+    "are over held-out documents, for the fit as it is."
 )
 
 

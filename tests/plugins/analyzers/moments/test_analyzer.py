@@ -82,7 +82,7 @@ def test_a_wrong_moment_of_the_law_is_detected(test_paths, wrong, order):
     assert found.value > 1 + 8 * found.stderr
     assert "does not reproduce" in finding.headline
     assert order in finding.headline
-    gap = value(finding, f"{order} of PC 1 at t = 12, data less fit")
+    gap = value(finding, f"{order} of PC 1 at t = 12, data minus fit")
     assert abs(gap.value) > 3 * gap.stderr
 
 
@@ -134,7 +134,7 @@ def test_one_document_has_a_mean_only():
     finding = MomentsAnalyzer(**SMALL).analyze(studied(paths(1, seed=3, steps=5)), seed=0)
     assert [figure.name for figure in finding.figures] == ["mean"]
     assert not [e for e in finding.estimates if e.name.startswith("squared deviation of the var")]
-    assert "is not judged from 1 test document: 10 are needed" in finding.headline
+    assert "is not judged from 1 test document: at least 10 are needed" in finding.headline
 
 
 def test_a_law_that_diverges_is_an_error(test_paths):

@@ -84,8 +84,8 @@ def test_the_headline_names_the_doses_that_differ_from_a_push_to_the_mean():
     result.scores["to the mean"][0] -= 1.0
     result.scores["to the mean"][2] += 1.0
     sentence = headline(result)
-    assert "more than an equally long push to the mean state at drift -1 and" in sentence
-    assert "less than an equally long push to the mean state at diffusion 0 (" in sentence
+    assert "more than a push of the same length to the mean state at drift -1 and" in sentence
+    assert "less than a push of the same length to the mean state at diffusion 0 (" in sentence
     assert "drift +1" not in sentence
 
 

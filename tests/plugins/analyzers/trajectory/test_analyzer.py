@@ -133,7 +133,7 @@ def test_free_runs_approach_the_known_distance(known):
         # the same law, fitted to 100 paths of four coordinates
         linear = value(finding, f"distance of the linear law's mean, {steps} step")
         assert abs(linear.value - expected) < 4 * linear.stderr
-        lead = value(finding, f"linear law's distance less the fit's, {steps} step")
+        lead = value(finding, f"linear law's distance minus the fit's, {steps} step")
         assert abs(lead.value) < 4 * lead.stderr + 0.02
 
 
@@ -162,7 +162,7 @@ def test_a_lead_over_the_linear_law_is_as_large_as_is_known():
         ("distance of the linear law's mean", linear / walk, 0.03),
         # a mean of 64 draws, whose noise is taken out of squares, and not quite of lengths
         ("distance of free runs' mean", fit / walk, 0.005),
-        ("linear law's distance less the fit's", (linear - fit) / walk, 0.03),
+        ("linear law's distance minus the fit's", (linear - fit) / walk, 0.03),
     ):
         found = value(finding, f"{name}, 1 step")
         assert found.value == pytest.approx(expected, abs=slack)
