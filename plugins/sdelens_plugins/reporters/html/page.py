@@ -1,4 +1,4 @@
-"""Builds the page of a report from ``report.html.jinja`` and ``report.css``.
+"""Builds the page of a report from ``report.html.jinja``, style sheets and ``scripts/``.
 
 It works on any screen, in light and dark, and needs no other file.
 """
@@ -17,7 +17,9 @@ from sdelens_plugins.reporters.figures.csv_file import to_csv
 from sdelens_plugins.reporters.figures.layout import is_wide
 from sdelens_plugins.reporters.figures.reporter import file_stem
 from sdelens_plugins.reporters.figures.style import DARK, PALETTE
+from sdelens_plugins.reporters.html.embedding import embedded, policy, script
 from sdelens_plugins.reporters.html.inline_svg import inline_panels
+from sdelens_plugins.reporters.html.joined_texts import joined_texts
 from sdelens_plugins.reporters.html.token_strips import ColouredStrip
 
 HERE = Path(__file__).parent
@@ -28,7 +30,21 @@ MOST_STRIPS = 24
 
 def page(report: Report) -> str:
     """The whole page."""
-    text = _environment().get_template("report.html.jinja").render(report=report, css=css())
+    joined = joined_texts(report.findings)
+    live = bool(joined) or any(finding.doses for finding in report.findings)
+    text = (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            css=css(),
+            texts=[each.data() for each in joined],
+            maps=[figure for each in joined for figure in each.maps()],
+            live=live,
+            policy=policy(live=live),
+            script=script(),
+        )
+    )
     # a token may contain half a surrogate pair, which UTF-8 cannot encode
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -46,7 +62,8 @@ def css() -> Markup:
     buttons = (
         f".strip:has(.quantities) .quantity {{ display: none; }} {checked} {{ display: block; }}"
     )
-    text = (HERE / "report.css").read_text(encoding="utf-8")
+    files = (HERE / name for name in ("report.css", "views.css"))
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
     inserts = {"series, light": light, "series, dark": dark, "quantities": buttons}
     for place, rules in inserts.items():
         text = text.replace(f"/* {place} */", rules)
@@ -66,6 +83,7 @@ def _environment() -> Environment:
         "anchor": anchor,
         "coloured": ColouredStrip,
         "data_link": data_link,
+        "embedded": embedded,
         "first_sentence": lambda text: re.split(r"(?<=\.) (?=[A-Z])", text, maxsplit=1)[0],
         "identifier": identifier,
         "question_id": lambda question: f"q-{identifier(question)}",
