@@ -68,8 +68,9 @@ def joined_texts(findings: Sequence[Finding]) -> list[JoinedText]:
         key=lambda each: each[2],
     )
     strips = [(view, strip) for view, strip, _ in proposed]
+    known = [path.tokens for _, path in paths] + [strip.tokens for _, strip in strips]
     longest: list[Tokens] = []
-    for tokens in sorted((own.tokens for _, own in [*paths, *strips]), key=len, reverse=True):
+    for tokens in sorted(known, key=len, reverse=True):
         if not any(_begins(text, tokens) for text in longest):
             longest.append(tokens)
     anchored = [text for text in longest if any(_begins(text, p.tokens) for _, p in paths)]
