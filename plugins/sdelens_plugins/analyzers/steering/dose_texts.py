@@ -53,7 +53,7 @@ def dose_series(
         for steering in steerings
     }
     return tuple(
-        DoseSeries(name, tuple(doses[each] for each in part), part.index(Steering()))
+        DoseSeries(name, tuple(doses[each] for each in part), start=len(part) - 1)
         for name, part in _series(steerings).items()
         if len(part) > 1
     )

@@ -3,6 +3,7 @@
 It works on any screen, in light and dark, and needs no other file.
 """
 
+import math
 import re
 from base64 import b64encode
 from functools import cache
@@ -11,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from sdelens.report import Figure, Finding, Report, Strip
+from sdelens.report import DoseSeries, Estimate, Figure, Finding, Report, Strip
 from sdelens.summary import REAL
 from sdelens_plugins.reporters.figures.csv_file import to_csv
 from sdelens_plugins.reporters.figures.layout import is_wide
@@ -86,6 +87,7 @@ def _environment() -> Environment:
         "embedded": embedded,
         "first_sentence": lambda text: re.split(r"(?<=\.) (?=[A-Z])", text, maxsplit=1)[0],
         "identifier": identifier,
+        "share_of": share_of,
         "question_id": lambda question: f"q-{identifier(question)}",
         "strips_by_tokens": strips_by_tokens,
     }
@@ -122,6 +124,14 @@ def data_link(figure: Figure) -> str:
     """The CSV of a figure as a link to be downloaded, so that a report sent alone has its data."""
     text = to_csv(figure).encode("utf-8", "replace")
     return f"data:text/csv;charset=utf-8;base64,{b64encode(text).decode()}"
+
+
+def share_of(effect: Estimate, series: DoseSeries) -> str:
+    """An effect as a share of the largest of its series, from 0 to 1."""
+    values = (each.value for dose in series.doses for each in dose.effects)
+    largest = max((value for value in values if math.isfinite(value)), default=0.0)
+    share = effect.value / largest if largest > 0 else 0.0
+    return f"{share if math.isfinite(share) else 0.0:.3f}"
 
 
 def identifier(name: str) -> str:

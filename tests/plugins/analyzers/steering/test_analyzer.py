@@ -112,14 +112,16 @@ def test_a_text_is_continued_at_each_dose_by_the_fit_and_by_an_equally_long_cont
     assert found.prompt == PROMPT
     drift, diffusion, without = found.doses
     assert [dose.label for dose in drift.doses] == ["drift -0.5", "unsteered", "drift +1"]
-    assert [series.doses[series.start].label for series in found.doses] == ["unsteered"] * 3
+    first = [series.doses[series.start].label for series in found.doses]
+    assert first == ["drift +1", "diffusion 2", "drift projected out"], "something is to be seen"
     assert [dose.label for dose in without.doses[1:]] == ["drift removed", "drift projected out"]
     strips = [strip for s in found.doses for dose in s.doses for strip in dose.texts]
     assert {len(strip.tokens) for strip in strips} == {QUICK.tokens}
     most = max(value for strip in strips for value in strip.values)
     assert {strip.scale for strip in strips} == {(0.0, most)}, "colours compare by eye"
     assert len({strip.tokens[0] for strip in strips}) == 1, "the first follows the prompt"
-    unsteered, pushed = diffusion.doses[diffusion.start], drift.doses[-1]
+    (unsteered,) = (dose for dose in diffusion.doses if dose.label == "unsteered")
+    pushed = drift.doses[-1]
     assert unsteered.texts[0].tokens == unsteered.texts[1].tokens
     assert {value for strip in unsteered.texts for value in strip.values} == {0.0}
     own, control = pushed.texts

@@ -73,7 +73,7 @@ class Explorer {
   drawText() {
     const { tokens, breaks, views, quantities } = this.text;
     const choices = {
-      text: this.texts.map((each) => `“${each.tokens.slice(0, 8).join("").replaceAll("·", " ")}…”`),
+      text: this.texts.map((each) => `“${each.tokens.slice(0, 8).join("").replaceAll("·", " ").trim()}…”`),
       view: views,
       quantity: quantities.map((each) => each.name),
     };

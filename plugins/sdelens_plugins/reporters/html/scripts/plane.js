@@ -1,6 +1,6 @@
 // The states of a text in a plane; of the selected one, the predicted cloud and the next state.
 
-const FRAME = { width: 480, height: 340, left: 44, right: 470, top: 8, bottom: 300 };
+const FRAME = { width: 480, height: 340, left: 52, right: 470, top: 8, bottom: 300 };
 const LONGEST = 14; // letters of a word beside its state
 const REGIONS = [0.9, 0.5]; // shares of a Gaussian cloud inside its ellipses
 
@@ -47,7 +47,7 @@ class Plane {
     const next = this.data.states[at + 1];
     if (!state) {
       this.selection.replaceChildren();
-      return "This finding has no state here.";
+      return "The plane has no state of this token.";
     }
     const drawn = REGIONS.map((share) => svg("path", { d: this.ellipse(mean, covariance, share), class: "cloud" }));
     drawn.push(this.line(state, mean, "step"));
@@ -120,7 +120,7 @@ function labels([across, up]) {
   const middle = (FRAME.top + FRAME.bottom) / 2;
   return [
     svg("text", { x: (FRAME.left + FRAME.right) / 2, y: FRAME.height - 8, "text-anchor": "middle", class: "axis" }, across),
-    svg("text", { transform: `translate(11 ${middle}) rotate(-90)`, "text-anchor": "middle", class: "axis" }, up),
+    svg("text", { transform: `translate(15 ${middle}) rotate(-90)`, "text-anchor": "middle", class: "axis" }, up),
   ];
 }
 
