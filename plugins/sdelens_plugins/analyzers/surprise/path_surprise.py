@@ -31,6 +31,8 @@ class PathSurprise:
     """Nats per dimension, of the state under the fit."""
     model: Float[Tensor, " time"]
     """Nats, of the token under the language model."""
+    entropy: Float[Tensor, " time"]
+    """Nats, of the model's next token: the surprisal that it expects there."""
 
     @classmethod
     def of(cls, study: Study, model: LanguageModel, tokens: int) -> "PathSurprise":
@@ -49,4 +51,6 @@ class PathSurprise:
         nll = next_token.at(surprise.document, surprise.position.long())[1]
         blank = torch.full((1,), torch.nan, dtype=torch.float64)
         words = words_of(study, path.tokens)
-        return cls(path, words, torch.cat([blank, surprise.nats]), torch.cat([blank, nll]))
+        entropy = next_token.entropy[0, path.times.long().cpu()]
+        fit, of_model = (torch.cat([blank, nats]) for nats in (surprise.nats, nll))
+        return cls(path, words, fit, of_model, entropy)
