@@ -1,6 +1,5 @@
 """The values that make up a report: estimates, figures as data, findings, tables."""
 
-import math
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,43 +11,16 @@ from torch import Tensor
 
 from sdelens.containment.contained import contained
 from sdelens.errors import UsageError
+from sdelens.estimate import Estimate as Estimate
+from sdelens.linked_views import Dose as Dose
+from sdelens.linked_views import DoseSeries as DoseSeries
+from sdelens.linked_views import StatePath as StatePath
+from sdelens.linked_views import Strip as Strip
 from sdelens.summary import Check, Summary, in_order
 from sdelens.wording import counted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its standard error and unit."""
-
-    name: str
-    value: float
-    stderr: float | None = None
-    unit: str = ""
-
-    @property
-    def number(self) -> str:
-        """The value ± its error; the error has two digits, and the value as many decimals.
-
-        >>> Estimate("gain", 0.07123, stderr=0.0123, unit="nats").number
-        '0.071 ± 0.012'
-        >>> Estimate("gain", 4.2071e-6, stderr=9.4e-7).number
-        '(4.21 ± 0.94)e-06'
-        """
-        error = self.stderr
-        if error is None or not math.isfinite(error) or error <= 0:
-            return f"{self.value:.4g}"
-        digits = max(0, 1 - math.floor(math.log10(error)))
-        power = math.floor(math.log10(max(abs(self.value), error)))
-        if power > -4:
-            return f"{self.value:.{digits}f} ± {error:.{digits}f}"
-        digits, unit = digits + power, 10.0**power  # avoid many leading zeros
-        return f"({self.value / unit:.{digits}f} ± {error / unit:.{digits}f})e{power:03d}"
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,18 +102,6 @@ class Figure:
             return getattr(plugin_with("reporter", method).load()(), method)(self)
 
 
-@dataclass(frozen=True)
-class Strip:
-    """Tokens, each coloured by a value."""
-
-    name: str
-    tokens: tuple[str, ...]
-    values: tuple[float, ...]
-    unit: str = ""
-    scale: tuple[float, float] | None = None
-    """The values at the ends of the colour scale, if several strips share it."""
-
-
 @dataclass(frozen=True, eq=False)
 class Finding:
     """The result of an analyzer for one view of a run."""
@@ -166,6 +126,10 @@ class Finding:
     """Its contribution to the first screen of the report."""
     question: str = ""
     """The section of the report that it belongs to; the run sets it from the analyzer."""
+    paths: tuple[StatePath, ...] = ()
+    """Texts with a state at each token, for the interactive views of a report."""
+    doses: tuple[DoseSeries, ...] = ()
+    """Texts at several doses, one of which is selected in a report."""
 
     def __repr__(self) -> str:
         return f"<{self.title}: {self.headline}>"

@@ -14,6 +14,12 @@ from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Trajectories, require_finite
 from sdelens.protocols import LanguageModel
 
+LONG, CANDIDATES = 200, 64
+"""The states that make a document long enough, and the test documents to choose from.
+
+Without a prompt, all analyzers use the first one that is long enough, or else the longest, so that
+their views are of the same text."""
+
 
 @dataclass(frozen=True, eq=False)
 class Text:
@@ -75,16 +81,14 @@ def held_out_texts(study: Study, *, documents: int, states: int = 1) -> list[Tex
 
 
 def prompt_or_document(study: Study, *, tokens: int) -> Text:
-    """The first `tokens` states of the prompt or, without one, of a test document.
-
-    That is the first test document that is long enough, or else the longest.
-    """
+    """The first `tokens` states of the prompt or, without one, of a test document (see `LONG`)."""
     if study.prompt is not None:
         return prompt_text(study, study.prompt).first(tokens)
-    found = held_out_texts(study, documents=64)
+    found = held_out_texts(study, documents=CANDIDATES)
     if not found:
         raise UsageError("no held-out document has a state: give a --prompt")
-    return max(found, key=lambda text: min(len(text.at), tokens)).first(tokens)
+    long_enough = max(tokens, LONG)
+    return max(found, key=lambda text: min(len(text.at), long_enough)).first(tokens)
 
 
 def _texts(block: Trajectories, documents: Documents) -> Iterator[tuple[int, Text]]:

@@ -12,14 +12,27 @@ from torch import Tensor
 
 from sdelens.digest import digest
 from sdelens.json_text import parsed
-from sdelens.report import Estimate, Figure, Finding, Layer, Panel, Strip
+from sdelens.report import (
+    Dose,
+    DoseSeries,
+    Estimate,
+    Figure,
+    Finding,
+    Layer,
+    Panel,
+    StatePath,
+    Strip,
+)
 from sdelens.schema import checked, damaged, instance
 from sdelens.store import file_digest, read_json, read_tensors, write_json, write_tensors
 from sdelens.summary import Check, Summary
 
 TYPES = {
     kind.__name__: kind
-    for kind in (Check, Estimate, Figure, Finding, Layer, Panel, Strip, Summary)
+    for kind in (
+        *(Check, Dose, DoseSeries, Estimate, Figure, Finding, Layer, Panel),
+        *(StatePath, Strip, Summary),
+    )
 }
 """The only classes that a file may name."""
 VALUE, ARRAYS = "finding.json", "arrays.safetensors"

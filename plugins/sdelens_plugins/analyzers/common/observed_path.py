@@ -10,7 +10,10 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
 from sdelens.language.prompt import prompt_paths
+from sdelens.language.texts import CANDIDATES, LONG, required_model
+from sdelens.paths.documents import Document
 from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
+from sdelens.states.capturing import encode_document
 
 TIME_UNITS = {"token": "positions", "layer": "depths"}
 """The unit of time on each axis."""
@@ -51,13 +54,15 @@ class ObservedPath:
 def observed_path(study: Study, *, tokens: int) -> ObservedPath:
     """The first `tokens` states of the prompt, or of a test document if there is no prompt.
 
-    The document is the first that is long enough, or else the longest. Raises `UsageError` if no
-    document has a transition.
+    The document is that of all analyzers (see `LONG`). Raises `UsageError` if no document has a
+    transition.
     """
     if study.prompt:
         return _of_prompt(study, study.prompt).first(tokens)
     view, viewed = study.single
-    path = max(_paths(viewed.test), key=lambda path: min(len(path.times), tokens), default=None)
+    most, group = max(tokens, LONG), study.documents.group
+    found = first_paths(viewed.test, documents=CANDIDATES, states=most, group=group)
+    path = max(found, key=lambda path: len(path.times), default=None)
     if path is None:
         raise UsageError(
             "a trajectory needs a held-out document of at least two states, but there is none: "
@@ -82,6 +87,13 @@ def first_paths(
         if first.setdefault(own, path) is path and len(first) == documents:
             break
     return [path.first(states) for path in first.values()]
+
+
+def document_of(study: Study, path: ObservedPath) -> Document:
+    """The tokens that an observed path is of; raises `UsageError` without a model."""
+    if study.prompt:
+        return Document(tuple(encode_document(required_model(study), study.prompt)))
+    return list(study.documents)[path.document]
 
 
 def words_of(study: Study, ids: Int[Tensor, " time"]) -> tuple[str, ...]:

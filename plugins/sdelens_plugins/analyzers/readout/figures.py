@@ -11,12 +11,14 @@ from sdelens.report import Figure, Layer, Panel, Strip
 from sdelens.wording import visible
 from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.intervals import intervals_over
+from sdelens_plugins.analyzers.common.word_list import word_list
 from sdelens_plugins.analyzers.readout.logit_change import UNITS, LogitChange
 from sdelens_plugins.analyzers.readout.results import DRIFT, NOISE, ReadoutResults
 from sdelens_plugins.analyzers.readout.words import Decode, changed_words
 
 TITLES = {"network": "Through the rest of the network", "lens": "Through the unembedding alone"}
 RANK_LABELS = {"sphere": "drift, random", "steps": "drift, increments", "noise": "noise, random"}
+DRIFT_EFFECT = "change of the next-token distribution by the drift"
 MAX_PLACES = 12
 """Places whose words can be read in one figure."""
 
@@ -118,7 +120,8 @@ def strips(
     network = result.changes["network"]
     kl = tuple(network.kl[:, DRIFT].tolist())
     text_words = tuple(decode(text.tokens.tolist()))
-    rows = [Strip("change of the next-token distribution by the drift", text_words, kl, "nats")]
+    notes = _notes(decode, network)
+    rows = [Strip(DRIFT_EFFECT, text_words, kl, "nats", notes=notes)]
     labels = {"network": "network", "lens": "unembedding"}
     for route, change in result.changes.items():
         strip = partial(_strip, decode, UNITS[by], _common_scale(change))
@@ -135,6 +138,19 @@ def strips(
             strip = partial(_strip, decode, UNITS[by], _common_scale(network))
             rows.append(strip(name, network.raised, network.raised_by, push, 0))
     return tuple(rows)
+
+
+def _notes(decode: Decode, change: LogitChange) -> tuple[str, ...]:
+    """The words that the drift raises and lowers most, for each place."""
+    sides = (change.raised, change.raised_by), (change.lowered, change.lowered_by)
+    raised, lowered = (
+        [
+            word_list([f"“{visible(word)}”" for word in changed_words(decode, *place)])
+            for place in zip(ids[:, DRIFT], sizes[:, DRIFT], strict=True)
+        ]
+        for ids, sizes in sides
+    )
+    return tuple(f"raises {up}; lowers {down}" for up, down in zip(raised, lowered, strict=True))
 
 
 def _common_scale(change: LogitChange) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """The causal effect of steering: what a model writes while the fit moves its states."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from sdelens.fitting.study import Study, Viewed
 from sdelens.language.prompt import QUESTION
 from sdelens.language.texts import held_out_texts, prompt_text, required_model, shortened
 from sdelens.protocols import LanguageModel
-from sdelens.report import Finding, Strip
+from sdelens.report import Finding
 from sdelens.seeds import derive
 from sdelens.settings import require_at_least
 from sdelens.states.sampling import uniforms
@@ -32,10 +32,9 @@ from sdelens_plugins.analyzers.steering.dose_response import (
     OTHER_TOKENS,
     TO_MEAN,
     DoseResponse,
-    by_how,
     parse_doses,
-    steered_texts,
 )
+from sdelens_plugins.analyzers.steering.dose_texts import dose_series
 from sdelens_plugins.analyzers.steering.figures import figures
 from sdelens_plugins.analyzers.steering.model_mean_direction import ModelMeanDirection
 from sdelens_plugins.analyzers.steering.results import arrays, estimates, headline, reading
@@ -47,7 +46,7 @@ class SteeringAnalyzer:
 
     Continues `documents` test documents after `prefix` positions by `tokens` tokens, at each dose
     of `drift` and of `diffusion` (numbers separated by commas), with the drift removed, and with
-    it projected out. m* is estimated from `branches` next tokens. The coloured text continues the
+    it projected out. m* is estimated from `branches` next tokens. The coloured texts continue the
     prompt, or `question` if there is no prompt.
     """
 
@@ -91,9 +90,10 @@ class SteeringAnalyzer:
             )
         model, ids = required_model(study), self._prefixes(study)
         writer = _writer(study, model, self.temperature)
+        directions = self._directions(viewed, writer, ids, seed)
         result = DoseResponse.of(
             writer,
-            self._directions(viewed, writer, ids, seed),
+            directions,
             ids,
             self.doses(),
             steps=min(self.tokens, model.card.context - ids.shape[1]),
@@ -106,8 +106,8 @@ class SteeringAnalyzer:
             estimates=estimates(result),
             arrays=arrays(result),
             figures=figures(result),
-            strips=self._strips(study, writer, seed),
             prompt=study.prompt,
+            doses=dose_series(result, writer, directions, *self._start(study, writer, seed)),
         )
 
     def _prefixes(self, study: Study) -> Int[Tensor, "text token"]:
@@ -144,23 +144,13 @@ class SteeringAnalyzer:
             ),
         }
 
-    def _strips(self, study: Study, writer: Writer, seed: int) -> tuple[Strip, ...]:
-        """A continuation of one prompt, unsteered and at each dose, coloured by the effect."""
-        model = writer.model
-        text = shortened(
-            prompt_text(study, study.prompt or self.question), model.card.context, self.tokens
-        )
-        count = min(self.tokens, model.card.context - len(text.ids))
-        uniform = uniforms(torch.zeros(1, dtype=torch.long), (count,), seed, STEERED)
-        strips, unit = {}, "nats from the unsteered model"
-        doses = [Steering(), *self.doses()]
-        for how, batch in by_how(doses).items():
-            texts = steered_texts(replace(writer, how=how), text.ids[None], batch, uniform)
-            for steering, words, kl in zip(batch, texts.words, texts.kl, strict=True):
-                tokens, values = tuple(model.decode(words.tolist())), tuple(kl.tolist())
-                strips[steering] = Strip(str(steering), tokens, values, unit)
-        scale = 0.0, max(value for strip in strips.values() for value in strip.values)
-        return tuple(replace(strips[steering], scale=scale) for steering in doses)
+    def _start(self, study: Study, writer: Writer, seed: int) -> tuple[Tensor, Tensor]:
+        """The tokens of the prompt that is continued, and the random numbers of its tokens."""
+        context = writer.model.card.context
+        text = prompt_text(study, study.prompt or self.question)
+        text = shortened(text, context, self.tokens)
+        count = min(self.tokens, context - len(text.ids))
+        return text.ids, uniforms(torch.zeros(1, dtype=torch.long), (count,), seed, STEERED)
 
 
 def _writer(study: Study, model: LanguageModel, temperature: float) -> Writer:

@@ -29,11 +29,13 @@ def figures(result: SurpriseResults) -> tuple[Figure, ...]:
 
 
 def strips(path: PathSurprise) -> tuple[Strip, ...]:
-    """The path coloured by the fit's and by the model's surprisal."""
-    return (
-        Strip(OF_FIT, path.words, tuple(path.fit.tolist()), "nats/dimension"),
-        Strip("surprise of the model", path.words, tuple(path.model.tolist()), "nats"),
+    """The path coloured by the fit's and by the model's surprisal, and by the model's entropy."""
+    rows = (
+        (OF_FIT, path.fit, "nats/dimension"),
+        ("surprise of the model", path.model, "nats"),
+        ("entropy of the model's next token", path.entropy, "nats"),
     )
+    return tuple(Strip(name, path.words, tuple(nats.tolist()), unit) for name, nats, unit in rows)
 
 
 def _areas(detection: Detection) -> Figure:

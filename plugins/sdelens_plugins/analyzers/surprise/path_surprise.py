@@ -10,14 +10,12 @@ from torch import Tensor
 from sdelens.fitting.study import Study
 from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.surprisal import Surprisal
-from sdelens.paths.documents import Document, Documents
+from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import LanguageModel
-from sdelens.states.capturing import encode_document
-from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.common.observed_path import (
     ObservedPath,
-    first_paths,
+    document_of,
     observed_path,
     words_of,
 )
@@ -33,14 +31,14 @@ class PathSurprise:
     """Nats per dimension, of the state under the fit."""
     model: Float[Tensor, " time"]
     """Nats, of the token under the language model."""
+    entropy: Float[Tensor, " time"]
+    """Nats, of the model's next token: the surprisal that it expects there."""
 
     @classmethod
-    def of(
-        cls, study: Study, model: LanguageModel, held_out: HeldOutDocuments, tokens: int
-    ) -> "PathSurprise":
+    def of(cls, study: Study, model: LanguageModel, tokens: int) -> "PathSurprise":
         """Of the prompt if there is one, otherwise of a test document."""
         _, viewed = study.single
-        path, document = _path(study, model, held_out, tokens)
+        path = observed_path(study, tokens=tokens)
         block = Trajectories(
             rearrange(path.states, "time dim -> 1 time dim"),
             torch.ones(1, len(path.times), dtype=torch.bool),
@@ -49,23 +47,10 @@ class PathSurprise:
             torch.zeros(1, dtype=torch.long),
         )
         surprise = Surprisal.of(viewed.fitted, block)
-        next_token = predict_next_tokens(model, Documents.of([document]))
+        next_token = predict_next_tokens(model, Documents.of([document_of(study, path)]))
         nll = next_token.at(surprise.document, surprise.position.long())[1]
         blank = torch.full((1,), torch.nan, dtype=torch.float64)
         words = words_of(study, path.tokens)
-        return cls(path, words, torch.cat([blank, surprise.nats]), torch.cat([blank, nll]))
-
-
-def _path(
-    study: Study, model: LanguageModel, held_out: HeldOutDocuments, tokens: int
-) -> tuple[ObservedPath, Document]:
-    """The prompt, or else the first test document that is long enough, or the longest."""
-    if study.prompt:
-        document = Document(tuple(encode_document(model, study.prompt)))
-        return observed_path(study, tokens=tokens), document
-    if held_out.documents is None:
-        raise ValueError("the tokens of the held-out documents are needed")
-    row = int(held_out.documents.lengths.clamp(max=tokens).argmax())
-    paths = held_out.paths.select([int(held_out.numbers[row])])
-    (path,) = first_paths(paths, documents=1, states=tokens)
-    return path, list(held_out.documents)[row]
+        entropy = next_token.entropy[0, path.times.long().cpu()]
+        fit, of_model = (torch.cat([blank, nats]) for nats in (surprise.nats, nll))
+        return cls(path, words, fit, of_model, entropy)

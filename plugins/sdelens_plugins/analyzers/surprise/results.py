@@ -106,6 +106,7 @@ class SurpriseResults:
             "path.token": path.path.tokens,
             "path.fit": path.fit,
             "path.model": path.model,
+            "path.entropy": path.entropy,
         }
         for name, texts in self.detection.kinds.items():
             named |= {f"score.{_key(name)}.fit": texts.fit}

@@ -16,15 +16,16 @@ from sdelens_plugins.analyzers.trajectory.figures import figures
 from sdelens_plugins.analyzers.trajectory.free_run import Horizons, linear_mean
 from sdelens_plugins.analyzers.trajectory.path_prediction import PathPrediction
 from sdelens_plugins.analyzers.trajectory.results import HORIZONS, TrajectoryResults
+from sdelens_plugins.analyzers.trajectory.state_path import state_path
 
 
 @dataclass(frozen=True)
 class TrajectoryAnalyzer:
     """The path of the prompt, or else of a test document, beside the fit's predictions.
 
-    States that vary in one direction are drawn against time. Uses the first `tokens` states of the
-    path. Free-running bands are of `paths` simulated paths; distances are means over the first
-    `documents` test documents.
+    States that vary in one direction are drawn against time. Figures have the first `tokens`
+    states of the path, and the interactive plane has the first `text`. Free-running bands are of
+    `paths` simulated paths; distances are means over the first `documents` test documents.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde"})
@@ -34,17 +35,19 @@ class TrajectoryAnalyzer:
     cost: ClassVar[str] = "seconds"
 
     tokens: int = 40
+    text: int = 200
     paths: int = 64
     documents: int = 64
 
     def __post_init__(self) -> None:
-        require_at_least(self, tokens=2, paths=2, documents=1)
+        require_at_least(self, tokens=2, text=2, paths=2, documents=1)
 
     @torch.no_grad()
     def analyze(self, study: Study, *, seed: int) -> Finding:
         view, viewed = study.single
         fitted = viewed.fitted
-        path = observed_path(study, tokens=self.tokens)
+        text = observed_path(study, tokens=max(self.tokens, self.text))
+        path, words = text.first(self.tokens), words_of(study, text.tokens)
         plane = PrincipalComponents.of(viewed.train, 2)
         starts = first_paths(
             viewed.test,
@@ -56,7 +59,7 @@ class TrajectoryAnalyzer:
             fitted,
             plane,
             path,
-            words_of(study, path.tokens),
+            words[: self.tokens],
             draws=self.paths,
             seed=derive(seed, "path"),
         )
@@ -72,4 +75,5 @@ class TrajectoryAnalyzer:
             arrays=result.arrays(),
             figures=figures(result),
             prompt=study.prompt,
+            paths=(state_path(fitted, plane, text, words),) if any(words) else (),
         )

@@ -47,7 +47,7 @@ class UncertaintyAnalyzer:
         held_out = HeldOutDocuments.of(study, documents=self.documents)
         association = Association.of(study, held_out, permutations=self.permutations, seed=seed)
         constant = association.noise_magnitudes.constant
-        noise = PathNoise.of(viewed.fitted, path, words_of(study, path.tokens), constant=constant)
+        noise = PathNoise.of(study, path, words_of(study, path.tokens), constant=constant)
         components = None
         if not constant:
             components = component_noise(

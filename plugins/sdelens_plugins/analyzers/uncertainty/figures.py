@@ -15,6 +15,7 @@ PART_CAPTIONS = {
     "aleatoric": "the noise that the fit gives the step after each token",
     "epistemic": "the spread of the drift over ensemble members after each token",
 }
+ENTROPY = "entropy of the model's next token"
 BINS = 8
 
 
@@ -29,18 +30,16 @@ def figures(result: UncertaintyResults, tokens: int) -> tuple[Figure, ...]:
 
 
 def strips(path: PathNoise) -> tuple[Strip, ...]:
-    """The tokens coloured by each part; none if tokens have no text."""
+    """The tokens coloured by each part and by the entropy; none if tokens have no text."""
     if not path.has_words:
         return ()
-    return tuple(
-        Strip(
-            f"{name} magnitude of the step after each token",
-            path.words,
-            tuple(size.tolist()),
-            UNIT,
-        )
+    parts = [
+        (f"{name} magnitude of the step after each token", size, UNIT)
         for name, size in path.parts.items()
-    )
+    ]
+    if path.entropy is not None:
+        parts.append((ENTROPY, path.entropy, "nats"))
+    return tuple(Strip(name, path.words, tuple(size.tolist()), unit) for name, size, unit in parts)
 
 
 def _part(path: PathNoise, name: str) -> Figure:

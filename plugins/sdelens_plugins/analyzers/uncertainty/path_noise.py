@@ -6,11 +6,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.fitting.fitted import Fitted
+from sdelens.fitting.study import Study
+from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.noise_magnitude import drift_uncertainty, noise_along, noise_magnitude
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
+from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Paths
-from sdelens_plugins.analyzers.common.observed_path import ObservedPath
+from sdelens_plugins.analyzers.common.observed_path import ObservedPath, document_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +28,20 @@ class PathNoise:
     """The spread of the drift over the ensemble; NaN without one."""
     constant: bool
     """Whether the aleatoric part is the same everywhere, so that there is nothing to draw."""
+    entropy: Float[Tensor, " time"] | None = None
+    """Of the model's next token, in nats; None if there is no model."""
 
     @classmethod
     def of(
-        cls, fitted: Fitted, path: ObservedPath, words: tuple[str, ...], *, constant: bool
+        cls, study: Study, path: ObservedPath, words: tuple[str, ...], *, constant: bool
     ) -> "PathNoise":
         """At every state of the path."""
+        fitted = study.single[1].fitted
         z = fitted.basis.encode(path.times, path.states)
         t = path.times.to(z)
         aleatoric, epistemic = noise_magnitude(fitted, t, z), drift_uncertainty(fitted, t, z)
-        return cls(path, words, aleatoric.cpu(), epistemic.cpu(), constant)
+        sizes = aleatoric.cpu(), epistemic.cpu()
+        return cls(path, words, *sizes, constant, _entropy(study, path))
 
     def first(self, count: int) -> "PathNoise":
         """The first states only."""
@@ -44,6 +51,7 @@ class PathNoise:
             words=self.words[:count],
             aleatoric=self.aleatoric[:count],
             epistemic=self.epistemic[:count],
+            entropy=None if self.entropy is None else self.entropy[:count],
         )
 
     @property
@@ -57,6 +65,15 @@ class PathNoise:
         parts = {} if self.constant else {"aleatoric": self.aleatoric}
         parts["epistemic"] = self.epistemic
         return {name: size for name, size in parts.items() if size.isfinite().all()}
+
+
+def _entropy(study: Study, path: ObservedPath) -> Float[Tensor, " time"] | None:
+    """The entropy of the model's next token after each state; None along the depth."""
+    view, _ = study.single
+    if study.model is None or view.axis == "layer":
+        return None
+    text = Documents.of([document_of(study, path)])
+    return predict_next_tokens(study.model, text).entropy[0, path.times.long().cpu()]
 
 
 def component_noise(

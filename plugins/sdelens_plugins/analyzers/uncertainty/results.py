@@ -118,6 +118,8 @@ class UncertaintyResults:
         path, association = self.path, self.association
         named = {"path.position": path.path.times, "path.token": path.path.tokens}
         named |= {f"path.{name}": size for name, size in path.parts.items()}
+        if path.entropy is not None:
+            named["path.entropy"] = path.entropy
         if self.components is not None:
             named["components.noise"] = self.components
             named["components.position"] = path.path.times[: len(self.components)]

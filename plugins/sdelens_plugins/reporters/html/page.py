@@ -1,8 +1,9 @@
-"""Builds the page of a report from ``report.html.jinja`` and ``report.css``.
+"""Builds the page of a report from ``report.html.jinja``, style sheets and ``scripts/``.
 
 It works on any screen, in light and dark, and needs no other file.
 """
 
+import math
 import re
 from base64 import b64encode
 from functools import cache
@@ -11,13 +12,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from sdelens.report import Figure, Finding, Report, Strip
+from sdelens.report import DoseSeries, Estimate, Figure, Finding, Report, Strip
 from sdelens.summary import REAL
 from sdelens_plugins.reporters.figures.csv_file import to_csv
 from sdelens_plugins.reporters.figures.layout import is_wide
 from sdelens_plugins.reporters.figures.reporter import file_stem
 from sdelens_plugins.reporters.figures.style import DARK, PALETTE
+from sdelens_plugins.reporters.html.embedding import embedded, policy, script
 from sdelens_plugins.reporters.html.inline_svg import inline_panels
+from sdelens_plugins.reporters.html.joined_texts import joined_texts
 from sdelens_plugins.reporters.html.token_strips import ColouredStrip
 
 HERE = Path(__file__).parent
@@ -28,7 +31,21 @@ MOST_STRIPS = 24
 
 def page(report: Report) -> str:
     """The whole page."""
-    text = _environment().get_template("report.html.jinja").render(report=report, css=css())
+    joined = joined_texts(report.findings)
+    live = bool(joined) or any(finding.doses for finding in report.findings)
+    text = (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            css=css(),
+            texts=[each.data() for each in joined],
+            maps=[figure for each in joined for figure in each.maps()],
+            live=live,
+            policy=policy(live=live),
+            script=script(),
+        )
+    )
     # a token may contain half a surrogate pair, which UTF-8 cannot encode
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -46,7 +63,8 @@ def css() -> Markup:
     buttons = (
         f".strip:has(.quantities) .quantity {{ display: none; }} {checked} {{ display: block; }}"
     )
-    text = (HERE / "report.css").read_text(encoding="utf-8")
+    files = (HERE / name for name in ("report.css", "views.css"))
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
     inserts = {"series, light": light, "series, dark": dark, "quantities": buttons}
     for place, rules in inserts.items():
         text = text.replace(f"/* {place} */", rules)
@@ -66,8 +84,10 @@ def _environment() -> Environment:
         "anchor": anchor,
         "coloured": ColouredStrip,
         "data_link": data_link,
+        "embedded": embedded,
         "first_sentence": lambda text: re.split(r"(?<=\.) (?=[A-Z])", text, maxsplit=1)[0],
         "identifier": identifier,
+        "share_of": share_of,
         "question_id": lambda question: f"q-{identifier(question)}",
         "strips_by_tokens": strips_by_tokens,
     }
@@ -104,6 +124,14 @@ def data_link(figure: Figure) -> str:
     """The CSV of a figure as a link to be downloaded, so that a report sent alone has its data."""
     text = to_csv(figure).encode("utf-8", "replace")
     return f"data:text/csv;charset=utf-8;base64,{b64encode(text).decode()}"
+
+
+def share_of(effect: Estimate, series: DoseSeries) -> str:
+    """An effect as a share of the largest of its series, from 0 to 1."""
+    values = (each.value for dose in series.doses for each in dose.effects)
+    largest = max((value for value in values if math.isfinite(value)), default=0.0)
+    share = effect.value / largest if largest > 0 else 0.0
+    return f"{share if math.isfinite(share) else 0.0:.3f}"
 
 
 def identifier(name: str) -> str:

@@ -122,6 +122,21 @@ def test_a_short_prompt_is_read_with_any_basis_noise_and_layer(model, site, nois
     assert {f.name for f in finding.figures} >= {"words_network", "words_lens", "ranks"}
 
 
+def test_the_words_of_each_token_are_noted_on_the_text(study):
+    finding = QUICK.analyze(study, seed=0)
+    text, raised, lowered = (
+        finding.strips[0],
+        *(
+            next(s for s in finding.strips if s.name == f"drift {side}, no. 1, network")
+            for side in ("raises", "lowers")
+        ),
+    )
+    for note, up, down in zip(text.notes, raised.tokens, lowered.tokens, strict=True):
+        first, second = note.split("; lowers ")
+        assert first.startswith(f"raises “{up}”")
+        assert second.startswith(f"“{down}”")
+
+
 def test_one_token_is_enough(study):
     finding = QUICK.analyze(replace(study, prompt="a"), seed=0)
     assert len(finding.strips[0].tokens) == 1

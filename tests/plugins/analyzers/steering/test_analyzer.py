@@ -107,21 +107,41 @@ def test_simultaneous_intervals_are_wider():
     assert wide[0] < narrow[0] < lead.value < narrow[1] < wide[1]
 
 
-def test_the_coloured_text_continues_the_prompt(study):
+def test_a_text_is_continued_at_each_dose_by_the_fit_and_by_an_equally_long_control(study):
     found = QUICK.analyze(replace(study, prompt=PROMPT), seed=0)
     assert found.prompt == PROMPT
-    assert found.strips[0].name == "unsteered"
-    assert set(found.strips[0].values) == {0.0}
-    assert len(found.strips) == 1 + len(QUICK.doses())
-    assert {len(strip.tokens) for strip in found.strips} == {QUICK.tokens}
-    most = max(value for strip in found.strips for value in strip.values)
-    assert {strip.scale for strip in found.strips} == {(0.0, most)}, "colours compare by eye"
-    assert {strip.tokens[0] for strip in found.strips} == {found.strips[0].tokens[0]}
+    drift, diffusion, without = found.doses
+    assert [dose.label for dose in drift.doses] == ["drift -0.5", "unsteered", "drift +1"]
+    first = [series.doses[series.start].label for series in found.doses]
+    assert first == ["drift +1", "diffusion 2", "drift projected out"], "something is to be seen"
+    assert [dose.label for dose in without.doses[1:]] == ["drift removed", "drift projected out"]
+    strips = [strip for s in found.doses for dose in s.doses for strip in dose.texts]
+    assert {len(strip.tokens) for strip in strips} == {QUICK.tokens}
+    most = max(value for strip in strips for value in strip.values)
+    assert {strip.scale for strip in strips} == {(0.0, most)}, "colours compare by eye"
+    assert len({strip.tokens[0] for strip in strips}) == 1, "the first follows the prompt"
+    (unsteered,) = (dose for dose in diffusion.doses if dose.label == "unsteered")
+    pushed = drift.doses[-1]
+    assert unsteered.texts[0].tokens == unsteered.texts[1].tokens
+    assert {value for strip in unsteered.texts for value in strip.values} == {0.0}
+    own, control = pushed.texts
+    assert max(own.values) > 0
+    assert own.values != control.values
+
+
+def test_the_effects_of_a_dose_are_those_of_the_dose_response(finding):
+    own, control = finding.doses[0].doses[-1].effects
+    column, row = METRICS.index("first kl"), QUICK.doses().index(Steering(1.0))
+    for effect, name in ((own, FIT), (control, "to the mean")):
+        scores = finding.arrays[f"scores.{name}"][row, :, column]
+        assert effect.value == pytest.approx(float(scores.mean()))
+        assert effect.stderr == pytest.approx(float(scores.std() / 6**0.5))
 
 
 def test_a_full_context_is_cut_so_that_words_fit(study, model):
     long = replace(study, prompt=of_tokens(model, model.card.context))
-    assert len(QUICK.analyze(long, seed=0).strips[0].tokens) == QUICK.tokens
+    series = QUICK.analyze(long, seed=0).doses[0]
+    assert len(series.doses[0].texts[0].tokens) == QUICK.tokens
 
 
 @pytest.mark.parametrize("basis", ["pca:4"])

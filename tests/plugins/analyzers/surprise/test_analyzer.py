@@ -9,7 +9,7 @@ from sdelens.errors import UsageError
 from sdelens.fitting.fitted import log_density
 from sdelens.protocols import Analyzer
 from sdelens.runs.findings import load_finding, save_finding
-from sdelens.states.capturing import documents_of, record
+from sdelens.states.capturing import documents_of, encode_document, record
 from sdelens_plugins.analyzers.surprise.analyzer import SurpriseAnalyzer
 from tests.asked import value
 from tests.language import SITE, real_study
@@ -69,8 +69,12 @@ def test_sizes_are_near_those_of_training_on_usual_text(finding):
 def test_a_prompt_is_coloured_by_what_surprises_either(study):
     prompt = "One day, Lily went to the park"
     found = SurpriseAnalyzer(documents=4).analyze(replace(study, prompt=prompt), seed=0)
-    fit, model = found.strips
+    fit, model, entropy = found.strips
     assert "".join(fit.tokens).strip() == prompt
+    ids = torch.tensor([encode_document(study.model, prompt)])
+    law = study.model.run(ids, logits=True).required_logits[0].float().log_softmax(-1)
+    expected = -(law.exp() * law).sum(-1)[found.arrays["path.position"].long()]
+    assert entropy.values == pytest.approx(expected.tolist(), rel=1e-3)
     assert fit.values[0] != fit.values[0]
     assert torch.tensor(model.values[1:]).gt(0).all()
     states = record(study.model, documents_of(study.model, [prompt]), [SITE], skip_first=1).view(

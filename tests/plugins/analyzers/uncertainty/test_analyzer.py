@@ -11,6 +11,7 @@ from sdelens.paths.trajectories import Trajectories
 from sdelens.protocols import Analyzer
 from sdelens.runs.findings import load_finding, save_finding
 from sdelens.seeds import derive
+from sdelens.states.capturing import encode_document
 from sdelens_plugins.analyzers.common.held_out_documents import HeldOutDocuments
 from sdelens_plugins.analyzers.uncertainty.analyzer import UncertaintyAnalyzer
 from sdelens_plugins.analyzers.uncertainty.association import Association
@@ -105,10 +106,20 @@ def test_every_figure_has_labels_and_a_caption(study):
 
 def test_tokens_are_coloured_by_each_part(study):
     finding = QUICK.analyze(replace(study, prompt="One day a dog ran"), seed=0)
-    assert [strip.name.split()[0] for strip in finding.strips] == ["aleatoric", "epistemic"]
+    assert [s.name.split()[0] for s in finding.strips] == ["aleatoric", "epistemic", "entropy"]
     assert "".join(finding.strips[0].tokens).strip() == "One day a dog ran"
     assert torch.tensor(finding.strips[0].values).gt(0).all()
     assert finding.prompt == "One day a dog ran"
+
+
+def test_the_entropy_of_a_token_is_that_of_the_models_next_one(study):
+    prompt = "One day a dog ran"
+    finding = QUICK.analyze(replace(study, prompt=prompt), seed=0)
+    ids = torch.tensor([encode_document(study.model, prompt)])
+    law = study.model.run(ids, logits=True).required_logits[0].float().log_softmax(-1)
+    expected = -(law.exp() * law).sum(-1)[finding.arrays["path.position"].long()]
+    found = torch.tensor(finding.strips[-1].values)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_noise_along_all_components_adds_up_to_the_magnitude(study):
@@ -122,7 +133,7 @@ def test_the_noise_along_all_components_adds_up_to_the_magnitude(study):
 def test_without_a_model_tokens_are_numbers_and_the_error_is_left(study):
     finding = QUICK.analyze(replace(study, model=None), seed=0)
     assert "the fit's own error" in finding.headline
-    assert "test.entropy" not in finding.arrays
+    assert not {"test.entropy", "path.entropy"} & set(finding.arrays)
     assert finding.strips[0].tokens[0].startswith("#")
 
 
