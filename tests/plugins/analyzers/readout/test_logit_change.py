@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sdelens.language.patching import laws_of_variants, last_site, patched_laws
+from sdelens.language.patching import last_site, laws_of_variants, patched_laws
 from sdelens.language.texts import Places
 from sdelens.origin import ModelCard
 from sdelens.protocols import Pass, Site
