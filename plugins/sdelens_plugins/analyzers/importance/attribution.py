@@ -74,6 +74,19 @@ def integrated_gradients(
     """Integrated gradients on the line from the baseline, by Gauss-Legendre quadrature."""
     # captum.attr.IntegratedGradients gives the same to 1e-7, but rounds its weights to float32,
     # fails where the number does not depend on the embeddings, and never splits a batch of texts
+    start = torch.zeros(len(response.at), dtype=torch.float64)
+    return _on_parts(response, embeddings, baseline, start, 1.0, nodes)
+
+
+def _on_parts(
+    response: Response,
+    embeddings: Float[Tensor, "time dim"],
+    baseline: Float[Tensor, "time dim"],
+    start: Float[Tensor, " row"],
+    length: float,
+    nodes: int,
+) -> Attribution:
+    """Integrated gradients of each row on a part of the line, of this length."""
     points, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(nodes))
     path, count = embeddings - baseline, len(response.at)
     total = torch.zeros(count, *path.shape, dtype=torch.float64)
@@ -81,12 +94,30 @@ def integrated_gradients(
         row, node = index // nodes, index % nodes
         few = response.rows(row)
         end = len(few.tokens)
-        share = ((points[node] + 1) / 2).to(path)[:, None, None]
-        gradients = gradient(few, baseline[:end] + share * path[:end])
-        total[:, :end].index_add_(0, row, weights[node, None, None] / 2 * gradients.double())
-    with torch.no_grad():
-        change = response.everywhere(embeddings).double() - response.everywhere(baseline).double()
-    return Attribution((total * path.double()).sum(-1), change)
+        share = start[row] + length * (points[node] + 1) / 2
+        e = baseline[:end] + share.to(path)[:, None, None] * path[:end]
+        weight = length * weights[node, None, None] / 2
+        total[:, :end].index_add_(0, row, weight * gradient(few, e).double())
+    first, last = (_at_shares(response, embeddings, baseline, start + x) for x in (0.0, length))
+    return Attribution((total * path.double()).sum(-1), last - first)
+
+
+@torch.no_grad()
+def _at_shares(
+    response: Response,
+    embeddings: Float[Tensor, "time dim"],
+    baseline: Float[Tensor, "time dim"],
+    share: Float[Tensor, " row"],
+) -> Float[Tensor, " row"]:
+    """The number of each row at a point of the line; rows at the same point share a pass."""
+    found = torch.zeros(len(share), dtype=torch.float64)
+    for point in share.unique():
+        rows = (share == point).nonzero()[:, 0]
+        few = response.rows(rows)
+        end = len(few.tokens)
+        e = torch.lerp(baseline[:end], embeddings[:end], float(point))
+        found[rows] = few.everywhere(e).double()
+    return found
 
 
 def _at_once(response: Response) -> int:
@@ -100,25 +131,36 @@ def adaptive_integrated_gradients(
     baseline: Float[Tensor, "time dim"],
     *,
     nodes: int = 32,
-    doublings: int = 3,
+    halvings: int = 5,
 ) -> Attribution:
-    """Integrated gradients with the number of nodes doubled until they are complete.
+    """Integrated gradients, with parts of the line halved until they are complete.
 
-    Sharp attention makes the gradient vary along the path, at some positions more than at others;
-    only positions with a gap above `TOLERANCE` are repeated, at most `doublings` times.
+    Sharp attention makes the gradient vary on a short part of the line. What is missing is known
+    for each part, from the numbers at its ends: at positions with a gap above `TOLERANCE`, parts
+    that miss more than half as much are halved, with `nodes` nodes in each half.
     """
-    attribution = integrated_gradients(response, embeddings, baseline, nodes=nodes)
-    for power in range(1, doublings + 1):
-        rows = (attribution.gap > TOLERANCE).nonzero()[:, 0]
-        if not len(rows):
+    row = torch.arange(len(response.at))
+    start, length = torch.zeros(len(row), dtype=torch.float64), 1.0
+    total = _on_parts(response, embeddings, baseline, start, length, nodes)
+    part, values = total, total.values
+    for _ in range(halvings):
+        gaps = Attribution(values, total.change).gap
+        size = values.abs().sum(-1)[row]
+        missing = (part.values.sum(-1) - part.change).abs()
+        again = (gaps[row] > TOLERANCE) & (missing > TOLERANCE / 2 * size)
+        if not again.any():
             break
-        few = response.rows(rows)
-        end, more = len(few.tokens), nodes * 2**power
-        repeated = integrated_gradients(few, embeddings[:end], baseline[:end], nodes=more)
-        values = attribution.values.clone()
-        values[rows, :end] = repeated.values
-        attribution = Attribution(values, attribution.change)
-    return attribution
+        values = values.index_add(0, row[again], -part.values[again])
+        row, start = row[again].repeat(2), start[again]
+        length /= 2
+        start = torch.cat([start, start + length])
+        few = response.rows(row)
+        end = len(few.tokens)
+        part = _on_parts(few, embeddings[:end], baseline[:end], start, length, nodes)
+        wide = torch.nn.functional.pad(part.values, (0, values.shape[1] - end))
+        part = Attribution(wide, part.change)
+        values = values.index_add(0, row, wide)
+    return Attribution(values, total.change)
 
 
 @torch.no_grad()

@@ -93,16 +93,18 @@ def test_integrated_gradients_are_complete(model, tokens):
     assert coarse.gap.max() > found.gap.max()
 
 
-def test_nodes_are_doubled_until_gradients_add_up(model, tokens):
+def test_parts_are_halved_until_gradients_add_up(model, tokens):
     ask = response(model, tokens)
     e = ask.embeddings
     few = integrated_gradients(ask, e, drawn(e), nodes=2)
     assert few.gap.max() > TOLERANCE
-    found = adaptive_integrated_gradients(ask, e, drawn(e), nodes=2, doublings=5)
+    found = adaptive_integrated_gradients(ask, e, drawn(e), nodes=2, halvings=8)
     assert found.gap.max() <= TOLERANCE
     assert torch.equal(found.change, few.change)
     fine = few.gap <= TOLERANCE
     assert torch.equal(found.values[fine], few.values[fine])
+    exact = integrated_gradients(ask, e, drawn(e), nodes=96)
+    assert torch.allclose(found.values, exact.values, atol=0.1 * float(exact.values.abs().max()))
 
 
 def test_tokens_after_the_state_move_nothing(model, tokens):
