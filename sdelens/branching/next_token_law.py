@@ -49,10 +49,10 @@ def next_token_law(
     width, parts = model.card.vocabulary, []
     rows = max(1, memory // (8 * width * tokens.shape[1]))  # float32 logits at all positions
     places = max(1, memory // (40 * width * min(rows, len(tokens))))  # float64 laws and sums
-    for few, own in zip(tokens.split(rows), uniform.split(rows), strict=True):
+    for few, own in zip(torch.split(tokens, rows), torch.split(uniform, rows), strict=True):
         logits = model.run(few, logits=True).required_logits
         blocks = []
-        for place in torch.arange(len(at)).split(places):
+        for place in torch.split(torch.arange(len(at)), places):
             some = at[place]
             # on the CPU, where the texts were sampled
             law = sampler.law(logits[:, some], few, some, model.card.ends).double().cpu()

@@ -59,7 +59,7 @@ def laws_of_variants(
     The beginning of the text is read once.
     """
     prefix = SharedPrefix.of(model, tokens[:-1])
-    for few in states.split(max(1, min(BATCH_TOKENS, LOGITS // model.card.vocabulary))):
+    for few in torch.split(states, max(1, min(BATCH_TOKENS, LOGITS // model.card.vocabulary))):
         edit = {site: lambda value, few=few: few[:, None].to(value)}
         out = prefix.run(tokens[-1:].expand(len(few), 1), edit=edit, logits=True)
         yield out.required_logits[:, -1].float().log_softmax(-1).cpu()

@@ -149,7 +149,7 @@ class Writer:
         """
         texts, row = ids, torch.arange(len(ids))
         if isinstance(self.model, PaddedModel):
-            texts, row = ids.unique(dim=0, return_inverse=True)
+            texts, row = torch.unique(ids, dim=0, return_inverse=True)
         out = self.model.run(texts, read=[self.site], keep=True, logits=True)
         own = out.past
         if isinstance(self.model, PaddedModel):

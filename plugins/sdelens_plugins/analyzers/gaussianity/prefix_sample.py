@@ -95,7 +95,7 @@ class PrefixSampling:
             number, longest = prefixes.numbers[row : row + 1], int(places[-1]) + 1
             uniform = uniforms(number, (longest, choice.draws), seed, DRAWS)[0]
             excess = self._excess(model, logits, tokens[0], prefixes, row)
-            for at in places.split(TOGETHER):
+            for at in torch.split(places, TOGETHER):
                 laws = self._laws(model, logits, tokens[0], at)
                 sample = at_temperature(laws, widest(self.temperatures), choice, uniform[at])
                 if cached is None:
@@ -141,7 +141,7 @@ class PrefixSampling:
         """Sums of surprisal minus entropy of a text, for the check of the sampler."""
         parts = []
         before = torch.arange(int(prefixes.recorded[row]), len(tokens) - 1)
-        for at in before.split(TOGETHER):
+        for at in torch.split(before, TOGETHER):
             own = self.sampler.law(logits[at], tokens, at, model.card.ends).double().cpu()
             surprisal = -own.gather(-1, tokens[at + 1, None].cpu())[:, 0].log()
             parts.append(torch.stack([surprisal, torch.special.entr(own).sum(-1)]))

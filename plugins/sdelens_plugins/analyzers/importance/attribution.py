@@ -57,7 +57,7 @@ def gradient_times_input(
 ) -> Float[Tensor, "row time"]:
     """The contribution of each token to first order."""
     values = torch.zeros(len(response.at), len(embeddings))
-    for index in torch.arange(len(response.at)).split(_at_once(response)):
+    for index in torch.split(torch.arange(len(response.at)), _at_once(response)):
         few = response.rows(index)
         e = embeddings[: len(few.tokens)].expand(len(index), -1, -1)
         values[index, : len(few.tokens)] = (gradient(few, e) * e).sum(-1)
@@ -90,7 +90,7 @@ def _on_parts(
     points, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(nodes))
     path, count = embeddings - baseline, len(response.at)
     total = torch.zeros(count, *path.shape, dtype=torch.float64)
-    for index in torch.arange(count * nodes).split(_at_once(response)):
+    for index in torch.split(torch.arange(count * nodes), _at_once(response)):
         row, node = index // nodes, index % nodes
         few = response.rows(row)
         end = len(few.tokens)
@@ -111,7 +111,7 @@ def _at_shares(
 ) -> Float[Tensor, " row"]:
     """The number of each row at a point of the line; rows at the same point share a pass."""
     found = torch.zeros(len(share), dtype=torch.float64)
-    for point in share.unique():
+    for point in torch.unique(share):
         rows = (share == point).nonzero()[:, 0]
         few = response.rows(rows)
         end = len(few.tokens)
@@ -176,7 +176,7 @@ def occlusion(
     first, time = responses[0], len(embeddings)
     values = [torch.zeros(len(first.at), time) for _ in responses]
     unchanged = first.states(embeddings[None])[0, first.at]
-    for index in torch.arange(time).split(max(1, BATCH_TOKENS // time)):
+    for index in torch.split(torch.arange(time), max(1, BATCH_TOKENS // time)):
         changed = embeddings.repeat(len(index), 1, 1)
         changed[torch.arange(len(index)), index] = baseline[index]
         for token, states in zip(index.tolist(), first.states(changed), strict=True):

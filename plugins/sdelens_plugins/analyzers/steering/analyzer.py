@@ -189,6 +189,6 @@ def common_end(texts: Sequence[Text], prefix: int) -> int:
         return prefix
     first = torch.stack([text.at[0] for text in texts])
     last = torch.stack([text.at[-1] for text in texts])
-    ends = (first + prefix).unique()
+    ends: Tensor = torch.unique(first + prefix)
     counts = ((first + prefix <= ends[:, None]) & (ends[:, None] <= last)).sum(1)
     return int(ends[counts.argmax()])
