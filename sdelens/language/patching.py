@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.language.shared_prefix import SharedPrefix, on_last
-from sdelens.protocols import LanguageModel, Site
+from sdelens.protocols import Edit, LanguageModel, Site
 from sdelens.states.passes import BATCH_TOKENS, LOGITS, smaller
 
 
@@ -36,7 +36,7 @@ def patched_laws(
     while done < len(tokens):
         count = max(1, most // tokens.shape[1])
         rows = slice(done, done + count)
-        edit = {site: on_last(lambda value, few=states[rows]: few.to(value), tail)}
+        edit = {site: on_last(_replaced_by(states[rows]), tail)}
         try:
             # with a key-value cache, the model may return the logits of the last position only
             out = model.run(tokens[rows], edit=edit, keep=tail == 1, logits=True)
@@ -60,6 +60,10 @@ def laws_of_variants(
     """
     prefix = SharedPrefix.of(model, tokens[:-1])
     for few in torch.split(states, max(1, min(BATCH_TOKENS, LOGITS // model.card.vocabulary))):
-        edit = {site: lambda value, few=few: few[:, None].to(value)}
+        edit = {site: _replaced_by(few[:, None])}
         out = prefix.run(tokens[-1:].expand(len(few), 1), edit=edit, logits=True)
         yield out.required_logits[:, -1].float().log_softmax(-1).cpu()
+
+
+def _replaced_by(states: Float[Tensor, "row tail dim"]) -> Edit:
+    return lambda value: states.to(value)
