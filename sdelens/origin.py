@@ -41,6 +41,9 @@ class ModelCard:
     turn_ends: Sequence[int] = ()
     """Tokens besides EOS that end a text, such as the end of a turn in a chat template."""
 
+    cache_width: int = 0
+    """Coordinates of the keys of one token in one block; 0 if unknown."""
+
     def __post_init__(self) -> None:
         # lists in JSON
         object.__setattr__(self, "turn_ends", tuple(self.turn_ends))
@@ -65,6 +68,10 @@ class ModelCard:
         return ", ".join(self.hooks) or "none"
 
 
+DESCRIBED = ("hooks", "reference", "layout", "quantisation", "turn_ends", "cache_width")
+"""Fields of a card that do not determine states."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Everything that determines recorded states; equal origins imply equal states."""
@@ -81,7 +88,7 @@ class Origin:
     def identity(self) -> dict[str, Any]:
         """The fields that determine the states, without those that only describe the model."""
         known = asdict(self)
-        for described in ("hooks", "reference", "layout", "quantisation", "turn_ends"):
+        for described in DESCRIBED:
             del known["model"][described]
         return known
 

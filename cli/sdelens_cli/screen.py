@@ -206,6 +206,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("BOS", plan.bos),
         ("tokens", (UNKNOWN if plan.tokens is None else f"at most {plan.tokens:,}") + end),
         ("probe", f"{plan.probe}, basis {plan.basis}"),
+        *([("drift", plan.drift)] if plan.drift else []),
         ("memory", f"about {size(plan.memory_bytes)}"),
         ("disk", f"{states}, {free} free"),
         ("run", inline(plan.folder)),

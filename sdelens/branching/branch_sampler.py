@@ -90,13 +90,15 @@ class BranchSampler:
         padded, lengths = prefixes.documents.padded().clamp(min=0), prefixes.documents.lengths
         order = lengths.argsort(descending=True, stable=True)
         longest, size = int(lengths.max()), self._documents(model, int(lengths.max()), len(sites))
-        at, done, cached = self._positions(prefixes), 0, self.cached
+        at, done, cached, tested = self._positions(prefixes), 0, self.cached, False
         while done < len(order):
             rows = order[done : done + size]
             tokens = padded[rows, : int(lengths[rows[0]])]
             here = at[at < tokens.shape[1] - 1]
+            here = here[prefixes.inside(rows, here).any(0)]  # not the positions of prompts
             if not len(here):
-                return
+                done += len(rows)
+                continue
             shape = (longest, self.choice.draws)
             uniform = uniforms(prefixes.numbers[rows], shape, seed, DRAWS)
             try:
@@ -105,8 +107,8 @@ class BranchSampler:
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 size = smaller(error, len(rows), tokens.shape[1]) // tokens.shape[1]
                 continue
-            if done == 0:
-                cached = cache.agrees(law.chosen.tokens, here)
+            if not tested:
+                cached, tested = cache.agrees(law.chosen.tokens, here), True
             cache = cache if cached else cache.without()
             yield BranchedStates(rows, cache, here, prefixes.inside(rows, here), law)
             done += len(rows)

@@ -42,20 +42,29 @@ def next_token_law(
     choice: TokenChoice,
     memory: int,
 ) -> NextTokenLaw:
-    """Next-token laws after positions `at` of right-padded texts, within `memory` bytes."""
-    # bytes per text: float32 logits at all positions, and float64 laws with their sums at `at`
-    each = model.card.vocabulary * (4 * tokens.shape[1] + 40 * len(at))
-    size = max(1, memory // each)
-    parts = []
-    for first in range(0, len(tokens), size):
-        few = slice(first, first + size)
-        logits = model.run(tokens[few], logits=True).required_logits
-        # on the CPU, where the texts were sampled
-        law = sampler.law(logits[:, at], tokens[few], at, model.card.ends).double().cpu()
-        require_finite_law(law, model)
-        parts.append(_of(law, tokens[few][:, at + 1], choice.of(law, uniform[few])))
-    rest = (torch.cat([getattr(part, name) for part in parts]) for name in NUMBERS)
-    return NextTokenLaw(concatenate([part.chosen for part in parts]), *rest)
+    """Next-token laws after positions `at` of right-padded texts, in about `memory` bytes.
+
+    Laws over the vocabulary are reduced a few positions at a time.
+    """
+    width, parts = model.card.vocabulary, []
+    rows = max(1, memory // (8 * width * tokens.shape[1]))  # float32 logits at all positions
+    places = max(1, memory // (40 * width * min(rows, len(tokens))))  # float64 laws and sums
+    for few, own in zip(torch.split(tokens, rows), torch.split(uniform, rows), strict=True):
+        logits = model.run(few, logits=True).required_logits
+        blocks = []
+        for place in torch.split(torch.arange(len(at)), places):
+            some = at[place]
+            # on the CPU, where the texts were sampled
+            law = sampler.law(logits[:, some], few, some, model.card.ends).double().cpu()
+            require_finite_law(law, model)
+            blocks.append(_of(law, few[:, some + 1], choice.of(law, own[:, place])))
+        parts.append(_joined(blocks, dim=1))
+    return _joined(parts, dim=0)
+
+
+def _joined(parts: list[NextTokenLaw], dim: int) -> NextTokenLaw:
+    rest = (torch.cat([getattr(part, name) for part in parts], dim) for name in NUMBERS)
+    return NextTokenLaw(concatenate([part.chosen for part in parts], dim), *rest)
 
 
 def require_finite_law(values: Tensor, model: LanguageModel) -> None:

@@ -15,9 +15,9 @@ from sdelens.protocols import LanguageModel, Site
 from sdelens.states.passes import BATCH_TOKENS, agree
 
 States = dict[Site, Float[Tensor, "document position branch dim"]]
-TOGETHER = 64
-"""Next tokens of a text per forward pass: enough to fill it, few enough that the masked attention
-between them costs little."""
+TOGETHER, ALONE = 64, 256
+"""Next tokens of a text per forward pass, in a batch of texts and of a single text: enough to fill
+it, few enough that the masked attention between them costs little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +53,10 @@ class PrefixCache:
         """The states after each next token of the prefixes that end at positions `at`."""
         if self.past is None or not isinstance(self.model, BranchingModel):
             return self.recomputed(tokens, at)
+        size = max(1, max(TOGETHER, ALONE // len(tokens)) // len(at))
         parts = [
             self.model.branch(few, past=self.past, after=at + 1, read=self.sites).reads
-            for few in torch.split(tokens, TOGETHER, dim=-1)
+            for few in torch.split(tokens, size, dim=-1)
         ]
         return {s: torch.cat([p[s].float().cpu() for p in parts], dim=2) for s in self.sites}
 

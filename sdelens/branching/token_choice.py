@@ -103,13 +103,13 @@ class TokenChoice:
         return WeightedTokens(tokens, torch.cat([share, known], -1), self.branches)
 
 
-def concatenate(parts: list[WeightedTokens]) -> WeightedTokens:
-    """Concatenate batches along the first axis, padded to the widest with weight zero."""
+def concatenate(parts: list[WeightedTokens], dim: int = 0) -> WeightedTokens:
+    """Concatenate batches along an axis, padded to the widest with weight zero."""
     width = max(part.tokens.shape[-1] for part in parts)
     pad = torch.nn.functional.pad
     gaps = [(0, width - part.tokens.shape[-1]) for part in parts]
     return WeightedTokens(
-        torch.cat([pad(p.tokens, gap) for p, gap in zip(parts, gaps, strict=True)]),
-        torch.cat([pad(p.weights, gap) for p, gap in zip(parts, gaps, strict=True)]),
+        torch.cat([pad(p.tokens, gap) for p, gap in zip(parts, gaps, strict=True)], dim),
+        torch.cat([pad(p.weights, gap) for p, gap in zip(parts, gaps, strict=True)], dim),
         parts[0].drawn,
     )

@@ -146,18 +146,43 @@ def above_rounding(
 
 def second_moment(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "dim dim"]:
     """Second moment E[rr'] of the residuals r of a mean, from the moments of any transitions."""
-    by_time = mean.by_time[nearest(mean.times, moments.times)]
-    free = torch.zeros_like(by_time[:1])  # by_time already includes the intercept
-    theta = torch.cat([mean.matrix.mT, free, by_time]).double()
-    everything = _Features(moments, Terms(state=True, position=True))
-    token = mean.effect(moments.tokens).double()
-    gram, cross = everything.gram(), everything.cross()
-    fitted_y = theta.mT @ cross + token.mT @ moments.token_y
-    mixed = theta.mT @ everything.token.mT @ token
-    fitted = theta.mT @ gram @ theta + mixed + mixed.mT
-    fitted = fitted + token.mT @ (token * everything.token_count[:, None])
+    theta, phi = _coefficients(mean, moments), _everything(moments)
+    fitted_y = theta.mT @ phi.cross()
+    fitted = theta.mT @ (phi.gram() @ theta)
+    if len(mean.known):
+        token = mean.effect(moments.tokens).double()
+        mixed = (phi.token @ theta).mT @ token
+        fitted_y = fitted_y + token.mT @ moments.token_y
+        fitted = fitted + mixed + mixed.mT + token.mT @ (token * phi.token_count[:, None])
     total = moments.yy - fitted_y - fitted_y.mT + fitted
     return above_rounding((total + total.mT) / (2 * moments.count), moments.yy / moments.count)
+
+
+def residual_variance(mean: AdditiveMean, moments: Moments) -> Float[Tensor, " dim"]:
+    """The diagonal of `second_moment`, at a fraction of its cost."""
+    theta, phi = _coefficients(mean, moments), _everything(moments)
+    fitted_y = (theta * phi.cross()).sum(0)
+    fitted = (theta * (phi.gram() @ theta)).sum(0)
+    if len(mean.known):
+        token = mean.effect(moments.tokens).double()
+        fitted_y = fitted_y + (token * moments.token_y).sum(0)
+        mixed = 2 * (phi.token @ theta) + token * phi.token_count[:, None]
+        fitted = fitted + (token * mixed).sum(0)
+    squares = moments.yy.diagonal() - 2 * fitted_y + fitted
+    least = ROUNDING * mean_squares(moments.yy / moments.count)
+    return (squares / moments.count).maximum(least)
+
+
+def _coefficients(mean: AdditiveMean, moments: Moments) -> Float[Tensor, "feature dim"]:
+    """The coefficients of states and positions, in the order of `_everything`."""
+    by_time = mean.by_time[nearest(mean.times, moments.times)]
+    free = torch.zeros_like(by_time[:1])  # by_time already includes the intercept
+    return torch.cat([mean.matrix.mT, free, by_time]).double()
+
+
+def _everything(moments: Moments) -> "_Features":
+    """States and positions as features."""
+    return _Features(moments, Terms(state=True, position=True))
 
 
 class _Features:

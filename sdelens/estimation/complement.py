@@ -16,7 +16,7 @@ from torch import Tensor
 from sdelens.estimation.additive import (
     AdditiveMean,
     Terms,
-    second_moment,
+    residual_variance,
 )
 from sdelens.estimation.selection import selected
 from sdelens.laws.law import group_of, prefixed
@@ -63,7 +63,7 @@ def fit_complement(basis: Basis, train: Paths, validation: Paths) -> Complement 
     moments, held = (_moments(basis, paths, times) for paths in (train, validation))
     terms, left = Terms(state=True, position=True), slice(basis.latent, None)
     mean = selected(moments, held, terms, asked=left)
-    variance = second_moment(mean, moments).diagonal()[basis.latent :]
+    variance = residual_variance(mean, moments)[basis.latent :]
     return Complement(mean.to(torch.float32), variance.clamp(min=1e-12).sqrt().float())
 
 

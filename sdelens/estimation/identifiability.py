@@ -23,6 +23,33 @@ TOO_MUCH = 0.5
 FEW = 3
 """Fewest directions that a fit is advised to keep."""
 
+GOOD = 0.1
+"""Relative error that is planned for."""
+NOISE_RATIO = 1.5
+"""Noise of a step over mean square drift before there are data: a linear drift that explains two
+fifths of the motion, as in the middle layers of language models."""
+
+
+def expected_error(dim: int, transitions: int) -> float:
+    """Expected relative error of an unregularised linear drift, before there are data."""
+    return math.sqrt(NOISE_RATIO * (dim + 1) / max(1, transitions))
+
+
+def transitions_needed(dim: int, error: float) -> int:
+    """Transitions for this expected error, to two digits.
+
+    >>> transitions_needed(576, 0.1)
+    87000
+    """
+    exact = NOISE_RATIO * (dim + 1) / error**2
+    unit: int = 10 ** max(0, int(math.log10(exact)) - 1)
+    return math.ceil(exact / unit) * unit
+
+
+def coordinates_for(transitions: int, error: float) -> int:
+    """The most coordinates for which transitions give this expected error."""
+    return max(0, int(transitions * error**2 / NOISE_RATIO) - 1)
+
 
 @dataclass(frozen=True)
 class Identifiability:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.estimation.additive import AdditiveMean, Terms, least_squares, second_moment
+from sdelens.estimation.additive import AdditiveMean, Terms, least_squares, residual_variance
 from sdelens.paths.moments import Moments
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0, 10.0, 100.0)
@@ -53,7 +53,7 @@ def _best(fits: Sequence[AdditiveMean], validation: Moments, asked: slice) -> Ad
 
 def _loss(fit: AdditiveMean, validation: Moments) -> Float[Tensor, " dim"]:
     """Negative log likelihood of each coordinate in nats, up to a constant."""
-    return validation.count / 2 * second_moment(fit, validation).diagonal().log()
+    return validation.count / 2 * residual_variance(fit, validation).log()
 
 
 def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments, asked: slice) -> bool:
@@ -62,7 +62,7 @@ def _shown(fit: AdditiveMean, other: AdditiveMean, validation: Moments, asked: s
     The variance of a difference of log likelihoods is the mean squared difference of the
     predictions, in units of the standard deviation of the residuals.
     """
-    variance = second_moment(other, validation).diagonal()
+    variance = residual_variance(other, validation)
     apart = (fit.matrix - other.matrix).double()
     total = validation.position_x.sum(0)
     spread = validation.xx - total[:, None] * total / validation.count

@@ -8,11 +8,8 @@ from torch import Tensor
 
 from sdelens.paths.documents import Documents
 from sdelens.protocols import LanguageModel
-from sdelens.states.passes import smaller
+from sdelens.states.passes import LOGITS, smaller
 from sdelens.states.requirements import require_readable
-
-LOGITS = 2**24
-"""Maximum number of logits per forward pass: 64 MiB, and a few times that for temporaries."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdelens.estimation.identifiability import (
+    GOOD,
+    coordinates_for,
+    expected_error,
+    transitions_needed,
+)
 from sdelens.language.chat import has_template
 from sdelens.model_protocols import ModelPreview
 from sdelens.origin import ModelCard
@@ -16,9 +22,17 @@ from sdelens.protocols import (
 )
 from sdelens.runs.in_memory import GIVEN
 from sdelens.runs.job import Job
+from sdelens.runs.memory import RunSizes
 from sdelens.sampling_protocols import PromptingSource
 from sdelens.states.sampling import sampler_of
 from sdelens.states.sites import resolve_layers
+
+PROMPT = 48
+"""Tokens of a prompt in a chat template, before the prompts are read."""
+MANY = 10**6
+"""Documents of a source that does not know how many it has."""
+TRAIN = 0.8
+"""Share of the texts that are trained on."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,8 @@ class Plan:
     """Whether texts end at the context of the model, before the length asked for."""
     bos: str = "auto"
     """What is in front of texts that are not in a chat template."""
+    drift: str = ""
+    """How many transitions the drift of a fit of this width needs, and what to do with fewer."""
 
 
 def plan_of(
@@ -56,15 +72,27 @@ def plan_of(
     length, asked = min(length, card.context - 1), length
     tokens = None if documents is None else documents * length
     each = 4 * card.width * len(layers) * job.kept
-    weights = card.width * (12 * card.blocks * card.width + card.vocabulary)
-    pool = 4 * 64 * length * card.width  # shards that are shuffled together
+    sampler = sampler_of(source)
+    prompted = isinstance(source, PromptingSource) and source.described_prompts(
+        template=has_template(model)
+    )
+    sizes = RunSizes(
+        card,
+        layers=len(layers),
+        length=length,
+        prompt=PROMPT if prompted else 1,
+        documents=MANY if documents is None else documents,
+        samples=sampler is not None,
+    )
+    latent = min(job.basis_spec.rank or card.width, card.width)
+    drift = described_drift(latent, None if tokens is None else round(TRAIN * tokens))
     return Plan(
         model=card,
         device=str(model.device),
         layers=tuple(map(str, layers)),
         texts=described_texts(job, source, documents, template=has_template(model)),
         tokens=tokens,
-        memory_bytes=600 * 2**20 + 4 * (weights + (3 + len(layers)) * pool),
+        memory_bytes=sizes.peak,
         disk_bytes=None if tokens is None else tokens * each,
         disk_free_bytes=free_disk(cache),
         folder=folder,
@@ -73,6 +101,7 @@ def plan_of(
         axis=job.axis,
         capped=isinstance(source, TruncatedSource) and length < asked,
         bos=described_bos(job, model),
+        drift=drift if job.axis == "token" else "",
     )
 
 
@@ -83,6 +112,24 @@ def described_bos(job: Job, model: LanguageModel | ModelPreview) -> str:
     bos = model.card.bos
     word = "no BOS" if bos is None else f"{model.decode([bos])[0]!r} in front"
     return f"{word} ({job.bos})"
+
+
+def described_drift(dim: int, transitions: int | None) -> str:
+    """The transitions that a linear drift needs, and the remedies if there are fewer."""
+    needed = transitions_needed(dim, GOOD)
+    wanted = f"about {needed:,} transitions for an error of {GOOD:.0%} of a linear drift"
+    if transitions is None:
+        return wanted
+    error = expected_error(dim, transitions)
+    if error <= GOOD:
+        return f"{wanted}; {transitions:,} give about {error:.0%}"
+    few = coordinates_for(transitions, GOOD)
+    given = f"about {error:.0%}" if error < 1 else "no drift at all"
+    basis = f"--basis pca:{few}, " if few >= 1 else ""
+    return (
+        f"{wanted}; {transitions:,} give {given} without a penalty: sample more texts, or use "
+        f"{basis}--probe low_rank, or the ridge that linear and neural fits choose on validation"
+    )
 
 
 def described_probe(job: Job) -> str:

@@ -11,6 +11,8 @@ from sdelens.protocols import LanguageModel, Site
 
 BATCH_TOKENS = 2048
 """Tokens per forward pass on the CPU, padding included."""
+LOGITS = 2**24
+"""Maximum number of logits per forward pass: 64 MiB, and a few times that for temporaries."""
 TOLERANCE, COARSE = {"float32": 1e-4, "float64": 1e-4, "float16": 0.01}, 0.05
 """Largest relative distance between two computations of the same values; bfloat16 has eight
 bits."""

@@ -1,5 +1,6 @@
 """Text generation while a fit displaces the model's states."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from sdelens.errors import BadNumbers
 from sdelens.laws.law import Law
+from sdelens.model_protocols import PaddedModel
 from sdelens.paths.basis import Basis
 from sdelens.protocols import Edit, LanguageModel, Site
 from sdelens.states.generation import BATCH
@@ -121,8 +123,8 @@ class Writer:
     def _write_batch(
         self, ids: Tensor, doses: "Doses", uniform: Tensor, number: Tensor
     ) -> SteeredTokens:
-        here, states = self._after_prompts(ids, number)
-        law, past = self._next_law(ids, None, states[:, :0])
+        here, states, past = self._after_prompts(ids, number)
+        law = here.law
         path = SteeredPath.of(
             self.law, self.basis, states, ids[:, self.skip_first :], ids.shape[1] - 1
         )
@@ -140,13 +142,25 @@ class Writer:
             *(torch.stack(column, dim=1) for column in zip(*columns, strict=True))
         )
 
-    def _after_prompts(self, ids: Tensor, number: Tensor) -> tuple[Here, Tensor]:
-        """The unsteered model after the prompts, and the states of the prompts."""
-        out = self.model.run(ids, read=[self.site], keep=True, logits=True)
-        states = out.reads[self.site].float().cpu()
-        law = self._law(out.required_logits)
-        here = Here(self.model, self.site, number, ids, states[:, -1], law, out.past)
-        return here, states[:, self.skip_first :]
+    def _after_prompts(self, ids: Tensor, number: Tensor) -> tuple[Here, Tensor, Any]:
+        """The unsteered model after the prompts, the states of the prompts, and a second cache.
+
+        Equal prompts are read once if the model can repeat the rows of its cache.
+        """
+        texts, row = ids, torch.arange(len(ids))
+        if isinstance(self.model, PaddedModel):
+            texts, row = torch.unique(ids, dim=0, return_inverse=True)
+        out = self.model.run(texts, read=[self.site], keep=True, logits=True)
+        own = out.past
+        if isinstance(self.model, PaddedModel):
+            steered = self.model.select_rows(copy.deepcopy(own), row)
+            own = self.model.select_rows(own, row)
+        else:
+            steered = self.model.run(texts, keep=True, logits=True).past
+        states = out.reads[self.site].float().cpu()[row]
+        law = self._law(out.required_logits)[row]
+        here = Here(self.model, self.site, number, ids, states[:, -1], law, own)
+        return here, states[:, self.skip_first :], steered
 
     def _advance(self, here: Here, word: Int[Tensor, " row"]) -> Here:
         """The unsteered model one token later."""

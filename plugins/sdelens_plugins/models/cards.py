@@ -50,6 +50,7 @@ def card_of(
         bos=words.first,
         eos=words.special("eos"),
         turn_ends=words.turn_ends(getattr(model, "generation_config", None)),
+        cache_width=cache_width_of(config),
     )
 
 
@@ -69,6 +70,16 @@ def contexts_in(config: Any) -> dict[str, int]:
 def context_of(config: Any) -> int | None:
     """The smallest maximum length of a text in a config; None if it has none."""
     return min(contexts_in(config).values(), default=None)
+
+
+def cache_width_of(config: Any) -> int:
+    """Coordinates of the keys of one token in one block; 0 for architectures without heads."""
+    heads = getattr(config, "num_attention_heads", None)
+    if not isinstance(heads, int) or heads < 1:
+        return 0
+    shared = getattr(config, "num_key_value_heads", None) or heads
+    each = getattr(config, "head_dim", None) or int(config.hidden_size) // heads
+    return int(shared) * int(each)
 
 
 def architecture(config: Mapping[str, Any]) -> dict[str, Any]:

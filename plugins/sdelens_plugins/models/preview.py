@@ -1,7 +1,7 @@
 """What config.json says about a model, before its weights are read."""
 
 from sdelens.origin import ModelCard
-from sdelens_plugins.models.cards import context_of
+from sdelens_plugins.models.cards import cache_width_of, context_of
 from sdelens_plugins.models.checkpoints import one_sentence
 from sdelens_plugins.models.configuration import read_config
 from sdelens_plugins.models.library_output import quiet
@@ -30,6 +30,7 @@ def card_of_config(located: Located, dtype: str) -> ModelCard:
             bos=None,
             eos=None,
             quantisation=located.quantisation,
+            cache_width=cache_width_of(config),
         )
 
 

@@ -14,6 +14,7 @@ from sdelens.estimation.additive import (
     ROUNDING,
     AdditiveMean,
     mean_squares,
+    residual_variance,
     second_moment,
 )
 from sdelens.estimation.centred import Centred
@@ -85,7 +86,7 @@ class DiagonalProbe:
             on_itself(Centred.of(train, position=position, shrinkage=shrinkage), ridge)
             for shrinkage, ridge in product(SHRINKAGES if position else SHRINKAGES[:1], ridges)
         ]
-        losses = [float(second_moment(m, validation).diagonal().log().sum()) for m in fits]
+        losses = [float(residual_variance(m, validation).log().sum()) for m in fits]
         return fits[losses.index(min(losses))]
 
     def restore(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SDE:

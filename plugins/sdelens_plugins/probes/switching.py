@@ -15,6 +15,7 @@ from sdelens.estimation.additive import (
     Moments,
     Terms,
     mean_squares,
+    residual_variance,
     second_moment,
     times_of,
 )
@@ -154,7 +155,7 @@ def _common(moments: Moments, held: Moments) -> AdditiveMean:
     one, by_position = (
         selected(moments, held, Terms(state=True, position=position)) for position in (False, True)
     )
-    losses = (second_moment(mean, held).diagonal().log().mean() / 2 for mean in (one, by_position))
+    losses = (residual_variance(mean, held).log().mean() / 2 for mean in (one, by_position))
     gain = float(next(losses) - next(losses))
     cost = len(moments.times) / (2 * moments.count)
     return by_position if gain > CLEAR * cost else one

@@ -12,6 +12,7 @@ from sdelens.estimation.additive import (
     least_squares,
     nearest,
     random_walk,
+    residual_variance,
     second_moment,
     times_of,
 )
@@ -101,6 +102,8 @@ def test_second_moment_is_that_of_the_residuals(terms, other):
     mean = least_squares(train, terms)
     found = second_moment(mean, Moments.of(other, train.times))
     assert_close(found, residual_moment(mean, other), rtol=1e-9, atol=1e-9)
+    variance = residual_variance(mean, Moments.of(other, train.times))
+    assert_close(variance, found.diagonal(), rtol=1e-9, atol=1e-9)
 
 
 def test_second_moment_of_walks_is_that_of_their_residuals():

@@ -37,8 +37,8 @@ class GaussianityAnalyzer:
 
     documents: int = 64
     prefixes: int = 96
-    listed: int = 1024
-    drawn: int = 128
+    listed: int = 256
+    drawn: int = 64
     temperatures: str | int | float = "0.5,0.7,1,1.5"
     components: int = 4
     steps: int = 150

@@ -99,7 +99,7 @@ def next_states(
         points, tokens = _standardised(fitted, sample), sample.at_temperature
         spectra = [Spectrum.of(points, weights) for weights in tokens.weights]
         series.append(_series(sample, spectra))
-        random = generator(seed, "permuted", int(prefixes.numbers[sample.row]))
+        random = generator(seed, "permuted", int(prefixes.numbers[sample.row]), int(sample.at[0]))
         by_chance = [Spectrum.of(points, weights) for weights in tokens.permuted(random)]
         permuted.append(torch.stack([_shape(by_chance, name) for name in PERMUTED]))
         prediction = _prediction(fitted, sample, prefixes)

@@ -26,6 +26,8 @@ from sdelens_plugins.analyzers.gaussianity.temperatures import (
 
 ENUMERATED = 1 - 1e-9
 """Tokens are enumerated up to this probability; the rest can be sampled."""
+TOGETHER = 16
+"""Prefixes whose laws and next states are in memory together."""
 
 
 def token_choice(vocabulary: int, listed: int, drawn: int) -> TokenChoice:
@@ -77,26 +79,31 @@ class PrefixSampling:
     def __call__(
         self, model: LanguageModel, prefixes: Prefixes, site: Site, *, seed: int
     ) -> Iterator[PrefixSample]:
-        """Yields a sample for each text that has a prefix.
+        """Yields samples of a few prefixes of one text each, with vocabulary-wide laws of these.
 
         Positions and draws depend only on the seed and the number of the document.
         """
         require_readable(model, prefixes.documents)
         padded = prefixes.documents.padded().clamp(min=0)
+        choice = token_choice(model.card.vocabulary, self.listed, self.drawn)
         cached: bool | None = None  # not tested yet
-        for row, at in self._positions(prefixes, seed):
+        for row, places in self._positions(prefixes, seed):
             tokens = padded[row : row + 1, : int(prefixes.documents.lengths[row])]
             cache = PrefixCache.of(model, tokens, [site], cached=cached is not False)
-            laws, excess = self._laws(model, tokens[0], at, prefixes, row)
-            choice = token_choice(laws.shape[-1], self.listed, self.drawn)
-            number, longest = prefixes.numbers[row : row + 1], int(at[-1]) + 1
-            uniform = uniforms(number, (longest, choice.draws), seed, DRAWS)[0, at]
-            sample = at_temperature(laws, widest(self.temperatures), choice, uniform)
-            if cached is None:
-                cached = cache.agrees(sample.tokens[None], at)
-            cache = cache if cached else cache.without()
-            following = cache.feed(sample.tokens[None], at)[site][0]
-            yield PrefixSample(row, at, sample, following, cache.states[site], excess)
+            logits = model.run(tokens, logits=True).required_logits[0]
+            require_finite_law(logits, model)
+            number, longest = prefixes.numbers[row : row + 1], int(places[-1]) + 1
+            uniform = uniforms(number, (longest, choice.draws), seed, DRAWS)[0]
+            excess = self._excess(model, logits, tokens[0], prefixes, row)
+            for at in torch.split(places, TOGETHER):
+                laws = self._laws(model, logits, tokens[0], at)
+                sample = at_temperature(laws, widest(self.temperatures), choice, uniform[at])
+                if cached is None:
+                    cached = cache.agrees(sample.tokens[None], at)
+                cache = cache if cached else cache.without()
+                following = cache.feed(sample.tokens[None], at)[site][0]
+                yield PrefixSample(row, at, sample, following, cache.states[site], excess)
+                excess = torch.zeros_like(excess)  # counted once
 
     def _positions(
         self, prefixes: Prefixes, seed: int
@@ -114,20 +121,29 @@ class PrefixSampling:
     def _laws(
         self,
         model: LanguageModel,
+        logits: Float[Tensor, "time vocabulary"],
         tokens: Int[Tensor, " time"],
         at: Int[Tensor, " prefix"],
+    ) -> Float[Tensor, "law prefix vocabulary"]:
+        """The laws of the next token by temperature."""
+        samplers = [replace(self.sampler, temperature=t) for t in self.temperatures]
+        ends = model.card.ends
+        return torch.stack([s.law(logits[at], tokens, at, ends).cpu() for s in samplers])
+
+    def _excess(
+        self,
+        model: LanguageModel,
+        logits: Float[Tensor, "time vocabulary"],
+        tokens: Int[Tensor, " time"],
         prefixes: Prefixes,
         row: int,
-    ) -> tuple[Float[Tensor, "law prefix vocabulary"], Float[Tensor, "3 unit"]]:
-        """The laws of the next token by temperature, and sums for the check of the sampler."""
-        logits = model.run(tokens[None], logits=True).required_logits
-        require_finite_law(logits, model)
-        ends, first = model.card.ends, int(prefixes.recorded[row])
-        before = torch.arange(first, len(tokens) - 1)
-        own = self.sampler.law(logits[0, before], tokens, before, ends).double().cpu()
-        surprisal = -own.gather(-1, tokens[first + 1 :, None].cpu())[:, 0].log()
-        unit = prefixes.unit[row].expand(len(own))
-        excess = excesses(surprisal, torch.special.entr(own).sum(-1), unit, prefixes.units)
-        samplers = [replace(self.sampler, temperature=t) for t in self.temperatures]
-        laws = torch.stack([s.law(logits[0, at], tokens, at, ends).cpu() for s in samplers])
-        return laws, excess
+    ) -> Float[Tensor, "3 unit"]:
+        """Sums of surprisal minus entropy of a text, for the check of the sampler."""
+        parts = []
+        before = torch.arange(int(prefixes.recorded[row]), len(tokens) - 1)
+        for at in torch.split(before, TOGETHER):
+            own = self.sampler.law(logits[at], tokens, at, model.card.ends).double().cpu()
+            surprisal = -own.gather(-1, tokens[at + 1, None].cpu())[:, 0].log()
+            parts.append(torch.stack([surprisal, torch.special.entr(own).sum(-1)]))
+        surprisal, entropy = torch.cat(parts, 1)
+        return excesses(surprisal, entropy, prefixes.unit[row].expand(len(before)), prefixes.units)

@@ -8,11 +8,11 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.language.patching import next_token_log_probabilities
+from sdelens.language.patching import patched_laws
 from sdelens.paths.trajectories import NO_TOKEN, Paths
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import generator
-from sdelens.states.passes import BATCH_TOKENS
+from sdelens.states.passes import BATCH_TOKENS, LOGITS
 
 
 @torch.no_grad()
@@ -69,8 +69,9 @@ def decode_states(
     network depends on the new positions only through their states, not through decoded words.
     """
     tokens = torch.nn.functional.pad(ids, (0, states.shape[1] - 1))
-    laws = next_token_log_probabilities(model, site, tokens, states)
-    return _pick(laws, temperature, generator(seed, "spoken"))
+    random = generator(seed, "spoken")
+    laws = patched_laws(model, site, tokens, states)
+    return torch.cat([_pick(law, temperature, random) for law in laws])
 
 
 @torch.no_grad()
@@ -79,7 +80,8 @@ def word_surprisal(
 ) -> Float[Tensor, "row step"]:
     """Minus the model's log probability of each word of a continuation, in nats."""
     tokens = torch.cat([ids, words], dim=1)
-    rows = max(1, BATCH_TOKENS // tokens.shape[1])
+    most = min(BATCH_TOKENS, LOGITS // model.card.vocabulary)
+    rows = max(1, most // tokens.shape[1])
     parts = zip(torch.split(tokens, rows), torch.split(words, rows), strict=True)
     return torch.cat([_surprisal(model, text, end) for text, end in parts])
 

@@ -30,8 +30,8 @@ class ImportanceAnalyzer:
 
     Figures have the first `tokens` states of the prompt, or of a test document. Rankings are
     compared on as many states of each of the first `documents` test documents, for the last state.
-    Integrated gradients from the `baseline` (mean or zero) use `nodes` nodes, and up to eight
-    times as many if they are not complete.
+    Integrated gradients from the `baseline` (mean or zero) use `nodes` nodes, and as many again
+    in each half of a part of the line where they are not complete.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"sde", "model"})
@@ -42,7 +42,7 @@ class ImportanceAnalyzer:
 
     tokens: int = 24
     documents: int = 16
-    nodes: int = 32
+    nodes: int = 16
     baseline: str = "mean"
 
     def __post_init__(self) -> None:

@@ -9,100 +9,21 @@ For a number f of a text's embeddings :math:`e_1,\ldots,e_n` and a baseline :mat
   at a time.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from einops import rearrange, repeat
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from sdelens.errors import UsageError
-from sdelens.fitting.fitted import Fitted
-from sdelens.protocols import LanguageModel, Site
 from sdelens.states.passes import BATCH_TOKENS
+from sdelens_plugins.analyzers.importance.response import Embedded, Response
 
-Embedded = Float[Tensor, "row time dim"]
-EMBED = Site("embed")
 TOLERANCE = 0.02
 """Integrated gradients are complete if their gap is at most this share."""
-
-
-@dataclass(frozen=True, eq=False)
-class Response:
-    """One number of the fit for each text, as a function of the embeddings of its tokens.
-
-    With a `direction`, the component of the drift along it, in latent units per unit of time;
-    otherwise the size of the noise, the root of its total variance in latent coordinates.
-    """
-
-    model: LanguageModel
-    site: Site
-    fitted: Fitted
-    tokens: Int[Tensor, "row time"]
-    at: Int[Tensor, " row"]
-    """The position of the state where the fit is evaluated; later tokens have no effect."""
-    direction: Float[Tensor, "row latent"] | None = None
-
-    @property
-    def embeddings(self) -> Embedded:
-        """The embeddings of the tokens."""
-        with torch.no_grad():
-            return self.model.run(self.tokens, read=[EMBED]).reads[EMBED].float().cpu()
-
-    def rows(self, index: Int[Tensor, " selected"]) -> "Response":
-        """The response of some of the texts."""
-        direction = None if self.direction is None else self.direction[index]
-        return replace(self, tokens=self.tokens[index], at=self.at[index], direction=direction)
-
-    def along_drift(self) -> "Response":
-        """The component along the drift of the unchanged texts, which there is its length."""
-        with torch.no_grad():
-            drift = self.drift(self.embeddings)
-        return replace(self, direction=drift / drift.norm(dim=-1, keepdim=True).clamp(min=1e-30))
-
-    def __call__(self, embeddings: Embedded) -> Float[Tensor, " row"]:
-        if self.direction is not None:
-            return (self.drift(embeddings) * self.direction).sum(-1)
-        t, z = self._latent(embeddings)
-        variance = self.fitted.sde.diffusion(t, z).variance().sum(-1)
-        return variance.sqrt().expand(len(z))
-
-    def drift(self, embeddings: Embedded) -> Float[Tensor, "row latent"]:
-        """The drift of each text at its position."""
-        return self.fitted.sde.drift(*self._latent(embeddings))
-
-    def _latent(self, embeddings: Embedded) -> tuple[Tensor, Tensor]:
-        states = states_from(self.model, self.site, self.tokens, embeddings)
-        x = states[torch.arange(len(self.at)), self.at]
-        t = self.at.to(x)
-        z = self.fitted.basis.encode(t, x)
-        return t.to(z), z
-
-
-def states_from(
-    model: LanguageModel, site: Site, tokens: Int[Tensor, "row time"], embeddings: Embedded
-) -> Embedded:
-    """The states at a site for texts with these embeddings, differentiable if the model is.
-
-    Raises `UsageError` if gradients are needed and the adapter runs without them.
-    """
-    if site == EMBED:
-        return embeddings
-    kept: list[Tensor] = []
-
-    def keep(value: Tensor) -> Tensor:
-        kept.append(value)  # reads of a pass are detached; the input of an edit is not
-        return value
-
-    model.run(tokens, read=[site], edit={EMBED: lambda value: embeddings.to(value), site: keep})
-    if embeddings.requires_grad and not kept[0].requires_grad:
-        raise UsageError(
-            f"gradients need a model that runs with them, but the adapter of {model.card.name} "
-            "runs without: use another adapter, or look at norms and attention only"
-        )
-    return kept[0].float().cpu()
+GRADIENT_TOKENS = BATCH_TOKENS // 4
+"""Tokens per pass with gradients, which keeps the values of all layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +42,7 @@ class Attribution:
 
 
 def gradient(response: Callable[[Embedded], Tensor], embeddings: Embedded) -> Embedded:
-    """The gradient of each text's number; zero if it does not depend on the embeddings."""
+    """The gradient of each row's number; zero if it does not depend on the embeddings."""
     with torch.enable_grad():
         leaf = embeddings.detach().requires_grad_()
         total = response(leaf).sum()
@@ -132,69 +53,138 @@ def gradient(response: Callable[[Embedded], Tensor], embeddings: Embedded) -> Em
 
 
 def gradient_times_input(
-    response: Callable[[Embedded], Tensor], embeddings: Embedded
+    response: Response, embeddings: Float[Tensor, "time dim"]
 ) -> Float[Tensor, "row time"]:
     """The contribution of each token to first order."""
-    return (gradient(response, embeddings) * embeddings).sum(-1)
+    values = torch.zeros(len(response.at), len(embeddings))
+    for index in torch.split(torch.arange(len(response.at)), _at_once(response)):
+        few = response.rows(index)
+        e = embeddings[: len(few.tokens)].expand(len(index), -1, -1)
+        values[index, : len(few.tokens)] = (gradient(few, e) * e).sum(-1)
+    return values
 
 
 def integrated_gradients(
-    response: Response, embeddings: Embedded, baseline: Embedded, *, nodes: int = 32
+    response: Response,
+    embeddings: Float[Tensor, "time dim"],
+    baseline: Float[Tensor, "time dim"],
+    *,
+    nodes: int = 32,
 ) -> Attribution:
     """Integrated gradients on the line from the baseline, by Gauss-Legendre quadrature."""
     # captum.attr.IntegratedGradients gives the same to 1e-7, but rounds its weights to float32,
     # fails where the number does not depend on the embeddings, and never splits a batch of texts
+    start = torch.zeros(len(response.at), dtype=torch.float64)
+    return _on_parts(response, embeddings, baseline, start, 1.0, nodes)
+
+
+def _on_parts(
+    response: Response,
+    embeddings: Float[Tensor, "time dim"],
+    baseline: Float[Tensor, "time dim"],
+    start: Float[Tensor, " row"],
+    length: float,
+    nodes: int,
+) -> Attribution:
+    """Integrated gradients of each row on a part of the line, of this length."""
     points, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(nodes))
-    path = embeddings - baseline
-    rows, length, _ = path.shape
-    total = torch.zeros_like(path, dtype=torch.float64)
-    for index in torch.split(torch.arange(nodes * rows), max(1, BATCH_TOKENS // length)):
-        node, row = index // rows, index % rows
-        share = ((points[node] + 1) / 2).to(path)[:, None, None]
-        gradients = gradient(response.rows(row), baseline[row] + share * path[row])
-        total.index_add_(0, row, weights[node, None, None] / 2 * gradients.double())
-    with torch.no_grad():
-        change = response(embeddings).double() - response(baseline).double()
-    return Attribution((total * path.double()).sum(-1), change)
+    path, count = embeddings - baseline, len(response.at)
+    total = torch.zeros(count, *path.shape, dtype=torch.float64)
+    for index in torch.split(torch.arange(count * nodes), _at_once(response)):
+        row, node = index // nodes, index % nodes
+        few = response.rows(row)
+        end = len(few.tokens)
+        share = start[row] + length * (points[node] + 1) / 2
+        e = baseline[:end] + share.to(path)[:, None, None] * path[:end]
+        weight = length * weights[node, None, None] / 2
+        total[:, :end].index_add_(0, row, weight * gradient(few, e).double())
+    first, last = (_at_shares(response, embeddings, baseline, start + x) for x in (0.0, length))
+    return Attribution((total * path.double()).sum(-1), last - first)
+
+
+@torch.no_grad()
+def _at_shares(
+    response: Response,
+    embeddings: Float[Tensor, "time dim"],
+    baseline: Float[Tensor, "time dim"],
+    share: Float[Tensor, " row"],
+) -> Float[Tensor, " row"]:
+    """The number of each row at a point of the line; rows at the same point share a pass."""
+    found = torch.zeros(len(share), dtype=torch.float64)
+    for point in torch.unique(share):
+        rows = (share == point).nonzero()[:, 0]
+        few = response.rows(rows)
+        end = len(few.tokens)
+        e = torch.lerp(baseline[:end], embeddings[:end], float(point))
+        found[rows] = few.everywhere(e).double()
+    return found
+
+
+def _at_once(response: Response) -> int:
+    """Rows per pass with gradients."""
+    return max(1, GRADIENT_TOKENS // len(response.tokens))
 
 
 def adaptive_integrated_gradients(
     response: Response,
-    embeddings: Embedded,
-    baseline: Embedded,
+    embeddings: Float[Tensor, "time dim"],
+    baseline: Float[Tensor, "time dim"],
     *,
     nodes: int = 32,
-    doublings: int = 3,
+    halvings: int = 5,
 ) -> Attribution:
-    """Integrated gradients with the number of nodes doubled until they are complete.
+    """Integrated gradients, with parts of the line halved until they are complete.
 
-    Sharp attention makes the gradient vary along the path, in some texts more than in others; only
-    texts with a gap above `TOLERANCE` are repeated, at most `doublings` times.
+    Sharp attention makes the gradient vary on a short part of the line. What is missing is known
+    for each part, from the numbers at its ends: at positions with a gap above `TOLERANCE`, parts
+    that miss more than half as much are halved, with `nodes` nodes in each half.
     """
-    attribution = integrated_gradients(response, embeddings, baseline, nodes=nodes)
-    for power in range(1, doublings + 1):
-        rows = (attribution.gap > TOLERANCE).nonzero()[:, 0]
-        if not len(rows):
+    row = torch.arange(len(response.at))
+    start, length = torch.zeros(len(row), dtype=torch.float64), 1.0
+    total = _on_parts(response, embeddings, baseline, start, length, nodes)
+    part, values = total, total.values
+    for _ in range(halvings):
+        gaps = Attribution(values, total.change).gap
+        size = values.abs().sum(-1)[row]
+        missing = (part.values.sum(-1) - part.change).abs()
+        again = (gaps[row] > TOLERANCE) & (missing > TOLERANCE / 2 * size)
+        if not again.any():
             break
-        parts = (response.rows(rows), embeddings[rows], baseline[rows])
-        repeated = integrated_gradients(*parts, nodes=nodes * 2**power)
-        values = attribution.values.index_copy(0, rows, repeated.values)
-        attribution = Attribution(values, attribution.change)
-    return attribution
+        values = values.index_add(0, row[again], -part.values[again])
+        row, start = row[again].repeat(2), start[again]
+        length /= 2
+        start = torch.cat([start, start + length])
+        few = response.rows(row)
+        end = len(few.tokens)
+        part = _on_parts(few, embeddings[:end], baseline[:end], start, length, nodes)
+        wide = torch.nn.functional.pad(part.values, (0, values.shape[1] - end))
+        part = Attribution(wide, part.change)
+        values = values.index_add(0, row, wide)
+    return Attribution(values, total.change)
 
 
 @torch.no_grad()
 def occlusion(
-    response: Response, embeddings: Embedded, baseline: Embedded
-) -> Float[Tensor, "row time"]:
-    """The change of the number if the baseline replaces the embedding of one token."""
-    rows, length, _ = embeddings.shape
-    unchanged = response(embeddings)
-    row = repeat(torch.arange(rows), "row -> (row time)", time=length)
-    token = repeat(torch.arange(length), "time -> (row time)", row=rows)
-    parts = []
-    for index in torch.split(torch.arange(rows * length), max(1, BATCH_TOKENS // length)):
-        changed, place = embeddings[row[index]].clone(), torch.arange(len(index))
-        changed[place, token[index]] = baseline[row[index], token[index]]
-        parts.append(unchanged[row[index]] - response.rows(row[index])(changed))
-    return rearrange(torch.cat(parts), "(row time) -> row time", row=rows)
+    responses: Sequence[Response],
+    embeddings: Float[Tensor, "time dim"],
+    baseline: Float[Tensor, "time dim"],
+) -> list[Float[Tensor, "row time"]]:
+    """The change of each number if the baseline replaces the embedding of one token.
+
+    The responses differ in their number only; one pass for each token gives them all.
+    """
+    first, time = responses[0], len(embeddings)
+    values = [torch.zeros(len(first.at), time) for _ in responses]
+    unchanged = first.states(embeddings[None])[0, first.at]
+    for index in torch.split(torch.arange(time), max(1, BATCH_TOKENS // time)):
+        changed = embeddings.repeat(len(index), 1, 1)
+        changed[torch.arange(len(index)), index] = baseline[index]
+        for token, states in zip(index.tolist(), first.states(changed), strict=True):
+            rows = (first.at >= token).nonzero()[:, 0]
+            if not len(rows):
+                continue
+            for response, found in zip(responses, values, strict=True):
+                few = response.rows(rows)
+                before, after = (few.of_states(x) for x in (unchanged[rows], states[few.at]))
+                found[rows, token] = before - after
+    return values

@@ -13,13 +13,8 @@ from sdelens.fitting.study import Study
 from sdelens.language.texts import Text, required_model
 from sdelens.protocols import LanguageModel, Site
 from sdelens_plugins.analyzers.importance.attention import attention, received
-from sdelens_plugins.analyzers.importance.attribution import (
-    EMBED,
-    Response,
-    adaptive_integrated_gradients,
-    gradient_times_input,
-    occlusion,
-)
+from sdelens_plugins.analyzers.importance.response import EMBED
+from sdelens_plugins.analyzers.importance.text_attributions import attributions
 
 Values = Float[Tensor, "row time"]
 LABELS = {
@@ -66,18 +61,14 @@ def measure_texts(
     study: Study, texts: Sequence[Text], baseline: Tensor, nodes: int
 ) -> ImportanceMeasures:
     """The measures of each text for its last state."""
-    tokens = pad_sequence([text.ids for text in texts], batch_first=True)
-    at = torch.stack([text.at[-1] for text in texts])
-    first = torch.stack([text.at[0] for text in texts])
-    return _measure(study, tokens, at, first, baseline, nodes)
+    return _measure(study, [(text, text.at[-1:]) for text in texts], baseline, nodes)
 
 
 def measure_positions(
     study: Study, text: Text, baseline: Tensor, nodes: int
 ) -> ImportanceMeasures:
     """The measures of one text for each of its states."""
-    tokens = text.ids[None].expand(len(text.at), -1)
-    return _measure(study, tokens, text.at, text.at[:1].expand(len(text.at)), baseline, nodes)
+    return _measure(study, [(text, text.at)], baseline, nodes)
 
 
 def mean_embedding(study: Study, texts: Sequence[Text]) -> Float[Tensor, " dim"]:
@@ -89,48 +80,50 @@ def mean_embedding(study: Study, texts: Sequence[Text]) -> Float[Tensor, " dim"]
 
 def _measure(
     study: Study,
-    tokens: Int[Tensor, "row time"],
-    at: Int[Tensor, " row"],
-    first: Int[Tensor, " row"],
+    parts: Sequence[tuple[Text, Int[Tensor, " state"]]],
     baseline: Float[Tensor, " dim"],
     nodes: int,
 ) -> ImportanceMeasures:
+    """The measures of each text for its states at some positions, a row for each."""
     view, viewed = study.single
     model = required_model(study)
+    tokens = pad_sequence([text.ids for text, at in parts for _ in at], batch_first=True)
+    at = torch.cat([at for _, at in parts])
+    first = torch.cat([text.at[:1].expand(len(at)) for text, at in parts])
     place = torch.arange(tokens.shape[1])
     compared = (place >= first[:, None]) & (place <= at[:, None])
-    noise = Response(model, view.site, viewed.fitted, tokens, at)
-    embeddings = noise.embeddings
-    # tokens that are not compared, such as BOS, keep their embedding in the baseline
-    base = embeddings.where(~compared[..., None], baseline)
+    embeddings = model.run(tokens, read=[EMBED]).reads[EMBED].float().cpu()
     measures, notes = _state_and_attention(model, view.site, tokens, at)
     recency = place.expand(tokens.shape).double()
     measures = {"recency": recency, "embedding": embeddings.norm(dim=-1), **measures}
-    gap = None
-    for name, response in {"drift": noise.along_drift(), "noise": noise}.items():
-        attributions, part_gap, part_notes = _attributions(response, embeddings, base, nodes)
-        if name == "noise" and not any(values.abs().max() > 0 for values in attributions.values()):
-            notes.append("The noise of this fit is constant: no token changes it.")
-            continue
-        measures |= {f"{name}.{method}": values for method, values in attributions.items()}
-        gap = part_gap if name == "drift" else gap
-        notes += [note for note in part_notes if note not in notes]
+    found = [
+        attributions(model, view.site, viewed.fitted, text, own, baseline, nodes)
+        for text, own in parts
+    ]
+    if all("noise.occlusion" not in each.values for each in found):
+        notes.append("The noise of this fit is constant: no token changes it.")
+    notes += dict.fromkeys(note for each in found for note in each.notes)
+    measures |= joined([each.values for each in found], len(place))
+    gaps = [each.gap for each in found if each.gap is not None]
     ordered = {name: measures[name].double() for name in LABELS if name in measures}
-    return ImportanceMeasures(compared, at, ordered, gap, tuple(notes))
+    return ImportanceMeasures(
+        compared, at, ordered, torch.cat(gaps) if gaps else None, tuple(notes)
+    )
 
 
-def _attributions(
-    response: Response, embeddings: Tensor, base: Tensor, nodes: int
-) -> tuple[dict[str, Values], Tensor | None, list[str]]:
-    """Attributions of one number of the fit; without gradients, by occlusion only."""
-    occluded: dict[str, Values] = {"occlusion": occlusion(response, embeddings, base)}
-    try:
-        integrated = adaptive_integrated_gradients(response, embeddings, base, nodes=nodes)
-        first_order = gradient_times_input(response, embeddings)
-    except UsageError as error:
-        return occluded, None, [f"Left out: {error}."]
-    values = {"gradient": first_order, "integrated": integrated.values, **occluded}
-    return values, integrated.gap, []
+def joined(parts: Sequence[Mapping[str, Tensor]], time: int) -> dict[str, Values]:
+    """The rows of several texts by measure, padded with zeros; zero where a text lacks one."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    pad = torch.nn.functional.pad
+    blank = [torch.zeros_like(next(iter(part.values()))) for part in parts]
+    rows = {
+        name: [part.get(name, none) for part, none in zip(parts, blank, strict=True)]
+        for name in names
+    }
+    return {
+        name: torch.cat([pad(part, (0, time - part.shape[1])) for part in own])
+        for name, own in rows.items()
+    }
 
 
 @torch.no_grad()

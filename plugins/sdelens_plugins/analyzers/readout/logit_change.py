@@ -7,23 +7,20 @@ final norm and the unembedding only (the logit lens: nostalgebraist, "interpreti
 lens", 2020).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from itertools import chain
 
 import torch
-from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdelens.language.patching import next_token_log_probabilities
+from sdelens.language.patching import laws_of_variants
 from sdelens.language.texts import Places
 from sdelens.protocols import LanguageModel, Site
 
 UNITS = {"logit": "logits", "probability": "probability"}
 """What words are ranked by, and its unit: by logit rare words come first, by probability likely
 ones."""
-BATCH = 256
-"""Next-token distributions that are in memory at the same time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,27 +64,21 @@ def logit_change(
     Only the state at the place itself is changed: earlier states, which later layers attend to,
     stay those of the model.
     """
-    count = len(places.at)
-    wanted = torch.full((count, 0), -1) if targets is None else targets
-    parts: list[tuple[Tensor, LogitChange]] = []
-    for index in _batches(places.at, 1 + pushes.shape[1]):
-        tokens = places.tokens[index, : int(places.at[index[0]]) + 1]
-        x = places.states[index][:, None]
-        states = torch.cat([x, x + pushes[index].to(x)], dim=1)
-        variants = states.shape[1]
-        log_probs = next_token_log_probabilities(
-            model,
-            site,
-            repeat(tokens, "place token -> (place push) token", push=variants),
-            rearrange(states, "place push dim -> (place push) 1 dim"),
-        )
-        log_probs = rearrange(log_probs, "(place push) 1 token -> place push token", push=variants)
-        change = logit_changes(log_probs[:, :1], log_probs[:, 1:], words, by, wanted[index])
-        parts.append((index, change))
-    order = torch.cat([index for index, _ in parts]).argsort()
+    wanted = torch.full((len(places.at), 0), -1) if targets is None else targets
+    changes = []
+    for place, at in enumerate(places.at.tolist()):
+        x = places.states[place]
+        states = torch.cat([x[None], x + pushes[place].to(x)])
+        laws = laws_of_variants(model, site, places.tokens[place, : at + 1], states)
+        first = next(laws)
+        changes += [
+            logit_changes(first[None, :1], law[None], words, by, wanted[place, None])
+            for law in chain((first[1:],), laws)  # in blocks
+            if len(law)
+        ]
     names = [field.name for field in fields(LogitChange)]
-    joined = (torch.cat([getattr(part, name) for _, part in parts])[order] for name in names)
-    return LogitChange(*joined)
+    joined = (torch.cat([getattr(each, name)[0] for each in changes]) for name in names)
+    return LogitChange(*(part.reshape(*pushes.shape[:2], *part.shape[1:]) for part in joined))
 
 
 def logit_changes(
@@ -103,7 +94,7 @@ def logit_changes(
     centred = change - change.mean(-1, keepdim=True)
     ranked = centred if by == "logit" else after.exp() - before.exp()
     kl = (before.double().exp() * -change.double()).sum(-1).clamp(min=0)
-    up, down = ranked.topk(words, dim=-1), (-ranked).topk(words, dim=-1)
+    up, down = ranked.topk(words, dim=-1), ranked.topk(words, dim=-1, largest=False)
     index = targets.clamp(min=0)[:, None].expand(-1, change.shape[1], -1)
     gain = change.gather(-1, index).masked_fill((targets < 0)[:, None], torch.nan)
     return LogitChange(
@@ -112,12 +103,6 @@ def logit_changes(
         raised=up.indices,
         raised_by=up.values,
         lowered=down.indices,
-        lowered_by=-down.values,
+        lowered_by=down.values,
         gain=gain,
     )
-
-
-def _batches(at: Int[Tensor, " place"], rows: int) -> Iterator[Int[Tensor, " batch"]]:
-    """Places of the same position, as many as fit in memory with `rows` distributions each."""
-    for position in torch.unique(at).tolist():
-        yield from torch.split((at == position).nonzero()[:, 0], max(1, BATCH // rows))

@@ -1,5 +1,6 @@
 """The causal effect of steering: what a model writes while the fit moves its states."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,13 @@ from torch import Tensor
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study, Viewed
 from sdelens.language.prompt import QUESTION
-from sdelens.language.texts import held_out_texts, prompt_text, required_model, shortened
+from sdelens.language.texts import (
+    Text,
+    held_out_texts,
+    prompt_text,
+    required_model,
+    shortened,
+)
 from sdelens.protocols import LanguageModel
 from sdelens.report import Finding
 from sdelens.seeds import derive
@@ -44,7 +51,8 @@ from sdelens_plugins.analyzers.steering.results import arrays, estimates, headli
 class SteeringAnalyzer:
     """Next-token distributions and texts under doses of drift, of diffusion and of controls.
 
-    Continues `documents` test documents after `prefix` positions by `tokens` tokens, at each dose
+    Continues `documents` test documents after `prefix` positions (of the answer, if their prompts
+    are longer) by `tokens` tokens, at each dose
     of `drift` and of `diffusion` (numbers separated by commas), with the drift removed, and with
     it projected out. m* is estimated from `branches` next tokens. The coloured texts continue the
     prompt, or `question` if there is no prompt.
@@ -119,7 +127,8 @@ class SteeringAnalyzer:
                 "but 2 are needed: give a smaller prefix"
             )
         texts = held_out_texts(study, documents=len(study.documents), states=1)
-        prefixes = [text.ids[: self.prefix + 1] for text in texts if self.prefix in text.at]
+        end = common_end(texts, self.prefix)
+        prefixes = [text.ids[: end + 1] for text in texts if end in text.at]
         if not prefixes:
             first = min((int(text.at.min()) for text in texts), default=0)
             last = max((int(text.at.max()) for text in texts), default=0)
@@ -158,3 +167,18 @@ def _writer(study: Study, model: LanguageModel, temperature: float) -> Writer:
     fitted = viewed.fitted
     skipped = 1 if fitted.origin is None else fitted.origin.skip_first
     return Writer(model, view.site, fitted.law, fitted.basis, skipped, temperature=temperature)
+
+
+def common_end(texts: Sequence[Text], prefix: int) -> int:
+    """Position `prefix`, or the one that most answers to prompts of unequal length have.
+
+    Prompts may be longer than `prefix`: the candidates are then `prefix` positions after the end
+    of each prompt, and those that have as many states before the position are counted.
+    """
+    if not texts or any(prefix in text.at for text in texts):
+        return prefix
+    first = torch.stack([text.at[0] for text in texts])
+    last = torch.stack([text.at[-1] for text in texts])
+    ends: Tensor = torch.unique(first + prefix)
+    counts = ((first + prefix <= ends[:, None]) & (ends[:, None] <= last)).sum(1)
+    return int(ends[counts.argmax()])

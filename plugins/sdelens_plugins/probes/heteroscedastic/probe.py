@@ -11,7 +11,7 @@ from sdelens.estimation.additive import (
     AdditiveMean,
     Terms,
     autoregression,
-    second_moment,
+    residual_variance,
 )
 from sdelens.estimation.log_variance import (
     LogLinearNoise,
@@ -77,7 +77,7 @@ class HeteroscedasticProbe:
         moments, held = Moments.of(train, times), Moments.of(validation, times)
         mean, ridge = self._linear(moments, held)
         features = features_of(moments, self.encoding)
-        start = constant_variance(features, second_moment(mean, moments).diagonal())
+        start = constant_variance(features, residual_variance(mean, moments))
         seen = Residuals(train, features, mean)
         noise, noise_ridge = self._noise(seen, Residuals(validation, features, mean), start)
         own = autoregression(moments, by_position=self.density == "discrete")
@@ -93,7 +93,7 @@ class HeteroscedasticProbe:
         terms = Terms(state=True, position=self.density == "discrete")
         ridges = RIDGES if self.ridge is None else (self.ridge,)
         means = [selected(train, validation, terms, ridge=ridge) for ridge in ridges]
-        losses = [float(second_moment(mean, validation).diagonal().log().sum()) for mean in means]
+        losses = [float(residual_variance(mean, validation).log().sum()) for mean in means]
         best = losses.index(min(losses))
         return means[best], ridges[best]
 

@@ -11,7 +11,7 @@ from sdelens.estimation.additive import (
     ROUNDING,
     AdditiveMean,
     mean_squares,
-    second_moment,
+    residual_variance,
 )
 from sdelens.estimation.kramers_moyal import SmoothMean, SmoothNoise, grid_of
 from sdelens.estimation.local_linear import LocalLinear
@@ -75,7 +75,7 @@ class ConditionalMoments:
         """The mean and the noise of one step, in float64."""
         grid = self._grid()
         spread = self._spread(grid, self.linear, lambda residual: residual)
-        overall = second_moment(self.linear, self.moments).diagonal()
+        overall = residual_variance(self.linear, self.moments)
 
         def distance(values: Tensor, x: Tensor, residual: Tensor) -> Tensor:
             return ((residual - grid.interpolate(values, x)).square() / overall).sum()

@@ -7,7 +7,7 @@ import torch
 
 from sdelens.errors import UsageError
 from sdelens.estimation.additive import AdditiveMean
-from sdelens.language.patching import next_token_log_probabilities
+from sdelens.language.patching import laws_of_variants
 from sdelens.laws.constant_noise import ConstantNoise
 from sdelens.laws.sde import KernelSDE, LinearSDE
 from sdelens.protocols import Analyzer, Site
@@ -64,9 +64,7 @@ def test_a_drift_to_the_image_of_a_word_raises_that_word(model):
     study = spoken_study(model, Site("block", 2))
     view, viewed = study.single
     images = 9 * model.plain.model.get_output_embeddings().weight.detach()
-    laws = next_token_log_probabilities(
-        model, view.site, torch.zeros(len(images), 1).long(), images[:, None]
-    )[:, 0]
+    laws = torch.cat([*laws_of_variants(model, view.site, torch.zeros(1).long(), images)])
     own = laws.diagonal()
     word = int(own.where(laws.argmax(-1) == torch.arange(len(images)), -torch.inf).argmax())
     latent = viewed.fitted.basis.encode(torch.zeros(1), images[word][None])

@@ -3,13 +3,17 @@
 import pytest
 import torch
 
-from sdelens.language.patching import last_site, next_token_log_probabilities
+from sdelens.language.patching import last_site, laws_of_variants, patched_laws
 from sdelens.language.texts import Places
 from sdelens.origin import ModelCard
 from sdelens.protocols import Pass, Site
 from sdelens.seeds import generator
 from sdelens_plugins.analyzers.readout.logit_change import logit_change, logit_changes
 from sdelens_plugins.analyzers.readout.pushes import isotropic, leading_directions, with_length_of
+
+
+def patched(*given, **settings):
+    return torch.cat([*patched_laws(*given, **settings)])
 
 
 def places(model, site, tokens, at):
@@ -51,10 +55,10 @@ class Lookup:
 @pytest.mark.parametrize("site", [Site("embed"), Site("block", 0), Site("block", 2)], ids=str)
 def test_a_state_put_in_its_own_place_changes_nothing(model, tokens, site):
     own = model.run(tokens, read=[site]).reads[site]
-    laws = next_token_log_probabilities(model, site, tokens, own[:, -4:])
+    laws = patched(model, site, tokens, own[:, -4:])
     plain = model.run(tokens, logits=True).logits.log_softmax(-1)
     assert torch.allclose(laws, plain[:, -4:], atol=1e-4)
-    one = next_token_log_probabilities(model, site, tokens, own[:, -1:])
+    one = patched(model, site, tokens, own[:, -1:])
     assert torch.allclose(one, plain[:, -1:], atol=1e-4)
 
 
@@ -64,8 +68,8 @@ def test_tokens_whose_states_are_replaced_make_no_difference(model, tokens):
     other = tokens.clone()
     other[:, -3:] = 5
     assert torch.allclose(
-        next_token_log_probabilities(model, site, tokens, own),
-        next_token_log_probabilities(model, site, other, own),
+        patched(model, site, tokens, own),
+        patched(model, site, other, own),
         atol=1e-4,
     )
 
@@ -73,8 +77,35 @@ def test_tokens_whose_states_are_replaced_make_no_difference(model, tokens):
 def test_batches_do_not_change_the_laws(model, tokens):
     site = Site("block", 1)
     own = model.run(tokens, read=[site]).reads[site][:, -2:]
-    alone = next_token_log_probabilities(model, site, tokens, own, batch_tokens=1)
-    assert torch.allclose(alone, next_token_log_probabilities(model, site, tokens, own), atol=1e-4)
+    alone = patched(model, site, tokens, own, batch_tokens=1)
+    assert torch.allclose(alone, patched(model, site, tokens, own), atol=1e-4)
+
+
+def test_variants_of_a_state_have_the_laws_of_whole_passes(model, tokens):
+    site = Site("block", 1)
+    states = torch.randn(7, 16, generator=generator(6))
+    text = tokens[0, :5]
+    shared = torch.cat([*laws_of_variants(model, site, text, states)])
+    whole = patched(model, site, text.expand(7, -1), states[:, None])[:, 0]
+    assert torch.allclose(shared, whole, atol=1e-4)
+
+
+def test_the_beginning_of_a_text_is_read_once_for_all_variants(model, tokens):
+    class Counting:
+        def __init__(self):
+            self.tokens = 0
+
+        def __getattr__(self, name):
+            return getattr(model, name)
+
+        def run(self, tokens, **settings):
+            self.tokens += tokens.numel()
+            return model.run(tokens, **settings)
+
+    counting = Counting()
+    text, states = tokens[0, :6], torch.randn(20, 16, generator=generator(6))
+    list(laws_of_variants(counting, Site("block", 1), text, states))
+    assert counting.tokens == 5 + 20
 
 
 def test_an_embedding_is_decoded_to_its_own_token():
@@ -82,7 +113,7 @@ def test_an_embedding_is_decoded_to_its_own_token():
     matrix = torch.nn.functional.normalize(torch.randn(20, 64, generator=generator(1)), dim=-1)
     tokens = torch.arange(6).reshape(2, 3)
     wanted = torch.tensor([[7, 8], [9, 10]])
-    laws = next_token_log_probabilities(Lookup(matrix), Site("embed"), tokens, 9 * matrix[wanted])
+    laws = patched(Lookup(matrix), Site("embed"), tokens, 9 * matrix[wanted])
     assert torch.equal(laws.argmax(-1), wanted)
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from sdelens.errors import UsageError
+from sdelens.language.texts import Text
 from sdelens.protocols import Analyzer, Site
 from sdelens.states.recording import DEPTH
 from sdelens.steering.doses import Steering
-from sdelens_plugins.analyzers.steering.analyzer import SteeringAnalyzer
+from sdelens_plugins.analyzers.steering.analyzer import SteeringAnalyzer, common_end
 from sdelens_plugins.analyzers.steering.dose_response import (
     CONTROLS,
     FIT,
@@ -199,3 +200,15 @@ def test_invalid_settings_are_refused(study):
     deep = replace(study, views={DEPTH: study.single[1]})
     with pytest.raises(UsageError, match="along the depth"):
         QUICK.analyze(deep, seed=0)
+
+
+def test_answers_to_prompts_of_unequal_length_are_continued_where_most_have_a_state():
+    def text(first, last):
+        at = torch.arange(first, last + 1)
+        return Text("", torch.zeros(last + 1, dtype=torch.long), at, torch.zeros(len(at), 2))
+
+    plain = [text(1, 40), text(1, 9)]
+    assert common_end(plain, 8) == 8
+    answers = [text(20, 60), text(24, 60), text(30, 36), text(50, 60)]
+    assert common_end(answers, 8) == 58, "three answers have eight states before it"
+    assert common_end([], 8) == 8
