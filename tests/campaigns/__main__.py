@@ -59,11 +59,7 @@ PARTS = {
 def damaged_runs(number, seed, folder):
     """Yield so many damaged run folders; the quick part is in `test_mutations`."""
     run = mutations.finished_run(folder)
-    failures = {
-        each.seed: each for each in mutations.campaign(run, number, seed, folder / "campaign")
-    }
-    for k in range(seed, seed + number):
-        failure = failures.get(k)
+    for failure in mutations.damages(run, number, seed, folder / "campaign"):
         yield Trial("damaged files of a run", str(failure), failure and failure.outcome)
 
 

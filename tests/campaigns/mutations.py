@@ -61,12 +61,17 @@ def finished_run(folder):
 
 def campaign(run, number, seed, folder):
     """Damage copies of a run so many times; returns the failures."""
+    return [failure for failure in damages(run, number, seed, folder) if failure]
+
+
+def damages(run, number, seed, folder):
+    """Damage copies of a run; yields a `Failure`, or None where the outcome is right."""
     files = sorted(f.relative_to(run) for f in run.rglob("*") if kept(f))
     whole = folder / "whole" / run.name
     shutil.copytree(run, whole)
     right = {name: outcome(read, whole, folder) for name, read in READERS.items()}
     assert all(code == 0 for code, _, _ in right.values()), right
-    failures, before = [], listed(folder)
+    before = listed(folder)
     for k in range(seed, seed + number):
         random = Random(k)
         copy = folder / "damaged" / run.name
@@ -82,9 +87,7 @@ def campaign(run, number, seed, folder):
         if listed(folder) != before:
             wrong = f"wrote outside: {listed(folder) ^ before}"
             before = listed(folder)
-        if wrong:
-            failures.append(Failure(k, f"{file.parent}: {done}", reader, wrong))
-    return failures
+        yield Failure(k, f"{file.parent}: {done}", reader, wrong) if wrong else None
 
 
 def kept(file):
