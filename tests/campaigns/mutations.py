@@ -24,6 +24,7 @@ UNSEALED = ("manifest.json", "left_out.json")
 LAST = ("DONE", "finding.json")
 """Files that are written last: a fit or a finding without one is unfinished and is not read."""
 SECONDS = 10
+WAIT = 6 * SECONDS
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def damages(run, number, seed, folder):
     whole = folder / "whole" / run.name
     shutil.copytree(run, whole)
     right = {name: outcome(read, whole, folder) for name, read in READERS.items()}
-    assert all(code == 0 for code, _, _ in right.values()), right
+    wrong = {name: (code, said) for name, (code, _, said) in right.items() if code}
+    assert not wrong, wrong
     before = listed(folder)
     for k in range(seed, seed + number):
         random = Random(k)
@@ -141,18 +143,24 @@ def outcome(read, run, folder):
 
 @contextmanager
 def limited():
-    """Interrupt what takes longer than `SECONDS`."""
+    """Interrupt what takes longer than `SECONDS` of a processor, or `WAIT` seconds of waiting."""
 
     def late(*_):
         raise TimeoutError(f"took over {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    timers = {
+        signal.SIGPROF: (signal.ITIMER_PROF, SECONDS),
+        signal.SIGALRM: (signal.ITIMER_REAL, WAIT),
+    }
+    before = {number: signal.signal(number, late) for number in timers}
+    for timer, seconds in timers.values():
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 def command(*arguments):
