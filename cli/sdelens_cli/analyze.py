@@ -1,5 +1,6 @@
 """`sdelens analyze`: run analyzers on a fitted run."""
 
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,10 @@ def analyze(
             "--resume", help="Keep findings that are finished, as of an interrupted analysis."
         ),
     ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Measure less, for a first look: errors are wider."),
+    ] = False,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
@@ -45,12 +50,15 @@ def analyze(
     if chosen and (idle := settings.keys() - set(chosen)):
         raise UsageError(f"--set {min(idle)}.* names an analyzer that was not requested")
 
+    from sdelens.runs.analyzer_list import PlannedAnalyses
     from sdelens.runs.reporting import run_analyzers
     from sdelens.runs.run import Run
     from sdelens.runs.saved_findings import finding_folder
     from sdelens_cli.screen import Screen, finding_json
 
     opened, screen = Run(run), Screen(quiet=quiet)
+    planned, number = PlannedAnalyses.of(chosen, views=len(opened.views)), count(1)
+    screen.told(str(planned))
     with screen.working("analyze") as now:
         findings, left_out = run_analyzers(
             opened,
@@ -58,7 +66,8 @@ def analyze(
             prompt=prompt,
             settings=settings,
             resume=resume,
-            watch=lambda name, view: now(f"{name} {view}"),
+            quick=quick,
+            watch=lambda name, view: now(f"{name} {view}, {next(number)} of {planned.total}"),
         )
     screen.left_out(left_out.reasons)
     if not findings:

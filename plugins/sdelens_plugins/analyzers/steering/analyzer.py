@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Int
@@ -64,6 +64,12 @@ class SteeringAnalyzer:
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = PUSH
     cost: ClassVar[str] = "a minute"
+    quick: ClassVar[dict[str, Any]] = {
+        "documents": 12,
+        "tokens": 12,
+        "drift": "-1,1",
+        "diffusion": "0,2",
+    }
 
     documents: int = 32
     prefix: int = 16
