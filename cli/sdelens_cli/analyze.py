@@ -1,8 +1,9 @@
 """`sdelens analyze`: run analyzers on a fitted run."""
 
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,12 @@ from sdelens.settings import parse_assignments
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
 from sdelens_cli.prompt import checked_prompt
+
+if TYPE_CHECKING:
+    from sdelens.report import Finding
+    from sdelens.runs.left_out import LeftOut
+    from sdelens.runs.run import Run
+    from sdelens_cli.screen import Screen
 
 
 def analyze(
@@ -50,25 +57,14 @@ def analyze(
     if chosen and (idle := settings.keys() - set(chosen)):
         raise UsageError(f"--set {min(idle)}.* names an analyzer that was not requested")
 
-    from sdelens.runs.analyzer_list import PlannedAnalyses
-    from sdelens.runs.reporting import run_analyzers
     from sdelens.runs.run import Run
     from sdelens.runs.saved_findings import finding_folder
     from sdelens_cli.screen import Screen, finding_json
 
     opened, screen = Run(run), Screen(quiet=quiet)
-    planned, number = PlannedAnalyses.of(chosen, views=len(opened.views)), count(1)
-    screen.told(str(planned))
-    with screen.working("analyze") as now:
-        findings, left_out = run_analyzers(
-            opened,
-            chosen,
-            prompt=prompt,
-            settings=settings,
-            resume=resume,
-            quick=quick,
-            watch=lambda name, view: now(f"{name} {view}, {next(number)} of {planned.total}"),
-        )
+    findings, left_out = run_shown(
+        opened, chosen, screen, prompt=prompt, settings=settings, resume=resume, quick=quick
+    )
     screen.left_out(left_out.reasons)
     if not findings:
         left_out.raise_failures()
@@ -80,3 +76,21 @@ def analyze(
     left_out.raise_failures()
     if not as_json:
         screen.next("report", run, files=files)
+
+
+def run_shown(
+    run: "Run", names: Sequence[str], screen: "Screen", **options: Any
+) -> tuple[tuple["Finding", ...], "LeftOut"]:
+    """Run analyzers after showing their costs, and show which of them is running."""
+    from sdelens.runs.analyzer_list import PlannedAnalyses
+    from sdelens.runs.reporting import run_analyzers
+
+    planned, number = PlannedAnalyses.of(names, views=len(run.views)), count(1)
+    screen.told(str(planned))
+    with screen.working("analyze") as now:
+        return run_analyzers(
+            run,
+            names,
+            watch=lambda name, view: now(f"{name} {view}, {next(number)} of {planned.total}"),
+            **options,
+        )
