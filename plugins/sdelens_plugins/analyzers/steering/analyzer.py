@@ -73,7 +73,7 @@ class SteeringAnalyzer:
 
     documents: int = 32
     prefix: int = 16
-    tokens: int = 24
+    tokens: int = 16
     drift: str = "-1,-0.5,0.5,1"
     diffusion: str = "0,0.5,1.5,2"
     branches: int = 8
