@@ -1,4 +1,4 @@
-"""The plan against what is measured: memory, disk and time of fits to models of several shapes.
+"""Planned memory and disk of a linear fit, against what the fit then takes.
 
 python bench/plan.py FOLDER...    folders or GGUF files of models; without any, the embedded model
 
@@ -7,6 +7,8 @@ disk the size of the captured states.
 """
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,15 +20,12 @@ TEXTS = ("--documents", "64", "--length", "100", "--probe", "linear")
 
 
 def compared(model: str) -> dict:
-    """What is planned and what is measured for a linear fit of the middle layer of a model."""
-    import os
-    import subprocess
-
+    """Pairs of what is planned and measured for a linear fit of the middle layer of a model."""
     with TemporaryDirectory() as folder:
         analyzers.RUNS = Path(folder)
         os.environ["SDELENS_CACHE"] = f"{folder}/cache"
         fit = ("fit", "--model", model, *TEXTS, "--out", f"{folder}/run")
-        measured(*fit, "--dry-run")  # converts a GGUF file
+        measured("models", "check", model)  # converts a GGUF file
         command = [*SDELENS, *fit, "--dry-run", "--json"]
         out = subprocess.run(command, capture_output=True, text=True, check=True)
         plan = json.loads(out.stdout)["plan"]
@@ -37,7 +36,7 @@ def compared(model: str) -> dict:
         "model": Path(model).name,
         "memory": (plan["memory_bytes"] / 2**20, found["mebibytes"]),
         "disk": (plan["disk_bytes"] / 2**20, disk / 2**20),
-        "seconds": (plan.get("seconds"), found["seconds"]),
+        "seconds": found["seconds"],
         "processor": found["processor"],
     }
 

@@ -2,6 +2,7 @@
 
 python bench/run.py                 run all benchmarks
 python bench/run.py fit startup     run these and keep the other results
+python bench/run.py --page          write the page from the results
 """
 
 import argparse
@@ -113,6 +114,57 @@ def branch(rows) -> str:
     )
 
 
+def analyzers(models) -> str:
+    """Section on seconds and memory of each analyzer on real models."""
+    parts = [
+        "## Analyzers on real models\n\n`python bench/analyzers.py FOLDER` fits a linear law to "
+        "a model's own answers and runs each analyzer with its default settings in a process of "
+        "its own, start and loading of the model included; `python bench/run.py analyzers` with "
+        "the models in `models/` writes this table. Processor seconds are of one thread; seconds "
+        "depend on what else the machine does. Memory is the peak of the resident set."
+    ]
+    for model in models:
+        lines = [
+            "| {} | {seconds:.0f} | {processor:.0f} | {mebibytes:,.0f} |".format(name, **row)
+            for name, row in model["analyzers"].items()
+            if row["code"] == 0 and name != "fit"
+        ]
+        parts.append(
+            f"{model['file']}, layer {model['layer']}, {model['documents']} answers of "
+            f"{model['length']} tokens; at most {model['seconds']} s and "
+            f"{model['mebibytes']:,} MiB each.\n\n"
+            "| analyzer | seconds | processor seconds | MiB |\n|---|---|---|---|\n"
+            + "\n".join(lines)
+        )
+    return "\n\n".join(parts)
+
+
+def plan(rows) -> str:
+    """Section on planned and measured memory and disk."""
+    head = (
+        "## Plan\n\nPlanned memory and disk of a linear fit of the middle layer to 64 texts of "
+        "100 tokens, and the peak of the resident set and the size of the states that were then "
+        "measured (`python bench/plan.py MODEL...`).\n\n"
+        "| model | memory planned, MiB | measured | disk planned, MiB | measured |\n"
+        "|---|---|---|---|---|\n"
+    )
+    return head + "\n".join(
+        f"| {row['model']} | {row['memory'][0]:,.0f} | {row['memory'][1]:,.0f} "
+        f"| {row['disk'][0]:.1f} | {row['disk'][1]:.1f} |"
+        for row in rows
+    )
+
+
+def wide(rows) -> str:
+    """Section on peak memory for wide states."""
+    return (
+        "## Wide states\n\nTwo randomly initialised blocks in the shape of Llama-3.1-8B (width "
+        "4,096, vocabulary 128,256, bfloat16), 48 texts of 40 tokens, in one process "
+        "(`python bench/wide.py`): peak of the resident set until the end of each step.\n\n"
+        "| step | processor seconds | MiB |\n|---|---|---|\n"
+    ) + _lines("| {step} | {seconds:.0f} | {mebibytes:,.0f} |", rows)
+
+
 def tinystories(found) -> str:
     """Section on TinyStories-656K: scores by mean and by noise."""
     labels = {
@@ -172,6 +224,9 @@ SECTIONS = {
     "scale": scale,
     "memory": memory,
     "branch": branch,
+    "analyzers": analyzers,
+    "plan": plan,
+    "wide": wide,
     "tinystories": tinystories,
 }
 
@@ -180,7 +235,9 @@ def main() -> None:
     """Run the named benchmarks, keep other results, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*SECTIONS, []])
-    names = parser.parse_args().names or list(SECTIONS)
+    parser.add_argument("--page", action="store_true")
+    given = parser.parse_args()
+    names = [] if given.page else given.names or list(SECTIONS)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in names:
         print(name, flush=True)

@@ -1,7 +1,9 @@
 """`sdelens analyze`: run analyzers on a fitted run."""
 
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +14,12 @@ from sdelens.settings import parse_assignments
 from sdelens_cli.json_output import AsJson, print_json
 from sdelens_cli.plugin_files import PluginFiles, use
 from sdelens_cli.prompt import checked_prompt
+
+if TYPE_CHECKING:
+    from sdelens.report import Finding
+    from sdelens.runs.left_out import LeftOut
+    from sdelens.runs.run import Run
+    from sdelens_cli.screen import Screen
 
 
 def analyze(
@@ -35,6 +43,10 @@ def analyze(
             "--resume", help="Keep finished findings, for example of an interrupted analysis."
         ),
     ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Measure less, for a first look: errors are wider."),
+    ] = False,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.")] = False,
 ) -> None:
@@ -48,20 +60,13 @@ def analyze(
         raise UsageError(f"--set {min(idle)}.* names an analyzer that was not requested")
 
     from sdelens.runs.run import Run
-    from sdelens.runs.run_analyzers import run_analyzers
     from sdelens.runs.saved_findings import finding_folder
     from sdelens_cli.screen import Screen, finding_json
 
     opened, screen = Run(run), Screen(quiet=quiet)
-    with screen.working("analyze") as now:
-        findings, left_out = run_analyzers(
-            opened,
-            chosen,
-            prompt=prompt,
-            settings=settings,
-            resume=resume,
-            watch=lambda name, view: now(f"{name} {view}"),
-        )
+    findings, left_out = run_shown(
+        opened, chosen, screen, prompt=prompt, settings=settings, resume=resume, quick=quick
+    )
     screen.left_out(left_out.reasons)
     if not findings:
         left_out.raise_failures()
@@ -73,3 +78,21 @@ def analyze(
     left_out.raise_failures()
     if not as_json:
         screen.next("report", run, files=files)
+
+
+def run_shown(
+    run: "Run", names: Sequence[str], screen: "Screen", **options: Any
+) -> tuple[tuple["Finding", ...], "LeftOut"]:
+    """Run analyzers after showing their costs, and show which of them is running."""
+    from sdelens.runs.analyzer_list import PlannedAnalyses
+    from sdelens.runs.run_analyzers import run_analyzers
+
+    planned, number = PlannedAnalyses.of(names, views=len(run.views)), count(1)
+    screen.told(str(planned))
+    with screen.working("analyze") as now:
+        return run_analyzers(
+            run,
+            names,
+            watch=lambda name, view: now(f"{name} {view}, {next(number)} of {planned.total}"),
+            **options,
+        )

@@ -1,11 +1,12 @@
 """The analyzers that a study can run, with their questions and costs."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from sdelens import protocols
 from sdelens.errors import SdelensError
 from sdelens.fitting.study import Study
 from sdelens.interfaces import load
@@ -25,6 +26,7 @@ OTHER = "Other questions"
 KNOWN_BEFORE = ("sde", "ensemble")
 """Needs that are checked without the model and the prompt of a call."""
 CALLS = 'study.analyze.NAME(), or study.analyze("NAME"), runs one; study.analyze_all() runs all.'
+WHERE = "Costs are those on the embedded model and grow with the size of the model."
 COSTS = (
     "Costs were measured on the embedded model, with 512 texts of 200 tokens, one layer and one "
     "core: seconds are below 20, a minute is below 90. They grow with the number of texts and "
@@ -135,3 +137,32 @@ class AnalyzerList:
 def _html_row(row: ListedAnalyzer) -> str:
     cells = (f"<code>{escape(row.name)}</code>", escape(row.cost_words), escape(row.description))
     return f"<tr>{''.join(map(LEFT.format, cells))}</tr>"
+
+
+@dataclass(frozen=True)
+class PlannedAnalyses:
+    """What is about to be run, and its costs."""
+
+    total: int
+    """The number of analyses: one for each view, or one for all."""
+    costs: dict[str, list[str]]
+    """The analyzers by cost, the largest first."""
+
+    @classmethod
+    def of(cls, names: Sequence[str], *, views: int) -> "PlannedAnalyses":
+        """The named analyzers, or all; those that do not load are left out."""
+        total, costs = 0, {cost: list[str]() for cost in reversed(protocols.COSTS)}
+        for name in names or plugins("analyzer"):
+            try:
+                kind = load("analyzer", name)
+            except SdelensError:
+                continue
+            total += views if kind.scope == "view" else 1
+            cost = kind.cost if isinstance(kind, CostedAnalyzer) else "unknown"
+            costs.setdefault(cost, []).append(name)
+        return cls(total, {cost: own for cost, own in costs.items() if own})
+
+    def __str__(self) -> str:
+        """The costs in one sentence."""
+        parts = [f"{cost}: {', '.join(names)}" for cost, names in self.costs.items()]
+        return f"{self.total} to run. {'; '.join(parts)}. {WHERE}"

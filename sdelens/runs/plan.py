@@ -128,7 +128,8 @@ def described_drift(dim: int, transitions: int | None) -> str:
     basis = f"--basis pca:{few}, " if few >= 1 else ""
     return (
         f"{wanted}; {transitions:,} give {given} without a penalty: sample more texts, or use "
-        f"{basis}--probe low_rank, or the ridge that linear and neural fits choose on validation"
+        f"{basis}--probe low-rank-linear, or the ridge that linear and neural fits choose on "
+        "validation"
     )
 
 

@@ -15,7 +15,7 @@ from sdelens.interfaces import build_plugin, load
 from sdelens.protocols import NEEDS, USES_MODEL, Analyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report
-from sdelens.report_protocols import QuestionAnalyzer
+from sdelens.report_protocols import QuestionAnalyzer, QuickAnalyzer
 from sdelens.runs.findings import require_readable, save_finding
 from sdelens.runs.folder import within
 from sdelens.runs.kept_findings import inputs_of, kept_finding, seed_of, where_of
@@ -69,9 +69,13 @@ def run_analyzers(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     view: View | None = None,
     resume: bool = False,
+    quick: bool = False,
     watch: Watch = lambda *_: None,
 ) -> tuple[tuple[Finding, ...], LeftOut]:
-    """The same as `analyze`, but errors are returned with the findings."""
+    """The same as `analyze`, but errors are returned with the findings.
+
+    With `quick`, analyzers that have settings for a first look use them, unless others are given.
+    """
     prompt = require_prompt(prompt, "prompt")
     own, left_out = settings or {}, LeftOut(frozenset((*names, *(settings or {}))))
     chosen: dict[str, Analyzer[Study]] = {}
@@ -80,7 +84,8 @@ def run_analyzers(
             left_out.unless(name, named=name in left_out.named),
             contained(f"the analyzer {name}"),
         ):
-            chosen[name] = build_plugin("analyzer", name, own.get(name, {}))
+            first = quick_settings(name) if quick else {}
+            chosen[name] = build_plugin("analyzer", name, {**first, **own.get(name, {})})
     study = replace(run.study(), prompt=prompt)
     study = study if view is None else study.only(view)
     every = [(name, part) for name, one in chosen.items() for part in _parts(one, study)]
@@ -111,6 +116,12 @@ def _note_failures(run: Run, left_out: LeftOut, names: Collection[str]) -> None:
     kept = {label: why for label, why in known.items() if label.split()[0] not in names}
     if kept | left_out.broken != known or not names:
         write_json(run.folder / FAILURES, kept | left_out.broken | left_out.reasons)
+
+
+def quick_settings(name: str) -> dict[str, Any]:
+    """The settings of an analyzer for a first look; empty if it has none."""
+    kind = load("analyzer", name)
+    return kind.quick if isinstance(kind, QuickAnalyzer) else {}
 
 
 def _ready(

@@ -99,7 +99,7 @@ def test_the_plan_says_how_many_transitions_a_drift_needs_and_what_to_do_with_fe
     said = described_drift(576, 5120)
     assert said.startswith("about 87,000 transitions for an error of 10%")
     assert "5,120 give about 41%" in said
-    assert "--basis pca:33, --probe low_rank" in said
+    assert "--basis pca:33, --probe low-rank-linear" in said
     assert expected_error(33, 5120) <= 0.1 < expected_error(34, 5120)
     enough = described_drift(576, 90_000)
     assert "90,000 give about 10%" in enough

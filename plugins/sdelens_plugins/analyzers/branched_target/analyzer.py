@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -50,6 +50,7 @@ class BranchedTargetAnalyzer:
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = REAL
     cost: ClassVar[str] = "minutes"
+    quick: ClassVar[dict[str, Any]] = {"documents": 64, "every": 2}
 
     probe: str = "linear"
     branches: int = 8

@@ -1,7 +1,7 @@
 """Whether the next state is normally distributed, and the gain of a mixture over one Gaussian."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
@@ -34,6 +34,7 @@ class GaussianityAnalyzer:
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = KIND
     cost: ClassVar[str] = "minutes"
+    quick: ClassVar[dict[str, Any]] = {"prefixes": 48, "temperatures": 1, "steps": 0}
 
     documents: int = 64
     prefixes: int = 96

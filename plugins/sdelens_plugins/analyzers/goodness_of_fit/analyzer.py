@@ -50,6 +50,7 @@ class GoodnessOfFitAnalyzer:
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = CALIBRATED
     cost: ClassVar[str] = "a minute"
+    quick: ClassVar[dict[str, Any]] = {"draws": 8, "paths": 32, "starts": 256, "nulls": 32}
     draws: int = 16
     paths: int = 64
     starts: int = 512

@@ -1,7 +1,7 @@
 """Importance of tokens by norms, attention, and their effect on drift and noise."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ class ImportanceAnalyzer:
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = PUSH
     cost: ClassVar[str] = "seconds"
+    quick: ClassVar[dict[str, Any]] = {"documents": 10}
 
     tokens: int = 24
     documents: int = 16

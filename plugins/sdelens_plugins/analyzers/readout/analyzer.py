@@ -1,7 +1,7 @@
 """The words that pushes along the drift and the noise raise and lower."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -40,6 +40,7 @@ class ReadoutAnalyzer:
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = WORDS
     cost: ClassVar[str] = "a minute"
+    quick: ClassVar[dict[str, Any]] = {"tokens": 8, "random": 8}
 
     tokens: int = 24
     words: int = 5

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Int
@@ -63,10 +63,16 @@ class SteeringAnalyzer:
     scope: ClassVar[str] = "view"
     answers: ClassVar[str] = PUSH
     cost: ClassVar[str] = "a minute"
+    quick: ClassVar[dict[str, Any]] = {
+        "documents": 12,
+        "tokens": 12,
+        "drift": "-1,1",
+        "diffusion": "0,2",
+    }
 
     documents: int = 32
     prefix: int = 16
-    tokens: int = 24
+    tokens: int = 16
     drift: str = "-1,-0.5,0.5,1"
     diffusion: str = "0,0.5,1.5,2"
     branches: int = 8
