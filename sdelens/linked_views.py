@@ -79,6 +79,8 @@ class DoseSeries:
     doses: tuple[Dose, ...]
     start: int = 0
     """The number of the dose that is selected first, counted from 0."""
+    prompt: str = ""
+    """The beginning that all texts continue."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < len(self.doses):

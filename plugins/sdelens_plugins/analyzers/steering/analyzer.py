@@ -159,13 +159,16 @@ class SteeringAnalyzer:
             ),
         }
 
-    def _start(self, study: Study, writer: Writer, seed: int) -> tuple[Tensor, Tensor]:
-        """The tokens of the prompt that is continued, and the random numbers of its tokens."""
-        context = writer.model.card.context
-        text = prompt_text(study, study.prompt or self.question)
-        text = shortened(text, context, self.tokens)
+    def _start(self, study: Study, writer: Writer, seed: int) -> tuple[str, Tensor, Tensor]:
+        """The prompt that is continued, its tokens, and the random numbers of the next ones."""
+        context, prompt = writer.model.card.context, study.prompt or self.question
+        text = shortened(prompt_text(study, prompt), context, self.tokens)
         count = min(self.tokens, context - len(text.ids))
-        return text.ids, uniforms(torch.zeros(1, dtype=torch.long), (count,), seed, STEERED)
+        return (
+            prompt,
+            text.ids,
+            uniforms(torch.zeros(1, dtype=torch.long), (count,), seed, STEERED),
+        )
 
 
 def _writer(study: Study, model: LanguageModel, temperature: float) -> Writer:

@@ -28,6 +28,7 @@ def dose_series(
     result: DoseResponse,
     writer: Writer,
     directions: Mapping[str, Direction | None],
+    prompt: str,
     ids: Int[Tensor, " token"],
     uniform: Float[Tensor, "1 step"],
 ) -> tuple[DoseSeries, ...]:
@@ -53,7 +54,7 @@ def dose_series(
         for steering in steerings
     }
     return tuple(
-        DoseSeries(name, tuple(doses[each] for each in part), start=len(part) - 1)
+        DoseSeries(name, tuple(doses[each] for each in part), len(part) - 1, prompt)
         for name, part in _series(steerings).items()
         if len(part) > 1
     )

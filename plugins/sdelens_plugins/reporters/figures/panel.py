@@ -27,7 +27,13 @@ def draw_panel(axes: Axes, panel: Panel, limits: Limits) -> None:
         _set_limits(axes, panel, limits, across=across)
     if panel.equal:
         axes.set_aspect("equal", adjustable="datalim")
-    set_ticks(values, panel.y_scale, most=5 if across and panel.y_scale == "linear" else 7)
+    rows = [column(layer, "y") for layer in panel.layers if layer.mark == "heat"]
+    set_ticks(
+        values,
+        panel.y_scale,
+        most=5 if across and panel.y_scale == "linear" else 7,
+        integer=bool(rows) and all((y == y.round()).all() for y in rows),
+    )
     if not any(layer.words and layer.mark != "words" for layer in panel.layers):
         x = np.concatenate([np.empty(0), *(column(layer, "x") for layer in panel.layers)])
         set_ticks(axes.xaxis, panel.x_scale, most=6, integer=bool((x == x.round()).all()))

@@ -10,7 +10,7 @@ from sdelens_plugins.reporters.html.page import page
 
 @dataclass(frozen=True)
 class HtmlReporter:
-    """Writes ``report.html``: no script, no external resource, all text escaped."""
+    """Writes ``report.html``: no external resource, no script but its own, all text escaped."""
 
     def render(self, report: Report, folder: Path) -> Path:
         file = folder / "report.html"

@@ -111,6 +111,7 @@ def test_simultaneous_intervals_are_wider():
 def test_a_text_is_continued_at_each_dose_by_the_fit_and_by_an_equally_long_control(study):
     found = QUICK.analyze(replace(study, prompt=PROMPT), seed=0)
     assert found.prompt == PROMPT
+    assert {series.prompt for series in found.doses} == {PROMPT}
     drift, diffusion, without = found.doses
     assert [dose.label for dose in drift.doses] == ["drift -0.5", "unsteered", "drift +1"]
     first = [series.doses[series.start].label for series in found.doses]

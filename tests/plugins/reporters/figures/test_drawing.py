@@ -77,3 +77,11 @@ def test_two_panels_stand_in_a_row_and_many_words_have_a_row_of_their_own():
     assert rows_of((line, words, line, line)) == [[0], [1], [2, 3]]
     drawing = draw(Figure("f", (words, line, line), ""))
     assert drawing.canvas.get_size_inches().tolist() == pytest.approx([7.0, 5.2 + 2.7])
+
+
+def test_rows_of_a_map_that_are_counted_have_whole_ticks():
+    rows = Layer("heat", {"x": torch.arange(9.0), "y": torch.arange(1.0, 4), "z": torch.eye(3, 9)})
+    texts = ElementTree.fromstring(draw(Figure("f", (Panel("t", "layer", (rows,)),), "c")).svg)
+    words = {"".join(e.itertext()) for e in texts.iter() if "text" in e.tag}
+    assert {"1", "2", "3"} <= words
+    assert not {"0.5", "1.5", "2.5", "3.5"} & words

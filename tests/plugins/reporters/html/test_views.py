@@ -1,5 +1,7 @@
 """The interactive views in a real browser: by key, by pointer, without scripts, and in print."""
 
+import re
+
 import pytest
 
 from sdelens.report import Report
@@ -50,6 +52,11 @@ def plane(page):
         tuple(page.locator(f".plane .selection .{name}").get_attribute(c) for c in ("cx", "cy"))
         for name in ("now", "next")
     ]
+
+
+def pages(page):
+    """The number of printed pages."""
+    return len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(format="A4")))
 
 
 def marked(page):
@@ -122,6 +129,19 @@ def test_brushing_the_map_marks_tokens_and_states(visit):
     assert marked(page) == [[], []]
 
 
+def test_the_text_scrolls_to_a_token_selected_elsewhere_and_the_page_does_not(visit):
+    page = visit()
+    box = page.locator("[data-part=map]").bounding_box()
+    before = page.evaluate("scrollY")
+    page.mouse.click(box["x"] + box["width"] - 2, box["y"] + 2)
+    text, token = (
+        page.locator(part).bounding_box()
+        for part in ("[data-part=tokens]", f'{TOKEN}[aria-selected="true"]')
+    )
+    assert text["y"] <= token["y"] <= text["y"] + text["height"] - token["height"]
+    assert page.evaluate("scrollY") == before
+
+
 def test_brushing_by_key(visit):
     page = visit()
     page.locator(TOKEN).nth(4).click()
@@ -163,6 +183,7 @@ def test_the_slider_changes_the_text_and_the_effect(visit):
     assert "0.200 ± 0.010 nats" in shown.text_content()
     assert "0.400 ± 0.010 nats" in shown.text_content()
     assert page.locator("output").text_content() == "drift 2"
+    assert "Continuations of “<i>Once”" in page.locator(".doses figcaption").text_content()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -217,6 +238,13 @@ def test_the_views_are_not_printed_but_their_pictures_are(visit):
     alone = visit("layer", width=794)
     alone.emulate_media(media="print")
     assert alone.locator(".explorer").is_hidden()
+
+
+def test_the_views_of_one_layer_add_no_page(visit):
+    page = visit("layer")
+    with_views = pages(page)
+    page.evaluate("document.querySelector('.explorer').remove()")
+    assert with_views == pages(page)
 
 
 def test_the_views_work_in_the_frame_of_a_notebook(program, tmp_path):

@@ -60,6 +60,6 @@ def report(views=VIEWS):
                 summary=Summary(strip="surprise"),
             ),
         ]
-    series = DoseSeries("dose of the drift", tuple(map(dose, range(4))), 1)
+    series = DoseSeries("dose of the drift", tuple(map(dose, range(4))), 1, "<i>Once")
     findings.append(Finding(views[-1], "It moves.", "", doses=(series,), analyzer="steer"))
     return Report("Views", ("A verdict.",), findings=tuple(findings))

@@ -124,10 +124,19 @@ class Explorer {
       span.tabIndex = k === at ? 0 : -1;
     });
     if (focused) this.tokens[at].focus();
+    this.reveal(this.tokens[at]);
     const told = this.plane.select(at, marked);
     if (this.rows.length) this.map.select(this.row, at, brush);
     this.part("numbers").replaceChildren(...this.numbers(told));
     this.part("status").textContent = brush ? this.brushed(brush) : this.selected();
+  }
+
+  // Scrolls the text, but not the page, to a token.
+  reveal(token) {
+    const text = this.part("tokens");
+    const [top, bottom] = [token.offsetTop, token.offsetTop + token.offsetHeight];
+    if (top < text.scrollTop || bottom > text.scrollTop + text.clientHeight)
+      text.scrollTop = top - text.clientHeight / 2;
   }
 
   selected() {
