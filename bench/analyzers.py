@@ -21,7 +21,7 @@ from threading import Timer
 from sdelens.registry import plugins
 
 RUNS = Path("runs") / "bench"
-LIMIT = 900.0
+LIMIT = 1800.0
 """Seconds after which a command is ended."""
 SDELENS = (sys.executable, "-c", "from sdelens_cli.main import main; main()")
 

@@ -59,7 +59,7 @@ class Ended:
 class Child:
     """A command that runs in a folder with a cache and temporary folder of its own."""
 
-    def __init__(self, work, place, *, fault=None, patience=3 * SECONDS, cold=False):
+    def __init__(self, work, place, *, fault=None, patience=30 * SECONDS, cold=False):
         self.place, self.start, self.patience = place, time.monotonic(), patience
         for name in ("cwd", "tmp", "cache"):
             (place / name).mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def campaign(number, seed, folder):
         children = []
         for one in range(size):
             out = place / f"run{one if shared == 'cache' else 0}"
-            children.append(Child((*fit, out), place, patience=120))
+            children.append(Child((*fit, out), place, patience=600))
             sleep(random.choice((0, 0, 0.05, 0.3)))
         ended = [child.wait() for child in children]
         problem = judged(ended, shared, place, right_files)
