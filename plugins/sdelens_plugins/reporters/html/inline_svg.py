@@ -12,11 +12,11 @@ from sdelens_plugins.reporters.figures.style import INK, PALETTE, PAPER
 from sdelens_plugins.reporters.html.hover import value_titles
 
 
-def inline_panels(figure: Figure, *, prefix: str) -> tuple[str, ...]:
+def inline_panels(figure: Figure, *, prefix: str, hover: bool = True) -> tuple[str, ...]:
     """One SVG element for each panel, cut from the drawing of the figure, without background.
 
     Text and axes are ``currentColor``, series ``var(--series-k)``. `prefix` distinguishes the ids
-    of this figure from those of others on the page.
+    of this figure from those of others on the page. With `hover`, cells of maps have titles.
     """
     drawing = drawing_of(figure)
     canvas = drawing.canvas
@@ -27,7 +27,7 @@ def inline_panels(figure: Figure, *, prefix: str) -> tuple[str, ...]:
     used = {name for tag in _TAG.findall(drawing.raw_svg) for name in _REFERENCE.findall(tag)}
     return tuple(
         f"{_svg_tag(canvas, subfigure)}{_themed(group, prefix, used)}"
-        f"{value_titles(canvas, subfigure.axes[0], panel)}</svg>"
+        f"{value_titles(canvas, subfigure.axes[0], panel) if hover else ''}</svg>"
         for group, subfigure, panel in zip(
             groups, drawing.subfigures, drawing.figure.panels, strict=True
         )

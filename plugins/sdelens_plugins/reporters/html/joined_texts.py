@@ -17,7 +17,7 @@ from sdelens_plugins.reporters.html.token_strips import ColouredStrip
 
 DIGITS = 5
 """Significant digits of the numbers in the page."""
-MAP = "Values along the text, by token, in the layers from bottom to top:"
+MAP = "Values of the coloured texts, by token, in the layers from bottom to top:"
 Tokens = tuple[str, ...]
 
 

@@ -114,10 +114,10 @@ def strips_by_tokens(finding: Finding) -> list[list[Strip]]:
     return list(groups.values())
 
 
-def panels(figure: Figure, prefix: str) -> tuple[Markup, ...]:
+def panels(figure: Figure, prefix: str, hover: bool = True) -> tuple[Markup, ...]:
     """The figure's panels as SVG; `prefix` distinguishes figures of the same name."""
     # matplotlib escapes words and labels
-    return tuple(Markup(text) for text in inline_panels(figure, prefix=prefix))
+    return tuple(Markup(text) for text in inline_panels(figure, prefix=prefix, hover=hover))
 
 
 def data_link(figure: Figure) -> str:
