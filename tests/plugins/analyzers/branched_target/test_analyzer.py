@@ -163,7 +163,7 @@ def test_an_unknown_saving_is_said_to_be_unknown_and_wins_nothing():
     [
         ((2.0, 4.0), "plain sampling is cheaper"),
         ((10.0, 12.0), "branches are cheaper"),
-        ((8.0, 10.0), "remains open"),
+        ((8.0, 10.0), "it is undecided"),
     ],
 )
 def test_branches_are_cheaper_only_where_the_saving_exceeds_their_tokens(ends, verdict):

@@ -150,7 +150,7 @@ def test_a_real_model_is_asked_of_its_test_documents(study, tmp_path):
     finding = ComplexityAnalyzer().analyze(study, seed=0)
     assert torch.equal(before, torch.get_rng_state())
     assert finding.arrays["nats"].shape == (25,)
-    assert value(finding, "least correlation").value > 0.4
+    assert value(finding, "smallest correlation").value > 0.4
     assert len(finding.estimates) == len(ERRORS) * len(MEASURES) * 2 + 1
     lengths = study.documents.lengths[50:]
     assert finding.arrays["length"].tolist() == (lengths - 2).tolist()
