@@ -9,20 +9,8 @@ import pytest
 
 from sdelens.errors import BrokenPlugin, Unreachable, UsageError
 from sdelens.registering import analyzer as register
-<<<<<<< HEAD:tests/core/runs/test_failing_analyzers.py
 from sdelens.report import Finding
 from sdelens.runs import run_analyzers as module
-=======
-from sdelens.registering import reporter as register_reporter
-from sdelens.registry import forget, registered
-from sdelens.report import Estimate, Finding
-from sdelens.runs import reporting
-from sdelens.runs.reporting import (
-    analyze,
-    report_of,
-    run_analyzers,
-)
->>>>>>> scale:tests/core/runs/test_reporting.py
 from sdelens.runs.run import Run
 from sdelens.runs.run_analyzers import analyze, run_analyzers
 from sdelens.runs.run_report import report_of
@@ -101,7 +89,6 @@ def test_the_report_says_why_a_named_analyzer_failed_until_it_is_asked_again(run
                 raise ZeroDivisionError("no reason")
             return super().analyze(study, seed=seed)
 
-<<<<<<< HEAD:tests/core/runs/test_failing_analyzers.py
     with pytest.raises(BrokenPlugin):
         analyze(run, ["moody"])
     analyze(run, ["counting"])
@@ -109,28 +96,6 @@ def test_the_report_says_why_a_named_analyzer_failed_until_it_is_asked_again(run
     assert reason.startswith("ZeroDivisionError: no reason")
     analyze(run, ["moody"], settings={"moody": {"calm": True}})
     assert label not in report_of(run).failures
-=======
-
-@dataclass(frozen=True)
-class Speechless(Counting):
-    """Gives what is no finding."""
-
-    def analyze(self, study, *, seed):
-        return "two views"
-
-
-def test_a_finding_has_the_name_under_which_its_analyzer_was_asked(run, installed):
-    register("mine")(Renamed)
-    (finding,), _ = analyze(run, ["mine"])
-    assert finding.analyzer == "mine"
-    assert reporting.finding_folder(run, finding).parent.name == "mine"
-
-
-def test_what_is_no_finding_is_refused(run, installed):
-    register("mine")(Speechless)
-    with pytest.raises(BrokenPlugin, match="mine must return a Finding, got str"):
-        analyze(run, ["mine"])
->>>>>>> scale:tests/core/runs/test_reporting.py
 
 
 def test_an_analyzer_that_fails_leaves_its_traceback_and_stops_no_other(run, installed):

@@ -9,7 +9,7 @@ from sdelens.registering import analyzer as register
 from sdelens.registry import forget, registered
 from sdelens.report import Finding
 from sdelens.runs.analyzer_list import PlannedAnalyses
-from sdelens.runs.reporting import run_analyzers
+from sdelens.runs.run_analyzers import run_analyzers
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from sdelens.registering import analyzer as register
 from sdelens.registering import reporter as register_reporter
 from sdelens.report import Finding
 from sdelens.runs import run_analyzers as module
-from sdelens.runs.analyzer_list import PlannedAnalyses
 from sdelens.runs.run import Run
-from sdelens.runs.run_analyzers import analyze, run_analyzers
+from sdelens.runs.run_analyzers import analyze
 from tests.core.runs.small_analyzers import Counting
 
 
@@ -35,36 +34,6 @@ def test_a_finding_has_the_name_under_which_its_analyzer_was_asked(run, installe
     (finding,), _ = analyze(run, ["mine"])
     assert finding.analyzer == "mine"
     assert module.finding_folder(run, finding).parent.name == "mine"
-
-
-@dataclass(frozen=True)
-class Sized(Counting):
-    """Looks at so many texts."""
-
-    quick: ClassVar[dict[str, int]] = {"texts": 3}
-    cost: ClassVar[str] = "minutes"
-
-    texts: int = 9
-
-
-def test_a_first_look_has_settings_of_its_own_which_others_precede(run, installed):
-    register("mine")(Sized)
-
-    def texts(**given):
-        ((finding,), _) = run_analyzers(run, ["mine"], **given)
-        return finding.settings["texts"]
-
-    assert texts() == 9
-    assert texts(quick=True) == 3
-    assert texts(quick=True, settings={"mine": {"texts": 5}}) == 5
-
-
-def test_costs_are_known_before_an_analysis(run, installed):
-    register("mine")(Sized)
-    planned = PlannedAnalyses.of(["failing", "mine", "missing"], views=len(run.views))
-    assert planned.total == 2 + 1, "one of each view, and one of all"
-    said = str(planned)
-    assert said.startswith("3 to run. minutes: mine; unknown: failing. ")
 
 
 def test_what_is_no_finding_is_refused(run, installed):
