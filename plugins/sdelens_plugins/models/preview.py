@@ -35,7 +35,11 @@ def card_of_config(located: Located, dtype: str) -> ModelCard:
 
 
 def has_template_file(located: Located) -> bool:
-    """Whether the files of a tokenizer contain a chat template."""
+    """Whether the files of a tokenizer contain a chat template, or a GGUF file does."""
+    if located.gguf is not None:
+        from sdelens_plugins.models.gguf.converted import metadata_of
+
+        return "tokenizer.chat_template" in metadata_of(located.folder / located.gguf)
     config = located.folder / "tokenizer_config.json"
     inside = config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")
     return inside or (located.folder / TEMPLATE).is_file()

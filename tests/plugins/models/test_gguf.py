@@ -12,7 +12,7 @@ from sdelens_plugins.models.bridge import BridgeModel
 from sdelens_plugins.models.location import locate
 from sdelens_plugins.models.open_models import SMOLLM2
 from sdelens_plugins.models.package_index import place_of
-from tests.small import sentences, small_model
+from tests.small import TEMPLATE, sentences, small_model
 
 gguf = pytest.importorskip("gguf", reason="pip install 'sdelens[gguf]'")
 REFERENCE = json.loads((Path(__file__).parent / "data" / "llama_cpp.json").read_text())
@@ -120,7 +120,7 @@ def written(whole, tmp_path, monkeypatch):
     """Writes a GGUF file of the small model; the cache is in the temporary folder."""
     monkeypatch.setenv("SDELENS_CACHE", str(tmp_path / "cache"))
 
-    def write(name="small.gguf", rule="smollm", quantised=False):
+    def write(name="small.gguf", rule="smollm", quantised=False, **also):
         tokens, types, merges = vocabulary(whole)
         more = {"token_types": types, "token_merges": merges, "bos_token_id": 0, "eos_token_id": 0}
         return write_gguf(
@@ -131,6 +131,7 @@ def written(whole, tmp_path, monkeypatch):
             rule=rule,
             quantised=quantised,
             **more,
+            **also,
         )
 
     return write
@@ -153,6 +154,11 @@ def test_values_ids_and_states_are_those_of_the_folder_and_the_conversion_is_kep
     moved = file.rename(tmp_path / "renamed.gguf")
     assert locate(str(moved)).folder == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_plan_knows_the_chat_template_before_the_file_is_converted(written):
+    assert BridgeModel.preview(str(written(chat_template=TEMPLATE))).has_template
+    assert not BridgeModel.preview(str(written("plain.gguf"))).has_template
 
 
 def test_quantised_weights_are_close_and_named_in_card_and_plan(whole, written):

@@ -2,11 +2,13 @@
 
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, redirect_stderr
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from sdelens.errors import OutOfMemory, UsageError
@@ -113,12 +115,19 @@ def _write(file: Path, folder: Path) -> None:
 def quantisation_of(file: Path) -> str:
     """The file type that llama.cpp wrote, without its prefix."""
     from gguf import LlamaFileType
+
+    known: dict[int, str] = {int(kind): str(kind.name) for kind in LlamaFileType}
+    found = known.get(metadata_of(file).get("general.file_type", -1), "unknown")
+    return found.removeprefix("MOSTLY_").removeprefix("ALL_")
+
+
+def metadata_of(file: Path) -> Mapping[str, Any]:
+    """The settings in the head of a GGUF file, by name."""
     from transformers.integrations.gguf.reader import read_gguf_metadata
 
-    metadata, _ = read_gguf_metadata(str(file))
-    known: dict[int, str] = {int(kind): str(kind.name) for kind in LlamaFileType}
-    found = known.get(metadata.get("general.file_type", -1), "unknown")
-    return found.removeprefix("MOSTLY_").removeprefix("ALL_")
+    found: Mapping[str, Any]
+    found, _ = read_gguf_metadata(str(file))
+    return found
 
 
 def one_sentence(file: Path) -> AbstractContextManager[None]:
