@@ -22,3 +22,9 @@ class PromptingSource(SamplingSource, Protocol):
 
         `template` says whether the model has a chat template.
         """
+
+    def answers_wanted(self, *, template: bool) -> int:
+        """The largest number of answers, as far as it is known before the model is loaded.
+
+        Raises `UsageError` if the prompts need a chat template that the model does not have.
+        """

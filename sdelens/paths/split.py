@@ -29,12 +29,7 @@ def split(groups: Sequence[int], *, seed: int) -> Split:
     `groups[i]` is the group of document i, for example all responses to one prompt.
     """
     names = torch.tensor(sorted(set(groups)))
-    if len(names) < LEAST:
-        raise UsageError(
-            f"at least {LEAST} documents (or prompts) are needed, so that some can be held out, "
-            f"got {len(names)}, counting near-duplicates once: use more texts, or cut one long "
-            "path into several"
-        )
+    require_enough(len(names))
     order = names[torch.randperm(len(names), generator=generator(seed, "split"))].tolist()
     tenth = max(1, round(len(order) / 10))
     test, validation = set(order[:tenth]), set(order[tenth : 2 * tenth])
@@ -43,6 +38,16 @@ def split(groups: Sequence[int], *, seed: int) -> Split:
         side = "test" if group in test else "validation" if group in validation else "train"
         sides[side].append(document)
     return Split(*(tuple(sides[side]) for side in ("train", "validation", "test")))
+
+
+def require_enough(groups: int) -> None:
+    """Raise `UsageError` unless there are enough groups of documents for a split."""
+    if groups < LEAST:
+        raise UsageError(
+            f"at least {LEAST} documents (or prompts) are needed, so that some can be held out, "
+            f"got {groups}, counting near-duplicates once: use more texts, or cut one long path "
+            "into several"
+        )
 
 
 def split_by_group(groups: Mapping[int, int], *, seed: int) -> Split:

@@ -14,6 +14,7 @@ from sdelens.estimation.identifiability import (
 from sdelens.language.chat import has_template
 from sdelens.model_protocols import ModelPreview
 from sdelens.origin import ModelCard
+from sdelens.paths.split import require_enough
 from sdelens.protocols import (
     LanguageModel,
     SizedSource,
@@ -68,6 +69,9 @@ def plan_of(
     card = model.card
     layers = resolve_layers(job.recorded, card.blocks, card.name)
     documents = source.documents_wanted if isinstance(source, SizedSource) else None
+    if isinstance(source, PromptingSource):
+        documents = source.answers_wanted(template=has_template(model))
+        require_enough(documents)
     length = source.length if isinstance(source, TruncatedSource) else card.context
     length, asked = min(length, card.context - 1), length
     tokens = None if documents is None else documents * length

@@ -80,13 +80,27 @@ class SampledSource:
             what = f"the prompts of {self.prompts}"
         return f"to {what}{count}, {form}"
 
-    def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
-        template = self.template and has_template(model)
+    def answers_wanted(self, *, template: bool) -> int:
+        """The number of documents wanted, or that of the answers to a list or file of prompts."""
+        self._require_template(template)
+        if isinstance(self.prompts, str) and not Path(self.prompts).is_file():
+            return self.documents_wanted  # a dataset, which is not fetched yet
+        asked = self._conversations(template=template and self.template)
+        if asked is None:
+            return self.documents_wanted
+        return min(self.documents_wanted, self.answers * sum(map(bool, asked)))
+
+    def _require_template(self, template: bool) -> None:
+        """Raise `UsageError` if there is a system prompt, but no chat template."""
         if self.system is not None and not template:
             raise UsageError(
-                f"a system prompt needs a chat template, but {model.card.name} has none: remove "
-                "--system, or choose an instruct model"
+                "a system prompt needs a chat template, but the model has none: remove --system, "
+                "or choose an instruct model"
             )
+
+    def documents(self, model: LanguageModel, *, seed: int) -> Iterator[Document]:
+        template = self.template and has_template(model)
+        self._require_template(template)
         asked = self._conversations(template=template)
         sampler, length = self.sampling_settings(), self.length
         if asked is None:

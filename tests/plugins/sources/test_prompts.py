@@ -158,9 +158,9 @@ def test_settings_that_make_no_texts_are_refused_at_once(settings, message):
 
 
 def test_a_system_prompt_needs_a_template(base):
-    with pytest.raises(UsageError, match="needs a chat template, but m has none"):
+    with pytest.raises(UsageError, match="needs a chat template, but the model has none"):
         answered(base, system="s")
-    with pytest.raises(UsageError, match="needs a chat template, but m has none"):
+    with pytest.raises(UsageError, match="needs a chat template, but the model has none"):
         answered(base, prompts=QUESTIONS, system="s")
 
 
@@ -194,13 +194,18 @@ def test_the_plan_says_what_the_model_is_given(chat, base, tmp_path):
 
     assert planned(base) == "512 sampled from the model at temperature 1"
     assert planned(chat, top_k=5) == (
-        "up to 512 answers of the model to the 300 open questions of sdelens, in its chat "
+        "up to 300 answers of the model to the 300 open questions of sdelens, in its chat "
         "template, sampled at temperature 1, top-k 5"
     )
-    assert planned(base, prompts=QUESTIONS, answers=2) == (
-        "up to 512 answers of the model to 4 prompts, 2 each, as plain text, sampled at "
+    twelve = [f"What is {number}?" for number in range(12)]
+    assert planned(base, prompts=twelve, answers=2) == (
+        "up to 24 answers of the model to 12 prompts, 2 each, as plain text, sampled at "
         "temperature 1"
     )
+    with pytest.raises(UsageError, match=r"at least 10 documents \(or prompts\).* got 3"):
+        planned(chat, prompts=["a", "b", " ", "c"])
+    with pytest.raises(UsageError, match="needs a chat template, but the model has none"):
+        planned(base, prompts=twelve, system="Be brief.")
 
 
 def test_the_sampler_of_a_source_has_all_its_settings():
