@@ -42,7 +42,7 @@ def study():
 
 
 LACKING = {
-    "sde": (without_sde, "the analyzer mine needs an SDE, but .* L00 .* no SDE: fit with"),
+    "sde": (without_sde, "the analyzer mine needs an SDE, but .* L00 .* not an SDE: fit with"),
     "ensemble": (
         lambda _: small_study(),
         "ensemble, .* L00 has none: fit with --ensemble 5",

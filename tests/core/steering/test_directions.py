@@ -104,7 +104,7 @@ def test_draws_have_the_covariance_of_increments(study):
 @pytest.mark.parametrize("cached", [True, False])
 def test_the_models_own_expectation_is_that_of_all_next_tokens(model, study, fitted, cached):
     """By as many branches as make the error small, within five of their standard errors."""
-    here, _ = writer(model, fitted)._after_prompts(IDS, torch.arange(2))
+    here, *_ = writer(model, fitted)._after_prompts(IDS, torch.arange(2))
     law = here.law.exp()
     every = torch.arange(law.shape[1])
     states = []
