@@ -136,7 +136,7 @@ def test_a_probe_itself_keeps_its_density():
     [
         ({"transitions": 100}, "at least 200 transitions"),
         ({"seeds": []}, "and one seed"),
-        ({"probe": load("probe", "linear")(), "ridge": 0.0}, "settings belong"),
+        ({"probe": load("probe", "linear")(), "ridge": 0.0}, "only with the name of a probe"),
     ],
 )
 def test_what_cannot_be_validated_is_refused(arguments, said):
