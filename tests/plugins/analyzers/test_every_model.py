@@ -15,7 +15,15 @@ from tests.quick import quick
 from tests.small import of_tokens
 
 
-@pytest.fixture(scope="module", params=["tiny", *SHARED_MODELS])
+QUICK = "tiny", "stories260K"
+"""GPT-2 with learned positions, and Llama; the others are left to the slow tests."""
+MODELS = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in ("tiny", *SHARED_MODELS)
+]
+
+
+@pytest.fixture(scope="module", params=MODELS)
 def run(request, tmp_path_factory):
     """A quick neural fit of the first block and the last."""
     name = request.param
