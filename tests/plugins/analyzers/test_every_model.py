@@ -14,7 +14,6 @@ from tests.plugins.reporters.figures.legibility import faults
 from tests.quick import quick
 from tests.small import of_tokens
 
-
 QUICK = "tiny", "stories260K"
 """GPT-2 with learned positions, and Llama; the others are left to the slow tests."""
 MODELS = [
