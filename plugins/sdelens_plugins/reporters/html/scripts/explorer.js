@@ -141,7 +141,7 @@ class Explorer {
 
   selected() {
     const { text, quantity, state } = this;
-    const value = quantity ? `, ${quantity.name} ${written(quantity.values[state.view]?.[state.at])}` : "";
+    const value = quantity ? `, ${quantity.name}: ${written(quantity.values[state.view]?.[state.at])}` : "";
     return `“${text.tokens[state.at]}”, ${state.at + 1} of ${text.tokens.length}, ${text.views[state.view]}${value}`;
   }
 
