@@ -113,7 +113,7 @@ def run_analyzers(
 def _note_failures(run: Run, left_out: LeftOut, names: Collection[str]) -> None:
     """Save why analyzers could not run, for the report, and keep what is known of the others."""
     known = failures_of(run) if names else {}
-    kept = {label: why for label, why in known.items() if label.split()[0] not in names}
+    kept = {label: why for label, why in known.items() if label.partition(" ")[0] not in names}
     if kept | left_out.broken != known or not names:
         write_json(run.folder / FAILURES, kept | left_out.broken | left_out.reasons)
 

@@ -14,7 +14,8 @@ from sdelens.runs import run_analyzers as module
 from sdelens.runs.run import Run
 from sdelens.runs.run_analyzers import analyze, run_analyzers
 from sdelens.runs.run_report import report_of
-from sdelens.runs.saved_findings import failures_of, findings_of
+from sdelens.runs.saved_findings import FAILURES, failures_of, findings_of
+from sdelens.store import write_json
 from tests.core.runs.small_analyzers import Counting, Failing
 
 
@@ -96,6 +97,12 @@ def test_the_report_says_why_a_named_analyzer_failed_until_it_is_asked_again(run
     assert reason.startswith("ZeroDivisionError: no reason")
     analyze(run, ["moody"], settings={"moody": {"calm": True}})
     assert label not in report_of(run).failures
+
+
+def test_a_reason_without_an_analyzer_is_kept(run, installed):
+    write_json(run.folder / FAILURES, {"": "no model"})
+    analyze(run, ["counting"])
+    assert failures_of(run) == {"": "no model"}
 
 
 def test_an_analyzer_that_fails_leaves_its_traceback_and_stops_no_other(run, installed):
