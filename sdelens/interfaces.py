@@ -25,7 +25,10 @@ OPTIONAL: Mapping[str, tuple[Any, ...]] = {
         protocols.CheckedSource,
         *(sampling_protocols.SamplingSource, sampling_protocols.PromptingSource),
     ),
-    "analyzer": (protocols.CostedAnalyzer, report_protocols.QuestionAnalyzer),
+    "analyzer": (
+        *(protocols.CostedAnalyzer, protocols.QuickAnalyzer),
+        report_protocols.QuestionAnalyzer,
+    ),
     "probe": (protocols.MatchedProbe, protocols.StackedProbe),
     "reporter": (
         report_protocols.FigureReporter,

@@ -280,6 +280,14 @@ class CostedAnalyzer(Analyzer[AnyStudy], Protocol[AnyStudy]):
 
 
 @runtime_checkable
+class QuickAnalyzer(Analyzer[AnyStudy], Protocol[AnyStudy]):
+    """Has settings for a first look, which ``sdelens analyze --quick`` uses."""
+
+    quick: ClassVar[dict[str, Any]] = {"documents": 16}
+    """Settings that measure less: wider errors, but the same quantities."""
+
+
+@runtime_checkable
 class Reporter(Protocol):
     """Group ``sdelens.reporters``: writes a report to a file or a folder."""
 

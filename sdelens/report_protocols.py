@@ -15,14 +15,6 @@ class QuestionAnalyzer(Analyzer[AnyStudy], Protocol[AnyStudy]):
 
 
 @runtime_checkable
-class QuickAnalyzer(Analyzer[AnyStudy], Protocol[AnyStudy]):
-    """Has settings for a first look, which ``sdelens analyze --quick`` uses."""
-
-    quick: ClassVar[dict[str, Any]] = {"documents": 16}
-    """Settings that measure less: wider errors, but the same quantities."""
-
-
-@runtime_checkable
 class FigureReporter(Reporter, Protocol):
     """Saves the figures of a run's findings, and returns one as SVG for a notebook."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdelens.language.shared_prefix import SharedPrefix, on_last
 from sdelens.protocols import Edit, LanguageModel, Site
-from sdelens.states.passes import BATCH_TOKENS, LOGITS, smaller
+from sdelens.states.passes import BATCH_TOKENS, smaller, tokens_with_logits
 
 
 def last_site(model: LanguageModel) -> Site:
@@ -32,7 +32,7 @@ def patched_laws(
     the states (except in the few architectures that embed tokens again in later layers).
     """
     done, tail = 0, states.shape[1]
-    most = min(batch_tokens, LOGITS // model.card.vocabulary)
+    most = tokens_with_logits(model, batch_tokens)
     while done < len(tokens):
         count = max(1, most // tokens.shape[1])
         rows = slice(done, done + count)
@@ -59,7 +59,7 @@ def laws_of_variants(
     The beginning of the text is read once.
     """
     prefix = SharedPrefix.of(model, tokens[:-1])
-    for few in torch.split(states, max(1, min(BATCH_TOKENS, LOGITS // model.card.vocabulary))):
+    for few in torch.split(states, tokens_with_logits(model)):
         edit = {site: _replaced_by(few[:, None])}
         out = prefix.run(tokens[-1:].expand(len(few), 1), edit=edit, logits=True)
         yield out.required_logits[:, -1].float().log_softmax(-1).cpu()

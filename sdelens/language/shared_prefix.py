@@ -47,8 +47,7 @@ class SharedPrefix:
         """
         rows, time = tokens.shape
         if self.past is not None and isinstance(self.model, PaddedModel):
-            own = copy.deepcopy(self.past)  # a pass adds to its cache
-            past = self.model.select_rows(own, torch.zeros(rows, dtype=torch.long))
+            past = cache_rows(self.model, self.past, torch.zeros(rows, dtype=torch.long))
             return self.model.run(
                 tokens, read=read, edit=edit, past=past, keep=logits, logits=logits
             )
@@ -57,6 +56,11 @@ class SharedPrefix:
         out = self.model.run(whole, read=read, edit=edits, keep=logits, logits=logits)
         reads = {site: value[:, -time:] for site, value in out.reads.items()}
         return Pass(reads, None if out.logits is None else out.logits[:, -1:])
+
+
+def cache_rows(model: PaddedModel, past: Any, rows: Int[Tensor, " row"]) -> Any:
+    """A copy of a cache with these rows of it, which may repeat; a pass adds to its cache."""
+    return model.select_rows(copy.deepcopy(past), rows)
 
 
 def on_last(change: Edit, count: int) -> Edit:

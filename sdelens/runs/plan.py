@@ -66,20 +66,18 @@ def plan_of(
     job: Job, model: LanguageModel | ModelPreview, source: Source, folder: Path, cache: Path
 ) -> Plan:
     """The plan of a job with a model, loaded or not; `cache` is the folder for its states."""
-    card = model.card
+    card, template = model.card, has_template(model)
     layers = resolve_layers(job.recorded, card.blocks, card.name)
     documents = source.documents_wanted if isinstance(source, SizedSource) else None
     if isinstance(source, PromptingSource):
-        documents = source.answers_wanted(template=has_template(model))
+        documents = source.answers_wanted(template=template)
         require_enough(documents)
     length = source.length if isinstance(source, TruncatedSource) else card.context
     length, asked = min(length, card.context - 1), length
     tokens = None if documents is None else documents * length
     each = 4 * card.width * len(layers) * job.kept
     sampler = sampler_of(source)
-    prompted = isinstance(source, PromptingSource) and source.described_prompts(
-        template=has_template(model)
-    )
+    prompted = isinstance(source, PromptingSource) and source.described_prompts(template=template)
     sizes = RunSizes(
         card,
         layers=len(layers),
@@ -94,7 +92,7 @@ def plan_of(
         model=card,
         device=str(model.device),
         layers=tuple(map(str, layers)),
-        texts=described_texts(job, source, documents, template=has_template(model)),
+        texts=described_texts(job, source, documents, template=template),
         tokens=tokens,
         memory_bytes=sizes.peak,
         disk_bytes=None if tokens is None else tokens * each,

@@ -12,10 +12,10 @@ from sdelens.estimation.ratio import FEWEST
 from sdelens.file_names import file_name_problem
 from sdelens.fitting.study import Study
 from sdelens.interfaces import build_plugin, load
-from sdelens.protocols import NEEDS, USES_MODEL, Analyzer, Reporter
+from sdelens.protocols import NEEDS, USES_MODEL, Analyzer, QuickAnalyzer, Reporter
 from sdelens.registry import Plugin, plugin_with, plugins
 from sdelens.report import Finding, Report
-from sdelens.report_protocols import QuestionAnalyzer, QuickAnalyzer
+from sdelens.report_protocols import QuestionAnalyzer
 from sdelens.runs.findings import require_readable, save_finding
 from sdelens.runs.folder import within
 from sdelens.runs.kept_findings import inputs_of, kept_finding, seed_of, where_of

@@ -18,6 +18,11 @@ TOLERANCE, COARSE = {"float32": 1e-4, "float64": 1e-4, "float16": 0.01}, 0.05
 bits."""
 
 
+def tokens_with_logits(model: LanguageModel, most: int = BATCH_TOKENS) -> int:
+    """Tokens per forward pass that keeps the logits of all of them; at least one."""
+    return max(1, min(most, LOGITS // model.card.vocabulary))
+
+
 def passes(
     model: LanguageModel,
     padded: Int[Tensor, "path time"],

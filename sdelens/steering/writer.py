@@ -1,6 +1,5 @@
 """Text generation while a fit displaces the model's states."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdelens.errors import BadNumbers
+from sdelens.language.shared_prefix import cache_rows
 from sdelens.laws.law import Law
 from sdelens.model_protocols import PaddedModel
 from sdelens.paths.basis import Basis
@@ -151,12 +151,10 @@ class Writer:
         if isinstance(self.model, PaddedModel):
             texts, row = torch.unique(ids, dim=0, return_inverse=True)
         out = self.model.run(texts, read=[self.site], keep=True, logits=True)
-        own = out.past
         if isinstance(self.model, PaddedModel):
-            steered = self.model.select_rows(copy.deepcopy(own), row)
-            own = self.model.select_rows(own, row)
+            own, steered = (cache_rows(self.model, out.past, row) for _ in range(2))
         else:
-            steered = self.model.run(texts, keep=True, logits=True).past
+            own, steered = out.past, self.model.run(texts, keep=True, logits=True).past
         states = out.reads[self.site].float().cpu()[row]
         law = self._law(out.required_logits)[row]
         here = Here(self.model, self.site, number, ids, states[:, -1], law, own)

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -12,24 +12,12 @@ import torch
 from sdelens.errors import BrokenPlugin, UsageError
 from sdelens.registering import analyzer as register
 from sdelens.registry import forget, registered
-from sdelens.report import Finding
 from sdelens.runs import run_analyzers
 from sdelens.runs.run_analyzers import analyze
 from sdelens.runs.saved_findings import findings_of
 from sdelens.store import write_json
 from tests.checks import paused
-
-
-@dataclass(frozen=True)
-class Counting:
-    """How many views it is given."""
-
-    needs: ClassVar[frozenset[str]] = frozenset()
-    wants: ClassVar[frozenset[str]] = frozenset()
-    scope: ClassVar[str] = "run"
-
-    def analyze(self, study, *, seed):
-        return Finding("all", f"{len(study.views)} views", "")
+from tests.core.runs.small_analyzers import Counting
 
 
 @pytest.fixture

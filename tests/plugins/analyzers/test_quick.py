@@ -5,8 +5,8 @@ import math
 import pytest
 
 from sdelens.interfaces import load
+from sdelens.protocols import QuickAnalyzer
 from sdelens.registry import plugins
-from sdelens.report_protocols import QuickAnalyzer
 from sdelens.settings import build
 
 QUICK = [name for name in plugins("analyzer") if isinstance(load("analyzer", name), QuickAnalyzer)]

@@ -48,8 +48,9 @@ def percent_with_interval(interval: Interval) -> str:
     >>> percent_with_interval(Interval(*torch.tensor([0.5, 0.001, 0.498, 0.502])))
     '50.0% [49.8, 50.2]'
     """
-    digits = _digits(percent(interval), 0)
-    value, stderr, low, high = (100 * n for n in _numbers(interval))
+    shown = percent(interval)
+    digits = _digits(shown, 0)
+    value, stderr, low, high = _numbers(shown)
     if math.isnan(stderr):
         return f"{value:.{digits}f}%"
     if math.isnan(low):

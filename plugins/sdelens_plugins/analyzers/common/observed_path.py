@@ -9,12 +9,15 @@ from torch import Tensor
 
 from sdelens.errors import UsageError
 from sdelens.fitting.study import Study
+from sdelens.language.next_token import NextTokenPredictions, predict_next_tokens
 from sdelens.language.prompt import prompt_paths
 from sdelens.language.texts import CANDIDATES, LONG, required_model
-from sdelens.paths.documents import Document
+from sdelens.paths.documents import Document, Documents
 from sdelens.paths.trajectories import NO_TOKEN, Paths, Trajectories
 from sdelens.states.capturing import encode_document
 
+ENTROPY = "entropy of the model's next token"
+"""The name of this quantity of a text, so that a report shows it once."""
 TIME_UNITS = {"token": "positions", "layer": "depths"}
 """The unit of time on each axis."""
 
@@ -89,11 +92,17 @@ def first_paths(
     return [path.first(states) for path in first.values()]
 
 
-def document_of(study: Study, path: ObservedPath) -> Document:
-    """The tokens that an observed path is of; raises `UsageError` without a model."""
+def next_tokens_along(study: Study, path: ObservedPath) -> NextTokenPredictions:
+    """The model's next-token predictions along the text of a path, as one document.
+
+    Raises `UsageError` without a model.
+    """
+    model = required_model(study)
     if study.prompt:
-        return Document(tuple(encode_document(required_model(study), study.prompt)))
-    return list(study.documents)[path.document]
+        document = Document(tuple(encode_document(model, study.prompt)))
+    else:
+        document = list(study.documents)[path.document]
+    return predict_next_tokens(model, Documents.of([document]))
 
 
 def words_of(study: Study, ids: Int[Tensor, " time"]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from sdelens.language.patching import patched_laws
 from sdelens.paths.trajectories import NO_TOKEN, Paths
 from sdelens.protocols import LanguageModel, Site
 from sdelens.seeds import generator
-from sdelens.states.passes import BATCH_TOKENS, LOGITS
+from sdelens.states.passes import tokens_with_logits
 
 
 @torch.no_grad()
@@ -80,8 +80,7 @@ def word_surprisal(
 ) -> Float[Tensor, "row step"]:
     """Minus the model's log probability of each word of a continuation, in nats."""
     tokens = torch.cat([ids, words], dim=1)
-    most = min(BATCH_TOKENS, LOGITS // model.card.vocabulary)
-    rows = max(1, most // tokens.shape[1])
+    rows = max(1, tokens_with_logits(model) // tokens.shape[1])
     parts = zip(torch.split(tokens, rows), torch.split(words, rows), strict=True)
     return torch.cat([_surprisal(model, text, end) for text, end in parts])
 

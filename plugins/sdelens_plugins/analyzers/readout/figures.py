@@ -11,7 +11,7 @@ from sdelens.report import Figure, Layer, Panel, Strip
 from sdelens.wording import visible
 from sdelens_plugins.analyzers.common.document_means import mean_bars
 from sdelens_plugins.analyzers.common.intervals import intervals_over
-from sdelens_plugins.analyzers.common.word_list import word_list
+from sdelens_plugins.analyzers.common.word_list import quoted
 from sdelens_plugins.analyzers.readout.logit_change import UNITS, LogitChange
 from sdelens_plugins.analyzers.readout.results import DRIFT, NOISE, ReadoutResults
 from sdelens_plugins.analyzers.readout.words import Decode, changed_words
@@ -145,7 +145,7 @@ def _notes(decode: Decode, change: LogitChange) -> tuple[str, ...]:
     sides = (change.raised, change.raised_by), (change.lowered, change.lowered_by)
     raised, lowered = (
         [
-            word_list([f"“{visible(word)}”" for word in changed_words(decode, *place)])
+            quoted(changed_words(decode, *place))
             for place in zip(ids[:, DRIFT], sizes[:, DRIFT], strict=True)
         ]
         for ids, sizes in sides

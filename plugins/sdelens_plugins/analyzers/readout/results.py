@@ -10,7 +10,7 @@ from sdelens.language.texts import Places, Text
 from sdelens.report import Estimate
 from sdelens.wording import visible
 from sdelens_plugins.analyzers.common.document_means import DocumentMean
-from sdelens_plugins.analyzers.common.word_list import word_list
+from sdelens_plugins.analyzers.common.word_list import quoted
 from sdelens_plugins.analyzers.readout.logit_change import LogitChange
 from sdelens_plugins.analyzers.readout.pushes import NULLS, null_pushes
 from sdelens_plugins.analyzers.readout.words import SMALLEST_CHANGE, Decode
@@ -109,8 +109,7 @@ def _raised(decode: Decode, text: Text, result: ReadoutResults) -> str:
         return "raises no word"
     after = visible(decode([int(text.tokens[place])])[0])
     up, down = (
-        word_list([f"“{visible(word)}”" for word in decode(ids[place, DRIFT, :3].tolist())])
-        for ids in (change.raised, change.lowered)
+        quoted(decode(ids[place, DRIFT, :3].tolist())) for ids in (change.raised, change.lowered)
     )
     return f"has its largest effect after “{after}”, where it raises {up} and lowers {down}"
 

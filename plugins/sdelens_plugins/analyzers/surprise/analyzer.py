@@ -60,7 +60,7 @@ class SurpriseAnalyzer:
         result = SurpriseResults(
             Detection.of(kinds, seed=derive(seed, "bootstrap")),
             Stability.of(viewed, kinds, bins=self.bins),
-            PathSurprise.of(study, study.model, self.tokens),
+            PathSurprise.of(study, self.tokens),
         )
         return Finding(
             view=str(view),

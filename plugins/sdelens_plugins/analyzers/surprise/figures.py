@@ -9,6 +9,7 @@ from torch import Tensor
 from sdelens.evidence.interval import Interval
 from sdelens.report import Figure, Layer, Panel, Strip
 from sdelens_plugins.analyzers.common.intervals import bars, intervals_over, line_with_band
+from sdelens_plugins.analyzers.common.observed_path import ENTROPY
 from sdelens_plugins.analyzers.surprise.comparison_texts import TEST, ComparisonTexts
 from sdelens_plugins.analyzers.surprise.detection import Detection
 from sdelens_plugins.analyzers.surprise.path_surprise import PathSurprise
@@ -33,7 +34,7 @@ def strips(path: PathSurprise) -> tuple[Strip, ...]:
     rows = (
         (OF_FIT, path.fit, "nats/dimension"),
         ("surprise of the model", path.model, "nats"),
-        ("entropy of the model's next token", path.entropy, "nats"),
+        (ENTROPY, path.entropy, "nats"),
     )
     return tuple(Strip(name, path.words, tuple(nats.tolist()), unit) for name, nats, unit in rows)
 

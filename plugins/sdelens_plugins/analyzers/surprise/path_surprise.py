@@ -8,14 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdelens.fitting.study import Study
-from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.surprisal import Surprisal
-from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Trajectories
-from sdelens.protocols import LanguageModel
 from sdelens_plugins.analyzers.common.observed_path import (
     ObservedPath,
-    document_of,
+    next_tokens_along,
     observed_path,
     words_of,
 )
@@ -35,7 +32,7 @@ class PathSurprise:
     """Nats, of the model's next token: the surprisal that it expects there."""
 
     @classmethod
-    def of(cls, study: Study, model: LanguageModel, tokens: int) -> "PathSurprise":
+    def of(cls, study: Study, tokens: int) -> "PathSurprise":
         """Of the prompt if there is one, otherwise of a test document."""
         _, viewed = study.single
         path = observed_path(study, tokens=tokens)
@@ -47,7 +44,7 @@ class PathSurprise:
             torch.zeros(1, dtype=torch.long),
         )
         surprise = Surprisal.of(viewed.fitted, block)
-        next_token = predict_next_tokens(model, Documents.of([document_of(study, path)]))
+        next_token = next_tokens_along(study, path)
         nll = next_token.at(surprise.document, surprise.position.long())[1]
         blank = torch.full((1,), torch.nan, dtype=torch.float64)
         words = words_of(study, path.tokens)

@@ -7,6 +7,7 @@ from torch import Tensor
 from sdelens.report import Figure, Layer, Panel, Strip
 from sdelens.wording import counted
 from sdelens_plugins.analyzers.common.intervals import intervals_over, line_with_band
+from sdelens_plugins.analyzers.common.observed_path import ENTROPY
 from sdelens_plugins.analyzers.uncertainty.association import Association
 from sdelens_plugins.analyzers.uncertainty.path_noise import PathNoise
 from sdelens_plugins.analyzers.uncertainty.results import UNIT, UncertaintyResults
@@ -15,7 +16,6 @@ PART_CAPTIONS = {
     "aleatoric": "the noise that the fit gives the step after each token",
     "epistemic": "the spread of the drift over ensemble members after each token",
 }
-ENTROPY = "entropy of the model's next token"
 BINS = 8
 
 

@@ -7,13 +7,11 @@ from torch import Tensor
 
 from sdelens.fitting.fitted import Fitted
 from sdelens.fitting.study import Study
-from sdelens.language.next_token import predict_next_tokens
 from sdelens.language.noise_magnitude import drift_uncertainty, noise_along, noise_magnitude
 from sdelens.paths.basis import fit_basis
 from sdelens.paths.basis_spec import BasisSpec
-from sdelens.paths.documents import Documents
 from sdelens.paths.trajectories import Paths
-from sdelens_plugins.analyzers.common.observed_path import ObservedPath, document_of
+from sdelens_plugins.analyzers.common.observed_path import ObservedPath, next_tokens_along
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +70,7 @@ def _entropy(study: Study, path: ObservedPath) -> Float[Tensor, " time"] | None:
     view, _ = study.single
     if study.model is None or view.axis == "layer":
         return None
-    text = Documents.of([document_of(study, path)])
-    return predict_next_tokens(study.model, text).entropy[0, path.times.long().cpu()]
+    return next_tokens_along(study, path).entropy[0, path.times.long().cpu()]
 
 
 def component_noise(
